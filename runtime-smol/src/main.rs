@@ -1,0 +1,2 @@
+//! The zabkeeper server.
+fn main() {}
