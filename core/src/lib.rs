@@ -2,3 +2,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+
+pub mod action;
+pub mod config;
+pub mod event;
+pub mod types;

@@ -1,0 +1,138 @@
+//! What comes into the core.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::types::{ConnId, ReadId, Ticket, Zxid};
+
+/// Which of a server's ports a connection belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Port {
+    /// Clients and four-letter words.
+    Client,
+    /// Leader election (`QuorumCnxManager`).
+    Election,
+    /// Learners of this server when it leads.
+    Quorum,
+}
+
+/// One thing that happened outside. `S` is the state that a disk recovery hands over (the
+/// znode store, or whatever else rides on the log).
+#[derive(Debug)]
+pub enum Event<S> {
+    /// The time of [`deadline`](crate) has come; carries nothing, `Now` is beside it.
+    Tick,
+    /// A connection is established: accepted on `port`, or dialled by the core
+    /// ([`ConnId::is_dialled`]).
+    Opened {
+        /// Names the connection from here on.
+        conn: ConnId,
+        /// The local port that accepted it, or the remote one that was dialled.
+        port: Port,
+        /// The other side's address.
+        peer: SocketAddr,
+    },
+    /// Bytes arrived, cut anywhere; the core does the framing.
+    Received {
+        /// Where.
+        conn: ConnId,
+        /// What; never empty.
+        bytes: Bytes,
+    },
+    /// Answers [`Action::AwaitWritable`](crate::action::Action::AwaitWritable).
+    Writable {
+        /// The connection whose backlog is small now.
+        conn: ConnId,
+    },
+    /// The connection is gone, or a dial failed. Not sent for what the core itself closed.
+    Closed {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Everything ticketed up to here is durable.
+    Persisted {
+        /// The highest durable ticket.
+        upto: Ticket,
+    },
+    /// An answer to [`DiskAction::ReadLog`](crate::action::DiskAction::ReadLog).
+    LogRead {
+        /// The request's name.
+        read: ReadId,
+        /// Entries in log order.
+        entries: Vec<Entry>,
+        /// Whether more follow.
+        end: LogEnd,
+    },
+    /// The disk took a snapshot chunk and is ready for the next.
+    SnapshotReady,
+    /// Recovery goes on: for `srvr` and the log.
+    Recovering(Progress),
+    /// The data directory is loaded: at start, and again after a truncation.
+    Recovered(Box<Recovered<S>>),
+    /// The disk can no longer be trusted with new writes.
+    DiskFailed(DiskFault),
+}
+
+/// One log entry: a transaction as it is on the wire and on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The transaction's zxid, as in its header.
+    pub zxid: Zxid,
+    /// TxnHeader, record, and digest: opaque below `prep`.
+    pub body: Bytes,
+}
+
+/// How a read of the log ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogEnd {
+    /// More entries are to come in a further `LogRead`.
+    More,
+    /// This was the last one in the asked-for range.
+    Complete,
+    /// The log does not reach back to the asked-for zxid, or cannot be used: take a SNAP.
+    Unusable,
+}
+
+/// How far a recovery has come.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Progress {
+    /// Bytes of snapshot and log read so far.
+    pub bytes_done: u64,
+    /// Bytes to read in all.
+    pub bytes_total: u64,
+    /// Znodes and transactions loaded so far.
+    pub entries: u64,
+}
+
+/// What a data directory held.
+#[derive(Debug)]
+pub struct Recovered<S> {
+    /// The ticket of the truncation that this answers; 0 at start.
+    pub ticket: Ticket,
+    /// The state after snapshot and log.
+    pub state: S,
+    /// The last zxid in it ([`Zxid::UNTRUSTED`] if the empty database may not vote).
+    pub last_zxid: Zxid,
+    /// The newest transactions, oldest first, contiguous up to `last_zxid`: the committed log
+    /// that a leader can serve DIFFs from. At most `commitLogCount`.
+    pub tail: Vec<Entry>,
+    /// `currentEpoch`.
+    pub current_epoch: i64,
+    /// `acceptedEpoch`.
+    pub accepted_epoch: i64,
+    /// Bytes of the newest valid snapshot, for the `snapshotSizeFactor` rule.
+    pub snapshot_bytes: u64,
+}
+
+/// Why the disk gave up. Names the operation and the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskFault {
+    /// For the log and for the exit message: operation, file, cause, what to do.
+    pub what: String,
+    /// The process exit code that ZooKeeper's operators know for it.
+    pub exit_code: i32,
+}

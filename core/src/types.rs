@@ -1,0 +1,226 @@
+//! The newtypes that every room speaks: zxids, epochs, ids, tickets and time.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::ops::{Add, Sub};
+
+/// A transaction id: the epoch in the upper 32 bits, a counter in the lower 32.
+///
+/// Signed, because ZooKeeper compares zxids as Java `long`s and uses -1 for "a database
+/// that must not be trusted". (`org.apache.zookeeper.server.util.ZxidUtils`)
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Zxid(pub i64);
+
+impl Zxid {
+    /// The zxid of an empty database.
+    pub const ZERO: Zxid = Zxid(0);
+    /// "No trusted database": such a server cannot vote for itself.
+    pub const UNTRUSTED: Zxid = Zxid(-1);
+    /// The counter value that is never used: a leader steps down before it.
+    pub const LAST_COUNTER: u32 = u32::MAX;
+
+    /// Composes a zxid.
+    pub const fn new(epoch: Epoch, counter: u32) -> Zxid {
+        Zxid((epoch.0 << 32) | counter as i64)
+    }
+    /// The epoch half.
+    pub const fn epoch(self) -> Epoch {
+        Epoch(self.0 >> 32)
+    }
+    /// The counter half; 0 means "the epoch began here", which is no transaction.
+    pub const fn counter(self) -> u32 {
+        self.0 as u32
+    }
+    /// The zxid after this one in the same epoch.
+    pub const fn next(self) -> Zxid {
+        Zxid(self.0.wrapping_add(1))
+    }
+}
+
+impl fmt::Display for Zxid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+impl fmt::Debug for Zxid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// One leader's reign. ZooKeeper keeps it in a `long`, and in the upper half of a zxid.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Epoch(pub i64);
+
+impl Epoch {
+    /// The zxid that NEWLEADER carries: this epoch, counter 0.
+    pub const fn first_zxid(self) -> Zxid {
+        Zxid::new(self, 0)
+    }
+}
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The `myid` of a member of the ensemble.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServerId(pub i64);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A client session. The creating server's id is in the top byte.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SessionId(pub i64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// Names one durable write. Never reused, strictly increasing, so that a completion can
+/// not be confused with that of another write of the same zxid.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// Takes this ticket and advances to the one after.
+    pub fn take(&mut self) -> Ticket {
+        self.0 += 1;
+        *self
+    }
+}
+
+/// Names one read of the log, to match [`crate::event::Event::LogRead`] with its request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct ReadId(pub u64);
+
+/// One connection, for the life of the process. The runtime numbers what it accepts; the
+/// core numbers what it dials, with the top bit set, so the two never collide.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    const DIALLED: u64 = 1 << 63;
+
+    /// The `n`th connection that the core dials.
+    pub const fn dialled(n: u64) -> ConnId {
+        ConnId(n | Self::DIALLED)
+    }
+    /// The `n`th connection that a runtime accepts.
+    pub const fn accepted(n: u64) -> ConnId {
+        ConnId(n & !Self::DIALLED)
+    }
+    /// Whether the core asked for this connection.
+    pub const fn is_dialled(self) -> bool {
+        self.0 & Self::DIALLED != 0
+    }
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.0 & !Self::DIALLED;
+        if self.is_dialled() { write!(f, "out-{n}") } else { write!(f, "in-{n}") }
+    }
+}
+
+/// Monotonic time in nanoseconds since an origin of the runtime's choice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// Later than every deadline.
+    pub const NEVER: Time = Time(u64::MAX);
+
+    /// Whole milliseconds since the origin.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+    /// This time plus `ms` milliseconds, saturating.
+    pub const fn plus_ms(self, ms: u64) -> Time {
+        Time(self.0.saturating_add(ms.saturating_mul(1_000_000)))
+    }
+    /// Milliseconds from `earlier` to this, 0 if it is not earlier.
+    pub const fn ms_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0) / 1_000_000
+    }
+}
+impl Add<core::time::Duration> for Time {
+    type Output = Time;
+    fn add(self, rhs: core::time::Duration) -> Time {
+        Time(self.0.saturating_add(rhs.as_nanos() as u64))
+    }
+}
+impl Sub for Time {
+    type Output = core::time::Duration;
+    fn sub(self, rhs: Time) -> core::time::Duration {
+        core::time::Duration::from_nanos(self.0.saturating_sub(rhs.0))
+    }
+}
+
+/// What a step may know of time.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Now {
+    /// Monotonic: every time-out and deadline.
+    pub mono: Time,
+    /// Wall clock in ms since 1970: only for ctime, mtime and session ids.
+    pub wall_ms: i64,
+}
+
+/// A host, by name or literal address, and a port; resolved by the runtime anew at every
+/// dial. IPv6 literals are kept without brackets.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HostPort {
+    /// Host name or textual address.
+    pub host: Arc<str>,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Parses nothing: puts the two parts together.
+    pub fn new(host: &str, port: u16) -> HostPort {
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        HostPort { host: Arc::from(host), port }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zxid_is_an_epoch_and_a_counter() {
+        let z = Zxid::new(Epoch(5), 7);
+        assert_eq!((z.epoch(), z.counter(), z.0), (Epoch(5), 7, 0x5_0000_0007));
+        assert!(Zxid::UNTRUSTED < Zxid::ZERO);
+        assert_eq!(alloc::format!("{z}"), "0x500000007");
+    }
+
+    #[test]
+    fn dialled_and_accepted_connections_never_collide() {
+        assert_ne!(ConnId::dialled(3), ConnId::accepted(3));
+        assert!(ConnId::dialled(3).is_dialled() && !ConnId::accepted(3).is_dialled());
+    }
+}
