@@ -1,0 +1,280 @@
+//! Jute, ZooKeeper's record encoding (`BinaryInputArchive`, `BinaryOutputArchive`).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+use nom::IResult;
+use nom::bytes::complete::take;
+use nom::error::Error;
+use nom::number::complete::{be_i32, be_i64, be_u8};
+
+/// The bytes are not what the record demands: too short, or an impossible length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// The record goes on where the bytes end.
+    #[error("the record is cut short")]
+    Truncated,
+    /// A length is negative (other than -1 for null) or larger than what follows.
+    #[error("a length of {0} cannot be")]
+    Length(i32),
+    /// A field holds a value outside its type.
+    #[error("{0} is out of range")]
+    Value(&'static str),
+}
+
+/// Reads jute out of a buffer; strings and buffers share its memory.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    source: &'a Bytes,
+    rest: &'a [u8],
+}
+
+type Parsed<'a, T> = IResult<&'a [u8], T, Error<&'a [u8]>>;
+
+impl<'a> Reader<'a> {
+    /// Reads from the start.
+    pub fn new(source: &'a Bytes) -> Reader<'a> {
+        Reader { source, rest: source }
+    }
+    /// The bytes not read yet, sharing the buffer's memory.
+    pub fn rest(&self) -> Bytes {
+        self.source.slice_ref(self.rest)
+    }
+    /// Whether all bytes are read.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+    /// How many bytes are left.
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+    /// How many bytes were read.
+    pub fn position(&self) -> usize {
+        self.source.len() - self.rest.len()
+    }
+
+    fn parse<T>(&mut self, parsed: Parsed<'a, T>) -> Result<T, Malformed> {
+        let (rest, value) = parsed.map_err(|_| Malformed::Truncated)?;
+        self.rest = rest;
+        Ok(value)
+    }
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, Malformed> {
+        self.parse(be_u8(self.rest))
+    }
+    /// A boolean: any byte but 0 is true.
+    pub fn boolean(&mut self) -> Result<bool, Malformed> {
+        self.byte().map(|b| b != 0)
+    }
+    /// An int.
+    pub fn int(&mut self) -> Result<i32, Malformed> {
+        self.parse(be_i32(self.rest))
+    }
+    /// A long.
+    pub fn long(&mut self) -> Result<i64, Malformed> {
+        self.parse(be_i64(self.rest))
+    }
+    /// A buffer; -1 is null.
+    pub fn buffer(&mut self) -> Result<Option<Bytes>, Malformed> {
+        let length = self.int()?;
+        if length == -1 {
+            return Ok(None);
+        }
+        let n = usize::try_from(length).map_err(|_| Malformed::Length(length))?;
+        if n > self.rest.len() {
+            return Err(Malformed::Length(length));
+        }
+        let bytes = self.parse(take(n)(self.rest))?;
+        Ok(Some(self.source.slice_ref(bytes)))
+    }
+    /// A string; -1 is null, malformed UTF-8 becomes U+FFFD as in Java.
+    pub fn ustring(&mut self) -> Result<Option<ByteString>, Malformed> {
+        Ok(self.buffer()?.map(|bytes| match ByteString::try_from(bytes.clone()) {
+            Ok(string) => string,
+            Err(_) => ByteString::from(String::from_utf8_lossy(&bytes).into_owned()),
+        }))
+    }
+    /// A string that the protocol never sends as null.
+    pub fn text(&mut self) -> Result<ByteString, Malformed> {
+        self.ustring()?.ok_or(Malformed::Value("a null string"))
+    }
+    /// A vector; null, and as in Java any other negative count, is empty. Every element
+    /// takes at least `least` bytes, which bounds the count by what is there.
+    pub fn vector<T>(
+        &mut self,
+        least: usize,
+        mut element: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
+        let count = self.int()?;
+        let n = usize::try_from(count).unwrap_or(0);
+        if n.saturating_mul(least.max(1)) > self.rest.len() {
+            return Err(Malformed::Length(count));
+        }
+        let mut all = Vec::with_capacity(n);
+        for _ in 0..n {
+            all.push(element(self)?);
+        }
+        Ok(all)
+    }
+    /// A record.
+    pub fn record<R: Record>(&mut self) -> Result<R, Malformed> {
+        R::read(self)
+    }
+}
+
+/// Writes jute.
+pub trait Writer {
+    /// A boolean.
+    fn put_boolean(&mut self, value: bool);
+    /// A buffer or null.
+    fn put_buffer(&mut self, value: Option<&[u8]>);
+    /// A string.
+    fn put_ustring(&mut self, value: &str);
+    /// The count that precedes a vector's elements.
+    fn put_count(&mut self, count: usize);
+}
+
+impl Writer for BytesMut {
+    fn put_boolean(&mut self, value: bool) {
+        self.put_u8(u8::from(value));
+    }
+    fn put_buffer(&mut self, value: Option<&[u8]>) {
+        match value {
+            None => self.put_i32(-1),
+            Some(bytes) => {
+                self.put_i32(bytes.len() as i32);
+                self.put_slice(bytes);
+            }
+        }
+    }
+    fn put_ustring(&mut self, value: &str) {
+        self.put_buffer(Some(value.as_bytes()));
+    }
+    fn put_count(&mut self, count: usize) {
+        self.put_i32(count as i32);
+    }
+}
+
+/// A jute record: fields in order, no tag.
+pub trait Record: Sized {
+    /// Reads the fields; trailing bytes are the caller's.
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed>;
+    /// Appends the fields.
+    fn write(&self, out: &mut BytesMut);
+
+    /// The record alone, as bytes.
+    fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        self.write(&mut out);
+        out.freeze()
+    }
+    /// Reads one record from the front of `bytes`.
+    fn from_bytes(bytes: &Bytes) -> Result<Self, Malformed> {
+        Self::read(&mut Reader::new(bytes))
+    }
+}
+
+macro_rules! primitive {
+    ($type:ty, $read:ident, |$out:ident, $value:ident| $write:expr) => {
+        impl Record for $type {
+            fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+                r.$read()
+            }
+            fn write(&self, $out: &mut BytesMut) {
+                let $value = self;
+                $write
+            }
+        }
+    };
+}
+
+primitive!(i32, int, |out, v| out.put_i32(*v));
+primitive!(i64, long, |out, v| out.put_i64(*v));
+primitive!(bool, boolean, |out, v| out.put_boolean(*v));
+primitive!(ByteString, text, |out, v| out.put_ustring(v));
+primitive!(Option<Bytes>, buffer, |out, v| out.put_buffer(v.as_deref()));
+primitive!(Option<ByteString>, ustring, |out, v| match v {
+    Some(s) => out.put_ustring(s),
+    None => out.put_i32(-1),
+});
+
+macro_rules! newtype {
+    ($($type:ident),*) => {$(
+        impl Record for crate::types::$type {
+            fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+                r.long().map(crate::types::$type)
+            }
+            fn write(&self, out: &mut BytesMut) {
+                out.put_i64(self.0);
+            }
+        }
+    )*};
+}
+newtype!(Zxid, Epoch, ServerId, SessionId);
+
+impl<T: Record> Record for Vec<T> {
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        r.vector(1, T::read)
+    }
+    fn write(&self, out: &mut BytesMut) {
+        out.put_count(self.len());
+        for element in self {
+            element.write(out);
+        }
+    }
+}
+
+/// Declares records whose fields are themselves [`Record`]s, in wire order.
+macro_rules! records {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
+
+        impl $crate::wire::jute::Record for $name {
+            fn read(r: &mut $crate::wire::jute::Reader<'_>) -> Result<Self, $crate::wire::jute::Malformed> {
+                let _ = &r;
+                Ok($name { $($field: r.record()?),* })
+            }
+            fn write(&self, out: &mut bytes::BytesMut) {
+                let _ = &out;
+                $(self.$field.write(out);)*
+            }
+        }
+    )*};
+}
+pub(crate) use records;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_and_empty_differ() {
+        let mut out = BytesMut::new();
+        out.put_buffer(None);
+        out.put_buffer(Some(b""));
+        let bytes = out.freeze();
+        let mut r = Reader::new(&bytes);
+        assert_eq!(r.buffer(), Ok(None));
+        assert_eq!(r.buffer(), Ok(Some(Bytes::new())));
+    }
+
+    #[test]
+    fn a_huge_length_is_refused_before_anything_is_allocated() {
+        let bytes = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 1]);
+        assert_eq!(Reader::new(&bytes).buffer(), Err(Malformed::Length(i32::MAX)));
+        let count = Reader::new(&bytes).vector(1, |r| r.byte());
+        assert_eq!(count, Err(Malformed::Length(i32::MAX)));
+        let negative = Bytes::from_static(&[0xff, 0xff, 0xff, 0xfe]);
+        assert_eq!(Reader::new(&negative).buffer(), Err(Malformed::Length(-2)));
+    }
+
+    #[test]
+    fn malformed_text_becomes_replacement_characters() {
+        let bytes = Bytes::from_static(&[0, 0, 0, 2, b'a', 0xff]);
+        assert_eq!(Reader::new(&bytes).text().unwrap(), "a\u{fffd}");
+    }
+}

@@ -1,0 +1,16 @@
+//! Everything that crosses a socket or a file, as typed records and back.
+//!
+//! All integers are big endian. Bytes from outside are hostile: every length is checked
+//! against what is really there before anything is allocated.
+
+pub mod client;
+pub mod error;
+pub mod frame;
+pub mod jute;
+pub mod op;
+pub mod quorum;
+pub mod txn;
+
+pub use error::ErrorCode;
+pub use jute::{Malformed, Reader, Record, Writer};
+pub use op::{EventType, OpCode};

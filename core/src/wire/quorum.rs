@@ -1,0 +1,297 @@
+//! Packets of the quorum port (`QuorumPacket`, `Leader`, `Learner`). They stand bare on the
+//! stream, without a length before them.
+
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::client::Id;
+use super::jute::{Malformed, Reader, Record, Writer};
+use crate::types::{ServerId, SessionId, Zxid};
+
+macro_rules! packet_types {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// What a quorum packet is for.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(i32)]
+        pub enum PacketType { $($(#[$doc])* $name = $code,)* }
+
+        impl PacketType {
+            /// The type of a number, if it is one.
+            pub fn from_i32(code: i32) -> Option<PacketType> {
+                match code { $($code => Some(PacketType::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+packet_types! {
+    /// A learner forwards a client's request.
+    Request = 1,
+    /// The leader proposes a transaction.
+    Proposal = 2,
+    /// A follower has it on disk.
+    Ack = 3,
+    /// A quorum has it on disk.
+    Commit = 4,
+    /// Both ways: alive; the reply carries touched sessions.
+    Ping = 5,
+    /// A session asks to be re-attached.
+    Revalidate = 6,
+    /// The answer to a forwarded sync.
+    Sync = 7,
+    /// PROPOSAL and COMMIT in one, for observers.
+    Inform = 8,
+    /// COMMIT of a reconfiguration.
+    CommitAndActivate = 9,
+    /// The history is sent; make it durable.
+    NewLeader = 10,
+    /// A follower introduces itself.
+    FollowerInfo = 11,
+    /// Serve clients.
+    UpToDate = 12,
+    /// What follows continues the learner's log.
+    Diff = 13,
+    /// Cut the log.
+    Trunc = 14,
+    /// A snapshot follows in the stream.
+    Snap = 15,
+    /// An observer introduces itself.
+    ObserverInfo = 16,
+    /// The new epoch.
+    LeaderInfo = 17,
+    /// The new epoch is accepted.
+    AckEpoch = 18,
+    /// INFORM of a reconfiguration.
+    InformAndActivate = 19,
+}
+
+/// One packet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QuorumPacket {
+    /// [`PacketType`] as a number (unknown ones are the receiver's to judge).
+    pub kind: i32,
+    /// Meaning by type.
+    pub zxid: Zxid,
+    /// Payload.
+    pub data: Option<Bytes>,
+    /// The client's ids in a REQUEST; `None` is null on the wire.
+    pub auth: Option<Vec<Id>>,
+}
+
+impl QuorumPacket {
+    /// A packet without ids.
+    pub fn new(kind: PacketType, zxid: Zxid, data: Option<Bytes>) -> QuorumPacket {
+        QuorumPacket { kind: kind as i32, zxid, data, auth: None }
+    }
+
+    /// Tries to read one packet from the front of a stream that may not hold it whole yet.
+    /// Returns it and its length; `Ok(None)` asks for more bytes. `limit` bounds the payload.
+    pub fn parse(bytes: &Bytes, limit: usize) -> Result<Option<(QuorumPacket, usize)>, Malformed> {
+        let Some(data_length) = int_at(bytes, 12) else { return Ok(None) };
+        let data_size = length(data_length, limit)?;
+        let Some(auth_count) = int_at(bytes, 16 + data_size) else { return Ok(None) };
+        let mut at = 20 + data_size;
+        if usize::try_from(auth_count).unwrap_or(0) > MAX_IDS {
+            return Err(Malformed::Length(auth_count));
+        }
+        for _ in 0..2 * auth_count.max(0) {
+            let Some(n) = int_at(bytes, at) else { return Ok(None) };
+            at += 4 + length(n, limit)?;
+        }
+        if bytes.len() < at {
+            return Ok(None);
+        }
+        let packet = bytes.slice(..at);
+        let r = &mut Reader::new(&packet);
+        let (kind, zxid, data) = (r.int()?, r.record()?, r.buffer()?);
+        let auth = if auth_count < 0 { None } else { Some(r.record()?) };
+        Ok(Some((QuorumPacket { kind, zxid, data, auth }, at)))
+    }
+
+    /// Appends the packet.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.put_i32(self.kind);
+        self.zxid.write(out);
+        out.put_buffer(self.data.as_deref());
+        match &self.auth {
+            None => out.put_i32(-1),
+            Some(ids) => ids.write(out),
+        }
+    }
+
+    /// The packet as bytes.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(20 + self.data.as_ref().map_or(0, Bytes::len));
+        self.write(&mut out);
+        out.freeze()
+    }
+}
+
+/// Appends a packet that is a type and a zxid alone: ACK, COMMIT, UPTODATE, DIFF, …
+pub fn put_bare(out: &mut BytesMut, kind: PacketType, zxid: Zxid) {
+    out.put_i32(kind as i32);
+    out.put_i64(zxid.0);
+    out.put_i32(-1);
+    out.put_i32(-1);
+}
+
+/// More ids than any client connection accumulates.
+const MAX_IDS: usize = 1024;
+
+fn int_at(bytes: &[u8], at: usize) -> Option<i32> {
+    bytes.get(at..)?.first_chunk::<4>().map(|b| i32::from_be_bytes(*b))
+}
+
+fn length(n: i32, limit: usize) -> Result<usize, Malformed> {
+    match usize::try_from(n) {
+        Ok(size) if size <= limit => Ok(size),
+        Err(_) if n == -1 => Ok(0),
+        _ => Err(Malformed::Length(n)),
+    }
+}
+
+/// A transaction encoded once, for the log and for every follower: the whole PROPOSAL
+/// packet, whose middle is the transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProposalFrame {
+    packet: Bytes,
+}
+
+/// type, zxid and length before the body.
+const FRAME_HEAD: usize = 16;
+/// The null authinfo after it.
+const FRAME_TAIL: usize = 4;
+
+impl ProposalFrame {
+    /// Encodes a proposal; `body` appends the transaction to the buffer that it is given.
+    /// Room for `hint` bytes is reserved.
+    pub fn encode(zxid: Zxid, hint: usize, body: impl FnOnce(&mut BytesMut)) -> ProposalFrame {
+        let mut out = BytesMut::with_capacity(FRAME_HEAD + hint + FRAME_TAIL);
+        out.put_i32(PacketType::Proposal as i32);
+        out.put_i64(zxid.0);
+        out.put_i32(0);
+        body(&mut out);
+        let length = (out.len() - FRAME_HEAD) as i32;
+        out[12..FRAME_HEAD].copy_from_slice(&length.to_be_bytes());
+        out.put_i32(-1);
+        ProposalFrame { packet: out.freeze() }
+    }
+    /// Wraps a body that exists already, copying it.
+    pub fn copy(zxid: Zxid, body: &[u8]) -> ProposalFrame {
+        ProposalFrame::encode(zxid, body.len(), |out| out.extend_from_slice(body))
+    }
+    /// The zxid.
+    pub fn zxid(&self) -> Zxid {
+        self.packet[4..].first_chunk::<8>().map_or(Zxid::ZERO, |b| Zxid(i64::from_be_bytes(*b)))
+    }
+    /// The whole PROPOSAL packet.
+    pub fn packet(&self) -> &Bytes {
+        &self.packet
+    }
+    /// The transaction, sharing the packet's memory.
+    pub fn body(&self) -> Bytes {
+        self.packet.slice(FRAME_HEAD..self.packet.len() - FRAME_TAIL)
+    }
+}
+
+/// The payload of FOLLOWERINFO and OBSERVERINFO; 8- and 12-byte forms are of old servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LearnerInfo {
+    /// Who.
+    pub server: ServerId,
+    /// 0x10000 of every server since 3.4.
+    pub protocol_version: i32,
+    /// The learner's configuration version.
+    pub config_version: i64,
+}
+
+/// The protocol version of Zab 1.0, which LEADERINFO carries.
+pub const PROTOCOL_VERSION: i32 = 0x10000;
+
+impl LearnerInfo {
+    /// Reads any of the three forms.
+    pub fn parse(data: &Bytes) -> Result<LearnerInfo, Malformed> {
+        let r = &mut Reader::new(data);
+        Ok(LearnerInfo {
+            server: r.record()?,
+            protocol_version: if r.is_empty() { 1 } else { r.int()? },
+            config_version: if r.is_empty() { 0 } else { r.long()? },
+        })
+    }
+    /// The 20-byte form.
+    pub fn to_bytes(self) -> Bytes {
+        let mut out = BytesMut::with_capacity(20);
+        self.server.write(&mut out);
+        out.put_i32(self.protocol_version);
+        out.put_i64(self.config_version);
+        out.freeze()
+    }
+}
+
+/// The payload of a REQUEST: a client's request on its way to the leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardedRequest {
+    /// The session.
+    pub session: SessionId,
+    /// The client's xid.
+    pub cxid: i32,
+    /// The operation.
+    pub op: i32,
+    /// The request record, without header.
+    pub body: Bytes,
+}
+
+impl ForwardedRequest {
+    /// Reads the payload.
+    pub fn parse(data: &Bytes) -> Result<ForwardedRequest, Malformed> {
+        let r = &mut Reader::new(data);
+        Ok(ForwardedRequest { session: r.record()?, cxid: r.int()?, op: r.int()?, body: r.rest() })
+    }
+    /// Writes the payload.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(16 + self.body.len());
+        self.session.write(&mut out);
+        out.put_i32(self.cxid);
+        out.put_i32(self.op);
+        out.put_slice(&self.body);
+        out.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_read_whole_or_not_yet() {
+        let packet = QuorumPacket {
+            kind: PacketType::Request as i32,
+            zxid: Zxid(-1),
+            data: Some(Bytes::from_static(b"payload")),
+            auth: Some(alloc::vec![Id { scheme: "ip".into(), id: "127.0.0.1".into() }]),
+        };
+        let bytes = packet.to_bytes();
+        for n in 0..bytes.len() {
+            assert_eq!(QuorumPacket::parse(&bytes.slice(..n), 1000), Ok(None), "{n} bytes");
+        }
+        assert_eq!(QuorumPacket::parse(&bytes, 1000), Ok(Some((packet, bytes.len()))));
+    }
+
+    #[test]
+    fn a_proposal_is_encoded_once_for_log_and_wire() {
+        let frame = ProposalFrame::copy(Zxid(0x1_0000_0002), b"txn");
+        let (packet, n) = QuorumPacket::parse(frame.packet(), 1000).unwrap().unwrap();
+        assert_eq!((packet.zxid, packet.data.as_deref(), n), (frame.zxid(), Some(&b"txn"[..]), 23));
+        assert_eq!(frame.body(), "txn");
+    }
+
+    #[test]
+    fn hostile_lengths_are_refused() {
+        let mut bytes = BytesMut::new();
+        bytes.put_i32(2);
+        bytes.put_i64(1);
+        bytes.put_i32(i32::MAX);
+        assert!(QuorumPacket::parse(&bytes.freeze(), 1000).is_err());
+    }
+}
