@@ -6,5 +6,6 @@ extern crate alloc;
 pub mod action;
 pub mod config;
 pub mod event;
+pub mod prep;
 pub mod types;
 pub mod wire;

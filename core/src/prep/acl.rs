@@ -1,0 +1,255 @@
+//! Access control lists: what a client may ask for, and what they allow
+//! (`PrepRequestProcessor.fixupACL`, `ZooKeeperServer.checkACL`).
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::auth::Scheme;
+use crate::wire::ErrorCode;
+use crate::wire::client::{Acl, Id, perms};
+use crate::wire::jute::{Malformed, Reader, records};
+
+records! {
+    /// One entry of an ACL as a client sends it, nulls and all.
+    AclRequest {
+        /// [`perms`] bits.
+        perms: i32,
+        /// Scheme.
+        scheme: Option<ByteString>,
+        /// Id.
+        id: Option<ByteString>,
+    }
+}
+
+/// perms and two string lengths.
+const LEAST_ENTRY_BYTES: usize = 12;
+
+/// No request within `jute.maxbuffer` holds more valid entries than this; it bounds what the
+/// expansion of `auth` can make of it.
+const MAX_ENTRIES: usize = 1 << 16;
+
+/// Above this many entries duplicates are found through a set.
+const FEW_ENTRIES: usize = 16;
+
+/// Reads a request's ACL; null is empty.
+pub fn read(r: &mut Reader<'_>) -> Result<Vec<AclRequest>, Malformed> {
+    r.vector(LEAST_ENTRY_BYTES, |r| r.record())
+}
+
+/// Makes the ACL that is stored of the one that was asked for: drops duplicates, puts the
+/// connection's authenticated ids in the place of `auth`.
+///
+/// # Errors
+/// INVALIDACL for an empty list, an unknown scheme, an id that its scheme does not accept,
+/// and `auth` from a client that did not authenticate.
+pub fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+    if asked.is_empty() {
+        return Err(ErrorCode::InvalidAcl);
+    }
+    let mut fixed = Vec::with_capacity(asked.len());
+    for AclRequest { perms, scheme, id } in without_duplicates(asked) {
+        let scheme = scheme.ok_or(ErrorCode::InvalidAcl)?;
+        if &*scheme == "auth" {
+            let proven = |id: &&Id| Scheme::of(&id.scheme).is_some_and(Scheme::is_authenticated);
+            let before = fixed.len();
+            fixed.extend(ids.iter().filter(proven).map(|id| Acl { perms, id: id.clone() }));
+            if fixed.len() == before {
+                return Err(ErrorCode::InvalidAcl);
+            }
+        } else {
+            let id = id.ok_or(ErrorCode::InvalidAcl)?;
+            let world = &*scheme == "world" && &*id == "anyone";
+            if !world && !Scheme::of(&scheme).is_some_and(|scheme| scheme.is_valid(&id)) {
+                return Err(ErrorCode::InvalidAcl);
+            }
+            fixed.push(Acl { perms, id: Id { scheme, id } });
+        }
+        if fixed.len() > MAX_ENTRIES {
+            return Err(ErrorCode::InvalidAcl);
+        }
+    }
+    Ok(fixed)
+}
+
+/// Whether a connection with these ids may do any of `wanted` ([`perms`] bits) on a node
+/// with this ACL.
+///
+/// # Errors
+/// NOAUTH. An empty ACL and the id `super` allow everything.
+pub fn check(acl: &[Acl], wanted: i32, ids: &[Id]) -> Result<(), ErrorCode> {
+    if allows(acl, wanted, ids) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+}
+
+/// What getACL shows of an ACL: who may not change it does not see password hashes.
+pub fn visible(acl: &[Acl], ids: &[Id]) -> Vec<Acl> {
+    let mut shown = Vec::from(acl);
+    if !allows(acl, perms::ADMIN, ids) {
+        for Acl { id: Id { scheme, id }, .. } in &mut shown {
+            if &**scheme == "digest"
+                && let Some((user, _)) = id.split_once(':')
+            {
+                *id = format!("{user}:x").into();
+            }
+        }
+    }
+    shown
+}
+
+fn allows(acl: &[Acl], wanted: i32, ids: &[Id]) -> bool {
+    acl.is_empty()
+        || acl.iter().any(|entry| entry.perms & wanted != 0 && is_meant(&entry.id, ids))
+        || ids.iter().any(|id| &*id.scheme == "super")
+}
+
+fn is_meant(entry: &Id, ids: &[Id]) -> bool {
+    if &*entry.scheme == "world" {
+        return &*entry.id == "anyone";
+    }
+    Scheme::of(&entry.scheme).is_some_and(|scheme| {
+        ids.iter().any(|id| id.scheme == entry.scheme && scheme.matches(&id.id, &entry.id))
+    })
+}
+
+fn without_duplicates(mut asked: Vec<AclRequest>) -> Vec<AclRequest> {
+    if asked.len() <= FEW_ENTRIES {
+        let mut n = 0;
+        while n < asked.len() {
+            if asked[..n].contains(&asked[n]) {
+                asked.remove(n);
+            } else {
+                n += 1;
+            }
+        }
+    } else {
+        // A tree and not a hash table: the client chooses the keys.
+        let mut seen = BTreeSet::new();
+        asked.retain(|AclRequest { perms, scheme, id }| {
+            seen.insert((*perms, scheme.clone(), id.clone()))
+        });
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prep::auth::digest_id;
+
+    fn ask(perms: i32, scheme: &'static str, id: &'static str) -> AclRequest {
+        AclRequest { perms, scheme: Some(scheme.into()), id: Some(id.into()) }
+    }
+    fn id(scheme: &'static str, id: &'static str) -> Id {
+        Id { scheme: scheme.into(), id: id.into() }
+    }
+    fn entry(perms: i32, id: Id) -> Acl {
+        Acl { perms, id }
+    }
+
+    #[test]
+    fn an_acl_is_stored_as_asked_without_duplicates() {
+        let asked = Vec::from([
+            ask(31, "world", "anyone"),
+            ask(1, "ip", "10.0.0.0/8"),
+            ask(31, "world", "anyone"),
+            ask(77, "digest", "u:h"),
+        ]);
+        let stored = fix_up(asked, &[]).unwrap();
+        assert_eq!(
+            stored,
+            [
+                entry(31, id("world", "anyone")),
+                entry(1, id("ip", "10.0.0.0/8")),
+                entry(77, id("digest", "u:h")),
+            ]
+        );
+    }
+
+    #[test]
+    fn duplicates_among_many_keep_their_order() {
+        let asked: Vec<_> = (0..100).map(|n| ask(n % 40, "world", "anyone")).collect();
+        let stored = fix_up(asked, &[]).unwrap();
+        assert!(stored.iter().map(|entry| entry.perms).eq(0..40));
+    }
+
+    #[test]
+    fn auth_stands_for_every_proven_id() {
+        let ids = [id("ip", "127.0.0.1"), digest_id("a:1"), id("super", ""), digest_id("b:2")];
+        let mut asked = ask(3, "auth", "whatever");
+        asked.id = None;
+        let stored = fix_up(Vec::from([asked]), &ids).unwrap();
+        assert_eq!(stored, [entry(3, digest_id("a:1")), entry(3, digest_id("b:2"))]);
+    }
+
+    #[test]
+    fn invalid_acls() {
+        let no_scheme = AclRequest { perms: 1, scheme: None, id: Some("anyone".into()) };
+        let no_id = AclRequest { perms: 1, scheme: Some("world".into()), id: None };
+        for asked in [
+            Vec::new(),
+            Vec::from([no_scheme]),
+            Vec::from([no_id]),
+            Vec::from([ask(31, "world", "everyone")]),
+            Vec::from([ask(31, "auth", "")]),
+            Vec::from([ask(31, "super", "")]),
+            Vec::from([ask(31, "sasl", "bob")]),
+            Vec::from([ask(31, "digest", "nohash")]),
+            Vec::from([ask(31, "ip", "host")]),
+            Vec::from([ask(31, "world", "anyone"), ask(31, "", "")]),
+        ] {
+            let ids = [id("ip", "127.0.0.1")];
+            assert_eq!(fix_up(asked.clone(), &ids), Err(ErrorCode::InvalidAcl), "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn auth_cannot_multiply_without_bound() {
+        let asked: Vec<_> = (0..1000).map(|n| ask(n, "auth", "")).collect();
+        let ids: Vec<_> = (0..1000).map(|n| digest_id(&format!("u{n}:p"))).collect();
+        assert_eq!(fix_up(asked, &ids), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        let me = [id("ip", "10.0.0.1"), digest_id("me:pw")];
+        let nobody = [id("ip", "192.168.0.1")];
+        let acl = [
+            entry(perms::READ, id("world", "anyone")),
+            entry(perms::WRITE, digest_id("me:pw")),
+            entry(perms::CREATE, id("ip", "10.0.0.0/8")),
+            entry(perms::ADMIN, id("sasl", "me")),
+        ];
+        for (wanted, ids, allowed) in [
+            (perms::READ, &nobody[..], true),
+            (perms::READ, &[], true),
+            (perms::WRITE, &me, true),
+            (perms::WRITE, &nobody, false),
+            (perms::CREATE, &me, true),
+            (perms::CREATE, &nobody, false),
+            (perms::DELETE, &me, false),
+            (perms::ADMIN, &me, false),
+            (perms::ADMIN | perms::READ, &nobody, true),
+            (perms::ADMIN, &[id("super", "")], true),
+            (perms::ADMIN, &[id("sasl", "me")], false),
+        ] {
+            assert_eq!(check(&acl, wanted, ids).is_ok(), allowed, "{wanted} {ids:?}");
+        }
+        assert_eq!(check(&[], perms::ALL, &nobody), Ok(()));
+        assert_eq!(check(&acl, perms::DELETE, &nobody), Err(ErrorCode::NoAuth));
+    }
+
+    #[test]
+    fn hashes_are_shown_to_admins_only() {
+        let acl = [
+            entry(perms::READ, id("world", "anyone")),
+            entry(perms::ALL, digest_id("me:pw")),
+            entry(perms::READ, id("ip", "::1")),
+        ];
+        let shown = visible(&acl, &[]);
+        assert_eq!(shown[1].id.id, "me:x");
+        assert_eq!((&shown[0], &shown[2]), (&acl[0], &acl[2]));
+        assert_eq!(visible(&acl, &[digest_id("me:pw")]), acl);
+    }
+}

@@ -1,0 +1,302 @@
+//! Who a client is: the `digest` and `ip` schemes (`DigestAuthenticationProvider`,
+//! `IPAuthenticationProvider`).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytestring::ByteString;
+use sha1::{Digest, Sha1};
+
+use crate::wire::client::Id;
+
+/// What the server knows of a scheme.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scheme {
+    /// `user:base64(SHA1(user:password))`.
+    Digest,
+    /// An address, or a network in an ACL.
+    Ip,
+}
+
+impl Scheme {
+    /// The scheme of a name; `world`, `auth` and `super` are rules of ACLs, not schemes.
+    pub(crate) fn of(name: &str) -> Option<Scheme> {
+        match name {
+            "digest" => Some(Scheme::Digest),
+            "ip" => Some(Scheme::Ip),
+            _ => None,
+        }
+    }
+    /// Whether an id of this scheme proves who the client is, so that `auth` in an ACL
+    /// stands for it.
+    pub(crate) fn is_authenticated(self) -> bool {
+        match self {
+            Scheme::Digest => true,
+            Scheme::Ip => false,
+        }
+    }
+    /// Whether `id` may stand in an ACL.
+    pub(crate) fn is_valid(self, id: &str) -> bool {
+        match self {
+            Scheme::Digest => {
+                // Java's `split(":")` drops empty parts at the end.
+                let trimmed = id.trim_end_matches(':');
+                !trimmed.is_empty() && trimmed.split(':').count() == 2
+            }
+            Scheme::Ip => network(id).is_some(),
+        }
+    }
+    /// Whether the client's `id` is what the ACL's `expression` means.
+    pub(crate) fn matches(self, id: &str, expression: &str) -> bool {
+        match self {
+            Scheme::Digest => id == expression,
+            Scheme::Ip => match (network(expression), address(id)) {
+                (Some((wanted, bits)), Some(address)) => same_network(&wanted, &address, bits),
+                _ => false,
+            },
+        }
+    }
+}
+
+/// The ids that an auth packet gives a connection; `None` means AUTHFAILED.
+///
+/// `super_digest` is `zookeeper.DigestAuthenticationProvider.superDigest`: whoever presents
+/// its password is `super` besides being the digest id.
+pub fn authenticate(
+    scheme: &str,
+    data: Option<&[u8]>,
+    peer: IpAddr,
+    super_digest: Option<&str>,
+) -> Option<Vec<Id>> {
+    match Scheme::of(scheme)? {
+        Scheme::Digest => {
+            let id = digest_id(&String::from_utf8_lossy(data?));
+            let mut ids = Vec::with_capacity(2);
+            if super_digest == Some(&*id.id) {
+                ids.push(Id { scheme: ByteString::from_static("super"), id: ByteString::new() });
+            }
+            ids.push(id);
+            Some(ids)
+        }
+        Scheme::Ip => Some(Vec::from([ip_id(peer)])),
+    }
+}
+
+/// The id of `user:password`: the hash covers the whole text. Without a colon the user is
+/// all of it.
+pub fn digest_id(user_password: &str) -> Id {
+    let user = user_password.split(':').next().unwrap_or_default();
+    let hash = STANDARD.encode(Sha1::digest(user_password.as_bytes()));
+    Id { scheme: ByteString::from_static("digest"), id: format!("{user}:{hash}").into() }
+}
+
+/// The id that every connection has, in the spelling of Java's `getHostAddress`: IPv6 in
+/// eight groups without compression, IPv4 inside IPv6 as IPv4.
+pub fn ip_id(peer: IpAddr) -> Id {
+    let id = match peer.to_canonical() {
+        IpAddr::V4(v4) => format!("{v4}"),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{g:x}:{h:x}")
+        }
+    };
+    Id { scheme: ByteString::from_static("ip"), id: id.into() }
+}
+
+/// An address of either family: its bytes and how many of them count.
+#[derive(Clone, Copy)]
+struct Address {
+    bytes: [u8; 16],
+    size: usize,
+}
+
+/// `address` or `address/bits`.
+fn network(expression: &str) -> Option<(Address, usize)> {
+    let (text, bits) = match expression.split_once('/') {
+        Some((text, bits)) => (text, Some(bits)),
+        None => (expression, None),
+    };
+    let address = address(text)?;
+    let all = address.size * 8;
+    let bits = match bits {
+        Some(bits) => usize::try_from(bits.parse::<i32>().ok()?).ok()?,
+        None => all,
+    };
+    (bits <= all).then_some((address, bits))
+}
+
+fn address(text: &str) -> Option<Address> {
+    if text.contains(':') { v6(text) } else { v4(text) }
+}
+
+fn v4(text: &str) -> Option<Address> {
+    let mut address = Address { bytes: [0; 16], size: 4 };
+    let mut parts = text.split('.');
+    for slot in &mut address.bytes[..4] {
+        *slot = u8::try_from(parts.next()?.parse::<i32>().ok()?).ok()?;
+    }
+    parts.next().is_none().then_some(address)
+}
+
+fn v6(text: &str) -> Option<Address> {
+    let mut groups = [0u16; 8];
+    match text.split_once("::") {
+        None => {
+            if fill(&mut groups, text)? != 8 {
+                return None;
+            }
+        }
+        Some((before, after)) => {
+            let mut tail = [0u16; 8];
+            let head = fill(&mut groups, before)?;
+            let n = fill(&mut tail, after)?;
+            if after.contains("::") || head + n >= 8 {
+                return None;
+            }
+            groups[8 - n..].copy_from_slice(&tail[..n]);
+        }
+    }
+    let mut address = Address { bytes: [0; 16], size: 16 };
+    for (slot, group) in address.bytes.chunks_exact_mut(2).zip(groups) {
+        slot.copy_from_slice(&group.to_be_bytes());
+    }
+    Some(address)
+}
+
+/// Reads the groups of `text` into the front of `groups`; how many there were.
+fn fill(groups: &mut [u16; 8], text: &str) -> Option<usize> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    let mut n = 0;
+    for part in text.split(':') {
+        if part.is_empty() || part.len() > 4 {
+            return None;
+        }
+        *groups.get_mut(n)? = u16::from_str_radix(part, 16).ok()?;
+        n += 1;
+    }
+    Some(n)
+}
+
+fn same_network(a: &Address, b: &Address, bits: usize) -> bool {
+    let (whole, rest) = (bits / 8, bits % 8);
+    let mask = !(0xffu8 >> rest);
+    a.size == b.size
+        && a.bytes[..whole] == b.bytes[..whole]
+        && (rest == 0 || (a.bytes[whole] ^ b.bytes[whole]) & mask == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn the_digest_covers_user_and_password() {
+        // The example of ZooKeeper's administrators' guide and of its own tests.
+        assert_eq!(digest_id("super:test").id, "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
+        assert_eq!(&digest_id("user:pass:word").id[..5], "user:");
+        assert_eq!(&digest_id("nocolon").id[..8], "nocolon:");
+    }
+
+    #[test]
+    fn the_super_digest_gives_two_ids() {
+        let digest = digest_id("super:secret").id;
+        let auth = |text: &str| {
+            let ids = authenticate("digest", Some(text.as_bytes()), LOCAL, Some(&digest)).unwrap();
+            ids.into_iter().map(|id| id.scheme).collect::<Vec<_>>()
+        };
+        assert_eq!(auth("super:secret"), ["super", "digest"]);
+        assert_eq!(auth("super:wrong"), ["digest"]);
+    }
+
+    #[test]
+    fn unknown_schemes_and_missing_data_fail() {
+        for scheme in ["", "world", "auth", "super", "sasl", "x509"] {
+            assert_eq!(authenticate(scheme, Some(b"a:b"), LOCAL, None), None, "{scheme}");
+        }
+        assert_eq!(authenticate("digest", None, LOCAL, None), None);
+        assert_eq!(authenticate("ip", None, LOCAL, None).unwrap()[0].id, "127.0.0.1");
+    }
+
+    #[test]
+    fn addresses_are_spelled_as_java_spells_them() {
+        assert_eq!(ip_id("::1".parse().unwrap()).id, "0:0:0:0:0:0:0:1");
+        assert_eq!(ip_id("2001:db8::ff00:42".parse().unwrap()).id, "2001:db8:0:0:0:0:ff00:42");
+        assert_eq!(ip_id("::ffff:10.0.0.1".parse().unwrap()).id, "10.0.0.1");
+    }
+
+    #[test]
+    fn digest_ids_have_two_parts() {
+        for (id, valid) in [
+            ("user:hash", true),
+            (":hash", true),
+            ("a:b:", true),
+            ("user", false),
+            ("user:", false),
+            ("", false),
+            (":", false),
+            ("a:b:c", false),
+        ] {
+            assert_eq!(Scheme::Digest.is_valid(id), valid, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn networks_are_checked() {
+        for (id, valid) in [
+            ("10.0.0.1", true),
+            ("10.0.0.0/8", true),
+            ("10.0.0.0/0", true),
+            ("10.0.0.0/33", false),
+            ("10.0.0.0/-1", false),
+            ("10.0.0.0/x", false),
+            ("10.0.0.0/8/8", false),
+            ("10.0.0", false),
+            ("10.0.0.256", false),
+            ("10.0.0.1.2", false),
+            ("host", false),
+            ("", false),
+            ("::1", true),
+            ("::", true),
+            ("2001:db8::/32", true),
+            ("2001:db8::/129", false),
+            ("1:2:3:4:5:6:7:8", true),
+            ("1:2:3:4:5:6:7", false),
+            ("1::2::3", false),
+            ("1:2:3:4::5:6:7:8", false),
+            ("12345::", false),
+            ("fe80::1%eth0", false),
+            ("::ffff:10.0.0.1", false),
+        ] {
+            assert_eq!(Scheme::Ip.is_valid(id), valid, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn networks_match_their_addresses() {
+        for (id, expression, matches) in [
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3", "10.1.2.4", false),
+            ("10.1.2.3", "10.0.0.0/8", true),
+            ("11.1.2.3", "10.0.0.0/8", false),
+            ("10.1.2.3", "10.1.2.0/30", true),
+            ("10.1.2.4", "10.1.2.0/30", false),
+            ("11.1.2.3", "10.0.0.0/7", true),
+            ("1.2.3.4", "9.9.9.9/0", true),
+            ("0:0:0:0:0:0:0:1", "::1", true),
+            ("2001:db8:0:0:0:0:0:7", "2001:db8::/32", true),
+            ("2001:db9:0:0:0:0:0:7", "2001:db8::/32", false),
+            ("10.1.2.3", "::/0", false),
+            ("0:0:0:0:0:0:0:1", "0.0.0.0/0", false),
+        ] {
+            assert_eq!(Scheme::Ip.matches(id, expression), matches, "{id} in {expression}");
+        }
+    }
+}
