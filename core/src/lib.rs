@@ -5,7 +5,9 @@ extern crate alloc;
 
 pub mod action;
 pub mod config;
+pub mod election;
 pub mod event;
 pub mod prep;
+pub mod quorum;
 pub mod types;
 pub mod wire;

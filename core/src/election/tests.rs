@@ -1,0 +1,373 @@
+//! Stories of elections, told over an in-memory network.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::action::Action;
+use crate::config::{LearnerType, Member, ServerAddress};
+use crate::types::HostPort;
+
+/// Several servers and the connections among them; virtual time.
+struct World {
+    servers: BTreeMap<i64, Election>,
+    credentials: BTreeMap<i64, (Zxid, Epoch)>,
+    /// The two ends of every connection: (server, its name for it).
+    wires: BTreeMap<(i64, ConnId), (i64, ConnId)>,
+    queue: VecDeque<(i64, Action)>,
+    now: Time,
+    accepted: u64,
+    results: BTreeMap<i64, i64>,
+    random: fastrand::Rng,
+    shuffle: bool,
+}
+
+fn member(id: i64, role: LearnerType) -> Member {
+    let host = format!("s{id}");
+    let address =
+        ServerAddress { quorum: HostPort::new(&host, 2888), election: HostPort::new(&host, 3888) };
+    Member { addresses: alloc::vec![address], role, client: None }
+}
+
+impl World {
+    fn new(voters: i64, observers: &[i64]) -> World {
+        let mut config = EnsembleConfig::default();
+        for id in 1..=voters {
+            config.members.insert(ServerId(id), member(id, LearnerType::Participant));
+        }
+        for id in observers {
+            config.members.insert(ServerId(*id), member(*id, LearnerType::Observer));
+        }
+        let config = Arc::new(config);
+        let ids = config.members.keys().map(|id| id.0);
+        let options = ElectionOptions::default();
+        World {
+            servers: ids
+                .map(|id| (id, Election::new(ServerId(id), config.clone(), options)))
+                .collect(),
+            credentials: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            queue: VecDeque::new(),
+            now: Time(0),
+            accepted: 0,
+            results: BTreeMap::new(),
+            random: fastrand::Rng::with_seed(1),
+            shuffle: false,
+        }
+    }
+
+    /// Starts (or restarts the election of) a server with a zxid in an epoch.
+    fn look(&mut self, id: i64, epoch: i64, counter: u32) -> &mut World {
+        self.results.remove(&id);
+        let zxid = Zxid::new(Epoch(epoch), counter);
+        self.credentials.insert(id, (zxid, Epoch(epoch)));
+        let mut out = Vec::new();
+        let now = self.now;
+        self.servers.get_mut(&id).unwrap().look(now, zxid, Epoch(epoch), &mut out);
+        self.queue.extend(out.into_iter().map(|a| (id, a)));
+        self
+    }
+
+    /// The server's process is gone, its connections break.
+    fn kill(&mut self, id: i64) -> &mut World {
+        self.credentials.remove(&id);
+        self.results.remove(&id);
+        let ends: Vec<_> = self.wires.iter().map(|(a, b)| (*a, *b)).collect();
+        for ((a, conn_a), (b, _)) in ends {
+            if a == id || b == id {
+                self.wires.remove(&(a, conn_a));
+                if a != id {
+                    self.servers.get_mut(&a).unwrap().closed(conn_a);
+                }
+            }
+        }
+        let config = self.servers[&id].config.clone();
+        self.servers.insert(id, Election::new(ServerId(id), config, ElectionOptions::default()));
+        self
+    }
+
+    fn alive(&self, id: i64) -> bool {
+        self.credentials.contains_key(&id)
+    }
+
+    fn perform(&mut self, from: i64, action: Action) {
+        let mut out = Vec::new();
+        let now = self.now;
+        match action {
+            Action::Dial { conn, to, .. } => {
+                let target: i64 = to.host[1..].parse().unwrap();
+                if !self.alive(target) {
+                    self.servers.get_mut(&from).unwrap().closed(conn);
+                    return;
+                }
+                self.accepted += 1;
+                let other = ConnId::accepted(self.accepted);
+                self.wires.insert((from, conn), (target, other));
+                self.wires.insert((target, other), (from, conn));
+                self.servers.get_mut(&target).unwrap().opened(now, other, &mut out);
+                self.queue.extend(out.drain(..).map(|a| (target, a)));
+                self.servers.get_mut(&from).unwrap().opened(now, conn, &mut out);
+                self.queue.extend(out.into_iter().map(|a| (from, a)));
+            }
+            Action::Send { conn, bytes } => {
+                let Some((to, other)) = self.wires.get(&(from, conn)).copied() else { return };
+                self.servers.get_mut(&to).unwrap().received(now, other, &bytes, &mut out);
+                self.queue.extend(out.into_iter().map(|a| (to, a)));
+            }
+            Action::Close { conn, .. } => {
+                if let Some((to, other)) = self.wires.remove(&(from, conn)) {
+                    self.wires.remove(&(to, other));
+                    self.servers.get_mut(&to).unwrap().closed(other);
+                }
+            }
+            other => panic!("an election does not ask for {other:?}"),
+        }
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        for (id, server) in &mut self.servers {
+            if let Some(vote) = server.take_result() {
+                server.settled(vote.state);
+                self.results.insert(*id, vote.leader.0);
+            }
+        }
+    }
+
+    /// Takes the next action; with `shuffle`, any whose lane allows it.
+    fn next_action(&mut self) -> Option<(i64, Action)> {
+        if !self.shuffle || self.queue.is_empty() {
+            return self.queue.pop_front();
+        }
+        let pick = self.random.usize(..self.queue.len());
+        let lane = |(id, action): &(i64, Action)| match action {
+            Action::Send { conn, .. } | Action::Close { conn, .. } | Action::Dial { conn, .. } => {
+                (*id, *conn)
+            }
+            other => panic!("{other:?}"),
+        };
+        let wanted = lane(&self.queue[pick]);
+        let first = self.queue.iter().position(|entry| lane(entry) == wanted);
+        self.queue.remove(first.unwrap_or(0))
+    }
+
+    /// Lets `ms` pass and everything be delivered.
+    fn run(&mut self, ms: u64) -> &mut World {
+        let end = self.now.plus_ms(ms);
+        loop {
+            while let Some((from, action)) = self.next_action() {
+                if self.alive(from) {
+                    self.perform(from, action);
+                }
+            }
+            let alive: Vec<i64> = self.credentials.keys().copied().collect();
+            let next = alive.iter().filter_map(|id| self.servers[id].deadline()).min();
+            let Some(next) = next.filter(|t| *t <= end) else { break };
+            self.now = next.max(self.now);
+            let now = self.now;
+            for id in alive {
+                let mut out = Vec::new();
+                self.servers.get_mut(&id).unwrap().tick(now, &mut out);
+                self.queue.extend(out.into_iter().map(|a| (id, a)));
+            }
+            self.collect();
+        }
+        self.now = end;
+        self
+    }
+
+    /// "1→3 2→3": who has settled on whom.
+    fn outcome(&self) -> String {
+        let all: Vec<_> = self.results.iter().map(|(id, l)| format!("{id}→{l}")).collect();
+        all.join(" ")
+    }
+}
+
+#[test]
+fn five_servers_start_one_by_one_the_third_makes_the_quorum_and_wins() {
+    let mut world = World::new(5, &[]);
+    world.look(1, 0, 0).run(3000);
+    assert_eq!(world.outcome(), "");
+    world.look(2, 0, 0).run(3000);
+    assert_eq!(world.outcome(), "", "two of five are no quorum");
+    world.look(3, 0, 0).run(3000);
+    assert_eq!(world.outcome(), "1→3 2→3 3→3");
+    world.look(4, 0, 0).run(3000);
+    world.look(5, 0, 0).run(3000);
+    assert_eq!(world.outcome(), "1→3 2→3 3→3 4→3 5→3", "the later two follow");
+}
+
+#[test]
+fn of_zxids_8_8_8_7_7_without_3_and_5_the_second_wins() {
+    let mut world = World::new(5, &[]);
+    for (id, zxid) in [(1, 8), (2, 8), (3, 8), (4, 7), (5, 7)] {
+        world.look(id, 1, zxid);
+    }
+    world.run(3000);
+    assert_eq!(world.outcome(), "1→3 2→3 3→3 4→3 5→3");
+    world.kill(3).kill(5);
+    for (id, zxid) in [(1, 8), (2, 8), (4, 7)] {
+        world.look(id, 1, zxid);
+    }
+    world.run(3000);
+    assert_eq!(world.outcome(), "1→2 2→2 4→2");
+}
+
+#[test]
+fn epoch_beats_zxid_beats_id() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 2, 1).look(2, 1, 900).look(3, 1, 900).run(3000);
+    assert_eq!(world.outcome(), "1→1 2→1 3→1", "the epoch decides");
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 900).look(2, 1, 901).look(3, 1, 5).run(3000);
+    assert_eq!(world.outcome(), "1→2 2→2 3→2", "the zxid decides");
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 7).look(2, 1, 7).look(3, 1, 7).run(3000);
+    assert_eq!(world.outcome(), "1→3 2→3 3→3", "the id decides");
+}
+
+#[test]
+fn a_late_server_joins_the_leader_that_is_there_even_with_a_better_zxid() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 5).look(2, 1, 5).run(3000);
+    assert_eq!(world.outcome(), "1→2 2→2");
+    // The established epoch is told to joiners.
+    for id in [1, 2] {
+        world.servers.get_mut(&id).unwrap().update_epoch(Epoch(2));
+    }
+    world.look(3, 1, 900).run(3000);
+    assert_eq!(world.outcome(), "1→2 2→2 3→2");
+    assert_eq!(world.servers[&3].current_vote().state, PeerState::Following);
+}
+
+#[test]
+fn a_server_whose_clock_is_behind_adopts_the_round() {
+    let mut world = World::new(3, &[]);
+    for _ in 0..4 {
+        world.look(1, 1, 1).run(50);
+    }
+    world.look(2, 1, 1).look(3, 1, 1).run(5000);
+    assert_eq!(world.outcome(), "1→3 2→3 3→3");
+    assert_eq!(world.servers[&3].current_vote().round, 4);
+}
+
+#[test]
+fn observers_learn_the_leader_and_do_not_vote() {
+    let mut world = World::new(3, &[4]);
+    world.look(1, 0, 0).look(4, 9, 900).run(3000);
+    assert_eq!(world.outcome(), "", "an observer makes no quorum");
+    world.look(2, 0, 0).run(60_000);
+    assert_eq!(world.outcome(), "1→2 2→2 4→2");
+    assert_eq!(world.servers[&4].current_vote().state, PeerState::Observing);
+}
+
+#[test]
+fn one_connection_for_each_pair_and_the_larger_id_dialled_it() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 0, 0).look(2, 0, 0).look(3, 0, 0).run(3000);
+    let mut pairs = BTreeSet::new();
+    for ((a, conn), (b, _)) in &world.wires {
+        if conn.is_dialled() {
+            assert!(a > b, "server {a} keeps a connection that it dialled to {b}");
+            assert!(pairs.insert((*a, *b)), "two connections between {a} and {b}");
+        }
+    }
+    assert_eq!(pairs.len(), 3);
+}
+
+#[test]
+fn a_quorum_waits_for_a_better_vote_before_it_settles() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 1).look(2, 1, 1).run(150);
+    assert_eq!(world.outcome(), "", "a quorum agrees, the wait is not over");
+    world.look(3, 1, 2).run(3000);
+    assert_eq!(world.outcome(), "1→3 2→3 3→3");
+}
+
+#[test]
+fn an_empty_database_that_is_not_trusted_cannot_elect() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 1);
+    let mut out = Vec::new();
+    for id in [2, 3] {
+        world.credentials.insert(id, (Zxid::UNTRUSTED, Epoch(0)));
+        world.servers.get_mut(&id).unwrap().look(Time(0), Zxid::UNTRUSTED, Epoch(0), &mut out);
+        world.queue.extend(out.drain(..).map(|a| (id, a)));
+    }
+    world.run(3000);
+    assert_eq!(world.outcome(), "");
+}
+
+#[test]
+fn five_servers_settle_on_one_leader_whatever_the_order_of_messages() {
+    for seed in 0..300 {
+        let mut world = World::new(5, &[]);
+        world.random = fastrand::Rng::with_seed(seed);
+        world.shuffle = true;
+        for id in 1..=5 {
+            let (epoch, counter) = (world.random.i64(0..3), world.random.u32(0..4));
+            world.look(id, epoch, counter);
+            let pause = world.random.u64(0..400);
+            world.run(pause);
+        }
+        world.run(30_000);
+        assert_eq!(world.results.len(), 5, "seed {seed}: {}", world.outcome());
+        let leaders: BTreeSet<_> = world.results.values().collect();
+        assert_eq!(leaders.len(), 1, "seed {seed}: {}", world.outcome());
+    }
+}
+
+#[test]
+fn garbage_closes_its_connection_and_nothing_else() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 0, 0).look(2, 0, 0).run(3000);
+    let server = world.servers.get_mut(&2).unwrap();
+    let hello_bad_length =
+        [&(-65536i64).to_be_bytes()[..], &9i64.to_be_bytes(), &[0x7f; 4]].concat();
+    let own_id =
+        [&(-65536i64).to_be_bytes()[..], &2i64.to_be_bytes(), &[0, 0, 0, 1, b'x']].concat();
+    let huge = [&9i64.to_be_bytes()[..], &[0x7f, 0xff, 0xff, 0xff]].concat();
+    for (n, bad) in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &hello_bad_length, &own_id, &huge].iter().enumerate()
+    {
+        // An HTTP request reads as the id of a server before 3.5, then as an impossible length.
+        let conn = ConnId::accepted(900 + n as u64);
+        let mut out = Vec::new();
+        server.opened(Time(0), conn, &mut out);
+        for piece in bad.chunks(5) {
+            server.received(Time(0), conn, &Bytes::copy_from_slice(piece), &mut out);
+        }
+        assert!(
+            out.iter().any(|a| matches!(a, Action::Close { conn: c, .. } if *c == conn)),
+            "{n}: {out:?}"
+        );
+        assert!(!server.owns(conn));
+    }
+    assert_eq!(world.outcome(), "1→2 2→2");
+}
+
+#[test]
+fn every_captured_packet_of_real_servers_is_read_and_written_back() {
+    let (mut hellos, mut notifications) = (0, 0);
+    let lines = include_str!("../../testdata/election/packets.txt").lines();
+    for line in lines.filter(|l| !l.starts_with('#')) {
+        let (kind, hex) = line.split_once(' ').unwrap();
+        let digits = (0..hex.len()).step_by(2);
+        let bytes: Vec<u8> =
+            digits.map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+        if kind == "hello" {
+            let (sid, address) = connections::golden_hello(&bytes);
+            assert_eq!(connections::golden_encode(sid, &address), bytes);
+            hellos += 1;
+        } else {
+            let bytes = Bytes::from(bytes);
+            let read = Notification::parse(&bytes).unwrap();
+            let written = Notification::encode(&read.vote, read.config.as_deref().unwrap());
+            assert_eq!(written, bytes);
+            notifications += 1;
+        }
+    }
+    assert!(hellos == 3 && notifications == 15, "{hellos} hellos, {notifications} notifications");
+}
