@@ -4,6 +4,7 @@
 extern crate alloc;
 
 pub mod action;
+pub mod admin;
 pub mod config;
 pub mod election;
 pub mod event;

@@ -10,7 +10,9 @@ pub mod jute;
 pub mod op;
 pub mod quorum;
 pub mod txn;
+pub mod word;
 
 pub use error::ErrorCode;
 pub use jute::{Malformed, Reader, Record, Writer};
 pub use op::{EventType, OpCode};
+pub use word::Word;
