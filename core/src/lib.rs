@@ -12,3 +12,4 @@ pub mod prep;
 pub mod quorum;
 pub mod types;
 pub mod wire;
+pub mod zab;

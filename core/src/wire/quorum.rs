@@ -85,9 +85,9 @@ impl QuorumPacket {
         QuorumPacket { kind: kind as i32, zxid, data, auth: None }
     }
 
-    /// Tries to read one packet from the front of a stream that may not hold it whole yet.
-    /// Returns it and its length; `Ok(None)` asks for more bytes. `limit` bounds the payload.
-    pub fn parse(bytes: &Bytes, limit: usize) -> Result<Option<(QuorumPacket, usize)>, Malformed> {
+    /// The length of the packet at the front of a stream, or `None` if it is not whole yet.
+    /// `limit` bounds the payload.
+    pub fn measure(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
         let Some(data_length) = int_at(bytes, 12) else { return Ok(None) };
         let data_size = length(data_length, limit)?;
         let Some(auth_count) = int_at(bytes, 16 + data_size) else { return Ok(None) };
@@ -99,14 +99,24 @@ impl QuorumPacket {
             let Some(n) = int_at(bytes, at) else { return Ok(None) };
             at += 4 + length(n, limit)?;
         }
-        if bytes.len() < at {
-            return Ok(None);
-        }
-        let packet = bytes.slice(..at);
-        let r = &mut Reader::new(&packet);
+        Ok((bytes.len() >= at).then_some(at))
+    }
+
+    /// Reads the packet that these bytes begin with.
+    pub fn read(packet: &Bytes) -> Result<QuorumPacket, Malformed> {
+        let r = &mut Reader::new(packet);
         let (kind, zxid, data) = (r.int()?, r.record()?, r.buffer()?);
-        let auth = if auth_count < 0 { None } else { Some(r.record()?) };
-        Ok(Some((QuorumPacket { kind, zxid, data, auth }, at)))
+        let auth = match r.clone().int()? {
+            count if count < 0 => None,
+            _ => Some(r.record()?),
+        };
+        Ok(QuorumPacket { kind, zxid, data, auth })
+    }
+
+    /// The packet at the front of a stream with its length, or `None` if it is not whole yet.
+    pub fn parse(bytes: &Bytes, limit: usize) -> Result<Option<(QuorumPacket, usize)>, Malformed> {
+        let Some(n) = QuorumPacket::measure(bytes, limit)? else { return Ok(None) };
+        Ok(Some((QuorumPacket::read(&bytes.slice(..n))?, n)))
     }
 
     /// Appends the packet.

@@ -1,0 +1,586 @@
+//! Election and Zab as one machine: the ensemble as one server sees it.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+use tracing::{info, warn};
+
+use super::leader::Leader;
+use super::learner::Learner;
+use super::{Delivery, EnsembleOptions, History, Shared, Start};
+use crate::action::{Action, Actions, Reason};
+use crate::config::EnsembleConfig;
+use crate::election::{Election, PeerState};
+use crate::event::{Entry, LogEnd, Port};
+use crate::quorum::verifier;
+use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::wire::client::Id;
+use crate::wire::quorum::{PacketType, ProposalFrame, QuorumPacket};
+
+/// What happened outside, as far as the ensemble is concerned.
+#[derive(Debug)]
+pub enum Input {
+    /// [`Ensemble::deadline`] has come.
+    Tick,
+    /// A connection of the election or quorum port is established.
+    Opened {
+        /// Which.
+        conn: ConnId,
+        /// The port that accepted it or was dialled.
+        port: Port,
+    },
+    /// Bytes arrived on one.
+    Received {
+        /// Which.
+        conn: ConnId,
+        /// What.
+        bytes: Bytes,
+    },
+    /// The answer to `AwaitWritable`.
+    Writable {
+        /// Which.
+        conn: ConnId,
+    },
+    /// One is gone.
+    Closed {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Everything up to the ticket is durable.
+    Persisted {
+        /// The highest.
+        upto: Ticket,
+    },
+    /// An answer to `ReadLog`.
+    LogRead {
+        /// The request.
+        read: ReadId,
+        /// Entries.
+        entries: Vec<Entry>,
+        /// How it ended.
+        end: LogEnd,
+    },
+}
+
+/// What a server is at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// The data directory is being loaded.
+    Recovering,
+    /// No leader is known.
+    Looking,
+    /// Leads (once established, it serves).
+    Leading {
+        /// A quorum is in sync.
+        established: bool,
+    },
+    /// Follows (once up to date, it serves).
+    Following {
+        /// Up to date.
+        active: bool,
+        /// Has no vote.
+        observing: bool,
+    },
+    /// The only server there is.
+    Standalone,
+}
+
+#[derive(Debug)]
+enum Part {
+    Recovering,
+    /// The role ended while the log was being cut: the outcome decides what is voted for.
+    Reloading(Ticket),
+    Looking,
+    Leader(Box<Leader>),
+    Learner(Box<Learner>),
+    Solo(Solo),
+}
+
+/// A server without an ensemble: a quorum of its own disk.
+#[derive(Debug, Default)]
+struct Solo {
+    outstanding: VecDeque<Ticket>,
+    last_proposed: Zxid,
+}
+
+/// Early learners: connected before this server knew that it leads.
+const MAX_EARLY: usize = 64;
+/// And what they may say before that.
+const MAX_EARLY_BYTES: usize = 4096;
+
+/// One server's part in the ensemble.
+#[derive(Debug)]
+pub struct Ensemble {
+    shared: Shared,
+    election: Option<Election>,
+    part: Part,
+    early: Vec<(ConnId, BytesMut)>,
+}
+
+impl Ensemble {
+    /// A member of an ensemble; [`Ensemble::start`] sets it going.
+    pub fn new(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Ensemble {
+        let election = Election::new(me, config.clone(), options.election);
+        let shared = new_shared(me, config, options);
+        Ensemble { shared, election: Some(election), part: Part::Recovering, early: Vec::new() }
+    }
+
+    /// A server alone: no election, no epochs, zxids go on from where the log ends
+    /// (`ZooKeeperServer` standalone).
+    pub fn solo(options: EnsembleOptions) -> Ensemble {
+        let shared = new_shared(ServerId(0), Arc::default(), options);
+        Ensemble { shared, election: None, part: Part::Recovering, early: Vec::new() }
+    }
+
+    /// The data directory is loaded: look for a leader, or serve alone.
+    pub fn start(&mut self, now: Time, start: Start, out: &mut Actions) {
+        self.shared.history.load(start);
+        if self.election.is_some() {
+            self.look(now, out);
+        } else {
+            let last_proposed = self.shared.history.last_logged.max(Zxid::ZERO);
+            self.part = Part::Solo(Solo { outstanding: VecDeque::new(), last_proposed });
+            let epoch = last_proposed.epoch();
+            self.shared.deliveries.push_back(Delivery::Leading { epoch });
+        }
+    }
+
+    /// Takes one event.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Actions) {
+        match input {
+            Input::Tick => self.tick(now, out),
+            Input::Opened { conn, port } => self.opened(now, conn, port, out),
+            Input::Received { conn, bytes } => self.received(now, conn, bytes, out),
+            Input::Closed { conn } => self.closed(now, conn),
+            Input::Writable { conn } => {
+                if let Part::Leader(leader) = &mut self.part {
+                    leader.writable(&mut self.shared, conn);
+                }
+            }
+            Input::Persisted { upto } => {
+                self.shared.persisted = self.shared.persisted.max(upto);
+                match &mut self.part {
+                    Part::Leader(leader) => leader.persisted(&mut self.shared, out),
+                    Part::Learner(learner) => learner.persisted(&mut self.shared, out),
+                    Part::Solo(solo) => {
+                        while solo.outstanding.front().is_some_and(|t| *t <= upto) {
+                            solo.outstanding.pop_front();
+                            self.shared.history.commit_next(&mut self.shared.deliveries);
+                        }
+                    }
+                    Part::Recovering | Part::Reloading(_) | Part::Looking => {}
+                }
+            }
+            Input::LogRead { read, entries, end } => {
+                if let Part::Leader(leader) = &mut self.part {
+                    leader.log_read(&mut self.shared, read, &entries, end, out);
+                }
+            }
+        }
+        self.settle(now, out);
+    }
+
+    /// The next thing for the rider; drain it after every call.
+    pub fn next_delivery(&mut self) -> Option<Delivery> {
+        self.shared.deliveries.pop_front()
+    }
+
+    /// When [`Input::Tick`] has work.
+    pub fn deadline(&self) -> Option<Time> {
+        let part = match &self.part {
+            Part::Leader(leader) => Some(leader.deadline()),
+            Part::Learner(learner) => Some(learner.deadline(&self.shared)),
+            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => None,
+        };
+        let election = self.election.as_ref().and_then(Election::deadline);
+        [part, election].into_iter().flatten().min()
+    }
+
+    /// Whether a connection is one of the ensemble's.
+    pub fn owns(&self, conn: ConnId) -> bool {
+        let part = match &self.part {
+            Part::Leader(leader) => leader.owns(conn),
+            Part::Learner(learner) => learner.owns(conn),
+            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => false,
+        };
+        part || self.early.iter().any(|(c, _)| *c == conn)
+            || self.election.as_ref().is_some_and(|e| e.owns(conn))
+    }
+
+    // ---- for the rider
+
+    /// The next ticket of the disk's lane: the rider's own writes share the count.
+    pub fn ticket(&mut self) -> Ticket {
+        self.shared.ticket()
+    }
+
+    /// The zxid that the next proposal gets. `None`: not an established leader, or the epoch's
+    /// counter is used up ([`Ensemble::abdicate`] then begins a new epoch).
+    pub fn next_zxid(&self) -> Option<Zxid> {
+        match &self.part {
+            Part::Leader(leader) if leader.established() => leader.next_zxid(),
+            Part::Solo(solo) => Some(solo.last_proposed.next()),
+            _ => None,
+        }
+    }
+
+    /// Proposes a transaction of [`Ensemble::next_zxid`]. It comes back as
+    /// [`Delivery::Committed`] when a quorum has it on disk.
+    ///
+    /// # Panics
+    /// If this server does not lead, or the frame is of another zxid.
+    pub fn propose(&mut self, frame: &ProposalFrame, out: &mut Actions) {
+        match &mut self.part {
+            Part::Leader(leader) => leader.propose(&mut self.shared, frame, out),
+            Part::Solo(solo) => {
+                assert_eq!(frame.zxid(), solo.last_proposed.next());
+                solo.last_proposed = frame.zxid();
+                let entry = Entry { zxid: frame.zxid(), body: frame.body() };
+                let ticket = self.shared.append(entry, out);
+                solo.outstanding.push_back(ticket);
+            }
+            _ => panic!("only a leader proposes"),
+        }
+    }
+
+    /// Ends a batch of proposals: what was gathered for each learner is sent.
+    pub fn flush(&mut self, out: &mut Actions) {
+        if let Part::Leader(leader) = &mut self.part {
+            leader.flush(out);
+        }
+    }
+
+    /// Gives the lead up, for instance because the zxid counter is used up.
+    pub fn abdicate(&mut self, now: Time, why: &str, out: &mut Actions) {
+        if matches!(self.part, Part::Leader(_)) {
+            warn!(why, "stepping down");
+            self.look(now, out);
+        }
+    }
+
+    /// Learner: forwards a client's request.
+    pub fn request(&mut self, data: Bytes, auth: Option<&[Id]>, out: &mut Actions) {
+        if let Part::Learner(learner) = &mut self.part {
+            learner.request(data, auth, out);
+        }
+    }
+
+    /// Learner: asks whether a session may be re-attached.
+    pub fn revalidate(&mut self, data: Bytes, out: &mut Actions) {
+        if let Part::Learner(learner) = &mut self.part {
+            learner.revalidate(data, out);
+        }
+    }
+
+    /// Learner: answers [`Delivery::Ping`] with the sessions that were active.
+    pub fn pong(&mut self, touches: Bytes, out: &mut Actions) {
+        if let Part::Learner(learner) = &mut self.part {
+            learner.pong(touches, out);
+        }
+    }
+
+    /// Leader: answers [`Delivery::Revalidate`].
+    pub fn revalidated(&mut self, learner: ConnId, data: Bytes) {
+        if let Part::Leader(leader) = &mut self.part {
+            let packet = QuorumPacket::new(PacketType::Revalidate, Zxid(-1), Some(data));
+            leader.send(learner, &packet);
+        }
+    }
+
+    /// Leader: a learner's client asked for a sync.
+    pub fn sync(&mut self, learner: ConnId) {
+        if let Part::Leader(leader) = &mut self.part {
+            leader.sync(learner);
+        }
+    }
+
+    /// Leader: the next bytes of the snapshot for this learner. [`Delivery::SnapshotMore`]
+    /// follows when its connection takes more.
+    pub fn snapshot_chunk(&mut self, learner: ConnId, bytes: Bytes, out: &mut Actions) {
+        if let Part::Leader(leader) = &mut self.part {
+            leader.snapshot_chunk(learner, bytes, out);
+        }
+    }
+
+    /// Leader: the snapshot for this learner is complete.
+    pub fn snapshot_end(&mut self, learner: ConnId, out: &mut Actions) {
+        if let Part::Leader(leader) = &mut self.part {
+            leader.snapshot_end(learner, out);
+        }
+    }
+
+    /// Learner: the snapshot is complete and its writes are in the disk's lane; `rest` follows
+    /// it in the stream.
+    pub fn snapshot_received(&mut self, now: Time, rest: Bytes, out: &mut Actions) {
+        if let Part::Learner(learner) = &mut self.part {
+            learner.snapshot_received(&mut self.shared, rest, out);
+        }
+        self.settle(now, out);
+    }
+
+    /// Learner: the snapshot cannot be read.
+    pub fn snapshot_refused(&mut self, now: Time, what: &str, out: &mut Actions) {
+        if let Part::Learner(learner) = &mut self.part {
+            learner.snapshot_refused(what);
+        }
+        self.settle(now, out);
+    }
+
+    /// Learner: the log is cut and the state loaded anew.
+    pub fn truncated(&mut self, now: Time, ticket: Ticket, start: Start, out: &mut Actions) {
+        self.shared.persisted = self.shared.persisted.max(ticket);
+        match &mut self.part {
+            Part::Learner(learner) if learner.truncating() == Some(ticket) => {
+                learner.truncated(&mut self.shared, start, out);
+            }
+            Part::Reloading(expected) if *expected == ticket => {
+                self.shared.history.load(start);
+                self.look(now, out);
+            }
+            _ => {}
+        }
+        self.settle(now, out);
+    }
+
+    // ---- for admin
+
+    /// What this server is.
+    pub fn role(&self) -> Role {
+        match &self.part {
+            Part::Recovering => Role::Recovering,
+            Part::Reloading(_) | Part::Looking => Role::Looking,
+            Part::Leader(leader) => Role::Leading { established: leader.established() },
+            Part::Learner(learner) => {
+                Role::Following { active: learner.active(), observing: learner.observer }
+            }
+            Part::Solo(_) => Role::Standalone,
+        }
+    }
+
+    /// The current epoch of this server.
+    pub fn epoch(&self) -> Epoch {
+        self.shared.history.current_epoch
+    }
+
+    /// The leader, if one is known.
+    pub fn leader(&self) -> Option<ServerId> {
+        match &self.part {
+            Part::Leader(_) => Some(self.shared.me),
+            Part::Learner(learner) => Some(learner.leader),
+            _ => None,
+        }
+    }
+
+    /// The last zxid that the rider was given; `epoch<<32` for a fresh leader.
+    pub fn last_processed(&self) -> Zxid {
+        self.shared.history.last_processed
+    }
+
+    /// The last zxid in the log.
+    pub fn last_logged(&self) -> Zxid {
+        self.shared.history.last_logged
+    }
+
+    /// The highest durable ticket.
+    pub fn persisted(&self) -> Ticket {
+        self.shared.persisted
+    }
+
+    /// Leader: learners that are up to date, with whether they observe.
+    pub fn active_learners(&self) -> Vec<(ServerId, bool)> {
+        match &self.part {
+            Part::Leader(leader) => leader.active_learners().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Leader: learners that are connected at all.
+    pub fn learner_count(&self) -> usize {
+        match &self.part {
+            Part::Leader(leader) => leader.learner_count(),
+            _ => 0,
+        }
+    }
+
+    /// Proposals that wait for their commit.
+    pub fn outstanding(&self) -> usize {
+        match &self.part {
+            Part::Leader(leader) => leader.outstanding(),
+            Part::Solo(solo) => solo.outstanding.len(),
+            _ => 0,
+        }
+    }
+
+    // ---- inside
+
+    fn tick(&mut self, now: Time, out: &mut Actions) {
+        if let Some(election) = &mut self.election {
+            election.tick(now, out);
+        }
+        match &mut self.part {
+            Part::Leader(leader) => {
+                leader.tick(now, &mut self.shared, out);
+                if leader.established() && leader.next_zxid().is_none() {
+                    self.abdicate(now, "the epoch's zxid counter is used up", out);
+                }
+            }
+            Part::Learner(learner) => learner.tick(now, &mut self.shared, out),
+            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => {}
+        }
+    }
+
+    fn opened(&mut self, now: Time, conn: ConnId, port: Port, out: &mut Actions) {
+        match (port, &mut self.part) {
+            (Port::Election, Part::Recovering | Part::Solo(_)) | (Port::Client, _) => {
+                out.push(Action::Close { conn, why: Reason::NotServing });
+            }
+            (Port::Election, _) => {
+                if let Some(election) = &mut self.election {
+                    election.opened(now, conn, out);
+                }
+            }
+            (Port::Quorum, Part::Learner(learner)) if learner.owns(conn) => {
+                learner.opened(now, &self.shared, conn, out);
+            }
+            (Port::Quorum, Part::Leader(leader)) if !conn.is_dialled() => {
+                leader.opened(now, conn, out);
+            }
+            (Port::Quorum, Part::Looking) if !conn.is_dialled() && self.early.len() < MAX_EARLY => {
+                // A follower may know of the outcome a moment before the leader does.
+                self.early.push((conn, BytesMut::new()));
+            }
+            (Port::Quorum, _) => out.push(Action::Close { conn, why: Reason::NotServing }),
+        }
+    }
+
+    fn received(&mut self, now: Time, conn: ConnId, bytes: Bytes, out: &mut Actions) {
+        if let Some(election) = self.election.as_mut().filter(|e| e.owns(conn)) {
+            return election.received(now, conn, &bytes, out);
+        }
+        match &mut self.part {
+            Part::Leader(leader) if leader.owns(conn) => {
+                leader.received(now, &mut self.shared, conn, bytes, out);
+            }
+            Part::Learner(learner) if learner.owns(conn) => {
+                learner.received(now, &mut self.shared, bytes, out);
+            }
+            _ => {
+                let Some(at) = self.early.iter().position(|(c, _)| *c == conn) else { return };
+                if self.early[at].1.len() + bytes.len() > MAX_EARLY_BYTES {
+                    self.early.remove(at);
+                    let why = Reason::Protocol("too much said before FOLLOWERINFO was answered");
+                    out.push(Action::Close { conn, why });
+                } else {
+                    self.early[at].1.extend_from_slice(&bytes);
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, now: Time, conn: ConnId) {
+        if let Some(election) = &mut self.election {
+            election.closed(conn);
+        }
+        self.early.retain(|(c, _)| *c != conn);
+        match &mut self.part {
+            Part::Leader(leader) => leader.closed(&mut self.shared, conn),
+            Part::Learner(learner) if learner.owns(conn) => learner.closed(now),
+            _ => {}
+        }
+    }
+
+    /// After every step: what ended, what was elected, what was gathered.
+    fn settle(&mut self, now: Time, out: &mut Actions) {
+        let ended = match &mut self.part {
+            Part::Leader(leader) => leader.ended(),
+            Part::Learner(learner) => learner.ended(),
+            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => None,
+        };
+        if let Some(why) = ended {
+            warn!(why, "the role is over");
+            self.look(now, out);
+        }
+        if let Some(vote) = self.election.as_mut().and_then(Election::take_result) {
+            self.elected(now, vote.leader, vote.state, out);
+        }
+        let served = self
+            .shared
+            .deliveries
+            .iter()
+            .any(|d| matches!(d, Delivery::Leading { .. } | Delivery::Following { .. }));
+        if served && let Some(election) = &mut self.election {
+            election.update_epoch(self.shared.history.current_epoch);
+        }
+        if let Part::Leader(leader) = &mut self.part {
+            leader.flush(out);
+        }
+    }
+
+    fn elected(&mut self, now: Time, leader: ServerId, state: PeerState, out: &mut Actions) {
+        if let Some(election) = &mut self.election {
+            election.settled(state);
+        }
+        let early = core::mem::take(&mut self.early);
+        if leader == self.shared.me {
+            let mut reign = Box::new(Leader::new(now, &mut self.shared, out));
+            for (conn, bytes) in early {
+                reign.opened(now, conn, out);
+                if !bytes.is_empty() {
+                    reign.received(now, &mut self.shared, conn, bytes.freeze(), out);
+                }
+            }
+            self.part = Part::Leader(reign);
+        } else {
+            for (conn, _) in early {
+                out.push(Action::Close { conn, why: Reason::NotServing });
+            }
+            let mut learner = Box::new(Learner::new(now, &self.shared, leader));
+            learner.tick(now, &mut self.shared, out);
+            self.part = Part::Learner(learner);
+        }
+    }
+
+    fn look(&mut self, now: Time, out: &mut Actions) {
+        let mut reloading = None;
+        match &mut self.part {
+            Part::Leader(leader) => leader.close(out),
+            Part::Learner(learner) => {
+                reloading = learner.truncating();
+                learner.close(out);
+            }
+            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => {}
+        }
+        // First nobody is served any more: what follows is not known to be committed.
+        self.shared.deliveries.push_back(Delivery::Looking);
+        self.shared.history.settle(&mut self.shared.deliveries);
+        if let Some(ticket) = reloading {
+            info!("waiting for the truncation before the next election");
+            self.part = Part::Reloading(ticket);
+            return;
+        }
+        self.part = Part::Looking;
+        let (zxid, epoch) = (self.shared.history.last_logged, self.shared.history.current_epoch);
+        if let Some(election) = &mut self.election {
+            election.look(now, zxid, epoch, out);
+        }
+    }
+}
+
+fn new_shared(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Shared {
+    Shared {
+        me,
+        config_text: Bytes::from(config.to_text()),
+        verifier: verifier(&config),
+        config,
+        history: History::new(options.commit_log_count.max(1)),
+        options,
+        last_ticket: Ticket(0),
+        persisted: Ticket(0),
+        deliveries: VecDeque::new(),
+        last_read: ReadId(0),
+        dials: 0,
+    }
+}

@@ -1,0 +1,583 @@
+//! The leader (`Leader`, `LearnerHandler`): discovery, synchronisation, broadcast.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use tracing::{debug, info, warn};
+
+use super::learner_handler::{LearnerHandler, Phase};
+use super::{Delivery, Ended, Shared};
+use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
+use crate::event::{Entry, LogEnd};
+use crate::quorum::AckSet;
+use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::wire::jute::Reader;
+use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, ProposalFrame, QuorumPacket};
+
+/// A learner whose held-back output grows past this is dropped.
+const MAX_HELD_BYTES: usize = 256 << 20;
+/// Connections that have not said who they are.
+const MAX_STRANGERS: usize = 64;
+
+/// What the leader waits for before it may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// A quorum of FOLLOWERINFOs.
+    Discovery,
+    /// The new epoch in `acceptedEpoch`.
+    SavingAccepted(Ticket),
+    /// A quorum of ACKEPOCHs.
+    EpochAcks,
+    /// A quorum of NEWLEADER acknowledgements; our own once `currentEpoch` is durable.
+    NewLeaderAcks { saving: Option<Ticket> },
+    /// Established.
+    Broadcast,
+}
+
+/// A proposal on its way.
+#[derive(Debug)]
+struct Outstanding {
+    zxid: Zxid,
+    ticket: Ticket,
+    acks: AckSet,
+}
+
+/// A reign.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pub(super) epoch: Epoch,
+    stage: Stage,
+    connecting: AckSet,
+    epoch_acks: AckSet,
+    new_leader_acks: AckSet,
+    learners: BTreeMap<ConnId, LearnerHandler>,
+    outstanding: VecDeque<Outstanding>,
+    /// How many of `outstanding`, from the front, are durable here.
+    self_acked: usize,
+    last_proposed: Zxid,
+    /// Learners' syncs that wait for the commit of a zxid.
+    syncs: VecDeque<(Zxid, ConnId)>,
+    give_up_at: Time,
+    half_tick_at: Time,
+    odd_half_tick: bool,
+    ended: Option<Ended>,
+}
+
+impl Leader {
+    pub(super) fn new(now: Time, shared: &mut Shared, out: &mut Actions) -> Leader {
+        let mut leader = Leader {
+            epoch: shared.history.accepted_epoch,
+            stage: Stage::Discovery,
+            connecting: AckSet::new(),
+            epoch_acks: AckSet::new(),
+            new_leader_acks: AckSet::new(),
+            learners: BTreeMap::new(),
+            outstanding: VecDeque::new(),
+            self_acked: 0,
+            last_proposed: shared.history.last_logged,
+            syncs: VecDeque::new(),
+            give_up_at: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
+            half_tick_at: now.plus_ms(shared.options.tick_time_ms / 2),
+            odd_half_tick: false,
+            ended: None,
+        };
+        leader.introduced(shared, shared.me, shared.history.accepted_epoch, out);
+        leader
+    }
+
+    /// Why the reign is over, if it is.
+    pub(super) fn ended(&mut self) -> Option<Ended> {
+        self.ended.take()
+    }
+
+    pub(super) fn established(&self) -> bool {
+        self.stage == Stage::Broadcast
+    }
+
+    pub(super) fn owns(&self, conn: ConnId) -> bool {
+        self.learners.contains_key(&conn)
+    }
+
+    /// Learners that are up to date, with whether they observe.
+    pub(super) fn active_learners(&self) -> impl Iterator<Item = (ServerId, bool)> + '_ {
+        let active = self.learners.values().filter(|l| l.phase == Phase::Active);
+        active.map(|l| (l.server, l.observer))
+    }
+
+    /// Learners that are connected at all.
+    pub(super) fn learner_count(&self) -> usize {
+        self.learners.len()
+    }
+
+    /// Proposals that are not committed yet.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// The reign ends here: all links close.
+    pub(super) fn close(&mut self, out: &mut Actions) {
+        for conn in core::mem::take(&mut self.learners).into_keys() {
+            out.push(Action::Close { conn, why: Reason::NotServing });
+        }
+    }
+
+    // ---- connections
+
+    pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
+        let strangers = self.learners.values().filter(|l| l.phase == Phase::Hello).count();
+        if strangers >= MAX_STRANGERS {
+            return out
+                .push(Action::Close { conn, why: Reason::Limit("learners without a hello") });
+        }
+        self.learners.insert(conn, LearnerHandler::new(conn, now));
+    }
+
+    pub(super) fn closed(&mut self, shared: &mut Shared, conn: ConnId) {
+        if let Some(learner) = self.learners.remove(&conn) {
+            if learner.phase != Phase::Hello {
+                info!(learner = %learner.server, "a learner is gone");
+            }
+            if learner.snapshotting {
+                shared.deliveries.push_back(Delivery::SnapshotDropped { learner: conn });
+            }
+            shared.deliveries.push_back(Delivery::LearnerGone { learner: conn });
+            self.syncs.retain(|(_, c)| *c != conn);
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        shared: &mut Shared,
+        conn: ConnId,
+        bytes: Bytes,
+        out: &mut Actions,
+    ) {
+        let Some(learner) = self.learners.get_mut(&conn) else { return };
+        learner.heard = now;
+        learner.reader.push(bytes);
+        while let Some(learner) = self.learners.get_mut(&conn) {
+            match learner.reader.next(shared.options.max_payload) {
+                Ok(Some(packet)) => {
+                    if let Err(what) = self.packet(shared, conn, packet, out) {
+                        self.drop_learner(shared, conn, Reason::Protocol(what), out);
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    let why = Reason::Protocol("malformed quorum packet");
+                    self.drop_learner(shared, conn, why, out);
+                }
+            }
+            if self.ended.is_some() {
+                return;
+            }
+        }
+        self.commit(shared, out);
+    }
+
+    fn drop_learner(&mut self, shared: &mut Shared, conn: ConnId, why: Reason, out: &mut Actions) {
+        self.closed(shared, conn);
+        out.push(Action::Close { conn, why });
+    }
+
+    fn packet(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        packet: QuorumPacket,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
+        let kind = PacketType::from_i32(packet.kind).ok_or("unknown type of quorum packet")?;
+        match (learner.phase, kind) {
+            (Phase::Hello, PacketType::FollowerInfo | PacketType::ObserverInfo) => {
+                let data = packet.data.ok_or("FOLLOWERINFO without its payload")?;
+                let info = LearnerInfo::parse(&data).map_err(|_| "malformed FOLLOWERINFO")?;
+                if info.protocol_version < PROTOCOL_VERSION {
+                    return Err("a learner older than Zab 1.0");
+                }
+                if info.config_version > shared.config.version {
+                    return Err("a learner with a newer configuration");
+                }
+                learner.server = info.server;
+                learner.observer = kind == PacketType::ObserverInfo;
+                learner.phase = Phase::Introduced;
+                let twice =
+                    self.learners.values().find(|l| l.server == info.server && l.conn != conn);
+                if let Some(old) = twice.map(|l| l.conn) {
+                    self.drop_learner(shared, old, Reason::Replaced, out);
+                }
+                info!(learner = %info.server, accepted = %packet.zxid.epoch(), "a learner introduces itself");
+                self.introduced(shared, info.server, packet.zxid.epoch(), out);
+                if !matches!(self.stage, Stage::Discovery | Stage::SavingAccepted(_)) {
+                    self.send_leader_info(conn, out);
+                }
+            }
+            (Phase::AwaitAckEpoch, PacketType::AckEpoch) => {
+                let data = packet.data.ok_or("ACKEPOCH without its payload")?;
+                let epoch = Reader::new(&data).int().map_err(|_| "malformed ACKEPOCH")?;
+                learner.last_zxid = packet.zxid;
+                learner.phase = Phase::EpochAcked;
+                self.epoch_acked(shared, conn, epoch, out)?;
+            }
+            (Phase::Syncing, PacketType::Ack) => {
+                if packet.zxid != self.epoch.first_zxid() {
+                    return Err("an ACK before that of NEWLEADER");
+                }
+                learner.phase = Phase::NewLeaderAcked;
+                info!(learner = %learner.server, "a learner is in sync");
+                let (server, observer) = (learner.server, learner.observer);
+                if self.established() {
+                    self.up_to_date(conn);
+                } else if !observer {
+                    self.new_leader_acks.insert(server);
+                    self.try_establish(shared, out);
+                }
+            }
+            (Phase::NewLeaderAcked | Phase::Active, PacketType::Ack) => {
+                let server = learner.server;
+                self.ack(server, packet.zxid);
+            }
+            (Phase::NewLeaderAcked | Phase::Active, PacketType::Ping) => {
+                let data = packet.data.unwrap_or_default();
+                shared.deliveries.push_back(Delivery::Touched { learner: conn, data });
+            }
+            (Phase::NewLeaderAcked | Phase::Active, PacketType::Request) => {
+                let data = packet.data.ok_or("REQUEST without its payload")?;
+                let (server, auth) = (learner.server, packet.auth.unwrap_or_default());
+                shared.deliveries.push_back(Delivery::Request {
+                    learner: conn,
+                    server,
+                    data,
+                    auth,
+                });
+            }
+            (Phase::NewLeaderAcked | Phase::Active, PacketType::Revalidate) => {
+                let data = packet.data.ok_or("REVALIDATE without its payload")?;
+                shared.deliveries.push_back(Delivery::Revalidate { learner: conn, data });
+            }
+            (_, PacketType::Ping) => {}
+            (phase, kind) => {
+                debug!(learner = %learner.server, ?phase, ?kind, "a packet out of turn");
+                return Err("a quorum packet out of turn");
+            }
+        }
+        Ok(())
+    }
+
+    // ---- discovery
+
+    /// A server (or this one) says which epoch it last accepted (`getEpochToPropose`).
+    fn introduced(
+        &mut self,
+        shared: &mut Shared,
+        id: ServerId,
+        accepted: Epoch,
+        out: &mut Actions,
+    ) {
+        if self.stage != Stage::Discovery {
+            return;
+        }
+        self.epoch = self.epoch.max(Epoch(accepted.0 + 1));
+        self.connecting.insert(id);
+        if self.connecting.contains(shared.me) && shared.verifier.is_quorum(&self.connecting) {
+            let ticket = shared.ticket();
+            shared.history.accepted_epoch = self.epoch;
+            info!(epoch = %self.epoch, "a new epoch is proposed");
+            let (file, epoch) = (EpochFile::Accepted, self.epoch);
+            out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
+            self.stage = Stage::SavingAccepted(ticket);
+        }
+    }
+
+    fn send_leader_info(&mut self, conn: ConnId, out: &mut Actions) {
+        let zxid = self.epoch.first_zxid();
+        if let Some(learner) = self.learners.get_mut(&conn) {
+            let version = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
+            learner.outbound.packet(&QuorumPacket::new(
+                PacketType::LeaderInfo,
+                zxid,
+                Some(version),
+            ));
+            learner.outbound.flush(out);
+            learner.phase = Phase::AwaitAckEpoch;
+        }
+    }
+
+    /// `waitForEpochAck`.
+    fn epoch_acked(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        epoch: i32,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        if self.stage != Stage::EpochAcks {
+            if let Some(learner) = self.learners.get_mut(&conn) {
+                learner.synchronise(shared, self.epoch, out);
+            }
+            return Ok(());
+        }
+        let Some(learner) = self.learners.get(&conn) else { return Ok(()) };
+        if epoch == -1 {
+            return Ok(());
+        }
+        let theirs = (Epoch(i64::from(epoch)), learner.last_zxid);
+        if theirs > (shared.history.current_epoch, shared.history.last_logged) {
+            warn!(learner = %learner.server, epoch, zxid = %learner.last_zxid,
+                "a learner has a newer history than this leader");
+            return Err("a learner with a newer history");
+        }
+        if !learner.observer {
+            self.epoch_acks.insert(learner.server);
+        }
+        self.try_finish_discovery(shared, out);
+        Ok(())
+    }
+
+    fn try_finish_discovery(&mut self, shared: &mut Shared, out: &mut Actions) {
+        if self.stage != Stage::EpochAcks || !shared.verifier.is_quorum(&self.epoch_acks) {
+            return;
+        }
+        let ticket = shared.ticket();
+        shared.history.current_epoch = self.epoch;
+        let (file, epoch) = (EpochFile::Current, self.epoch);
+        out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
+        self.stage = Stage::NewLeaderAcks { saving: Some(ticket) };
+        for learner in self.learners.values_mut().filter(|l| l.phase == Phase::EpochAcked) {
+            learner.synchronise(shared, epoch, out);
+        }
+    }
+
+    // ---- synchronisation
+
+    fn try_establish(&mut self, shared: &mut Shared, out: &mut Actions) {
+        let ready = self.stage == (Stage::NewLeaderAcks { saving: None });
+        if !ready || !shared.verifier.is_quorum(&self.new_leader_acks) {
+            return;
+        }
+        self.stage = Stage::Broadcast;
+        shared.history.last_processed = self.epoch.first_zxid();
+        self.last_proposed = self.epoch.first_zxid();
+        info!(epoch = %self.epoch, "leading: a quorum is in sync");
+        shared.deliveries.push_back(Delivery::Leading { epoch: self.epoch });
+        let acked = self.learners.values().filter(|l| l.phase == Phase::NewLeaderAcked);
+        for conn in acked.map(|l| l.conn).collect::<Vec<_>>() {
+            self.up_to_date(conn);
+        }
+        self.flush(out);
+    }
+
+    fn up_to_date(&mut self, conn: ConnId) {
+        if let Some(learner) = self.learners.get_mut(&conn) {
+            learner.outbound.bare(PacketType::UpToDate, Zxid(-1));
+            learner.phase = Phase::Active;
+        }
+    }
+
+    pub(super) fn log_read(
+        &mut self,
+        shared: &mut Shared,
+        read: ReadId,
+        entries: &[Entry],
+        end: LogEnd,
+        out: &mut Actions,
+    ) {
+        for learner in self.learners.values_mut() {
+            learner.log_read(shared, self.epoch, read, entries, end, out);
+        }
+    }
+
+    pub(super) fn writable(&mut self, shared: &mut Shared, conn: ConnId) {
+        if self.learners.get(&conn).is_some_and(|l| l.snapshotting) {
+            shared.deliveries.push_back(Delivery::SnapshotMore { learner: conn });
+        }
+    }
+
+    pub(super) fn snapshot_chunk(&mut self, conn: ConnId, bytes: Bytes, out: &mut Actions) {
+        if let Some(learner) = self.learners.get_mut(&conn).filter(|l| l.snapshotting) {
+            learner.outbound.stream(bytes, out);
+            out.push(Action::AwaitWritable { conn });
+        }
+    }
+
+    pub(super) fn snapshot_end(&mut self, conn: ConnId, out: &mut Actions) {
+        if let Some(learner) = self.learners.get_mut(&conn).filter(|l| l.snapshotting) {
+            learner.snapshotting = false;
+            learner.outbound.release(out);
+        }
+    }
+
+    // ---- broadcast
+
+    /// The next zxid, or `None` when the epoch's counter is used up.
+    pub(super) fn next_zxid(&self) -> Option<Zxid> {
+        let next = self.last_proposed.next();
+        (next.counter() != Zxid::LAST_COUNTER).then_some(next)
+    }
+
+    /// Sends to the followers and to the disk, at once.
+    pub(super) fn propose(
+        &mut self,
+        shared: &mut Shared,
+        frame: &ProposalFrame,
+        out: &mut Actions,
+    ) {
+        let zxid = frame.zxid();
+        assert_eq!(Some(zxid), self.next_zxid(), "zxids are proposed without a gap");
+        self.last_proposed = zxid;
+        let followers = self.learners.values_mut().filter(|l| l.forwarding && !l.observer);
+        for learner in followers {
+            learner.outbound.shared(frame.packet(), out);
+        }
+        let ticket = shared.append(Entry { zxid, body: frame.body() }, out);
+        self.outstanding.push_back(Outstanding { zxid, ticket, acks: AckSet::new() });
+    }
+
+    fn ack(&mut self, from: ServerId, zxid: Zxid) {
+        // NEWLEADER's and UPTODATE's acknowledgements, and late ones of what is committed.
+        let Some(first) = self.outstanding.front() else { return };
+        if zxid.counter() == 0 || zxid < first.zxid {
+            return;
+        }
+        let index = (zxid.0 - first.zxid.0) as usize;
+        if let Some(outstanding) = self.outstanding.get_mut(index) {
+            outstanding.acks.insert(from);
+        }
+    }
+
+    /// A learner's sync: answered once everything proposed so far is committed.
+    pub(super) fn sync(&mut self, conn: ConnId) {
+        match self.outstanding.back() {
+            Some(last) => self.syncs.push_back((last.zxid, conn)),
+            None => self.synced(conn),
+        }
+    }
+
+    fn synced(&mut self, conn: ConnId) {
+        if let Some(learner) = self.learners.get_mut(&conn) {
+            learner.outbound.bare(PacketType::Sync, Zxid::ZERO);
+        }
+    }
+
+    pub(super) fn send(&mut self, conn: ConnId, packet: &QuorumPacket) {
+        if let Some(learner) = self.learners.get_mut(&conn) {
+            learner.outbound.packet(packet);
+        }
+    }
+
+    /// Commits, strictly in order, all that has its quorum.
+    fn commit(&mut self, shared: &mut Shared, out: &mut Actions) {
+        while let Some(first) = self.outstanding.front() {
+            if !shared.verifier.is_quorum(&first.acks) {
+                break;
+            }
+            let zxid = first.zxid;
+            self.outstanding.pop_front();
+            self.self_acked = self.self_acked.saturating_sub(1);
+            let observers = self.learners.values().any(|l| l.observer && l.forwarding);
+            let body = if observers {
+                shared.history.pending().next().map(|e| e.body.clone())
+            } else {
+                None
+            };
+            for learner in self.learners.values_mut().filter(|l| l.forwarding) {
+                match &body {
+                    Some(body) if learner.observer => {
+                        learner.outbound.enveloped(PacketType::Inform, zxid, body, out);
+                    }
+                    _ => learner.outbound.bare(PacketType::Commit, zxid),
+                }
+            }
+            shared.history.commit_next(&mut shared.deliveries);
+            while self.syncs.front().is_some_and(|(at, _)| *at <= zxid) {
+                let (_, conn) = self.syncs.pop_front().expect("just seen");
+                self.synced(conn);
+            }
+        }
+    }
+
+    /// Something became durable here.
+    pub(super) fn persisted(&mut self, shared: &mut Shared, out: &mut Actions) {
+        let upto = shared.persisted;
+        match self.stage {
+            Stage::SavingAccepted(ticket) if ticket <= upto => {
+                self.stage = Stage::EpochAcks;
+                let waiting = self.learners.values().filter(|l| l.phase == Phase::Introduced);
+                for conn in waiting.map(|l| l.conn).collect::<Vec<_>>() {
+                    self.send_leader_info(conn, out);
+                }
+                self.epoch_acks.insert(shared.me);
+                self.try_finish_discovery(shared, out);
+            }
+            Stage::NewLeaderAcks { saving: Some(ticket) } if ticket <= upto => {
+                self.stage = Stage::NewLeaderAcks { saving: None };
+                self.new_leader_acks.insert(shared.me);
+                self.try_establish(shared, out);
+            }
+            _ => {}
+        }
+        while let Some(next) = self.outstanding.get_mut(self.self_acked) {
+            if next.ticket > upto {
+                break;
+            }
+            next.acks.insert(shared.me);
+            self.self_acked += 1;
+        }
+        self.commit(shared, out);
+    }
+
+    // ---- time
+
+    pub(super) fn tick(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
+        if !self.established() && self.give_up_at <= now {
+            self.ended = Some(format!("no quorum joined within initLimit ({:?})", self.stage));
+            return;
+        }
+        if now < self.half_tick_at {
+            return;
+        }
+        self.half_tick_at = now.plus_ms(shared.options.tick_time_ms / 2);
+        self.odd_half_tick = !self.odd_half_tick;
+        let (init, sync) = (
+            shared.limit_ms(shared.options.init_limit),
+            shared.limit_ms(shared.options.sync_limit),
+        );
+        let late = |l: &LearnerHandler| {
+            let limit = if l.phase == Phase::Active { sync } else { init };
+            now.ms_since(l.heard) > limit || l.outbound.held_bytes() > MAX_HELD_BYTES
+        };
+        while let Some(conn) = self.learners.values().find(|l| late(l)).map(|l| l.conn) {
+            self.drop_learner(shared, conn, Reason::Timeout("a silent learner"), out);
+        }
+        for learner in self.learners.values_mut() {
+            if matches!(learner.phase, Phase::NewLeaderAcked | Phase::Active) {
+                learner.outbound.bare(PacketType::Ping, self.last_proposed);
+            }
+        }
+        if self.established() && !self.odd_half_tick {
+            let heard = self.learners.values().filter(|l| {
+                l.phase == Phase::Active && !l.observer && now.ms_since(l.heard) <= sync
+            });
+            let mut synced: AckSet = heard.map(|l| l.server).collect();
+            synced.insert(shared.me);
+            if !shared.verifier.is_quorum(&synced) {
+                self.ended = Some(format!("only {} in sync, no quorum", synced.iter().count()));
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        if self.established() { self.half_tick_at } else { self.half_tick_at.min(self.give_up_at) }
+    }
+
+    /// Ends a step: one send for each learner.
+    pub(super) fn flush(&mut self, out: &mut Actions) {
+        for learner in self.learners.values_mut() {
+            learner.outbound.flush(out);
+        }
+    }
+}

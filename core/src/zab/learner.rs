@@ -1,0 +1,487 @@
+//! The learner (`Learner`, `Follower`, `Observer`): joins a leader, is brought up to date,
+//! acknowledges what is durable, applies what is committed.
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::ToString;
+
+use bytes::Bytes;
+use tracing::{debug, info};
+
+use super::link::{Outbound, PacketReader};
+use super::{Delivery, Ended, Shared, Start};
+use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
+use crate::event::{Entry, Port};
+use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
+use crate::wire::client::Id;
+use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket};
+
+/// Between two attempts to reach the leader (`leaderConnectDelayDuringRetryMs`).
+const RETRY_MS: u64 = 100;
+
+/// How far the join has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// No connection; the next attempt at this time.
+    Disconnected(Time),
+    Dialling,
+    /// FOLLOWERINFO is sent.
+    AwaitLeaderInfo,
+    /// The new epoch goes to `acceptedEpoch`.
+    SavingAccepted(Ticket),
+    /// ACKEPOCH is sent: DIFF, TRUNC or SNAP comes.
+    AwaitSync,
+    /// The stream is a snapshot; the rider reads it.
+    Snapshot(Zxid),
+    /// The log is being cut and the state loaded anew; the stream waits.
+    Truncating(Ticket),
+    /// PROPOSALs and COMMITs until NEWLEADER.
+    Syncing,
+    /// The history is being made durable, then the epoch goes to `currentEpoch`.
+    SavingCurrent(Ticket),
+    /// NEWLEADER is acknowledged.
+    AwaitUpToDate,
+    Broadcast,
+}
+
+/// One term under a leader.
+#[derive(Debug)]
+pub(super) struct Learner {
+    pub(super) leader: ServerId,
+    pub(super) observer: bool,
+    pub(super) epoch: Epoch,
+    stage: Stage,
+    conn: Option<ConnId>,
+    reader: PacketReader,
+    outbound: Option<Outbound>,
+    /// Logged proposals whose ACK waits for the disk.
+    unacked: VecDeque<(Ticket, Zxid)>,
+    /// The zxid of the PING that the rider is asked to answer.
+    ping: Zxid,
+    attempts: usize,
+    heard: Time,
+    /// The whole join must be over by then.
+    join_by: Time,
+    ended: Option<Ended>,
+}
+
+impl Learner {
+    pub(super) fn new(now: Time, shared: &Shared, leader: ServerId) -> Learner {
+        let observer = !shared.config.is_voter(shared.me);
+        Learner {
+            leader,
+            observer,
+            epoch: Epoch(0),
+            stage: Stage::Disconnected(now),
+            conn: None,
+            reader: PacketReader::default(),
+            outbound: None,
+            unacked: VecDeque::new(),
+            ping: Zxid::ZERO,
+            attempts: 0,
+            heard: now,
+            join_by: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
+            ended: None,
+        }
+    }
+
+    /// Why the term is over, if it is.
+    pub(super) fn ended(&mut self) -> Option<Ended> {
+        self.ended.take()
+    }
+
+    /// Whether clients are served.
+    pub(super) fn active(&self) -> bool {
+        self.stage == Stage::Broadcast
+    }
+
+    pub(super) fn owns(&self, conn: ConnId) -> bool {
+        self.conn == Some(conn)
+    }
+
+    /// The truncation that this term waits for; if the term ends, its outcome still counts.
+    pub(super) fn truncating(&self) -> Option<Ticket> {
+        match self.stage {
+            Stage::Truncating(ticket) => Some(ticket),
+            _ => None,
+        }
+    }
+
+    pub(super) fn close(&mut self, out: &mut Actions) {
+        if let Some(conn) = self.conn.take() {
+            out.push(Action::Close { conn, why: Reason::NotServing });
+        }
+    }
+
+    fn end(&mut self, why: &str) {
+        self.ended = Some(why.to_string());
+    }
+
+    // ---- connection
+
+    pub(super) fn tick(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
+        let sync = shared.limit_ms(shared.options.sync_limit);
+        match self.stage {
+            Stage::Disconnected(at) if at <= now => self.dial(shared, out),
+            Stage::Broadcast if now.ms_since(self.heard) >= sync => {
+                self.end("the leader was silent for syncLimit");
+            }
+            Stage::Broadcast => {}
+            _ if self.join_by <= now => {
+                self.ended = Some(format!("not in sync within initLimit ({:?})", self.stage));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn deadline(&self, shared: &Shared) -> Time {
+        match self.stage {
+            Stage::Disconnected(at) => at.min(self.join_by),
+            Stage::Broadcast => self.heard.plus_ms(shared.limit_ms(shared.options.sync_limit)),
+            _ => self.join_by,
+        }
+    }
+
+    fn dial(&mut self, shared: &mut Shared, out: &mut Actions) {
+        let addresses = shared.config.members.get(&self.leader).map(|m| &m.addresses[..]);
+        let Some(addresses) = addresses.filter(|a| !a.is_empty()) else {
+            return self.end("the elected leader is not in the configuration");
+        };
+        let to = addresses[self.attempts % addresses.len()].quorum.clone();
+        self.attempts += 1;
+        let conn = shared.dial_id();
+        self.conn = Some(conn);
+        self.stage = Stage::Dialling;
+        out.push(Action::Dial { conn, port: Port::Quorum, to });
+    }
+
+    pub(super) fn opened(&mut self, now: Time, shared: &Shared, conn: ConnId, out: &mut Actions) {
+        self.heard = now;
+        self.reader = PacketReader::default();
+        let mut outbound = Outbound::new(conn);
+        let kind = if self.observer { PacketType::ObserverInfo } else { PacketType::FollowerInfo };
+        let info = LearnerInfo {
+            server: shared.me,
+            protocol_version: PROTOCOL_VERSION,
+            config_version: shared.config.version,
+        };
+        let zxid = shared.history.accepted_epoch.first_zxid();
+        outbound.packet(&QuorumPacket::new(kind, zxid, Some(info.to_bytes())));
+        outbound.flush(out);
+        self.outbound = Some(outbound);
+        self.stage = Stage::AwaitLeaderInfo;
+    }
+
+    pub(super) fn closed(&mut self, now: Time) {
+        self.conn = None;
+        self.outbound = None;
+        match self.stage {
+            // A leader that is not ready yet refuses or closes: try again.
+            Stage::Dialling | Stage::AwaitLeaderInfo => {
+                self.stage = Stage::Disconnected(now.plus_ms(RETRY_MS));
+            }
+            _ => self.end("the connection to the leader broke"),
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        shared: &mut Shared,
+        bytes: Bytes,
+        out: &mut Actions,
+    ) {
+        self.heard = now;
+        if let Stage::Snapshot(_) = self.stage {
+            shared.deliveries.push_back(Delivery::SnapshotBytes(bytes));
+            return;
+        }
+        self.reader.push(bytes);
+        self.read_on(shared, out);
+    }
+
+    /// Handles the packets that are there, as far as the stage lets it.
+    fn read_on(&mut self, shared: &mut Shared, out: &mut Actions) {
+        while self.ended.is_none() {
+            match self.stage {
+                Stage::Snapshot(_) => {
+                    let rest = self.reader.take_rest();
+                    if !rest.is_empty() {
+                        shared.deliveries.push_back(Delivery::SnapshotBytes(rest));
+                    }
+                    break;
+                }
+                Stage::Truncating(_) | Stage::SavingAccepted(_) => break,
+                _ => {}
+            }
+            match self.reader.next(shared.options.max_payload) {
+                Ok(None) => break,
+                Ok(Some(packet)) => {
+                    if let Err(what) = self.packet(shared, packet, out) {
+                        self.end(what);
+                    }
+                }
+                Err(_) => self.end("malformed quorum packet from the leader"),
+            }
+        }
+        self.flush(out);
+    }
+
+    fn packet(
+        &mut self,
+        shared: &mut Shared,
+        packet: QuorumPacket,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let kind = PacketType::from_i32(packet.kind).ok_or("unknown type of quorum packet")?;
+        match (self.stage, kind) {
+            (Stage::AwaitLeaderInfo, PacketType::LeaderInfo) => {
+                self.leader_info(shared, packet.zxid, out)
+            }
+            (Stage::AwaitSync, PacketType::Diff) => {
+                info!(zxid = %shared.history.last_logged, leader_zxid = %packet.zxid, "DIFF from the leader");
+                self.stage = Stage::Syncing;
+                Ok(())
+            }
+            (Stage::AwaitSync, PacketType::Trunc) => {
+                info!(zxid = %shared.history.last_logged, to = %packet.zxid, "TRUNC from the leader");
+                let ticket = shared.ticket();
+                self.stage = Stage::Truncating(ticket);
+                shared.deliveries.push_back(Delivery::Truncating);
+                out.push(Action::Disk(DiskAction::Truncate { ticket, after: packet.zxid }));
+                Ok(())
+            }
+            (Stage::AwaitSync, PacketType::Snap) => {
+                info!(zxid = %shared.history.last_logged, leader_zxid = %packet.zxid, "SNAP from the leader");
+                self.stage = Stage::Snapshot(packet.zxid);
+                shared.deliveries.push_back(Delivery::SnapshotBegin { zxid: packet.zxid });
+                Ok(())
+            }
+            (
+                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
+                PacketType::Proposal,
+            ) => {
+                let body = packet.data.ok_or("PROPOSAL without its payload")?;
+                self.proposal(shared, Entry { zxid: packet.zxid, body }, out)
+            }
+            (
+                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
+                PacketType::Commit,
+            ) => self.commit(shared, packet.zxid),
+            (
+                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
+                PacketType::Inform,
+            ) if self.observer => {
+                let body = packet.data.ok_or("INFORM without its payload")?;
+                self.proposal(shared, Entry { zxid: packet.zxid, body }, out)?;
+                self.commit(shared, packet.zxid)
+            }
+            (Stage::Syncing, PacketType::NewLeader) => {
+                if packet.zxid != self.epoch.first_zxid() {
+                    return Err("NEWLEADER of another epoch");
+                }
+                // The log's entries stand before it in the disk's lane: the epoch is never
+                // durable ahead of the history that it stands for.
+                let ticket = shared.ticket();
+                self.stage = Stage::SavingCurrent(ticket);
+                shared.history.current_epoch = self.epoch;
+                let (file, epoch) = (EpochFile::Current, self.epoch);
+                out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
+                Ok(())
+            }
+            (Stage::AwaitUpToDate, PacketType::UpToDate) => {
+                self.stage = Stage::Broadcast;
+                let zxid = self.epoch.first_zxid();
+                self.bare(PacketType::Ack, zxid);
+                info!(leader = %self.leader, epoch = %self.epoch, "following: up to date");
+                let (leader, epoch, observing) = (self.leader, self.epoch, self.observer);
+                shared.deliveries.push_back(Delivery::Following { leader, epoch, observing });
+                Ok(())
+            }
+            (_, PacketType::Ping) => {
+                self.ping = packet.zxid;
+                shared.deliveries.push_back(Delivery::Ping);
+                Ok(())
+            }
+            (Stage::Broadcast, PacketType::Revalidate) => {
+                let data = packet.data.ok_or("REVALIDATE without its payload")?;
+                shared.deliveries.push_back(Delivery::Revalidated { data });
+                Ok(())
+            }
+            (Stage::Broadcast, PacketType::Sync) => {
+                shared.deliveries.push_back(Delivery::Synced);
+                Ok(())
+            }
+            (stage, kind) => {
+                debug!(?stage, ?kind, "a packet out of turn");
+                Err("a quorum packet out of turn from the leader")
+            }
+        }
+    }
+
+    // ---- joining
+
+    fn leader_info(
+        &mut self,
+        shared: &mut Shared,
+        zxid: Zxid,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let epoch = zxid.epoch();
+        let accepted = shared.history.accepted_epoch;
+        self.epoch = epoch;
+        if epoch < accepted {
+            return Err("the leader proposes an epoch older than the accepted one");
+        }
+        if epoch == accepted {
+            // Accepted before: not counted again.
+            self.ack_epoch(shared, -1);
+            return Ok(());
+        }
+        let ticket = shared.ticket();
+        shared.history.accepted_epoch = epoch;
+        self.stage = Stage::SavingAccepted(ticket);
+        out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file: EpochFile::Accepted, epoch }));
+        Ok(())
+    }
+
+    fn ack_epoch(&mut self, shared: &Shared, current: i32) {
+        let data = Some(Bytes::copy_from_slice(&current.to_be_bytes()));
+        self.stage = Stage::AwaitSync;
+        if let Some(outbound) = &mut self.outbound {
+            let last = shared.history.last_logged;
+            outbound.packet(&QuorumPacket::new(PacketType::AckEpoch, last, data));
+        }
+    }
+
+    /// The log is cut and the state loaded anew.
+    pub(super) fn truncated(&mut self, shared: &mut Shared, start: Start, out: &mut Actions) {
+        shared.history.load(start);
+        self.stage = Stage::Syncing;
+        self.read_on(shared, out);
+    }
+
+    /// The rider found the end of the snapshot; `rest` follows it in the stream.
+    pub(super) fn snapshot_received(
+        &mut self,
+        shared: &mut Shared,
+        rest: Bytes,
+        out: &mut Actions,
+    ) {
+        let Stage::Snapshot(zxid) = self.stage else { return };
+        shared.history.replace(zxid);
+        self.stage = Stage::Syncing;
+        self.reader.push(rest);
+        self.read_on(shared, out);
+    }
+
+    pub(super) fn snapshot_refused(&mut self, what: &str) {
+        self.end(what);
+    }
+
+    // ---- broadcast
+
+    fn proposal(
+        &mut self,
+        shared: &mut Shared,
+        entry: Entry,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let (zxid, last) = (entry.zxid, shared.history.last_logged);
+        if zxid <= last {
+            // Seen before: leaders have been known to repeat a zxid; it can never commit twice.
+            debug!(%zxid, %last, "a proposal that is logged already");
+            return Ok(());
+        }
+        if zxid.epoch() == last.epoch() && zxid != last.next() {
+            return Err("a gap in the leader's proposals");
+        }
+        let ticket = shared.append(entry, out);
+        if !self.observer {
+            self.unacked.push_back((ticket, zxid));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, shared: &mut Shared, zxid: Zxid) -> Result<(), &'static str> {
+        if zxid <= shared.history.last_processed {
+            return Ok(());
+        }
+        if shared.history.next_pending() != Some(zxid) {
+            return Err("a COMMIT out of order");
+        }
+        shared.history.commit_next(&mut shared.deliveries);
+        if matches!(self.stage, Stage::Syncing) {
+            // Committed before NEWLEADER: its acknowledgement covers it.
+            self.unacked.retain(|(_, z)| *z > zxid);
+        }
+        Ok(())
+    }
+
+    /// Something became durable here.
+    pub(super) fn persisted(&mut self, shared: &mut Shared, out: &mut Actions) {
+        let upto = shared.persisted;
+        match self.stage {
+            Stage::SavingAccepted(ticket) if ticket <= upto => {
+                let current = shared.history.current_epoch.0 as i32;
+                self.ack_epoch(shared, current);
+                self.flush(out);
+                self.read_on(shared, out);
+            }
+            Stage::SavingCurrent(ticket) if ticket <= upto => {
+                self.stage = Stage::AwaitUpToDate;
+                let zxid = self.epoch.first_zxid();
+                self.bare(PacketType::Ack, zxid);
+            }
+            _ => {}
+        }
+        if matches!(self.stage, Stage::AwaitUpToDate | Stage::Broadcast) {
+            while self.unacked.front().is_some_and(|(ticket, _)| *ticket <= upto) {
+                let (_, zxid) = self.unacked.pop_front().expect("just seen");
+                self.bare(PacketType::Ack, zxid);
+            }
+        }
+        self.flush(out);
+    }
+
+    /// A client's request goes to the leader.
+    pub(super) fn request(&mut self, data: Bytes, auth: Option<&[Id]>, out: &mut Actions) {
+        let auth = auth.map(<[Id]>::to_vec);
+        self.send(QuorumPacket {
+            kind: PacketType::Request as i32,
+            zxid: Zxid(-1),
+            data: Some(data),
+            auth,
+        });
+        self.flush(out);
+    }
+
+    pub(super) fn revalidate(&mut self, data: Bytes, out: &mut Actions) {
+        self.send(QuorumPacket::new(PacketType::Revalidate, Zxid(-1), Some(data)));
+        self.flush(out);
+    }
+
+    pub(super) fn pong(&mut self, touches: Bytes, out: &mut Actions) {
+        let zxid = self.ping;
+        self.send(QuorumPacket::new(PacketType::Ping, zxid, Some(touches)));
+        self.flush(out);
+    }
+
+    fn send(&mut self, packet: QuorumPacket) {
+        if let Some(outbound) = &mut self.outbound {
+            outbound.packet(&packet);
+        }
+    }
+
+    fn bare(&mut self, kind: PacketType, zxid: Zxid) {
+        if let Some(outbound) = &mut self.outbound {
+            outbound.bare(kind, zxid);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Actions) {
+        if let Some(outbound) = &mut self.outbound {
+            outbound.flush(out);
+        }
+    }
+}

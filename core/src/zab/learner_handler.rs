@@ -1,0 +1,223 @@
+//! The leader's view of one learner (`LearnerHandler`): its phase, and how it is brought up to
+//! date.
+
+use alloc::vec::Vec;
+
+use tracing::info;
+
+use super::link::{Outbound, PacketReader};
+use super::sync_plan::{Plan, Situation, Step, Walk, plan};
+use super::{Delivery, Shared};
+use crate::action::{Action, Actions, DiskAction};
+use crate::event::{Entry, LogEnd};
+use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
+use crate::wire::quorum::{PacketType, QuorumPacket};
+
+/// How far a learner has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Connected, has not said who it is.
+    Hello,
+    /// Has said FOLLOWERINFO; LEADERINFO waits for the epoch.
+    Introduced,
+    /// Was sent LEADERINFO.
+    AwaitAckEpoch,
+    /// Has acknowledged the epoch; synchronisation waits for a quorum of such.
+    EpochAcked,
+    /// Is being brought up to date, NEWLEADER included.
+    Syncing,
+    /// Has acknowledged NEWLEADER; UPTODATE waits for the quorum.
+    NewLeaderAcked,
+    /// Was sent UPTODATE.
+    Active,
+}
+
+/// One learner's link.
+#[derive(Debug)]
+pub(super) struct LearnerHandler {
+    pub(super) conn: ConnId,
+    pub(super) server: ServerId,
+    pub(super) observer: bool,
+    pub(super) phase: Phase,
+    pub(super) reader: PacketReader,
+    pub(super) outbound: Outbound,
+    /// When it was last heard.
+    pub(super) heard: Time,
+    /// Its last logged zxid, from ACKEPOCH.
+    pub(super) last_zxid: Zxid,
+    /// Whether it gets what is proposed and committed from now on.
+    pub(super) forwarding: bool,
+    /// A walk of the log on disk that is under way.
+    log_walk: Option<LogWalk>,
+    /// Whether the rider is walking its state for this learner.
+    pub(super) snapshotting: bool,
+}
+
+#[derive(Debug)]
+struct LogWalk {
+    read: ReadId,
+    walk: Walk,
+    /// The committed log in memory when the read began: what follows the log on disk.
+    then: Vec<Entry>,
+}
+
+impl LearnerHandler {
+    pub(super) fn new(conn: ConnId, now: Time) -> LearnerHandler {
+        LearnerHandler {
+            conn,
+            server: ServerId(-1),
+            observer: false,
+            phase: Phase::Hello,
+            reader: PacketReader::default(),
+            outbound: Outbound::new(conn),
+            heard: now,
+            last_zxid: Zxid::ZERO,
+            forwarding: false,
+            log_walk: None,
+            snapshotting: false,
+        }
+    }
+
+    /// Chooses and begins the synchronisation; NEWLEADER stands at its end. From here on the
+    /// learner is forwarded everything.
+    pub(super) fn synchronise(&mut self, shared: &mut Shared, epoch: Epoch, out: &mut Actions) {
+        let history = &shared.history;
+        let window = history.window();
+        let bounds = match (window.front(), window.back()) {
+            (Some(first), Some(last)) => (first.zxid, last.zxid),
+            _ => (history.last_processed, history.last_processed),
+        };
+        let situation = Situation {
+            peer: self.last_zxid,
+            last_processed: history.last_processed,
+            window: bounds,
+            log_allowed: shared.options.snapshot_size_factor >= 0.0,
+            force_snapshot: shared.options.force_snapshot_sync,
+        };
+        let chosen = plan(situation);
+        info!(learner = %self.server, zxid = %self.last_zxid, leader_zxid = %history.last_processed,
+            window = ?bounds, ?chosen, "synchronising a learner");
+        self.phase = Phase::Syncing;
+        match chosen {
+            Plan::UpToDate => self.outbound.bare(PacketType::Diff, self.last_zxid),
+            Plan::Truncate(zxid) => self.outbound.bare(PacketType::Trunc, zxid),
+            Plan::Window => {
+                let mut walk = Walk::new(self.last_zxid);
+                let entries: Vec<Entry> = window.iter().cloned().collect();
+                if !self.walk(&mut walk, &entries, bounds.1, out)
+                    || !self.finish_walk(&walk, bounds.1)
+                {
+                    self.begin_snapshot(shared, out);
+                }
+            }
+            Plan::Log => {
+                shared.last_read.0 += 1;
+                let read = shared.last_read;
+                let then = window.iter().cloned().collect();
+                let factor = shared.options.snapshot_size_factor.min(1.0);
+                let max_bytes = (history.snapshot_bytes as f64 * factor) as u64;
+                let (from, upto) = (self.last_zxid, bounds.0);
+                self.log_walk = Some(LogWalk { read, walk: Walk::new(from), then });
+                self.outbound.holding = true;
+                out.push(Action::Disk(DiskAction::ReadLog { read, from, upto, max_bytes }));
+            }
+            Plan::Snapshot => self.begin_snapshot(shared, out),
+        }
+        self.start_forwarding(shared, epoch, out);
+        self.outbound.flush(out);
+    }
+
+    /// Entries of the log on disk arrived.
+    pub(super) fn log_read(
+        &mut self,
+        shared: &mut Shared,
+        epoch: Epoch,
+        read: ReadId,
+        entries: &[Entry],
+        end: LogEnd,
+        out: &mut Actions,
+    ) {
+        let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == read) else { return };
+        let max = log_walk.then.last().map_or(shared.history.last_processed, |e| e.zxid);
+        let mut fits = end != LogEnd::Unusable;
+        // The part of the stream goes out past what is held.
+        let mut stream = Outbound::new(self.conn);
+        core::mem::swap(&mut self.outbound, &mut stream);
+        fits = fits && self.walk(&mut log_walk.walk, entries, max, out);
+        if fits && end == LogEnd::Complete {
+            let then = core::mem::take(&mut log_walk.then);
+            fits = self.walk(&mut log_walk.walk, &then, max, out)
+                && self.finish_walk(&log_walk.walk, max);
+        }
+        self.outbound.flush(out);
+        core::mem::swap(&mut self.outbound, &mut stream);
+        match (fits, end) {
+            (true, LogEnd::More) => self.log_walk = Some(log_walk),
+            (true, LogEnd::Complete | LogEnd::Unusable) => self.outbound.release(out),
+            (false, _) if log_walk.walk.begun() => {
+                // Part of a DIFF is sent; only a new connection can start over.
+                out.push(Action::Disk(DiskAction::CancelRead { read }));
+                self.phase = Phase::Hello;
+                self.heard = Time(0);
+            }
+            (false, _) => {
+                out.push(Action::Disk(DiskAction::CancelRead { read }));
+                self.outbound.forget_held();
+                self.begin_snapshot(shared, out);
+                self.start_forwarding(shared, epoch, out);
+                self.outbound.flush(out);
+            }
+        }
+    }
+
+    fn begin_snapshot(&mut self, shared: &mut Shared, out: &mut Actions) {
+        let zxid = shared.history.last_processed;
+        info!(learner = %self.server, zxid = %zxid, "sending a snapshot");
+        let packet = QuorumPacket::new(PacketType::Snap, zxid, None);
+        self.outbound.stream(packet.to_bytes(), out);
+        self.outbound.holding = true;
+        self.snapshotting = true;
+        shared.deliveries.push_back(Delivery::SnapshotWanted { learner: self.conn });
+    }
+
+    /// What is proposed and not committed follows the synchronisation, then NEWLEADER.
+    fn start_forwarding(&mut self, shared: &mut Shared, epoch: Epoch, out: &mut Actions) {
+        if !self.observer {
+            for entry in shared.history.pending() {
+                self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);
+            }
+        }
+        self.forwarding = true;
+        let data = Some(shared.config_text.clone());
+        self.outbound.packet(&QuorumPacket::new(PacketType::NewLeader, epoch.first_zxid(), data));
+    }
+
+    /// Sends what the walk says; false if it gave up.
+    fn walk(&mut self, walk: &mut Walk, entries: &[Entry], max: Zxid, out: &mut Actions) -> bool {
+        for entry in entries {
+            match walk.step(entry.zxid) {
+                Step::GiveUp => return false,
+                Step::Skip => continue,
+                Step::DiffThenSkip => {
+                    self.outbound.bare(PacketType::Diff, max);
+                    continue;
+                }
+                Step::DiffThenSend => self.outbound.bare(PacketType::Diff, max),
+                Step::TruncThenSend(to) => self.outbound.bare(PacketType::Trunc, to),
+                Step::Send => {}
+            }
+            self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);
+            self.outbound.bare(PacketType::Commit, entry.zxid);
+        }
+        true
+    }
+
+    /// Whether the walk ended well; a learner at an epoch's beginning gets an empty DIFF.
+    fn finish_walk(&mut self, walk: &Walk, max: Zxid) -> bool {
+        if !walk.begun() && walk.empty_diff_fits() {
+            self.outbound.bare(PacketType::Diff, max);
+            return true;
+        }
+        walk.begun()
+    }
+}

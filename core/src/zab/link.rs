@@ -1,0 +1,149 @@
+//! One connection of the quorum port: packets out of bytes, and the outbound buffer that
+//! gathers a step's packets into one send.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::action::{Action, Actions};
+use crate::types::{ConnId, Zxid};
+use crate::wire::jute::Malformed;
+use crate::wire::quorum::{PacketType, QuorumPacket, put_bare};
+
+/// Frames up to this size are copied into the outbound buffer; larger ones are shared.
+const COPY_BELOW: usize = 1024;
+
+/// Cuts a stream into packets. What arrived whole is not copied.
+#[derive(Debug, Default)]
+pub(super) struct PacketReader {
+    partial: BytesMut,
+    whole: Bytes,
+}
+
+impl PacketReader {
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        if self.partial.is_empty() && self.whole.is_empty() {
+            self.whole = bytes;
+        } else {
+            if !self.whole.is_empty() {
+                self.partial.extend_from_slice(&core::mem::take(&mut self.whole));
+            }
+            self.partial.extend_from_slice(&bytes);
+        }
+    }
+
+    pub(super) fn next(&mut self, limit: usize) -> Result<Option<QuorumPacket>, Malformed> {
+        if !self.partial.is_empty() {
+            if QuorumPacket::measure(&self.partial, limit)?.is_none() {
+                return Ok(None);
+            }
+            self.whole = core::mem::take(&mut self.partial).freeze();
+        }
+        let Some(length) = QuorumPacket::measure(&self.whole, limit)? else { return Ok(None) };
+        let packet = self.whole.split_to(length);
+        QuorumPacket::read(&packet).map(Some)
+    }
+
+    /// Everything that is not read yet: for the snapshot inside the stream.
+    pub(super) fn take_rest(&mut self) -> Bytes {
+        if self.partial.is_empty() {
+            core::mem::take(&mut self.whole)
+        } else {
+            core::mem::take(&mut self.partial).freeze()
+        }
+    }
+}
+
+/// Gathers packets for one connection. While a snapshot or a log read is streamed, what comes
+/// after it is held back.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    conn: ConnId,
+    gathered: BytesMut,
+    /// Shared frames and gathered bytes that wait for the end of a stream, in order.
+    held: alloc::vec::Vec<Bytes>,
+    held_bytes: usize,
+    pub(super) holding: bool,
+}
+
+impl Outbound {
+    pub(super) fn new(conn: ConnId) -> Outbound {
+        let (gathered, held) = (BytesMut::new(), alloc::vec::Vec::new());
+        Outbound { conn, gathered, held, held_bytes: 0, holding: false }
+    }
+
+    pub(super) fn bare(&mut self, kind: PacketType, zxid: Zxid) {
+        put_bare(&mut self.gathered, kind, zxid);
+    }
+
+    pub(super) fn packet(&mut self, packet: &QuorumPacket) {
+        packet.write(&mut self.gathered);
+    }
+
+    /// A frame that others are sent too.
+    pub(super) fn shared(&mut self, frame: &Bytes, out: &mut Actions) {
+        if frame.len() < COPY_BELOW {
+            self.gathered.put_slice(frame);
+        } else {
+            self.flush(out);
+            self.emit(frame.clone(), out);
+        }
+    }
+
+    /// A packet around a payload that is kept elsewhere too: PROPOSAL or INFORM of a log entry.
+    pub(super) fn enveloped(
+        &mut self,
+        kind: PacketType,
+        zxid: Zxid,
+        body: &Bytes,
+        out: &mut Actions,
+    ) {
+        self.gathered.put_i32(kind as i32);
+        self.gathered.put_i64(zxid.0);
+        self.gathered.put_i32(body.len() as i32);
+        self.shared(body, out);
+        self.gathered.put_i32(-1);
+    }
+
+    /// Ends a step: what was gathered goes out as one send.
+    pub(super) fn flush(&mut self, out: &mut Actions) {
+        if !self.gathered.is_empty() {
+            let bytes = self.gathered.split().freeze();
+            self.emit(bytes, out);
+        }
+    }
+
+    /// Sends past what is held: a part of the stream itself.
+    pub(super) fn stream(&mut self, bytes: Bytes, out: &mut Actions) {
+        out.push(Action::Send { conn: self.conn, bytes });
+    }
+
+    /// The stream is over: what was held goes out.
+    pub(super) fn release(&mut self, out: &mut Actions) {
+        self.flush(out);
+        self.holding = false;
+        self.held_bytes = 0;
+        for bytes in self.held.drain(..) {
+            out.push(Action::Send { conn: self.conn, bytes });
+        }
+    }
+
+    /// Forgets what is held: another plan takes over.
+    pub(super) fn forget_held(&mut self) {
+        self.gathered.clear();
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+
+    /// Bytes that wait for the end of a stream.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn emit(&mut self, bytes: Bytes, out: &mut Actions) {
+        if self.holding {
+            self.held_bytes += bytes.remaining();
+            self.held.push(bytes);
+        } else {
+            out.push(Action::Send { conn: self.conn, bytes });
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Zab: discovery, synchronisation and broadcast, over opaque payloads.
+//!
+//! [`Ensemble`] joins it with the election. It knows a transaction only as a zxid and bytes, so
+//! another replicated state machine can ride on it as well as the znode tree does.
+//!
+//! What is acknowledged is durable: an ACK, an epoch, a NEWLEADER's acknowledgement is emitted
+//! only after [`Persisted`](crate::event::Event::Persisted) has reached the ticket of the write
+//! that it stands for.
+
+mod ensemble;
+mod history;
+mod leader;
+mod learner;
+mod learner_handler;
+mod link;
+mod sync_plan;
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::config::EnsembleConfig;
+use crate::election::ElectionOptions;
+use crate::event::Entry;
+use crate::quorum::Verifier;
+use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Zxid};
+use crate::wire::client::Id;
+
+pub use ensemble::{Ensemble, Input, Role};
+pub use history::Start;
+
+use history::History;
+
+/// The times and limits of an ensemble (`zoo.cfg`).
+#[derive(Clone, Debug)]
+pub struct EnsembleOptions {
+    /// `tickTime`, ms.
+    pub tick_time_ms: u64,
+    /// `initLimit`, ticks.
+    pub init_limit: u64,
+    /// `syncLimit`, ticks.
+    pub sync_limit: u64,
+    /// `commitLogCount`: committed transactions kept for DIFFs.
+    pub commit_log_count: usize,
+    /// `snapshotSizeFactor`; negative: never read the log for a DIFF.
+    pub snapshot_size_factor: f64,
+    /// `forceSnapshotSync`.
+    pub force_snapshot_sync: bool,
+    /// The largest payload of a quorum packet.
+    pub max_payload: usize,
+    /// The election's times.
+    pub election: ElectionOptions,
+}
+
+impl Default for EnsembleOptions {
+    fn default() -> Self {
+        EnsembleOptions {
+            tick_time_ms: 3000,
+            init_limit: 10,
+            sync_limit: 5,
+            commit_log_count: 500,
+            snapshot_size_factor: 0.33,
+            force_snapshot_sync: false,
+            max_payload: 8 << 20,
+            election: ElectionOptions::default(),
+        }
+    }
+}
+
+/// What the ensemble tells the state machine that rides on it, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// The role is lost: stop serving, forget what waits for a commit.
+    Looking,
+    /// This server leads: `propose` may be called.
+    Leading {
+        /// The established epoch.
+        epoch: Epoch,
+    },
+    /// This server is up to date with a leader: serve.
+    Following {
+        /// Whom.
+        leader: ServerId,
+        /// The established epoch.
+        epoch: Epoch,
+        /// Without a vote.
+        observing: bool,
+    },
+    /// A transaction is committed. Every one is delivered once, in order.
+    Committed {
+        /// Its zxid.
+        zxid: Zxid,
+        /// Its payload.
+        body: Bytes,
+    },
+    /// The state will be loaded anew: answer with [`Ensemble::truncated`].
+    Truncating,
+    /// Leader: this learner needs the whole state as it is now.
+    SnapshotWanted {
+        /// For the chunks.
+        learner: ConnId,
+    },
+    /// Leader: its connection takes more.
+    SnapshotMore {
+        /// Which.
+        learner: ConnId,
+    },
+    /// Leader: it is gone; the walk can be forgotten.
+    SnapshotDropped {
+        /// Which.
+        learner: ConnId,
+    },
+    /// Learner: a snapshot follows.
+    SnapshotBegin {
+        /// What it contains at least.
+        zxid: Zxid,
+    },
+    /// Learner: bytes of the stream; the rider finds the end.
+    SnapshotBytes(Bytes),
+    /// Leader: a learner forwards a request.
+    Request {
+        /// Through whom.
+        learner: ConnId,
+        /// Its id.
+        server: ServerId,
+        /// Opaque.
+        data: Bytes,
+        /// The client's ids.
+        auth: Vec<Id>,
+    },
+    /// Leader: a session asks through a learner to be re-attached.
+    Revalidate {
+        /// Through whom.
+        learner: ConnId,
+        /// Opaque.
+        data: Bytes,
+    },
+    /// Leader: sessions that were active at a learner.
+    Touched {
+        /// At whom.
+        learner: ConnId,
+        /// Opaque.
+        data: Bytes,
+    },
+    /// Leader: a learner is gone.
+    LearnerGone {
+        /// Which.
+        learner: ConnId,
+    },
+    /// Learner: the leader pings; answer with [`Ensemble::pong`].
+    Ping,
+    /// Learner: the answer to a revalidation.
+    Revalidated {
+        /// Opaque.
+        data: Bytes,
+    },
+    /// Learner: the oldest forwarded sync is answered.
+    Synced,
+}
+
+/// What leader and learner share: identity, log, tickets, and the way to the rider.
+#[derive(Debug)]
+struct Shared {
+    me: ServerId,
+    config: Arc<EnsembleConfig>,
+    config_text: Bytes,
+    verifier: alloc::boxed::Box<dyn Verifier>,
+    options: EnsembleOptions,
+    history: History,
+    last_ticket: Ticket,
+    persisted: Ticket,
+    deliveries: VecDeque<Delivery>,
+    last_read: ReadId,
+    dials: u64,
+}
+
+impl Shared {
+    fn ticket(&mut self) -> Ticket {
+        self.last_ticket.take()
+    }
+    fn limit_ms(&self, ticks: u64) -> u64 {
+        self.options.tick_time_ms * ticks
+    }
+    fn dial_id(&mut self) -> ConnId {
+        self.dials += 1;
+        ConnId::dialled(self.dials * 2 + 1)
+    }
+    /// Appends to the log; the entry is pending until it is committed.
+    fn append(&mut self, entry: Entry, out: &mut crate::action::Actions) -> Ticket {
+        let ticket = self.ticket();
+        self.history.logged(entry.clone());
+        out.push(crate::action::Action::Disk(crate::action::DiskAction::Append { ticket, entry }));
+        ticket
+    }
+}
+
+/// Why a role ended, for the log.
+type Ended = String;

@@ -1,0 +1,189 @@
+//! How a learner is brought up to date: DIFF, TRUNC or SNAP, chosen as ZooKeeper chooses
+//! (`LearnerHandler.syncFollower`, `queueCommittedProposals`). Pure.
+
+use crate::types::Zxid;
+
+/// Where the learner's history can be continued from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Plan {
+    /// The learner has everything.
+    UpToDate,
+    /// Cut the learner's log here; nothing follows.
+    Truncate(Zxid),
+    /// Walk the committed log in memory.
+    Window,
+    /// Walk the log on disk up to the committed log in memory, then that.
+    Log,
+    /// Send everything.
+    Snapshot,
+}
+
+/// What the leader knows when it decides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation {
+    /// The learner's last logged zxid.
+    pub(super) peer: Zxid,
+    /// The leader's last processed zxid.
+    pub(super) last_processed: Zxid,
+    /// First and last of the committed log; both `last_processed` if it is empty.
+    pub(super) window: (Zxid, Zxid),
+    /// Whether DIFFs may be read from the log on disk (`snapshotSizeFactor` ≥ 0).
+    pub(super) log_allowed: bool,
+    /// Always send a snapshot (`forceSnapshotSync`).
+    pub(super) force_snapshot: bool,
+}
+
+/// The table; the first line that fits wins.
+pub(super) fn plan(s: Situation) -> Plan {
+    let (min, max) = s.window;
+    let new_epoch_zxid = s.peer.counter() == 0;
+    if s.force_snapshot {
+        Plan::Snapshot
+    } else if s.peer == s.last_processed {
+        Plan::UpToDate
+    } else if s.peer > max && !new_epoch_zxid {
+        Plan::Truncate(max)
+    } else if min <= s.peer && s.peer <= max {
+        Plan::Window
+    } else if s.peer < min && s.log_allowed {
+        Plan::Log
+    } else {
+        Plan::Snapshot
+    }
+}
+
+/// What to do with one committed entry on the walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// The learner has it.
+    Skip,
+    /// DIFF first; the learner has this entry.
+    DiffThenSkip,
+    /// DIFF first, then this entry.
+    DiffThenSend,
+    /// TRUNC to the entry before, then this entry.
+    TruncThenSend(Zxid),
+    /// Send it.
+    Send,
+    /// No common history in this epoch: a snapshot it must be.
+    GiveUp,
+}
+
+/// A walk over committed entries in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    peer: Zxid,
+    previous: Option<Zxid>,
+    begun: bool,
+    queued: Zxid,
+}
+
+impl Walk {
+    pub(super) fn new(peer: Zxid) -> Walk {
+        Walk { peer, previous: None, begun: false, queued: peer }
+    }
+
+    pub(super) fn step(&mut self, zxid: Zxid) -> Step {
+        let previous = self.previous.replace(zxid);
+        if zxid < self.peer {
+            return Step::Skip;
+        }
+        if self.begun {
+            if zxid <= self.queued {
+                return Step::Skip;
+            }
+            self.queued = zxid;
+            return Step::Send;
+        }
+        self.begun = true;
+        if zxid == self.peer {
+            return Step::DiffThenSkip;
+        }
+        if self.peer.counter() == 0 {
+            self.queued = zxid;
+            return Step::DiffThenSend;
+        }
+        match previous {
+            // A TRUNC cannot cross an epoch's border.
+            Some(previous) if zxid.epoch() == self.peer.epoch() => {
+                self.queued = zxid;
+                Step::TruncThenSend(previous)
+            }
+            _ => Step::GiveUp,
+        }
+    }
+
+    /// Whether the walk has found where the learner stands. If it ends without: a learner at
+    /// an epoch's beginning gets an empty DIFF, any other a snapshot.
+    pub(super) fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether an empty DIFF is right for a walk that found nothing.
+    pub(super) fn empty_diff_fits(&self) -> bool {
+        self.peer.counter() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Epoch;
+
+    fn z(epoch: i64, counter: u32) -> Zxid {
+        Zxid::new(Epoch(epoch), counter)
+    }
+
+    #[test]
+    fn the_table() {
+        let base = Situation {
+            peer: z(2, 5),
+            last_processed: z(2, 9),
+            window: (z(2, 3), z(2, 9)),
+            log_allowed: true,
+            force_snapshot: false,
+        };
+        for (name, situation, expected) in [
+            ("forced", Situation { force_snapshot: true, ..base }, Plan::Snapshot),
+            ("in sync", Situation { peer: z(2, 9), ..base }, Plan::UpToDate),
+            ("ahead", Situation { peer: z(2, 12), ..base }, Plan::Truncate(z(2, 9))),
+            ("ahead, new epoch", Situation { peer: z(3, 0), ..base }, Plan::Snapshot),
+            ("within", base, Plan::Window),
+            ("older", Situation { peer: z(1, 7), ..base }, Plan::Log),
+            (
+                "older, no log",
+                Situation { peer: z(1, 7), log_allowed: false, ..base },
+                Plan::Snapshot,
+            ),
+            (
+                "empty, fresh leader",
+                Situation {
+                    peer: Zxid::ZERO,
+                    last_processed: z(1, 0),
+                    window: (z(1, 0), z(1, 0)),
+                    log_allowed: false,
+                    ..base
+                },
+                Plan::Snapshot,
+            ),
+        ] {
+            assert_eq!(plan(situation), expected, "{name}");
+        }
+    }
+
+    fn walk(peer: Zxid, entries: &[Zxid]) -> alloc::vec::Vec<Step> {
+        let mut walk = Walk::new(peer);
+        entries.iter().map(|z| walk.step(*z)).collect()
+    }
+
+    #[test]
+    fn a_walk_finds_where_the_learner_stands() {
+        let entries = [z(1, 1), z(1, 2), z(2, 1), z(2, 2)];
+        use Step::*;
+        assert_eq!(walk(z(1, 2), &entries), [Skip, DiffThenSkip, Send, Send]);
+        assert_eq!(walk(z(2, 0), &entries), [Skip, Skip, DiffThenSend, Send]);
+        assert_eq!(walk(z(1, 3), &entries)[..3], [Skip, Skip, GiveUp], "orphans across an epoch");
+        let gap = [z(1, 1), z(1, 2), z(1, 5)];
+        assert_eq!(walk(z(1, 3), &gap), [Skip, Skip, TruncThenSend(z(1, 2))]);
+    }
+}
