@@ -2,27 +2,23 @@
 //! one with the larger id dials and keeps.
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::hello::Hello;
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::event::Port;
 use crate::types::{ConnId, HostPort, ServerId, Time};
 
-/// `int64` that opens a hello: protocol version 1.
-const PROTOCOL_V1: i64 = -65536;
-/// Version 2: several addresses, joined by `|`.
-const PROTOCOL_V2: i64 = -65535;
-/// The longest address text in a hello.
-const MAX_ADDRESS: usize = 2048;
 /// The longest notification (`PACKETMAXSIZE`).
 const MAX_MESSAGE: usize = 512 * 1024;
 /// Connections that have not said yet who they are, and links to servers outside the
 /// configuration, are bounded.
 const MAX_STRANGERS: usize = 64;
+/// How long a peer that was asked to call back is given before it is asked again.
+const CALL_BACK_MS: u64 = 200;
 
 /// A message that arrived, and from whom.
 pub(super) type Incoming = (ServerId, Bytes);
@@ -45,9 +41,13 @@ pub(super) struct Connections {
     handshake_ms: u64,
     links: BTreeMap<ConnId, Link>,
     by_peer: BTreeMap<ServerId, ConnId>,
-    /// The last message to each peer: said again on a new connection.
+    /// The last message to each member: said again on a new connection.
     last: BTreeMap<ServerId, Bytes>,
-    /// Dial attempts so far, for the connection ids and to take turns among addresses.
+    /// Dial attempts to each member, to take turns among its addresses.
+    attempts: BTreeMap<ServerId, usize>,
+    /// Members that were asked to call back, and when they may be asked again.
+    asked: BTreeMap<ServerId, Time>,
+    /// Dial attempts in all, for the connection ids.
     dials: u64,
 }
 
@@ -60,6 +60,8 @@ impl Connections {
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             last: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            asked: BTreeMap::new(),
             dials: 0,
         }
     }
@@ -69,25 +71,37 @@ impl Connections {
     }
 
     /// Sends to a peer, dialling it if there is no connection. A message that cannot be sent
-    /// yet replaces the one that waited before it.
+    /// yet replaces the one that waited before it. Nothing waits for a server outside the
+    /// configuration.
     pub(super) fn send(&mut self, now: Time, to: ServerId, message: &Bytes, out: &mut Actions) {
-        self.last.insert(to, message.clone());
+        if self.is_member(to) {
+            self.last.insert(to, message.clone());
+        }
         match self.by_peer.get(&to) {
             Some(conn) => send_framed(*conn, message, out),
             None => self.dial(now, to, out),
         }
     }
 
-    pub(super) fn dial(&mut self, now: Time, to: ServerId, out: &mut Actions) {
+    /// Dials a member that there is no connection with, unless that is under way.
+    fn dial(&mut self, now: Time, to: ServerId, out: &mut Actions) {
+        if self.asked.get(&to).is_some_and(|until| now < *until) {
+            return;
+        }
+        let Some(member) = self.config.members.get(&to) else { return };
+        let attempts = self.attempts.entry(to).or_default();
+        let turn = *attempts % member.addresses.len().max(1);
+        let Some(address) = member.addresses.get(turn).map(|a| a.election.clone()) else { return };
+        *attempts = attempts.wrapping_add(1);
+        self.dial_at(now, to, address, out);
+    }
+
+    fn dial_at(&mut self, now: Time, to: ServerId, address: HostPort, out: &mut Actions) {
         let dialling =
             self.links.values().any(|l| matches!(l, Link::Dialling { to: t, .. } if *t == to));
         if dialling || self.by_peer.contains_key(&to) {
             return;
         }
-        let Some(member) = self.config.members.get(&to) else { return };
-        let turn = self.dials as usize % member.addresses.len().max(1);
-        let Some(address) = member.addresses.get(turn) else { return };
-        let address = address.election.clone();
         self.dials += 1;
         let conn = ConnId::dialled(self.dials * 2);
         let until = now.plus_ms(self.handshake_ms);
@@ -98,11 +112,16 @@ impl Connections {
     pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
         if let Some(Link::Dialling { to, .. }) = self.links.get(&conn) {
             let to = *to;
-            out.push(Action::Send { conn, bytes: hello(self.me, self.my_address()) });
+            if to > self.me && self.by_peer.contains_key(&to) {
+                // It called in the meantime; a hello would make it do so again.
+                return self.drop_link(conn, Reason::Done, out);
+            }
+            let hello = Hello { from: self.me, address: self.my_address() };
+            out.push(Action::Send { conn, bytes: hello.encode() });
             if to > self.me {
                 // The hello only asks to be called back.
-                self.links.remove(&conn);
-                out.push(Action::Close { conn, why: Reason::Done });
+                self.asked.insert(to, now.plus_ms(CALL_BACK_MS));
+                self.drop_link(conn, Reason::Done, out);
             } else {
                 self.establish(conn, to, BytesMut::new(), out);
             }
@@ -133,11 +152,11 @@ impl Connections {
             Some(Link::Open { buffer, .. }) => buffer.extend_from_slice(bytes),
             Some(Link::Greeting { buffer, .. }) => {
                 buffer.extend_from_slice(bytes);
-                match take_hello(buffer) {
+                match Hello::take(buffer) {
                     Ok(None) => return,
-                    Ok(Some(peer)) => {
+                    Ok(Some(hello)) => {
                         let rest = core::mem::take(buffer);
-                        self.greeted(now, conn, peer, rest, out);
+                        self.greeted(now, conn, hello, rest, out);
                     }
                     Err(what) => return self.drop_link(conn, Reason::Protocol(what), out),
                 }
@@ -185,40 +204,50 @@ impl Connections {
         &mut self,
         now: Time,
         conn: ConnId,
-        peer: ServerId,
+        hello: Hello,
         rest: BytesMut,
         out: &mut Actions,
     ) {
-        let known = self.config.members.contains_key(&peer);
+        let peer = hello.from;
+        if peer == self.me {
+            return self.drop_link(conn, Reason::Protocol("a peer with this server's id"), out);
+        }
+        if !self.is_member(peer) && self.strangers() >= MAX_STRANGERS {
+            let why = Reason::Limit("election connections of servers outside the configuration");
+            return self.drop_link(conn, why, out);
+        }
         if peer > self.me {
-            let strangers =
-                self.by_peer.keys().filter(|id| !self.config.members.contains_key(id)).count();
-            if !known && strangers >= MAX_STRANGERS {
-                self.drop_link(conn, Reason::Limit("connections of unknown servers"), out);
-            } else {
-                self.establish(conn, peer, rest, out);
-            }
-            return;
+            return self.establish(conn, peer, rest, out);
         }
-        // A smaller id only asks to be called back. (Our own id: somebody is misconfigured.)
-        let why = if peer == self.me {
-            Reason::Protocol("a peer with this server's id")
-        } else {
-            Reason::Done
+        // A smaller id only asks to be called back.
+        self.drop_link(conn, Reason::Done, out);
+        if let Some(old) = self.by_peer.get(&peer).copied() {
+            self.drop_link(old, Reason::Replaced, out);
+        }
+        match hello.address {
+            Some(address) => self.dial_at(now, peer, address, out),
+            None => self.dial(now, peer, out),
+        }
+    }
+
+    fn is_member(&self, id: ServerId) -> bool {
+        self.config.members.contains_key(&id)
+    }
+
+    /// Links with servers outside the configuration.
+    fn strangers(&self) -> usize {
+        let peer = |link: &Link| match link {
+            Link::Dialling { to: peer, .. } | Link::Open { peer, .. } => Some(*peer),
+            Link::Greeting { .. } => None,
         };
-        self.drop_link(conn, why, out);
-        if peer < self.me && known {
-            if let Some(old) = self.by_peer.get(&peer).copied() {
-                self.drop_link(old, Reason::Replaced, out);
-            }
-            self.dial(now, peer, out);
-        }
+        self.links.values().filter_map(peer).filter(|peer| !self.is_member(*peer)).count()
     }
 
     fn establish(&mut self, conn: ConnId, peer: ServerId, buffer: BytesMut, out: &mut Actions) {
         if let Some(old) = self.by_peer.get(&peer).copied().filter(|old| *old != conn) {
             self.drop_link(old, Reason::Replaced, out);
         }
+        self.asked.remove(&peer);
         self.links.insert(conn, Link::Open { peer, buffer });
         self.by_peer.insert(peer, conn);
         if let Some(last) = self.last.get(&peer) {
@@ -232,47 +261,9 @@ impl Connections {
         out.push(Action::Close { conn, why });
     }
 
-    fn my_address(&self) -> Option<&HostPort> {
-        self.config.members.get(&self.me)?.addresses.first().map(|a| &a.election)
+    fn my_address(&self) -> Option<HostPort> {
+        self.config.members.get(&self.me)?.addresses.first().map(|a| a.election.clone())
     }
-}
-
-fn hello(me: ServerId, address: Option<&HostPort>) -> Bytes {
-    let address = address.map(|a| a.to_string()).unwrap_or_default();
-    let mut out = BytesMut::with_capacity(20 + address.len());
-    out.put_i64(PROTOCOL_V1);
-    out.put_i64(me.0);
-    out.put_i32(address.len() as i32);
-    out.put_slice(address.as_bytes());
-    out.freeze()
-}
-
-/// Takes a whole hello off the front of the buffer: the peer's id. The address in it is not
-/// needed, because only configured servers are called back, at their configured address.
-fn take_hello(buffer: &mut BytesMut) -> Result<Option<ServerId>, &'static str> {
-    let Some(first) = buffer.first_chunk::<8>().map(|b| i64::from_be_bytes(*b)) else {
-        return Ok(None);
-    };
-    if first >= 0 {
-        // Before 3.5 the id stood alone.
-        buffer.advance(8);
-        return Ok(Some(ServerId(first)));
-    }
-    if first != PROTOCOL_V1 && first != PROTOCOL_V2 {
-        return Err("unknown protocol version in an election hello");
-    }
-    let Some(head) = buffer.first_chunk::<20>() else { return Ok(None) };
-    let sid = i64::from_be_bytes(*head[8..].first_chunk().expect("20 bytes"));
-    let length = i32::from_be_bytes(*head[16..].first_chunk().expect("20 bytes"));
-    let length = usize::try_from(length).unwrap_or(0);
-    if length == 0 || length > MAX_ADDRESS {
-        return Err("impossible address length in an election hello");
-    }
-    if buffer.len() < 20 + length {
-        return Ok(None);
-    }
-    buffer.advance(20 + length);
-    Ok(Some(ServerId(sid)))
 }
 
 fn take_message(buffer: &mut BytesMut) -> Result<Option<Bytes>, &'static str> {
@@ -295,19 +286,4 @@ fn send_framed(conn: ConnId, message: &Bytes, out: &mut Actions) {
     framed.put_i32(message.len() as i32);
     framed.put_slice(message);
     out.push(Action::Send { conn, bytes: framed.freeze() });
-}
-
-/// For the golden test: who a hello is from, and the address in it.
-#[cfg(test)]
-pub(super) fn golden_hello(bytes: &[u8]) -> (ServerId, HostPort) {
-    let sid = take_hello(&mut BytesMut::from(bytes)).expect("well formed").expect("whole");
-    let text = core::str::from_utf8(&bytes[20..]).expect("text");
-    let (host, port) = text.rsplit_once(':').expect("host:port");
-    (sid, HostPort::new(host, port.parse().expect("a port")))
-}
-
-/// For the golden test: the hello of a server.
-#[cfg(test)]
-pub(super) fn golden_encode(sid: ServerId, address: &HostPort) -> Bytes {
-    hello(sid, Some(address))
 }

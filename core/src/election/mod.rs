@@ -6,6 +6,7 @@
 //! quorum of servers that have settled names their leader.
 
 mod connections;
+mod hello;
 mod notification;
 mod round;
 #[cfg(test)]
@@ -65,6 +66,8 @@ pub struct Election {
     connections: Connections,
     /// The logical clock: counts rounds.
     clock: i64,
+    /// Whether there is anything to tell: not before the first round.
+    begun: bool,
     state: State,
     /// The vote that is told to others: the proposal while looking, the outcome afterwards.
     current: Vote,
@@ -101,6 +104,7 @@ impl Election {
             config,
             options,
             clock: 0,
+            begun: false,
             state: State::Idle,
             current: vote,
             result: None,
@@ -109,7 +113,9 @@ impl Election {
 
     /// Begins a round with these credentials: the last logged zxid and `currentEpoch`.
     pub fn look(&mut self, now: Time, last_zxid: Zxid, current_epoch: Epoch, out: &mut Actions) {
-        self.clock += 1;
+        // The clock may have been taken from a peer, so that it can be anything.
+        self.clock = self.clock.wrapping_add(1);
+        self.begun = true;
         self.result = None;
         let voter = self.config.is_voter(self.me);
         let mut round = Round::new(self.me, voter, self.clock, last_zxid, current_epoch);
@@ -197,6 +203,9 @@ impl Election {
     }
 
     fn take(&mut self, now: Time, from: ServerId, vote: Vote, out: &mut Actions) {
+        if !self.begun {
+            return;
+        }
         if !self.config.is_voter(from) {
             // Observers and strangers only learn the outcome.
             return self.tell(now, from, out);

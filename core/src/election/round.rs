@@ -104,9 +104,9 @@ impl Round {
 
     fn take_settled(&mut self, from: ServerId, vote: Vote, verifier: &dyn Verifier) -> Outcome {
         if vote.round == self.proposal.round {
-            let same_round = Vote { version: 0, ..vote };
-            self.received.insert(from, same_round);
-            if agreed(&self.received, &same_round, verifier)
+            // Within a round the leader says it all: some may not know the new epoch yet.
+            self.received.insert(from, Vote { version: 0, ..vote });
+            if agreed(&self.received, &vote, verifier)
                 && self.leader_confirms(&self.received, &vote)
             {
                 return Outcome::Settled(vote);

@@ -1,0 +1,183 @@
+//! Stories of one server's election connections: who dials, who is called back, what is said
+//! again, and what strangers can do.
+
+use bytes::{BufMut, BytesMut};
+
+use super::*;
+use crate::action::Reason;
+
+/// Server 2 of three, looking since time 0; its first dials failed.
+fn server() -> (Election, Vec<Action>) {
+    let mut world = World::new(3, &[]);
+    let mut server = world.servers.remove(&2).unwrap();
+    let mut out = Vec::new();
+    server.look(Time(0), Zxid::ZERO, Epoch(0), &mut out);
+    for conn in dials(&out) {
+        server.closed(conn.0);
+    }
+    out.clear();
+    (server, out)
+}
+
+fn dials(out: &[Action]) -> Vec<(ConnId, String)> {
+    let dial = |a: &Action| match a {
+        Action::Dial { conn, to, .. } => Some((*conn, format!("{to}"))),
+        _ => None,
+    };
+    out.iter().filter_map(dial).collect()
+}
+
+fn closed(out: &[Action], conn: ConnId) -> Option<Reason> {
+    out.iter().find_map(|a| match a {
+        Action::Close { conn: c, why } if *c == conn => Some(why.clone()),
+        _ => None,
+    })
+}
+
+fn sent(out: &[Action], conn: ConnId) -> Vec<Bytes> {
+    let bytes = |a: &Action| match a {
+        Action::Send { conn: c, bytes } if *c == conn => Some(bytes.clone()),
+        _ => None,
+    };
+    out.iter().filter_map(bytes).collect()
+}
+
+/// The votes among what was sent.
+fn votes(out: &[Action], conn: ConnId) -> Vec<Vote> {
+    let vote = |bytes: &Bytes| Notification::parse(&bytes.slice(4..)).ok().map(|n| n.vote);
+    sent(out, conn).iter().filter_map(vote).collect()
+}
+
+fn hello(from: i64, address: &str) -> Bytes {
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let address = Some(HostPort::new(host, port.parse().unwrap()));
+    Hello { from: ServerId(from), address }.encode()
+}
+
+fn framed(vote: &Vote) -> Bytes {
+    let payload = Notification::encode(vote, "version=0");
+    let mut out = BytesMut::new();
+    out.put_i32(payload.len() as i32);
+    out.put_slice(&payload);
+    out.freeze()
+}
+
+fn looking(leader: i64, round: i64) -> Vote {
+    let (leader, zxid, peer_epoch) = (ServerId(leader), Zxid::ZERO, Epoch(0));
+    Vote { leader, zxid, peer_epoch, round, state: PeerState::Looking, version: 2 }
+}
+
+#[test]
+fn a_smaller_id_is_called_back_at_the_address_that_it_named() {
+    let (mut server, mut out) = server();
+    let conn = ConnId::accepted(1);
+    server.opened(Time(0), conn, &mut out);
+    server.received(Time(0), conn, &hello(1, "moved:4000"), &mut out);
+    assert_eq!(closed(&out, conn), Some(Reason::Done));
+    let dial = dials(&out).remove(0);
+    assert_eq!(dial.1, "moved:4000");
+    out.clear();
+    server.opened(Time(0), dial.0, &mut out);
+    assert_eq!(sent(&out, dial.0)[0], hello(2, "s2:3888"));
+    assert_eq!(votes(&out, dial.0), [looking(2, 1)], "the vote that waited for it");
+
+    // Without an address that can be dialled, the configured one is.
+    let conn = ConnId::accepted(2);
+    server.opened(Time(0), conn, &mut out);
+    server.received(Time(0), conn, &hello(1, "0.0.0.0:4000"), &mut out);
+    assert_eq!(closed(&out, dial.0), Some(Reason::Replaced));
+    assert_eq!(dials(&out)[0].1, "s1:3888");
+}
+
+#[test]
+fn a_larger_id_is_asked_to_call_back_once_and_given_time_to() {
+    let (mut server, mut out) = server();
+    server.tick(Time(0).plus_ms(200), &mut out);
+    let dial = dials(&out).into_iter().find(|d| d.1 == "s3:3888").unwrap().0;
+    out.clear();
+    server.opened(Time(0).plus_ms(201), dial, &mut out);
+    assert_eq!(sent(&out, dial), [hello(2, "s2:3888")]);
+    assert_eq!(closed(&out, dial), Some(Reason::Done));
+    out.clear();
+    // A better vote by way of somebody else makes this server speak again meanwhile.
+    let vote = Vote { zxid: Zxid(7), ..looking(1, 1) };
+    server.take(Time(0).plus_ms(202), ServerId(1), vote, &mut out);
+    assert!(dials(&out).iter().all(|d| d.1 != "s3:3888"), "{out:?}");
+    out.clear();
+    let back = ConnId::accepted(1);
+    server.opened(Time(0).plus_ms(203), back, &mut out);
+    server.received(Time(0).plus_ms(203), back, &hello(3, "s3:3888"), &mut out);
+    assert_eq!(votes(&out, back), [vote], "the newest vote took the older one's place");
+}
+
+#[test]
+fn the_last_message_is_said_again_on_a_new_connection() {
+    let (mut server, mut out) = server();
+    for n in 1..=2 {
+        let conn = ConnId::accepted(n);
+        server.opened(Time(0), conn, &mut out);
+        server.received(Time(0), conn, &hello(3, "s3:3888"), &mut out);
+        assert_eq!(votes(&out, conn), [looking(2, 1)]);
+    }
+    assert_eq!(closed(&out, ConnId::accepted(1)), Some(Reason::Replaced), "one for each pair");
+    assert_eq!(closed(&out, ConnId::accepted(2)), None);
+}
+
+#[test]
+fn members_that_are_away_are_dialled_at_notification_time_outs_only() {
+    let (mut server, mut out) = server();
+    let mut times = Vec::new();
+    while let Some(at) = server.deadline().filter(|at| *at <= Time(0).plus_ms(60_000)) {
+        server.tick(at, &mut out);
+        for (conn, to) in dials(&out) {
+            server.closed(conn);
+            if to == "s1:3888" {
+                times.push(at.as_millis());
+            }
+        }
+        out.clear();
+    }
+    assert_eq!(times, [200, 600, 1400, 3000, 6200, 12_600, 25_400, 51_000]);
+}
+
+#[test]
+fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
+    let (mut server, mut out) = server();
+    for n in 0..1000 {
+        let conn = ConnId::accepted(n);
+        server.opened(Time(0), conn, &mut out);
+        server.received(Time(0), conn, &hello(100 + n as i64, "x:1"), &mut out);
+        server.received(Time(0), conn, &framed(&looking(3, 1)), &mut out);
+        if n < 64 {
+            assert_eq!(votes(&out, conn), [looking(2, 1)], "stranger {n}");
+        } else {
+            assert!(matches!(closed(&out, conn), Some(Reason::Limit(_))), "stranger {n}");
+        }
+        out.clear();
+    }
+    // Who leaves makes room, and nothing waits for it.
+    server.closed(ConnId::accepted(0));
+    let conn = ConnId::accepted(1000);
+    server.opened(Time(0), conn, &mut out);
+    server.received(Time(0), conn, &hello(100, "x:1"), &mut out);
+    assert_eq!((closed(&out, conn), votes(&out, conn)), (None, Vec::new()));
+    assert_eq!(server.current_vote(), Vote { version: 0, ..looking(2, 1) }, "nothing counted");
+}
+
+#[test]
+fn connections_that_say_nothing_are_few_and_end() {
+    let (mut server, mut out) = server();
+    for n in 0..500 {
+        server.opened(Time(0), ConnId::accepted(n), &mut out);
+    }
+    let owned = (0..500).filter(|n| server.owns(ConnId::accepted(*n))).count();
+    assert_eq!(owned, 64);
+    // A member that comes now is heard all the same.
+    let member = ConnId::accepted(1000);
+    server.opened(Time(0), member, &mut out);
+    server.received(Time(0), member, &hello(3, "s3:3888"), &mut out);
+    out.clear();
+    server.tick(Time(0).plus_ms(5000), &mut out);
+    assert!((0..500).all(|n| !server.owns(ConnId::accepted(n))));
+    assert!(server.owns(member));
+}
