@@ -10,6 +10,7 @@ pub mod election;
 pub mod event;
 pub mod prep;
 pub mod quorum;
+pub mod store;
 pub mod types;
 pub mod wire;
 pub mod zab;

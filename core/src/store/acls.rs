@@ -1,0 +1,113 @@
+//! The table of distinct ACLs that nodes refer to (`ReferenceCountedACLCache`).
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::wire::client::{Acl, Id, perms};
+use crate::wire::jute::Record;
+
+/// Index of world:anyone with all permissions, which needs no entry.
+pub(super) const OPEN: i64 = -1;
+
+/// ACLs by index. Indexes are never reused, so that a snapshot under way can tell what came
+/// later.
+#[derive(Debug)]
+pub(super) struct Acls {
+    open: Arc<[Acl]>,
+    by_index: BTreeMap<i64, (Arc<[Acl]>, u32)>,
+    by_content: HashMap<Bytes, i64, FxBuildHasher>,
+    next: i64,
+}
+
+impl Acls {
+    pub(super) fn new() -> Acls {
+        let anyone = Id { scheme: "world".into(), id: "anyone".into() };
+        let open = Arc::from([Acl { perms: perms::ALL, id: anyone }]);
+        Acls { open, by_index: BTreeMap::new(), by_content: HashMap::default(), next: 1 }
+    }
+
+    /// The index of an ACL, with one reference more.
+    pub(super) fn acquire(&mut self, acl: &[Acl]) -> i64 {
+        if *acl == *self.open {
+            return OPEN;
+        }
+        let content = encode(acl);
+        let index = *self.by_content.entry(content).or_insert_with(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        self.by_index.entry(index).or_insert_with(|| (Arc::from(acl), 0)).1 += 1;
+        index
+    }
+
+    /// One reference less; an ACL without references is forgotten.
+    pub(super) fn release(&mut self, index: i64) {
+        if let Some((acl, references)) = self.by_index.get_mut(&index) {
+            *references = references.saturating_sub(1);
+            if *references == 0 {
+                self.by_content.remove(&encode(acl));
+                self.by_index.remove(&index);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, index: i64) -> &Arc<[Acl]> {
+        self.by_index.get(&index).map_or(&self.open, |(acl, _)| acl)
+    }
+
+    /// One reference more to an index of a snapshot; false if it is not there.
+    pub(super) fn refer(&mut self, index: i64) -> bool {
+        match self.by_index.get_mut(&index) {
+            Some((_, references)) => {
+                *references += 1;
+                true
+            }
+            None => index == OPEN,
+        }
+    }
+
+    /// An entry of a snapshot's map, without references yet.
+    pub(super) fn load(&mut self, index: i64, acl: Vec<Acl>) {
+        self.by_content.insert(encode(&acl), index);
+        self.by_index.insert(index, (Arc::from(acl), 0));
+        self.next = self.next.max(index.saturating_add(1));
+    }
+
+    /// After a snapshot: entries that no node refers to are forgotten.
+    pub(super) fn loaded(&mut self) {
+        let unused: Vec<i64> =
+            self.by_index.iter().filter(|(_, (_, n))| *n == 0).map(|(i, _)| *i).collect();
+        for index in unused {
+            if let Some((acl, _)) = self.by_index.remove(&index) {
+                let content = encode(&acl);
+                if self.by_content.get(&content) == Some(&index) {
+                    self.by_content.remove(&content);
+                }
+            }
+        }
+    }
+
+    /// All entries, by index.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (i64, &Arc<[Acl]>)> {
+        self.by_index.iter().map(|(index, (acl, _))| (*index, acl))
+    }
+
+    /// Takes an index that no ACL will ever have.
+    pub(super) fn reserve(&mut self) -> i64 {
+        self.next += 1;
+        self.next - 1
+    }
+}
+
+fn encode(acl: &[Acl]) -> Bytes {
+    let mut out = BytesMut::new();
+    for entry in acl {
+        entry.write(&mut out);
+    }
+    out.freeze()
+}

@@ -1,0 +1,275 @@
+//! Applying transactions (`DataTree.processTxn`), also ones whose effect is there already.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use tracing::warn;
+
+use super::tree::{NodeId, split};
+use super::{Effects, Outcome, OwnerKind, Store, StoredStat, Trigger};
+use crate::types::{SessionId, Zxid};
+use crate::wire::client::Acl;
+use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
+use crate::wire::{ErrorCode, EventType};
+
+/// The digest version that is compared.
+const DIGEST_VERSION: i32 = 2;
+
+struct NewNode<'a> {
+    path: &'a ByteString,
+    data: &'a Option<Bytes>,
+    acl: &'a [Acl],
+    owner: i64,
+    parent_cversion: i32,
+    /// Type 1: a replay still raises the parent's counters.
+    plain: bool,
+}
+
+impl Store {
+    /// Applies a committed transaction. Errors of single operations are outcomes; nothing
+    /// stops a replay.
+    pub fn apply(&mut self, logged: &LoggedTxn, effects: &mut Effects) -> Outcome {
+        let outcome = self.apply_txn(&logged.header, &logged.txn, effects);
+        self.last_zxid = self.last_zxid.max(logged.header.zxid);
+        if let Some(digest) = &logged.digest
+            && self.options.digest
+            && digest.version == DIGEST_VERSION
+            && digest.digest as u64 != self.digest
+            && self.mismatch.is_none()
+        {
+            self.mismatch = Some(logged.header.zxid);
+        }
+        outcome
+    }
+
+    fn apply_txn(&mut self, header: &TxnHeader, txn: &Txn, effects: &mut Effects) -> Outcome {
+        let (zxid, time_ms) = (header.zxid, header.time_ms);
+        match txn {
+            Txn::Error(code) => Outcome::Error(*code),
+            Txn::CreateSession(timeout_ms) => {
+                self.sessions.insert(header.client, *timeout_ms);
+                Outcome::Done
+            }
+            Txn::CloseSession(paths) => {
+                self.sessions.remove(&header.client);
+                self.close_session(
+                    header.client,
+                    paths.as_deref().unwrap_or_default(),
+                    zxid,
+                    effects,
+                );
+                Outcome::Done
+            }
+            Txn::Create(t) | Txn::Create2(t) => {
+                let owner = if t.ephemeral { header.client.0 } else { 0 };
+                let plain = matches!(txn, Txn::Create(_));
+                let new = NewNode {
+                    path: &t.path,
+                    data: &t.data,
+                    acl: &t.acl,
+                    owner,
+                    parent_cversion: t.parent_cversion,
+                    plain,
+                };
+                self.create(new, zxid, time_ms, !plain, effects)
+            }
+            Txn::CreateContainer(t) => {
+                let new = NewNode {
+                    path: &t.path,
+                    data: &t.data,
+                    acl: &t.acl,
+                    owner: OwnerKind::CONTAINER_OWNER,
+                    parent_cversion: t.parent_cversion,
+                    plain: false,
+                };
+                self.create(new, zxid, time_ms, true, effects)
+            }
+            Txn::CreateTtl(t) => {
+                let new = NewNode {
+                    path: &t.path,
+                    data: &t.data,
+                    acl: &t.acl,
+                    owner: OwnerKind::ttl_owner(t.ttl),
+                    parent_cversion: t.parent_cversion,
+                    plain: false,
+                };
+                self.create(new, zxid, time_ms, true, effects)
+            }
+            Txn::Delete(t) | Txn::DeleteContainer(t) => self.delete(&t.path, zxid, effects),
+            Txn::SetData(t) | Txn::Reconfig(t) => {
+                let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
+                self.tree.set_data(id, own(&t.data));
+                let stat = &mut self.tree.node_mut(id).stat;
+                (stat.mzxid, stat.mtime, stat.version) = (zxid, time_ms, t.version);
+                self.redigest(id, &t.path);
+                self.trigger(effects, EventType::NodeDataChanged, &t.path, id);
+                self.changed(id)
+            }
+            Txn::SetAcl(t) => {
+                let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
+                let new = self.acls.acquire(&t.acl);
+                let node = self.tree.node_mut(id);
+                let old = core::mem::replace(&mut node.acl, new);
+                node.stat.aversion = t.version;
+                self.acls.release(old);
+                self.redigest(id, &t.path);
+                self.changed(id)
+            }
+            Txn::Check(_) => Outcome::Done,
+            Txn::Multi(all) => self.multi(header, all, effects),
+        }
+    }
+
+    fn multi(&mut self, header: &TxnHeader, all: &[Txn], effects: &mut Effects) -> Outcome {
+        let failed = all.iter().any(|t| matches!(t, Txn::Error(_)));
+        let outcome = |store: &mut Store, txn: &Txn, effects: &mut Effects| match txn {
+            Txn::Error(code) => Outcome::Error(*code),
+            _ if failed => Outcome::Error(ErrorCode::Ok as i32),
+            _ => store.apply_txn(header, txn, effects),
+        };
+        let mut outcomes = Vec::with_capacity(all.len());
+        for txn in all {
+            outcomes.push(outcome(self, txn, effects));
+        }
+        Outcome::Multi(outcomes)
+    }
+
+    fn create(
+        &mut self,
+        new: NewNode<'_>,
+        zxid: Zxid,
+        time_ms: i64,
+        with_stat: bool,
+        effects: &mut Effects,
+    ) -> Outcome {
+        let Some((above, name)) = split(new.path) else { return no_node() };
+        let Some(parent) = self.tree.lookup(above) else { return no_node() };
+        if let Some(id) = self.tree.child(parent, name) {
+            // Replay: the node in the snapshot may be newer, its ACL is set again.
+            let acl = self.acls.acquire(new.acl);
+            let old = core::mem::replace(&mut self.tree.node_mut(id).acl, acl);
+            self.acls.release(old);
+            if new.plain {
+                self.raise_parent(parent, above, new.parent_cversion, zxid);
+            }
+            return Outcome::Error(ErrorCode::NodeExists as i32);
+        }
+        self.raise_parent(parent, above, new.parent_cversion, zxid);
+        let acl = self.acls.acquire(new.acl);
+        let stat = StoredStat::created(zxid, time_ms, new.owner);
+        let id = self.tree.insert(parent, name, own(new.data), acl, stat);
+        if self.owner_kind(new.owner) == OwnerKind::Ephemeral {
+            self.ephemerals.entry(SessionId(new.owner)).or_default().insert(own_text(new.path));
+        }
+        self.redigest(id, new.path);
+        self.trigger(effects, EventType::NodeCreated, new.path, id);
+        self.trigger_parent(effects, new.path, above, parent);
+        if with_stat {
+            let stat = super::NodeRef { store: self, id }.stat();
+            Outcome::Created2(new.path.clone(), stat)
+        } else {
+            Outcome::Created(new.path.clone())
+        }
+    }
+
+    /// cversion and pzxid grow only: a replay must not turn them back.
+    fn raise_parent(&mut self, parent: NodeId, path: &str, cversion: i32, zxid: Zxid) {
+        let stat = &mut self.tree.node_mut(parent).stat;
+        let cversion = if cversion == -1 { stat.cversion.wrapping_add(1) } else { cversion };
+        // The counter may wrap: sequence numbers go on below zero then.
+        if cversion > stat.cversion || (stat.cversion == i32::MAX && cversion == i32::MIN) {
+            (stat.cversion, stat.pzxid) = (cversion, zxid);
+            self.redigest(parent, path);
+        }
+    }
+
+    fn delete(&mut self, path: &ByteString, zxid: Zxid, effects: &mut Effects) -> Outcome {
+        let Some((above, name)) = split(path) else { return no_node() };
+        let Some(parent) = self.tree.lookup(above) else { return no_node() };
+        let stat = &mut self.tree.node_mut(parent).stat;
+        if zxid > stat.pzxid {
+            stat.pzxid = zxid;
+            self.redigest(parent, above);
+        }
+        let Some(id) = self.tree.child(parent, name) else { return no_node() };
+        if self.tree.node(id).children > 0 {
+            // Only a damaged log can ask for it.
+            warn!(%path, %zxid, "a delete of a node with children is ignored");
+            return Outcome::Error(ErrorCode::NotEmpty as i32);
+        }
+        self.trigger(effects, EventType::NodeDeleted, path, id);
+        let node = self.tree.remove(id);
+        self.acls.release(node.acl);
+        self.digest = self.digest.wrapping_sub(node.digest.into());
+        if self.owner_kind(node.stat.ephemeral_owner) == OwnerKind::Ephemeral {
+            let owner = SessionId(node.stat.ephemeral_owner);
+            if let Some(owned) = self.ephemerals.get_mut(&owner) {
+                owned.remove(path);
+                if owned.is_empty() {
+                    self.ephemerals.remove(&owner);
+                }
+            }
+        }
+        self.trigger_parent(effects, path, above, parent);
+        Outcome::Done
+    }
+
+    fn close_session(
+        &mut self,
+        session: SessionId,
+        paths: &[ByteString],
+        zxid: Zxid,
+        effects: &mut Effects,
+    ) {
+        for path in paths {
+            self.delete(path, zxid, effects);
+        }
+        for path in self.ephemerals.get(&session).cloned().into_iter().flatten() {
+            self.delete(&path, zxid, effects);
+        }
+    }
+
+    /// After a load: sessions that own ephemerals but are not in the session table ended while
+    /// the snapshot was taken.
+    pub fn drop_orphans(&mut self) {
+        let orphans: Vec<SessionId> =
+            self.ephemerals.keys().filter(|s| !self.sessions.contains_key(s)).copied().collect();
+        for session in orphans {
+            warn!(%session, "removing the ephemerals of a session that is not there");
+            self.close_session(session, &[], self.last_zxid, &mut Effects::default());
+        }
+    }
+
+    fn changed(&self, id: NodeId) -> Outcome {
+        Outcome::Changed(super::NodeRef { store: self, id }.stat())
+    }
+
+    fn trigger(&self, effects: &mut Effects, kind: EventType, path: &ByteString, id: NodeId) {
+        if effects.wanted {
+            let acl = self.acls.get(self.tree.node(id).acl).clone();
+            effects.triggers.push(Trigger { kind, path: path.clone(), acl });
+        }
+    }
+
+    fn trigger_parent(&self, effects: &mut Effects, path: &ByteString, above: &str, id: NodeId) {
+        if effects.wanted {
+            let above =
+                if above.is_empty() { ByteString::from_static("/") } else { path.slice_ref(above) };
+            self.trigger(effects, EventType::NodeChildrenChanged, &above, id);
+        }
+    }
+}
+
+/// A copy of its own: what arrived is part of a larger buffer, which it would keep alive.
+fn own(data: &Option<Bytes>) -> Option<Bytes> {
+    data.as_ref().map(|d| Bytes::copy_from_slice(d))
+}
+
+fn own_text(text: &ByteString) -> ByteString {
+    ByteString::from(&**text)
+}
+
+fn no_node() -> Outcome {
+    Outcome::Error(ErrorCode::NoNode as i32)
+}

@@ -1,0 +1,284 @@
+//! The replicated state machine: znodes, ACLs and sessions (`DataTree`, `ZKDatabase`).
+//!
+//! [`Store::apply`] is a pure function of the state and the transaction, so equal zxids mean
+//! equal stores on every server. It tolerates replay: a transaction whose effect is there
+//! already changes nothing that a later one would not set again.
+
+mod acls;
+mod apply;
+mod snapshot;
+mod stat;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::types::{SessionId, Zxid};
+use crate::wire::EventType;
+use crate::wire::client::{Acl, Id, Stat, perms};
+
+use acls::Acls;
+pub use snapshot::{SnapshotDecoder, SnapshotError, SnapshotWalk};
+pub use stat::{OwnerKind, StoredStat, node_digest};
+use tree::{NodeId, Tree};
+
+/// The path of the node that shows the ensemble's configuration.
+pub const CONFIG_PATH: &str = "/zookeeper/config";
+
+/// What the configuration says about the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreOptions {
+    /// `zookeeper.extendedTypesEnabled`: TTL nodes exist.
+    pub extended_types: bool,
+    /// `zookeeper.digest.enabled`.
+    pub digest: bool,
+    /// The longest field of a snapshot: `jute.maxbuffer` plus its extra size.
+    pub max_field_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions { extended_types: false, digest: true, max_field_bytes: 2 * 1_048_575 }
+    }
+}
+
+/// The state of one server.
+#[derive(Debug)]
+pub struct Store {
+    options: StoreOptions,
+    tree: Tree,
+    acls: Acls,
+    sessions: BTreeMap<SessionId, i32>,
+    ephemerals: BTreeMap<SessionId, BTreeSet<ByteString>>,
+    last_zxid: Zxid,
+    digest: u64,
+    mismatch: Option<Zxid>,
+}
+
+/// What an applied transaction answers its client with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Refused, with this code; 0 for what a failed multi did not get to blame.
+    Error(i32),
+    /// create: the path.
+    Created(ByteString),
+    /// create2, createContainer, createTTL: path and stat.
+    Created2(ByteString, Stat),
+    /// setData, setACL: the new stat.
+    Changed(Stat),
+    /// delete, check, createSession, closeSession.
+    Done,
+    /// multi: one for each part.
+    Multi(Vec<Outcome>),
+}
+
+/// An event for whoever watches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trigger {
+    /// What happened.
+    pub kind: EventType,
+    /// To which node.
+    pub path: ByteString,
+    /// Who may read the node, or could before it was deleted.
+    pub acl: Arc<[Acl]>,
+}
+
+/// Events in the order in which they must be seen.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Whether anybody wants to know; false during replay.
+    pub wanted: bool,
+    /// The events; the caller clears them.
+    pub triggers: Vec<Trigger>,
+}
+
+/// A node as readers see it.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeRef<'a> {
+    store: &'a Store,
+    id: NodeId,
+}
+
+impl Store {
+    /// An empty store: the root and what every server has below `/zookeeper`.
+    pub fn new(options: StoreOptions) -> Store {
+        let mut store = Store::bare(options);
+        let none = StoredStat::default();
+        let empty = Some(Bytes::new());
+        let zookeeper = store.tree.insert(tree::ROOT, "zookeeper", empty.clone(), acls::OPEN, none);
+        store.tree.insert(zookeeper, "quota", empty, acls::OPEN, none);
+        store.add_config_node();
+        for (id, path) in [(tree::ROOT, ""), (zookeeper, "/zookeeper")] {
+            store.redigest(id, path);
+        }
+        store
+    }
+
+    /// Nothing but the root: what a snapshot is loaded into.
+    fn bare(options: StoreOptions) -> Store {
+        Store {
+            options,
+            tree: Tree::new(),
+            acls: Acls::new(),
+            sessions: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            last_zxid: Zxid::ZERO,
+            digest: 0,
+            mismatch: None,
+        }
+    }
+
+    /// The last applied zxid.
+    pub fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// A snapshot's name, or a new epoch's beginning, says what this state contains.
+    pub fn set_last_zxid(&mut self, zxid: Zxid) {
+        self.last_zxid = zxid;
+    }
+
+    /// The node of a path; `/` and the empty path are the root.
+    pub fn node(&self, path: &str) -> Option<NodeRef<'_>> {
+        self.tree.lookup(path).map(|id| NodeRef { store: self, id })
+    }
+
+    /// The paths of a session's ephemerals, sorted.
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &ByteString> {
+        self.ephemerals.get(&session).into_iter().flatten()
+    }
+
+    /// How many ephemerals there are.
+    pub fn ephemeral_count(&self) -> usize {
+        self.ephemerals.values().map(BTreeSet::len).sum()
+    }
+
+    /// The time-out (ms) with which a global session was created.
+    pub fn session(&self, session: SessionId) -> Option<i32> {
+        self.sessions.get(&session).copied()
+    }
+
+    /// All global sessions with their time-outs (ms), by id.
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, i32)> + '_ {
+        self.sessions.iter().map(|(id, timeout)| (*id, *timeout))
+    }
+
+    /// Nodes, counted as ZooKeeper does: the root twice.
+    pub fn node_count(&self) -> usize {
+        self.tree.len() + 1
+    }
+
+    /// Bytes of names and data (`approximate_data_size`).
+    pub fn data_bytes(&self) -> usize {
+        self.tree.bytes
+    }
+
+    /// Whether digests are kept.
+    pub fn digest_enabled(&self) -> bool {
+        self.options.digest
+    }
+
+    /// The digest of the tree.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The first zxid at which this tree's digest was not the leader's, once.
+    pub fn take_mismatch(&mut self) -> Option<Zxid> {
+        self.mismatch.take()
+    }
+
+    /// What an owner field means here.
+    pub fn owner_kind(&self, owner: i64) -> OwnerKind {
+        OwnerKind::of(owner, self.options.extended_types)
+    }
+
+    /// All descendants of a node.
+    pub fn descendants(&self, path: &str) -> Option<usize> {
+        let mut stack = Vec::from([self.tree.lookup(path)?]);
+        let mut count = 0;
+        while let Some(id) = stack.pop() {
+            count += self.tree.node(id).children as usize;
+            stack.extend(self.tree.children(id).map(|(child, _)| child));
+        }
+        Some(count)
+    }
+
+    /// Shows this server's configuration in `/zookeeper/config`; no transaction, because every
+    /// server writes its own (`initConfigInZKDatabase`).
+    pub fn show_config(&mut self, text: &str, version: i64, wall_ms: i64) {
+        self.add_config_node();
+        if let Some(id) = self.tree.lookup(CONFIG_PATH) {
+            self.tree.set_data(id, Some(Bytes::copy_from_slice(text.as_bytes())));
+            let stat = &mut self.tree.node_mut(id).stat;
+            (stat.mtime, stat.mzxid, stat.version) = (wall_ms, Zxid(version), -1);
+        }
+    }
+
+    fn add_config_node(&mut self) {
+        let Some(zookeeper) = self.tree.lookup("/zookeeper") else { return };
+        if self.tree.child(zookeeper, "config").is_some() {
+            return;
+        }
+        let anyone = Id { scheme: "world".into(), id: "anyone".into() };
+        let acl = self.acls.acquire(&[Acl { perms: perms::READ, id: anyone }]);
+        let stat = StoredStat { aversion: -1, ..StoredStat::default() };
+        self.tree.insert(zookeeper, "config", Some(Bytes::new()), acl, stat);
+    }
+
+    /// Computes a node's digest anew and puts the difference into the tree's.
+    fn redigest(&mut self, id: NodeId, path: &str) {
+        if self.options.digest {
+            let node = self.tree.node_mut(id);
+            let new = node_digest(path, node.data.as_deref(), &node.stat) as u32;
+            let old = core::mem::replace(&mut node.digest, new);
+            self.digest = self.digest.wrapping_add(new.into()).wrapping_sub(old.into());
+        }
+    }
+}
+
+impl<'a> NodeRef<'a> {
+    fn inner(&self) -> &'a tree::Node {
+        self.store.tree.node(self.id)
+    }
+    /// Its data; null and empty differ.
+    pub fn data(&self) -> Option<&'a Bytes> {
+        self.inner().data.as_ref()
+    }
+    /// Its counters as stored.
+    pub fn stored(&self) -> &'a StoredStat {
+        &self.inner().stat
+    }
+    /// Its stat as clients see it.
+    pub fn stat(&self) -> Stat {
+        let node = self.inner();
+        let length = node.data.as_ref().map_or(0, Bytes::len);
+        node.stat.visible(self.kind(), length, node.children)
+    }
+    /// Its ACL.
+    pub fn acl(&self) -> &'a Arc<[Acl]> {
+        self.store.acls.get(self.inner().acl)
+    }
+    /// What kind of node it is.
+    pub fn kind(&self) -> OwnerKind {
+        self.store.owner_kind(self.inner().stat.ephemeral_owner)
+    }
+    /// How many children it has.
+    pub fn child_count(&self) -> usize {
+        self.inner().children as usize
+    }
+    /// The names of its children, in order of creation.
+    pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.store.tree.children(self.id).map(|(_, name)| name)
+    }
+    /// Its part of the tree's digest.
+    pub fn digest(&self) -> u64 {
+        self.inner().digest.into()
+    }
+}

@@ -1,0 +1,293 @@
+//! The body of a snapshot (`SerializeUtils`, `DataTree.serialize`): sessions, ACLs, nodes.
+//!
+//! The walk goes on while the store changes. A node that is newer than the walk is left out,
+//! one that changed is written as it is when the walk comes by: the transactions that did it
+//! are newer than the snapshot's name, so replay repairs both.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::tree::{NodeId, ROOT, split};
+use super::{Store, StoreOptions, StoredStat};
+use crate::types::{SessionId, Zxid};
+use crate::wire::client::{Acl, Id};
+use crate::wire::jute::{Malformed, Reader, Record, Writer};
+
+/// A walk over the store, a chunk at a time.
+#[derive(Debug)]
+pub struct SnapshotWalk {
+    since: Zxid,
+    head: Option<Bytes>,
+    stack: Vec<NodeId>,
+    /// ACLs from this index on are not in the map that was written.
+    later_acls: i64,
+    nodes: u64,
+}
+
+impl Store {
+    /// Begins a walk of the store as it is now.
+    pub fn snapshot_walk(&mut self) -> SnapshotWalk {
+        let later_acls = self.acls.reserve();
+        let mut head = BytesMut::new();
+        head.put_i32(self.sessions.len() as i32);
+        for (session, timeout_ms) in &self.sessions {
+            head.put_i64(session.0);
+            head.put_i32(*timeout_ms);
+        }
+        head.put_i32(self.acls.iter().len() as i32 + 1);
+        for (index, acl) in self.acls.iter() {
+            head.put_i64(index);
+            put_acl(&mut head, acl);
+        }
+        // For nodes whose ACL is newer than this map: it permits nothing, until the replay of
+        // the newer transaction sets the right one.
+        let nobody = Acl { perms: 0, id: Id { scheme: "world".into(), id: "anyone".into() } };
+        head.put_i64(later_acls);
+        put_acl(&mut head, &[nobody]);
+        SnapshotWalk {
+            since: self.last_zxid,
+            head: Some(head.freeze()),
+            stack: Vec::from([ROOT]),
+            later_acls,
+            nodes: 0,
+        }
+    }
+}
+
+impl SnapshotWalk {
+    /// The last zxid that the snapshot surely contains: the one in its name.
+    pub fn zxid(&self) -> Zxid {
+        self.since
+    }
+
+    /// Nodes written so far.
+    pub fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
+    /// Appends about `soft_limit` bytes; true when the walk is complete.
+    pub fn next_chunk(&mut self, store: &Store, out: &mut BytesMut, soft_limit: usize) -> bool {
+        let until = out.len() + soft_limit;
+        if let Some(head) = self.head.take() {
+            out.put_slice(&head);
+        }
+        while out.len() < until {
+            let Some(id) = self.stack.pop() else {
+                out.put_ustring("/");
+                return true;
+            };
+            // A place that was freed and taken again holds a newer node.
+            let Some(node) = store.tree.get(id).filter(|n| n.stat.czxid <= self.since) else {
+                continue;
+            };
+            out.put_ustring(&store.tree.path(id));
+            out.put_buffer(node.data.as_deref());
+            out.put_i64(if node.acl < self.later_acls { node.acl } else { self.later_acls });
+            put_stat(out, &node.stat);
+            self.nodes += 1;
+            self.stack.extend(store.tree.children(id).map(|(child, _)| child));
+        }
+        false
+    }
+}
+
+fn put_acl(out: &mut BytesMut, acl: &[Acl]) {
+    out.put_count(acl.len());
+    for entry in acl {
+        entry.write(out);
+    }
+}
+
+fn put_stat(out: &mut BytesMut, stat: &StoredStat) {
+    for long in [stat.czxid.0, stat.mzxid.0, stat.ctime, stat.mtime] {
+        out.put_i64(long);
+    }
+    for int in [stat.version, stat.cversion, stat.aversion] {
+        out.put_i32(int);
+    }
+    out.put_i64(stat.ephemeral_owner);
+    out.put_i64(stat.pzxid.0);
+}
+
+fn read_stat(r: &mut Reader<'_>) -> Result<StoredStat, Malformed> {
+    Ok(StoredStat {
+        czxid: r.record()?,
+        mzxid: r.record()?,
+        ctime: r.long()?,
+        mtime: r.long()?,
+        version: r.int()?,
+        cversion: r.int()?,
+        aversion: r.int()?,
+        ephemeral_owner: r.long()?,
+        pzxid: r.record()?,
+    })
+}
+
+/// The bytes are no snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A field cannot be read.
+    #[error("malformed snapshot: {0}")]
+    Malformed(#[from] Malformed),
+    /// A node stands before its parent, or twice.
+    #[error("the snapshot's node {0} has no parent before it, or is there twice")]
+    Misplaced(String),
+    /// A node refers to an ACL that is not in the map.
+    #[error("the snapshot's node {0} refers to an ACL that is not there")]
+    NoAcl(String),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Section {
+    SessionCount,
+    Sessions(u32),
+    AclCount,
+    Acls(u32),
+    Nodes,
+    Done,
+}
+
+/// Builds a store from a snapshot's body, which may arrive cut anywhere.
+#[derive(Debug)]
+pub struct SnapshotDecoder {
+    store: Store,
+    section: Section,
+    rest: Bytes,
+    nodes: u64,
+}
+
+impl SnapshotDecoder {
+    /// Expects the body from its first byte.
+    pub fn new(options: StoreOptions) -> SnapshotDecoder {
+        let store = Store::bare(options);
+        SnapshotDecoder { store, section: Section::SessionCount, rest: Bytes::new(), nodes: 0 }
+    }
+
+    /// Takes more bytes. When the end mark is reached, gives what follows it.
+    ///
+    /// # Errors
+    /// The bytes are no snapshot; the decoder is of no further use.
+    pub fn push(&mut self, bytes: Bytes) -> Result<Option<Bytes>, SnapshotError> {
+        self.rest = if self.rest.is_empty() {
+            bytes
+        } else {
+            let mut joined = BytesMut::with_capacity(self.rest.len() + bytes.len());
+            joined.put_slice(&self.rest);
+            joined.put_slice(&bytes);
+            joined.freeze()
+        };
+        let all = core::mem::take(&mut self.rest);
+        let mut r = Reader::new(&all);
+        loop {
+            if let Section::Done = self.section {
+                return Ok(Some(r.rest()));
+            }
+            let before = r.clone();
+            match self.item(&mut r) {
+                Ok(()) => {}
+                Err(SnapshotError::Malformed(what)) if self.may_be_cut(what) => {
+                    self.rest = before.rest();
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Znodes so far.
+    pub fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
+    /// The store of a complete body, which contains everything up to `zxid`.
+    pub fn finish(mut self, zxid: Zxid) -> Store {
+        self.store.acls.loaded();
+        self.store.last_zxid = zxid;
+        self.store.add_config_node();
+        self.store
+    }
+
+    fn may_be_cut(&self, what: Malformed) -> bool {
+        match what {
+            Malformed::Truncated => true,
+            Malformed::Length(n) => {
+                usize::try_from(n).is_ok_and(|n| n <= self.store.options.max_field_bytes)
+            }
+            Malformed::Value(_) => false,
+        }
+    }
+
+    fn item(&mut self, r: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let store = &mut self.store;
+        self.section = match self.section {
+            Section::SessionCount => Section::Sessions(count(r)?),
+            Section::Sessions(0) => Section::AclCount,
+            Section::Sessions(n) => {
+                let (session, timeout_ms): (SessionId, i32) = (r.record()?, r.int()?);
+                store.sessions.insert(session, timeout_ms);
+                Section::Sessions(n - 1)
+            }
+            Section::AclCount => Section::Acls(count(r)?),
+            Section::Acls(0) => Section::Nodes,
+            Section::Acls(n) => {
+                let (index, acl) = (r.long()?, r.record::<Vec<Acl>>()?);
+                store.acls.load(index, acl);
+                Section::Acls(n - 1)
+            }
+            Section::Nodes => {
+                let path = r.text()?;
+                if path == "/" {
+                    Section::Done
+                } else {
+                    let (data, acl, stat) = (r.buffer()?, r.long()?, read_stat(r)?);
+                    load_node(store, &path, data, acl, stat)?;
+                    self.nodes += 1;
+                    Section::Nodes
+                }
+            }
+            Section::Done => Section::Done,
+        };
+        Ok(())
+    }
+}
+
+fn count(r: &mut Reader<'_>) -> Result<u32, Malformed> {
+    let n = r.int()?;
+    u32::try_from(n).map_err(|_| Malformed::Length(n))
+}
+
+fn load_node(
+    store: &mut Store,
+    path: &ByteString,
+    data: Option<Bytes>,
+    acl: i64,
+    stat: StoredStat,
+) -> Result<(), SnapshotError> {
+    if !store.acls.refer(acl) {
+        return Err(SnapshotError::NoAcl(String::from(&**path)));
+    }
+    let data = data.map(|d| Bytes::copy_from_slice(&d));
+    if path.is_empty() {
+        store.tree.set_data(ROOT, data);
+        let root = store.tree.node_mut(ROOT);
+        (root.acl, root.stat) = (acl, stat);
+        store.redigest(ROOT, "");
+        return Ok(());
+    }
+    let misplaced = || SnapshotError::Misplaced(String::from(&**path));
+    let (above, name) = split(path).ok_or_else(misplaced)?;
+    let parent = store.tree.lookup(above).ok_or_else(misplaced)?;
+    if store.tree.child(parent, name).is_some() {
+        return Err(misplaced());
+    }
+    let id = store.tree.insert(parent, name, data, acl, stat);
+    if store.owner_kind(stat.ephemeral_owner) == super::OwnerKind::Ephemeral {
+        let owned = store.ephemerals.entry(SessionId(stat.ephemeral_owner)).or_default();
+        owned.insert(ByteString::from(&**path));
+    }
+    store.redigest(id, path);
+    Ok(())
+}

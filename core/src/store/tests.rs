@@ -1,0 +1,193 @@
+//! Stories of the store.
+
+use alloc::format;
+
+use super::*;
+use crate::wire::txn::{CreateTxn, DeleteTxn, LoggedTxn, SetDataTxn, Txn, TxnHeader};
+use bytes::BytesMut;
+
+fn logged(zxid: i64, client: i64, txn: Txn) -> LoggedTxn {
+    let (client, zxid) = (SessionId(client), Zxid(zxid));
+    let header = TxnHeader { client, cxid: 1, zxid, time_ms: 1000 + zxid.0, op: txn.op() as i32 };
+    LoggedTxn { header, txn, digest: None }
+}
+
+fn open() -> Vec<Acl> {
+    let anyone = Id { scheme: "world".into(), id: "anyone".into() };
+    Vec::from([Acl { perms: perms::ALL, id: anyone }])
+}
+
+fn create(path: &str, parent_cversion: i32, ephemeral: bool) -> Txn {
+    let data = Some(Bytes::from_static(b"data"));
+    Txn::Create(CreateTxn { path: path.into(), data, acl: open(), ephemeral, parent_cversion })
+}
+
+fn apply(store: &mut Store, zxid: i64, client: i64, txn: Txn) -> Outcome {
+    store.apply(&logged(zxid, client, txn), &mut Effects::default())
+}
+
+fn copy(store: &mut Store) -> Store {
+    let mut walk = store.snapshot_walk();
+    let mut body = BytesMut::new();
+    while !walk.next_chunk(store, &mut body, 10) {}
+    let mut decoder = SnapshotDecoder::new(store.options);
+    assert_eq!(decoder.push(body.freeze()), Ok(Some(Bytes::new())));
+    decoder.finish(walk.zxid())
+}
+
+#[test]
+fn the_empty_tree_has_zookeepers_digest() {
+    let store = Store::new(StoreOptions::default());
+    assert_eq!(store.digest(), 0x51c6_d660);
+    assert_eq!(store.node_count(), 5);
+}
+
+#[test]
+fn stats_count_as_zookeeper_counts() {
+    let mut store = Store::new(StoreOptions::default());
+    apply(&mut store, 1, 7, create("/a", 1, false));
+    apply(&mut store, 2, 7, create("/a/b", 1, false));
+    apply(&mut store, 3, 7, create("/a/c", 2, true));
+    let stat = store.node("/a").unwrap().stat();
+    assert_eq!((stat.cversion, stat.num_children, stat.pzxid), (2, 2, Zxid(3)));
+    apply(&mut store, 4, 7, Txn::Delete(DeleteTxn { path: "/a/b".into() }));
+    let stat = store.node("/a").unwrap().stat();
+    assert_eq!((stat.cversion, stat.num_children, stat.pzxid), (3, 1, Zxid(4)));
+    assert_eq!(store.node("/a/c").unwrap().stat().ephemeral_owner, 7);
+    assert_eq!(store.node("/a").unwrap().children().collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn events_come_in_order_node_first_then_its_parent() {
+    let mut store = Store::new(StoreOptions::default());
+    let mut effects = Effects { wanted: true, ..Effects::default() };
+    store.apply(&logged(1, 7, create("/a", 1, true)), &mut effects);
+    store.apply(&logged(2, 7, Txn::CloseSession(None)), &mut effects);
+    let seen: Vec<_> =
+        effects.triggers.iter().map(|t| format!("{:?} {}", t.kind, t.path)).collect();
+    assert_eq!(
+        seen,
+        ["NodeCreated /a", "NodeChildrenChanged /", "NodeDeleted /a", "NodeChildrenChanged /"]
+    );
+}
+
+#[test]
+fn a_closed_session_leaves_nothing_behind() {
+    let mut store = Store::new(StoreOptions::default());
+    apply(&mut store, 1, 7, Txn::CreateSession(4000));
+    apply(&mut store, 2, 7, create("/e", 1, true));
+    apply(&mut store, 3, 7, create("/f", 2, true));
+    // A list that is not complete: what is left over goes too.
+    apply(&mut store, 4, 7, Txn::CloseSession(Some(Vec::from(["/e".into()]))));
+    assert!(store.node("/e").is_none() && store.node("/f").is_none());
+    assert_eq!((store.session(SessionId(7)), store.ephemeral_count()), (None, 0));
+}
+
+#[test]
+fn a_failed_multi_changes_nothing() {
+    let mut store = Store::new(StoreOptions::default());
+    let before = store.digest();
+    let parts = [create("/a", 1, false), Txn::Error(-101), Txn::Error(-2)];
+    let outcome = apply(&mut store, 1, 7, Txn::Multi(Vec::from(parts)));
+    let expected = [0, -101, -2].map(Outcome::Error);
+    assert_eq!(outcome, Outcome::Multi(Vec::from(expected)));
+    assert_eq!(store.digest(), before);
+}
+
+#[test]
+fn replay_of_what_is_there_changes_nothing() {
+    let mut store = Store::new(StoreOptions::default());
+    let history = [
+        (1, create("/a", 1, false)),
+        (2, create("/a/b", 1, false)),
+        (3, Txn::SetData(SetDataTxn { path: "/a".into(), data: None, version: 1 })),
+        (4, Txn::Delete(DeleteTxn { path: "/a/b".into() })),
+        (5, create("/a/b", 2, false)),
+    ];
+    for (zxid, txn) in history.clone() {
+        apply(&mut store, zxid, 7, txn);
+    }
+    for from in 0..history.len() {
+        let mut again = copy(&mut store);
+        for (zxid, txn) in history[from..].iter().cloned() {
+            apply(&mut again, zxid, 7, txn);
+        }
+        assert_eq!(again.digest(), store.digest(), "from {from}");
+        assert_eq!(again.node("/a").unwrap().stat(), store.node("/a").unwrap().stat());
+    }
+}
+
+#[test]
+fn a_snapshot_taken_while_writes_go_on_is_repaired_by_replay() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut store = Store::new(StoreOptions::default());
+        let mut history: Vec<LoggedTxn> = Vec::new();
+        let mut step = |store: &mut Store, random: &mut fastrand::Rng| {
+            let zxid = store.last_zxid().0 + 1;
+            let path = format!(
+                "/{}",
+                (0..random.usize(1..4))
+                    .map(|_| random.alphabetic())
+                    .filter(|c| *c < 'F')
+                    .collect::<alloc::string::String>()
+            );
+            let path = if random.bool() { path.clone() } else { format!("/A{path}") };
+            let above = path.rsplit_once('/').unwrap().0;
+            let txn = match (store.node(&path), store.node(above)) {
+                (None, Some(parent)) if path.len() > above.len() + 1 => {
+                    create(&path, parent.stored().cversion + 1, false)
+                }
+                (Some(node), _) if node.child_count() == 0 && path.len() > 1 => {
+                    Txn::Delete(DeleteTxn { path: path.as_str().into() })
+                }
+                (Some(node), _) => {
+                    let version = node.stored().version + 1;
+                    Txn::SetData(SetDataTxn { path: path.as_str().into(), data: None, version })
+                }
+                _ => Txn::Error(-101),
+            };
+            let txn = logged(zxid, 7, txn);
+            store.apply(&txn, &mut Effects::default());
+            history.push(txn);
+        };
+        for _ in 0..200 {
+            step(&mut store, &mut random);
+        }
+        let mut walk = store.snapshot_walk();
+        let mut body = BytesMut::new();
+        while !walk.next_chunk(&store, &mut body, 100) {
+            step(&mut store, &mut random);
+        }
+        let body = body.freeze();
+        let mut decoder = SnapshotDecoder::new(store.options);
+        let mut end = None;
+        for chunk in body.chunks(random.usize(1..200)) {
+            end = decoder.push(Bytes::copy_from_slice(chunk)).unwrap();
+        }
+        assert_eq!(end, Some(Bytes::new()));
+        let mut copy = decoder.finish(walk.zxid());
+        for txn in history.iter().filter(|t| t.header.zxid > walk.zxid()) {
+            copy.apply(txn, &mut Effects::default());
+        }
+        assert_eq!(copy.digest(), store.digest(), "seed {seed}");
+        assert_eq!(copy.node_count(), store.node_count(), "seed {seed}");
+    }
+}
+
+#[test]
+fn garbage_is_no_snapshot() {
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..2000 {
+        let length = random.usize(..200);
+        let bytes: Bytes = (0..length).map(|_| random.u8(..)).collect();
+        let mut decoder = SnapshotDecoder::new(StoreOptions::default());
+        // Whatever it says, it does not panic, and never claims an end without the mark.
+        if let Ok(Some(rest)) = decoder.push(bytes.clone()) {
+            assert!(rest.len() < bytes.len());
+        }
+    }
+    let huge = [&0i32.to_be_bytes()[..], &0i32.to_be_bytes(), &i32::MAX.to_be_bytes()].concat();
+    let mut decoder = SnapshotDecoder::new(StoreOptions::default());
+    assert!(decoder.push(Bytes::from(huge)).is_err());
+}
