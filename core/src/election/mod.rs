@@ -140,7 +140,10 @@ impl Election {
     /// The established epoch replaces the elected one in what joiners are told
     /// (`QuorumPeer.updateElectionVote`).
     pub fn update_epoch(&mut self, epoch: Epoch) {
-        self.current.peer_epoch = epoch;
+        // A proposal keeps the epoch of its candidate.
+        if matches!(self.state, State::Idle) {
+            self.current.peer_epoch = epoch;
+        }
     }
 
     /// The vote that others are told.

@@ -163,6 +163,71 @@ mod tests {
         assert!(quorum(&config(&[1], &[], &[]), &[1]));
     }
 
+    /// Groups stand in brackets, each server as `id` or `id*weight`; who said yes is in
+    /// capitals: `[A B c] [D e f]`. Observers stand behind a bar.
+    fn picture(text: &str) -> bool {
+        let (mut config, mut yes) = (config(&[], &[], &[]), AckSet::new());
+        let (mut group, mut role) = (None, LearnerType::Participant);
+        for word in text.replace('[', "[ ").replace(']', " ]").split_whitespace() {
+            let mut letters = word.chars();
+            match letters.next() {
+                Some('[') => group = Some(group.map_or(0, |g: i64| g + 1)),
+                Some(']') => {}
+                Some('|') => role = LearnerType::Observer,
+                Some(letter) => {
+                    let id = ServerId(i64::from(letter.to_ascii_lowercase() as u8));
+                    let member = Member { addresses: alloc::vec![], role, client: None };
+                    config.members.insert(id, member);
+                    if let (Some(group), LearnerType::Participant) = (group, role) {
+                        config.groups.insert(id, group);
+                    }
+                    if let Some(weight) = letters.as_str().strip_prefix('*') {
+                        config.weights.insert(id, weight.parse().unwrap());
+                    }
+                    if letter.is_ascii_uppercase() {
+                        yes.insert(id);
+                    }
+                }
+                None => {}
+            }
+        }
+        verifier(&config).is_quorum(&yes)
+    }
+
+    #[test]
+    fn quorums_in_pictures() {
+        for (text, expected) in [
+            ("A", true),
+            ("a", false),
+            ("A b", false),
+            ("A B c", true),
+            ("A B c d", false),
+            ("A B C d", true),
+            ("A b c | D E", false),
+            ("A B c | d e", true),
+            // Two of three groups, each by its own majority.
+            ("[A B c] [D E f] [g h i]", true),
+            ("[A B C] [D e f] [G h i]", false),
+            ("[A B C] [D E F]", true),
+            ("[A B C] [d e f]", false),
+            // Weights decide within a group; a half is not enough.
+            ("[A*3 b c]", true),
+            ("[a*3 B C]", false),
+            ("[A*2 b c]", false),
+            ("[A*2 B c]", true),
+            // A group without weight is no group.
+            ("[A B c] [d*0 e*0 f*0]", true),
+            ("[a b C] [D*0 E*0 F*0]", false),
+            ("[A B c] [D E f] [g*0 h*0 i*0]", true),
+            ("[A B c] [d e f] [G*0 H*0 I*0]", false),
+            // Who has no weight does not help its group.
+            ("[A*0 B c]", false),
+            ("[a*0 B C] | D", true),
+        ] {
+            assert_eq!(picture(text), expected, "{text}");
+        }
+    }
+
     #[test]
     fn weighted_groups_need_a_majority_of_groups_each_by_weight() {
         // three groups of three, the third of no weight at all

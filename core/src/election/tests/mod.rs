@@ -183,6 +183,20 @@ impl World {
         self
     }
 
+    /// One connection breaks; both ends see it.
+    fn break_one(&mut self) {
+        let dialled: Vec<_> = self.wires.keys().filter(|(_, c)| c.is_dialled()).copied().collect();
+        if dialled.is_empty() {
+            return;
+        }
+        let end = dialled[self.random.usize(..dialled.len())];
+        let other = self.wires.remove(&end).unwrap();
+        self.wires.remove(&other);
+        for (id, conn) in [end, other] {
+            self.servers.get_mut(&id).unwrap().closed(conn);
+        }
+    }
+
     /// "1→3 2→3": who has settled on whom.
     fn outcome(&self) -> String {
         let all: Vec<_> = self.results.iter().map(|(id, l)| format!("{id}→{l}")).collect();
@@ -265,7 +279,11 @@ fn a_voter_that_settled_before_the_new_epoch_counts_with_one_that_settled_after(
     // The leader has begun its epoch, the follower does not know yet; number 3 looks in the
     // same round.
     world.servers.get_mut(&2).unwrap().update_epoch(Epoch(2));
-    world.look(3, 1, 5).run(3000);
+    world.look(3, 1, 5);
+    // Nobody changes what a looking server proposes.
+    world.servers.get_mut(&3).unwrap().update_epoch(Epoch(7));
+    assert_eq!(world.servers[&3].current_vote().peer_epoch, Epoch(1));
+    world.run(3000);
     assert_eq!(world.outcome(), "1→2 2→2 3→2");
 }
 
@@ -370,6 +388,27 @@ fn five_servers_settle_on_one_leader_whatever_the_order_of_messages() {
             world.run(pause);
         }
         world.run(30_000);
+        assert_eq!(world.results.len(), 5, "seed {seed}: {}", world.outcome());
+        let leaders: BTreeSet<_> = world.results.values().collect();
+        assert_eq!(leaders.len(), 1, "seed {seed}: {}", world.outcome());
+    }
+}
+
+#[test]
+fn five_servers_settle_although_connections_break() {
+    for seed in 0..300 {
+        let mut world = World::new(5, &[]);
+        world.random = fastrand::Rng::with_seed(seed);
+        world.shuffle = true;
+        for id in 1..=5 {
+            let (epoch, counter) = (world.random.i64(0..3), world.random.u32(0..4));
+            world.look(id, epoch, counter);
+        }
+        for _ in 0..20 {
+            let pause = world.random.u64(0..100);
+            world.run(pause).break_one();
+        }
+        world.run(60_000);
         assert_eq!(world.results.len(), 5, "seed {seed}: {}", world.outcome());
         let leaders: BTreeSet<_> = world.results.values().collect();
         assert_eq!(leaders.len(), 1, "seed {seed}: {}", world.outcome());
