@@ -35,7 +35,7 @@ const MAX_ENTRIES: usize = 1 << 16;
 const FEW_ENTRIES: usize = 16;
 
 /// Reads a request's ACL; null is empty.
-pub fn read(r: &mut Reader<'_>) -> Result<Vec<AclRequest>, Malformed> {
+pub(crate) fn read(r: &mut Reader<'_>) -> Result<Vec<AclRequest>, Malformed> {
     r.vector(LEAST_ENTRY_BYTES, |r| r.record())
 }
 
@@ -45,7 +45,7 @@ pub fn read(r: &mut Reader<'_>) -> Result<Vec<AclRequest>, Malformed> {
 /// # Errors
 /// INVALIDACL for an empty list, an unknown scheme, an id that its scheme does not accept,
 /// and `auth` from a client that did not authenticate.
-pub fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+pub(crate) fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
     if asked.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }

@@ -1,6 +1,281 @@
 //! From a request to a transaction: what the leader decides before it proposes
 //! (`PrepRequestProcessor`).
+//!
+//! A request is judged against the tree as it will be when everything proposed before it is
+//! committed, so that the second of two creates in a pipeline fails although the first is
+//! still under way. Every readable write takes a zxid and becomes a transaction: the change,
+//! or an error with the code of the refusal.
 
 pub mod acl;
 pub mod auth;
 pub mod path;
+
+mod flags;
+mod operation;
+mod outstanding;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use self::operation::Context;
+use self::outstanding::Outstanding;
+use self::request::{Operation, Write};
+pub use self::request::{Parsed, Request, parse};
+use crate::store::Store;
+use crate::types::{SessionId, Zxid};
+use crate::wire::quorum::ProposalFrame;
+use crate::wire::txn::{LoggedTxn, Txn, TxnDigest, TxnHeader};
+use crate::wire::{ErrorCode, OpCode, Record};
+
+/// The version of the digest that transactions carry (`DigestCalculator.DIGEST_VERSION`).
+const DIGEST_VERSION: i32 = 2;
+/// Header, digest and the count of a closeSession, with room to spare.
+const ENVELOPE_BYTES: usize = 64;
+/// The integers of any record about one node.
+const NODE_BYTES: usize = 32;
+/// An ACL entry of ordinary length.
+const ACL_BYTES: usize = 64;
+
+/// What the session tracker says of the session that asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionCheck {
+    /// It lives, and the request came through its present server.
+    Ok,
+    /// It has ended, or is about to.
+    Expired,
+    /// It is attached to another server by now.
+    Moved,
+}
+
+impl SessionCheck {
+    fn ok(self) -> Result<(), ErrorCode> {
+        match self {
+            SessionCheck::Ok => Ok(()),
+            SessionCheck::Expired => Err(ErrorCode::SessionExpired),
+            SessionCheck::Moved => Err(ErrorCode::SessionMoved),
+        }
+    }
+}
+
+/// What the configuration says about writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PrepOptions {
+    /// `zookeeper.extendedTypesEnabled`: TTL nodes may be created.
+    pub extended_types: bool,
+    /// The longest transaction that every member can read back from its log and from a
+    /// PROPOSAL: `jute.maxbuffer` plus its extra size.
+    pub max_txn_bytes: usize,
+}
+
+/// A transaction, ready to be proposed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prepared {
+    /// What it says.
+    pub txn: LoggedTxn,
+    /// The same, encoded once for the log and for every follower.
+    pub frame: ProposalFrame,
+}
+
+/// The leader's view of the tree as it will be. One for each time of leading: a new leader
+/// starts with a new or [cleared](Prep::clear) one over an up-to-date store.
+#[derive(Debug)]
+pub struct Prep {
+    options: PrepOptions,
+    tree: Outstanding,
+}
+
+impl Prep {
+    /// Nothing is under way.
+    pub fn new(options: PrepOptions) -> Prep {
+        Prep { options, tree: Outstanding::default() }
+    }
+
+    /// Makes the transaction of a [parsed](parse) request, whatever comes of it.
+    ///
+    /// `zxid` must be greater than that of every transaction prepared before, and the store
+    /// must hold exactly what [`committed`](Prep::committed) was told of.
+    pub fn prepare(
+        &mut self,
+        store: &Store,
+        request: &Request,
+        parsed: Parsed,
+        session: SessionCheck,
+        zxid: Zxid,
+        wall_ms: i64,
+    ) -> Prepared {
+        let check = match session {
+            SessionCheck::Ok if self.tree.is_closing(request.session) => SessionCheck::Expired,
+            other => other,
+        };
+        let context = Context {
+            store,
+            extended_types: self.options.extended_types,
+            session: request.session,
+            check,
+            ids: &request.auth,
+            zxid,
+            wall_ms,
+        };
+        self.tree.begin();
+        let txn = match parsed.0 {
+            Write::One(operation) => context.prepare(&mut self.tree, operation),
+            Write::Multi(operations) => Ok(self.multi(&context, operations)),
+            Write::CloseSession => Ok(self.close(store, request.session, zxid)),
+            Write::Reconfig => Err(ErrorCode::ReconfigDisabled),
+        };
+        self.finish(store, request.session, request.cxid, zxid, wall_ms, txn)
+    }
+
+    /// Makes the transaction that begins a session with this negotiated time-out.
+    pub fn create_session(
+        &mut self,
+        store: &Store,
+        session: SessionId,
+        timeout_ms: i32,
+        cxid: i32,
+        zxid: Zxid,
+        wall_ms: i64,
+    ) -> Prepared {
+        self.tree.begin();
+        self.finish(store, session, cxid, zxid, wall_ms, Ok(Txn::CreateSession(timeout_ms)))
+    }
+
+    /// Makes the transaction that ends a session and deletes its ephemerals, committed or
+    /// under way; `cxid` is 0 when the leader itself ends it. Until it is committed, the
+    /// session's other writes are refused as of an expired session.
+    pub fn close_session(
+        &mut self,
+        store: &Store,
+        session: SessionId,
+        cxid: i32,
+        zxid: Zxid,
+        wall_ms: i64,
+    ) -> Prepared {
+        self.tree.begin();
+        let txn = self.close(store, session, zxid);
+        self.finish(store, session, cxid, zxid, wall_ms, Ok(txn))
+    }
+
+    /// Everything up to `zxid` is applied to the store: called after each transaction that
+    /// is, before the next request is prepared.
+    pub fn committed(&mut self, zxid: Zxid) {
+        self.tree.committed(zxid);
+    }
+
+    /// Forgets everything under way: this server no longer leads.
+    pub fn clear(&mut self) {
+        self.tree = Outstanding::default();
+    }
+
+    /// How many changes are under way (`outstanding_changes_queued` and `_removed`).
+    pub fn outstanding(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// All or nothing: after a failure the operations before it keep their records for the
+    /// log, and the ones after it are not tried.
+    fn multi(&mut self, context: &Context<'_>, operations: Vec<Operation>) -> Txn {
+        let mut failed = false;
+        let mut txns = Vec::with_capacity(operations.len());
+        for operation in operations {
+            txns.push(if failed {
+                Txn::error(ErrorCode::RuntimeInconsistency)
+            } else {
+                context.prepare(&mut self.tree, operation).unwrap_or_else(|code| {
+                    failed = true;
+                    Txn::error(code)
+                })
+            });
+        }
+        if failed {
+            self.tree.roll_back();
+        }
+        Txn::Multi(txns)
+    }
+
+    fn close(&mut self, store: &Store, session: SessionId, zxid: Zxid) -> Txn {
+        let all = self.tree.ephemerals_of(store, session);
+        for path in &all {
+            let above = path.slice_ref(path::parent(path).unwrap_or_default());
+            if let Some(mut parent) = self.tree.get(store, &above) {
+                parent.stat.pzxid = zxid;
+                parent.children = parent.children.saturating_sub(1);
+                self.tree.put(store, zxid, above, parent);
+            }
+            if let Some(node) = self.tree.get(store, path) {
+                self.tree.remove(store, zxid, path.clone(), &node);
+            }
+        }
+        self.tree.close(zxid, session);
+        // Whoever applies it deletes what the session still owns after the listed paths, so
+        // a list that would not fit may end early.
+        let mut bytes = ENVELOPE_BYTES;
+        let fits = |path: &ByteString| {
+            bytes += 4 + path.len();
+            bytes <= self.options.max_txn_bytes
+        };
+        Txn::CloseSession(Some(all.into_iter().take_while(fits).collect()))
+    }
+
+    /// Encodes the transaction, or the error in its place.
+    fn finish(
+        &mut self,
+        store: &Store,
+        session: SessionId,
+        cxid: i32,
+        zxid: Zxid,
+        wall_ms: i64,
+        txn: Result<Txn, ErrorCode>,
+    ) -> Prepared {
+        let prepared = |tree: &Outstanding, txn: Txn| {
+            let op = txn.op();
+            let header = TxnHeader { client: session, cxid, zxid, time_ms: wall_ms, op: op as i32 };
+            let digest = (op != OpCode::Error && store.digest_enabled()).then(|| TxnDigest {
+                version: DIGEST_VERSION,
+                digest: tree.tree_digest(store) as i64,
+            });
+            let txn = LoggedTxn { header, txn, digest };
+            let hint = ENVELOPE_BYTES + size_hint(&txn.txn);
+            let frame = ProposalFrame::encode(zxid, hint, |out| txn.write(out));
+            Prepared { txn, frame }
+        };
+        let code = match txn {
+            Ok(txn) => {
+                let prepared = prepared(&self.tree, txn);
+                if prepared.frame.body().len() <= self.options.max_txn_bytes {
+                    return prepared;
+                }
+                // Nobody could read it back. Its requests fit, so this takes an ACL that
+                // `auth` made much longer.
+                ErrorCode::MarshallingError
+            }
+            Err(code) => code,
+        };
+        self.tree.roll_back();
+        prepared(&self.tree, Txn::error(code))
+    }
+}
+
+/// About how long a record becomes, so that its buffer is allocated once.
+fn size_hint(txn: &Txn) -> usize {
+    let node = |path: &ByteString, data: &Option<Bytes>, acl: usize| {
+        NODE_BYTES + path.len() + data.as_ref().map_or(0, Bytes::len) + ACL_BYTES * acl
+    };
+    match txn {
+        Txn::CreateSession(_) | Txn::Error(_) => 4,
+        Txn::CloseSession(paths) => paths.iter().flatten().map(|path| 4 + path.len()).sum(),
+        Txn::Create(t) | Txn::Create2(t) => node(&t.path, &t.data, t.acl.len()),
+        Txn::CreateContainer(t) => node(&t.path, &t.data, t.acl.len()),
+        Txn::CreateTtl(t) => node(&t.path, &t.data, t.acl.len()),
+        Txn::Delete(t) | Txn::DeleteContainer(t) => node(&t.path, &None, 0),
+        Txn::SetData(t) | Txn::Reconfig(t) => node(&t.path, &t.data, 0),
+        Txn::SetAcl(t) => node(&t.path, &None, t.acl.len()),
+        Txn::Check(t) => node(&t.path, &None, 0),
+        Txn::Multi(all) => all.iter().map(|sub| 8 + size_hint(sub)).sum(),
+    }
+}

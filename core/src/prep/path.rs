@@ -24,7 +24,7 @@ pub fn is_special(path: &str) -> bool {
 }
 
 /// Whether a create can be judged further: there is a parent to look for, and no NUL.
-pub fn has_parent(path: &str) -> bool {
+pub(crate) fn has_parent(path: &str) -> bool {
     path.contains('/') && !path.contains('\0')
 }
 

@@ -1,0 +1,202 @@
+//! One operation against the tree as it will be: its checks in ZooKeeper's order, then its
+//! transaction and what it changes (`PrepRequestProcessor.pRequest2Txn`).
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
+
+use super::flags::CreateMode;
+use super::outstanding::{NodeState, Outstanding};
+use super::request::{Create, CreateKind, Operation};
+use super::{SessionCheck, acl, path};
+use crate::store::{OwnerKind, Store, StoredStat};
+use crate::types::{SessionId, Zxid};
+use crate::wire::ErrorCode;
+use crate::wire::client::{CheckRequest, DeleteRequest, Id, SetDataRequest, perms};
+use crate::wire::txn::{
+    CheckVersionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
+    Txn,
+};
+
+/// Who asks, and under which zxid and time it will have happened.
+pub(super) struct Context<'a> {
+    pub(super) store: &'a Store,
+    pub(super) extended_types: bool,
+    pub(super) session: SessionId,
+    pub(super) check: SessionCheck,
+    pub(super) ids: &'a [Id],
+    pub(super) zxid: Zxid,
+    pub(super) wall_ms: i64,
+}
+
+impl Context<'_> {
+    /// The transaction of an operation; its changes are in `tree` afterwards.
+    ///
+    /// # Errors
+    /// The first check that fails gives the code; `tree` is as it was.
+    pub(super) fn prepare(
+        &self,
+        tree: &mut Outstanding,
+        operation: Operation,
+    ) -> Result<Txn, ErrorCode> {
+        match operation {
+            Operation::Create(asked) => self.create(tree, asked),
+            Operation::Delete(asked) => self.delete(tree, asked),
+            Operation::SetData(asked) => self.set_data(tree, asked),
+            Operation::SetAcl { path, acl, version } => self.set_acl(tree, path, acl, version),
+            Operation::Check(asked) => self.check(tree, asked),
+        }
+    }
+
+    fn create(&self, tree: &mut Outstanding, asked: Create) -> Result<Txn, ErrorCode> {
+        let Create { kind, mut path, data, acl, flags, ttl_ms } = asked;
+        let mode = CreateMode::from_flags(flags).ok_or(ErrorCode::BadArguments)?;
+        if mode.ttl && !self.extended_types {
+            return Err(ErrorCode::Unimplemented);
+        }
+        // A createTTL without a TTL could be logged, but never applied.
+        if !mode.accepts_ttl(ttl_ms) || (kind == CreateKind::Ttl && !mode.ttl) {
+            return Err(ErrorCode::BadArguments);
+        }
+        self.check.ok()?;
+        let above = match path::parent(&path) {
+            Some(parent) if path::has_parent(&path) => path.slice_ref(parent),
+            Some(_) | None => return Err(ErrorCode::BadArguments),
+        };
+        let fixed = acl::fix_up(acl, self.ids)?;
+        let mut parent = self.node(tree, &above)?;
+        acl::check(&parent.acl, perms::CREATE, self.ids)?;
+        if mode.sequential {
+            path = format!("{path}{:010}", parent.stat.cversion).into();
+        }
+        valid(&path)?;
+        if tree.get(self.store, &path).is_some() {
+            return Err(ErrorCode::NodeExists);
+        }
+        if self.store.owner_kind(parent.stat.ephemeral_owner) == OwnerKind::Ephemeral {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+
+        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        parent.stat.cversion = parent_cversion;
+        parent.stat.pzxid = self.zxid;
+        parent.children += 1;
+        tree.put(self.store, self.zxid, above, parent);
+
+        let ephemeral = mode.ephemeral && matches!(kind, CreateKind::Create | CreateKind::Create2);
+        let owner = match kind {
+            CreateKind::Create | CreateKind::Create2 if ephemeral => self.session.0,
+            CreateKind::Create | CreateKind::Create2 => 0,
+            CreateKind::Container => OwnerKind::CONTAINER_OWNER,
+            CreateKind::Ttl => OwnerKind::ttl_owner(ttl_ms),
+        };
+        let stat = StoredStat::created(self.zxid, self.wall_ms, owner);
+        let state = NodeState::new(stat, data.clone(), Arc::from(&*fixed));
+        tree.put(self.store, self.zxid, path.clone(), state);
+        if ephemeral {
+            tree.ephemeral(self.zxid, self.session, path.clone());
+        }
+
+        let acl = fixed;
+        Ok(match kind {
+            CreateKind::Create => {
+                Txn::Create(CreateTxn { path, data, acl, ephemeral, parent_cversion })
+            }
+            CreateKind::Create2 => {
+                Txn::Create2(CreateTxn { path, data, acl, ephemeral, parent_cversion })
+            }
+            CreateKind::Container => {
+                Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion })
+            }
+            CreateKind::Ttl => {
+                Txn::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl: ttl_ms })
+            }
+        })
+    }
+
+    fn delete(&self, tree: &mut Outstanding, asked: DeleteRequest) -> Result<Txn, ErrorCode> {
+        let DeleteRequest { path, version } = asked;
+        self.check.ok()?;
+        let above = match path::parent(&path) {
+            Some(parent) if path::has_parent(&path) && !path::is_special(&path) => {
+                path.slice_ref(parent)
+            }
+            Some(_) | None => return Err(ErrorCode::BadArguments),
+        };
+        let mut parent = self.node(tree, &above)?;
+        acl::check(&parent.acl, perms::DELETE, self.ids)?;
+        let node = self.node(tree, &path)?;
+        next_version(node.stat.version, version)?;
+        if node.children > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        parent.stat.pzxid = self.zxid;
+        parent.children = parent.children.saturating_sub(1);
+        tree.put(self.store, self.zxid, above, parent);
+        tree.remove(self.store, self.zxid, path.clone(), &node);
+        Ok(Txn::Delete(DeleteTxn { path }))
+    }
+
+    fn set_data(&self, tree: &mut Outstanding, asked: SetDataRequest) -> Result<Txn, ErrorCode> {
+        let SetDataRequest { path, data, version } = asked;
+        self.check.ok()?;
+        valid(&path)?;
+        let mut node = self.node(tree, &path)?;
+        acl::check(&node.acl, perms::WRITE, self.ids)?;
+        let version = next_version(node.stat.version, version)?;
+        node.stat.version = version;
+        node.stat.mtime = self.wall_ms;
+        node.stat.mzxid = self.zxid;
+        node.data = data.clone();
+        tree.put(self.store, self.zxid, path.clone(), node);
+        Ok(Txn::SetData(SetDataTxn { path, data, version }))
+    }
+
+    fn set_acl(
+        &self,
+        tree: &mut Outstanding,
+        path: ByteString,
+        asked: Vec<acl::AclRequest>,
+        version: i32,
+    ) -> Result<Txn, ErrorCode> {
+        self.check.ok()?;
+        valid(&path)?;
+        let acl = acl::fix_up(asked, self.ids)?;
+        let mut node = self.node(tree, &path)?;
+        acl::check(&node.acl, perms::ADMIN, self.ids)?;
+        let version = next_version(node.stat.aversion, version)?;
+        node.stat.aversion = version;
+        node.acl = Arc::from(&*acl);
+        tree.put(self.store, self.zxid, path.clone(), node);
+        Ok(Txn::SetAcl(SetAclTxn { path, acl, version }))
+    }
+
+    fn check(&self, tree: &Outstanding, asked: CheckRequest) -> Result<Txn, ErrorCode> {
+        let CheckRequest { path, version } = asked;
+        self.check.ok()?;
+        valid(&path)?;
+        let node = self.node(tree, &path)?;
+        acl::check(&node.acl, perms::READ, self.ids)?;
+        let version = next_version(node.stat.version, version)?;
+        Ok(Txn::Check(CheckVersionTxn { path, version }))
+    }
+
+    fn node(&self, tree: &Outstanding, path: &str) -> Result<NodeState, ErrorCode> {
+        tree.get(self.store, path).ok_or(ErrorCode::NoNode)
+    }
+}
+
+fn valid(path: &str) -> Result<(), ErrorCode> {
+    if path::is_valid(path) { Ok(()) } else { Err(ErrorCode::BadArguments) }
+}
+
+/// The version after a change; -1 expects any, and int32 wraps.
+fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
+    if expected == -1 || expected == current {
+        Ok(current.wrapping_add(1))
+    } else {
+        Err(ErrorCode::BadVersion)
+    }
+}

@@ -1,0 +1,224 @@
+//! What the tree will be once everything proposed is committed: the changes under way over
+//! the store (`ZooKeeperServer.outstandingChanges`, `ChangeRecord`).
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::store::{Store, StoredStat, node_digest};
+use crate::types::{SessionId, Zxid};
+use crate::wire::client::Acl;
+
+/// A node as it will be.
+#[derive(Clone, Debug)]
+pub(super) struct NodeState {
+    pub(super) stat: StoredStat,
+    pub(super) data: Option<Bytes>,
+    pub(super) acl: Arc<[Acl]>,
+    pub(super) children: usize,
+    /// Its part of the tree's digest, as of the last change; 0 where none is computed.
+    digest: u64,
+}
+
+impl NodeState {
+    /// A node that a create makes.
+    pub(super) fn new(stat: StoredStat, data: Option<Bytes>, acl: Arc<[Acl]>) -> NodeState {
+        NodeState { stat, data, acl, children: 0, digest: 0 }
+    }
+}
+
+/// The newest state of a path; `None`: deleted.
+#[derive(Debug)]
+struct Change {
+    zxid: Zxid,
+    state: Option<NodeState>,
+}
+
+/// The changes that are proposed and not committed.
+///
+/// A transaction is prepared between [`begin`](Self::begin) and, if it is refused,
+/// [`roll_back`](Self::roll_back).
+#[derive(Debug, Default)]
+pub(super) struct Outstanding {
+    nodes: HashMap<ByteString, Change, FxBuildHasher>,
+    /// Every change in order of proposal, to forget it when it is committed.
+    order: VecDeque<(Zxid, ByteString)>,
+    /// Ephemerals that are to be created, in order of proposal.
+    ephemerals: VecDeque<(Zxid, SessionId, ByteString)>,
+    /// Sessions that are to be closed, each with the last transaction that does it.
+    closing: HashMap<SessionId, Zxid, FxBuildHasher>,
+    closing_order: VecDeque<(Zxid, SessionId)>,
+    /// The tree's digest after the last change; stands only while there are changes.
+    tree_digest: u64,
+    /// What the transaction in preparation has put aside, newest last.
+    undo: Vec<(ByteString, Option<Change>)>,
+    before: Mark,
+}
+
+/// Where the transaction in preparation began.
+#[derive(Debug, Default)]
+struct Mark {
+    ephemerals: usize,
+    tree_digest: u64,
+}
+
+impl Outstanding {
+    /// A transaction begins: what follows can be rolled back.
+    pub(super) fn begin(&mut self) {
+        self.undo.clear();
+        self.before = Mark { ephemerals: self.ephemerals.len(), tree_digest: self.tree_digest };
+    }
+
+    /// The transaction is refused: nothing of it happens.
+    pub(super) fn roll_back(&mut self) {
+        self.order.truncate(self.order.len() - self.undo.len());
+        self.ephemerals.truncate(self.before.ephemerals);
+        self.tree_digest = self.before.tree_digest;
+        while let Some((path, change)) = self.undo.pop() {
+            match change {
+                Some(change) => self.nodes.insert(path, change),
+                None => self.nodes.remove(&path),
+            };
+        }
+    }
+
+    /// The node of a path as it will be.
+    pub(super) fn get(&self, store: &Store, path: &str) -> Option<NodeState> {
+        let key = key(path);
+        match self.nodes.get(key) {
+            Some(change) => change.state.clone(),
+            None => load(store, key),
+        }
+    }
+
+    /// Changes or makes a node. `state` came from [`get`](Self::get), or is new.
+    pub(super) fn put(
+        &mut self,
+        store: &Store,
+        zxid: Zxid,
+        path: ByteString,
+        mut state: NodeState,
+    ) {
+        let path = path.slice_ref(key(&path));
+        let before = state.digest;
+        if store.digest_enabled() {
+            state.digest = node_digest(&path, state.data.as_deref(), &state.stat);
+        }
+        let delta = state.digest.wrapping_sub(before);
+        self.change(store, zxid, path, Some(state), delta);
+    }
+
+    /// Deletes a node whose state came from [`get`](Self::get).
+    pub(super) fn remove(
+        &mut self,
+        store: &Store,
+        zxid: Zxid,
+        path: ByteString,
+        state: &NodeState,
+    ) {
+        self.change(store, zxid, path, None, 0u64.wrapping_sub(state.digest));
+    }
+
+    fn change(
+        &mut self,
+        store: &Store,
+        zxid: Zxid,
+        path: ByteString,
+        state: Option<NodeState>,
+        delta: u64,
+    ) {
+        self.tree_digest = self.tree_digest(store).wrapping_add(delta);
+        self.order.push_back((zxid, path.clone()));
+        let old = self.nodes.insert(path.clone(), Change { zxid, state });
+        self.undo.push((path, old));
+    }
+
+    /// Remembers that a create makes an ephemeral.
+    pub(super) fn ephemeral(&mut self, zxid: Zxid, session: SessionId, path: ByteString) {
+        self.ephemerals.push_back((zxid, session, path));
+    }
+
+    /// The ephemerals that a session will own, sorted.
+    pub(super) fn ephemerals_of(&self, store: &Store, session: SessionId) -> Vec<ByteString> {
+        let created = self.ephemerals.iter().filter(|(_, owner, _)| *owner == session);
+        let mut all: Vec<ByteString> = store
+            .ephemerals(session)
+            .cloned()
+            .chain(created.map(|(_, _, path)| path.clone()))
+            .filter(|path| match self.nodes.get(&**path) {
+                Some(change) => {
+                    change.state.as_ref().is_some_and(|s| s.stat.ephemeral_owner == session.0)
+                }
+                None => true,
+            })
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The tree's digest once everything is committed.
+    pub(super) fn tree_digest(&self, store: &Store) -> u64 {
+        if self.order.is_empty() { store.digest() } else { self.tree_digest }
+    }
+
+    /// A session will be closed by this transaction.
+    pub(super) fn close(&mut self, zxid: Zxid, session: SessionId) {
+        self.closing.insert(session, zxid);
+        self.closing_order.push_back((zxid, session));
+    }
+
+    /// Whether a session will be closed.
+    pub(super) fn is_closing(&self, session: SessionId) -> bool {
+        self.closing.contains_key(&session)
+    }
+
+    /// Everything up to `zxid` is in the store.
+    pub(super) fn committed(&mut self, zxid: Zxid) {
+        while let Some((at, path)) = self.order.front()
+            && *at <= zxid
+        {
+            if self.nodes.get(path).is_some_and(|change| change.zxid <= zxid) {
+                self.nodes.remove(path);
+            }
+            self.order.pop_front();
+        }
+        while self.ephemerals.front().is_some_and(|(at, ..)| *at <= zxid) {
+            self.ephemerals.pop_front();
+        }
+        while let Some((at, session)) = self.closing_order.front()
+            && *at <= zxid
+        {
+            if self.closing.get(session) == Some(at) {
+                self.closing.remove(session);
+            }
+            self.closing_order.pop_front();
+        }
+    }
+
+    /// How many changes are under way.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+/// The tree knows its root by the empty name.
+fn key(path: &str) -> &str {
+    if path == "/" { "" } else { path }
+}
+
+fn load(store: &Store, key: &str) -> Option<NodeState> {
+    let node = store.node(key)?;
+    Some(NodeState {
+        stat: *node.stored(),
+        data: node.data().cloned(),
+        acl: node.acl().clone(),
+        children: node.child_count(),
+        digest: node.digest(),
+    })
+}

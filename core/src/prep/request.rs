@@ -1,0 +1,186 @@
+//! Reads a write request whole before anything is decided, so that no zxid is spent on what
+//! cannot be read (`MultiOperationRecord` and the request records of `zookeeper.jute`).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::acl::{self, AclRequest};
+use super::flags::CreateMode;
+use crate::types::SessionId;
+use crate::wire::client::{CheckRequest, DeleteRequest, Id, MultiHeader, SetDataRequest};
+use crate::wire::{ErrorCode, Malformed, OpCode, Reader};
+
+/// A client's request as it reaches the leader, from its own client or through a learner.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The session.
+    pub session: SessionId,
+    /// The client's xid.
+    pub cxid: i32,
+    /// The operation.
+    pub op: OpCode,
+    /// The request record, without header.
+    pub body: Bytes,
+    /// The ids of the client's connection.
+    pub auth: Arc<[Id]>,
+}
+
+/// A write whose body is well formed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parsed(pub(super) Write);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Write {
+    One(Operation),
+    Multi(Vec<Operation>),
+    CloseSession,
+    Reconfig,
+}
+
+/// One change or check of one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Operation {
+    Create(Create),
+    Delete(DeleteRequest),
+    SetData(SetDataRequest),
+    SetAcl { path: ByteString, acl: Vec<AclRequest>, version: i32 },
+    Check(CheckRequest),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Create {
+    pub(super) kind: CreateKind,
+    pub(super) path: ByteString,
+    pub(super) data: Option<Bytes>,
+    pub(super) acl: Vec<AclRequest>,
+    pub(super) flags: i32,
+    pub(super) ttl_ms: i64,
+}
+
+/// Which operation asks: it decides what the node becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum CreateKind {
+    Create,
+    Create2,
+    Container,
+    Ttl,
+}
+
+/// Reads the body of a write.
+///
+/// # Errors
+/// The code to answer with, nothing being proposed: MARSHALLINGERROR for a body that is too
+/// short, holds a null path or an impossible length, or a multi of anything but writes;
+/// UNIMPLEMENTED for an operation that is no write, or not one that clients may send.
+pub fn parse(op: OpCode, body: &Bytes) -> Result<Parsed, ErrorCode> {
+    let r = &mut Reader::new(body);
+    let write = match op {
+        OpCode::Create
+        | OpCode::Create2
+        | OpCode::CreateContainer
+        | OpCode::CreateTtl
+        | OpCode::Delete
+        | OpCode::SetData
+        | OpCode::SetAcl => operation(op, r).map(Write::One),
+        OpCode::Multi => multi(r).map(Write::Multi),
+        OpCode::CloseSession => Ok(Write::CloseSession),
+        OpCode::Reconfig => reconfig(r).map(|()| Write::Reconfig),
+        // A check stands in a multi only. Containers are deleted by the leader itself: a
+        // client that could ask for it would get around every ACL.
+        OpCode::Check
+        | OpCode::DeleteContainer
+        | OpCode::CreateSession
+        | OpCode::Exists
+        | OpCode::GetData
+        | OpCode::GetAcl
+        | OpCode::GetChildren
+        | OpCode::Sync
+        | OpCode::Ping
+        | OpCode::GetChildren2
+        | OpCode::CheckWatches
+        | OpCode::RemoveWatches
+        | OpCode::MultiRead
+        | OpCode::Auth
+        | OpCode::SetWatches
+        | OpCode::Sasl
+        | OpCode::GetEphemerals
+        | OpCode::GetAllChildrenNumber
+        | OpCode::SetWatches2
+        | OpCode::AddWatch
+        | OpCode::WhoAmI
+        | OpCode::Error => return Err(ErrorCode::Unimplemented),
+    };
+    write.map(Parsed).map_err(|_| ErrorCode::MarshallingError)
+}
+
+fn operation(op: OpCode, r: &mut Reader<'_>) -> Result<Operation, Malformed> {
+    Ok(match op {
+        OpCode::Create => Operation::Create(create(CreateKind::Create, r)?),
+        OpCode::Create2 => Operation::Create(create(CreateKind::Create2, r)?),
+        OpCode::CreateContainer => Operation::Create(create(CreateKind::Container, r)?),
+        OpCode::CreateTtl => Operation::Create(create(CreateKind::Ttl, r)?),
+        OpCode::Delete => Operation::Delete(r.record()?),
+        OpCode::SetData => Operation::SetData(r.record()?),
+        OpCode::SetAcl => {
+            Operation::SetAcl { path: r.text()?, acl: acl::read(r)?, version: r.int()? }
+        }
+        OpCode::Check => Operation::Check(r.record()?),
+        _ => return Err(Malformed::Value("operation")),
+    })
+}
+
+fn create(kind: CreateKind, r: &mut Reader<'_>) -> Result<Create, Malformed> {
+    Ok(Create {
+        kind,
+        path: r.text()?,
+        data: r.buffer()?,
+        acl: acl::read(r)?,
+        flags: r.int()?,
+        ttl_ms: if kind == CreateKind::Ttl { r.long()? } else { -1 },
+    })
+}
+
+fn multi(r: &mut Reader<'_>) -> Result<Vec<Operation>, Malformed> {
+    let mut all = Vec::new();
+    loop {
+        let header: MultiHeader = r.record()?;
+        if header.done {
+            return Ok(all);
+        }
+        let op = OpCode::from_i32(header.op).ok_or(Malformed::Value("multi operation"))?;
+        if op == OpCode::SetAcl {
+            return Err(Malformed::Value("multi operation"));
+        }
+        all.push(match operation(op, r)? {
+            Operation::Create(create) => Operation::Create(in_multi(create)?),
+            other => other,
+        });
+    }
+}
+
+/// Inside a multi the flags have their say in what a create is, and are judged at once.
+fn in_multi(mut create: Create) -> Result<Create, Malformed> {
+    if create.kind != CreateKind::Ttl {
+        let mode = CreateMode::from_flags(create.flags).ok_or(Malformed::Value("create mode"))?;
+        if mode.ttl {
+            return Err(Malformed::Value("create mode"));
+        }
+        if create.flags == CONTAINER {
+            create.kind = CreateKind::Container;
+        }
+    }
+    Ok(create)
+}
+
+/// `CreateMode.CONTAINER`.
+const CONTAINER: i32 = 4;
+
+fn reconfig(r: &mut Reader<'_>) -> Result<(), Malformed> {
+    for _ in 0..3 {
+        r.ustring()?;
+    }
+    r.long().map(drop)
+}
