@@ -6,6 +6,7 @@ extern crate alloc;
 pub mod action;
 pub mod admin;
 pub mod config;
+pub mod disk;
 pub mod election;
 pub mod event;
 pub mod prep;

@@ -1,0 +1,195 @@
+//! File operations as awaits: how a procedure of many steps is written in one piece.
+//!
+//! The machine is one future whose only awaits are a file operation's completion and the
+//! next submitted action. Nothing here runs by itself: `Disk` polls the future when it is
+//! asked for an operation or handed a completion, so it stays a pure machine.
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::poll_fn;
+use core::task::Poll;
+
+use bytes::Bytes;
+
+use super::files::{Completion, DirEntry, FailureKind, FileOp, FilePath};
+use crate::event::DiskFault;
+
+/// Why a procedure of the disk ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiskError {
+    /// A file operation failed.
+    #[error("cannot {verb} {path}: {text}; {}", advice(*kind))]
+    Io {
+        /// The operation.
+        verb: &'static str,
+        /// On what.
+        path: FilePath,
+        /// Distinguished.
+        kind: FailureKind,
+        /// The system's words.
+        text: String,
+    },
+    /// What is on disk cannot be trusted, or was asked for and cannot be.
+    #[error("{what}")]
+    Refused {
+        /// Which file, where, and what to do.
+        what: String,
+        /// The process exit code.
+        exit_code: i32,
+    },
+}
+
+impl DiskError {
+    /// A refusal to load what is on disk.
+    pub(crate) fn refused(what: String) -> DiskError {
+        DiskError::Refused { what, exit_code: EXIT_UNEXPECTED }
+    }
+    /// Whether the file system is full.
+    pub(crate) fn is_no_space(&self) -> bool {
+        matches!(self, DiskError::Io { kind: FailureKind::NoSpace, .. })
+    }
+    /// Whether a file is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, DiskError::Io { kind: FailureKind::NotFound, .. })
+    }
+    /// What the node is told.
+    pub(crate) fn into_fault(self) -> DiskFault {
+        let exit_code = match &self {
+            DiskError::Io { .. } => EXIT_UNEXPECTED,
+            DiskError::Refused { exit_code, .. } => *exit_code,
+        };
+        DiskFault { what: format!("{self}"), exit_code }
+    }
+}
+
+/// ZooKeeper's `ExitCode.UNEXPECTED_ERROR`.
+pub(crate) const EXIT_UNEXPECTED: i32 = 1;
+/// ZooKeeper's `ExitCode.UNABLE_TO_ACCESS_DATADIR`.
+pub(crate) const EXIT_DATA_DIR: i32 = 3;
+/// ZooKeeper's `ExitCode.QUORUM_PACKET_ERROR`: what a learner exits with when it cannot
+/// truncate.
+pub(crate) const EXIT_TRUNCATE: i32 = 13;
+
+fn advice(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::NotFound => {
+            "restore the file from a backup, or start with an empty data directory"
+        }
+        FailureKind::NoSpace => "free space in the file system, then start the server again",
+        FailureKind::Other => "check the disk and the permissions, then start the server again",
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    op: Option<FileOp>,
+    completion: Option<Completion>,
+}
+
+/// The machine's side of the file executor.
+#[derive(Clone, Default)]
+pub(crate) struct Io {
+    slot: Rc<RefCell<Slot>>,
+}
+
+impl Io {
+    /// The operation that waits to be executed.
+    pub(super) fn take_op(&self) -> Option<FileOp> {
+        self.slot.borrow_mut().op.take()
+    }
+    /// Hands in the answer to the last operation.
+    pub(super) fn complete(&self, completion: Completion) {
+        self.slot.borrow_mut().completion = Some(completion);
+    }
+
+    async fn perform(&self, op: FileOp) -> Result<Completion, DiskError> {
+        let (verb, path) = (op.verb(), op.path().clone());
+        self.slot.borrow_mut().op = Some(op);
+        let completion = poll_fn(|_| match self.slot.borrow_mut().completion.take() {
+            Some(completion) => Poll::Ready(completion),
+            None => Poll::Pending,
+        })
+        .await;
+        match completion {
+            Completion::Failed { kind, text } => Err(DiskError::Io { verb, path, kind, text }),
+            Completion::Done | Completion::Data(_) | Completion::Listing(_) => Ok(completion),
+        }
+    }
+
+    pub(crate) async fn make_dir(&self, path: &FilePath) -> Result<(), DiskError> {
+        self.perform(FileOp::MakeDir { path: path.clone() }).await.map(drop)
+    }
+    pub(crate) async fn create(&self, path: &FilePath) -> Result<(), DiskError> {
+        self.perform(FileOp::Create { path: path.clone() }).await.map(drop)
+    }
+    pub(crate) async fn write(
+        &self,
+        path: &FilePath,
+        offset: u64,
+        bytes: Bytes,
+    ) -> Result<(), DiskError> {
+        self.perform(FileOp::Write { path: path.clone(), offset, bytes }).await.map(drop)
+    }
+    pub(crate) async fn set_len(&self, path: &FilePath, len: u64) -> Result<(), DiskError> {
+        self.perform(FileOp::SetLen { path: path.clone(), len }).await.map(drop)
+    }
+    pub(crate) async fn sync_data(&self, path: &FilePath) -> Result<(), DiskError> {
+        self.perform(FileOp::SyncData { path: path.clone() }).await.map(drop)
+    }
+    pub(crate) async fn sync_dir(&self, path: &FilePath) -> Result<(), DiskError> {
+        self.perform(FileOp::SyncDir { path: path.clone() }).await.map(drop)
+    }
+    pub(crate) async fn rename(&self, from: &FilePath, to: &FilePath) -> Result<(), DiskError> {
+        self.perform(FileOp::Rename { from: from.clone(), to: to.clone() }).await.map(drop)
+    }
+    pub(crate) async fn delete(&self, path: &FilePath) -> Result<(), DiskError> {
+        self.perform(FileOp::Delete { path: path.clone() }).await.map(drop)
+    }
+    /// Deletes; fine if it is not there.
+    pub(crate) async fn delete_if_there(&self, path: &FilePath) -> Result<(), DiskError> {
+        match self.delete(path).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+    pub(crate) async fn close(&self, path: &FilePath) -> Result<(), DiskError> {
+        self.perform(FileOp::Close { path: path.clone() }).await.map(drop)
+    }
+    pub(crate) async fn read(
+        &self,
+        path: &FilePath,
+        offset: u64,
+        len: usize,
+    ) -> Result<Bytes, DiskError> {
+        match self.perform(FileOp::Read { path: path.clone(), offset, len }).await? {
+            Completion::Data(bytes) => Ok(bytes),
+            Completion::Done | Completion::Listing(_) | Completion::Failed { .. } => {
+                Err(wrong_answer("read", path))
+            }
+        }
+    }
+    /// The files of a directory, by name.
+    pub(crate) async fn list(&self, path: &FilePath) -> Result<Vec<DirEntry>, DiskError> {
+        match self.perform(FileOp::List { path: path.clone() }).await? {
+            Completion::Listing(mut entries) => {
+                entries.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(entries)
+            }
+            Completion::Done | Completion::Data(_) | Completion::Failed { .. } => {
+                Err(wrong_answer("list", path))
+            }
+        }
+    }
+}
+
+fn wrong_answer(verb: &'static str, path: &FilePath) -> DiskError {
+    DiskError::Io {
+        verb,
+        path: path.clone(),
+        kind: FailureKind::Other,
+        text: String::from("the executor answered another operation"),
+    }
+}

@@ -1,0 +1,157 @@
+//! Appends to the log: batches, preallocation, rolling (`FileTxnLog`, `FilePadding`).
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use super::files::{FilePath, Places};
+use super::io::{DiskError, Io};
+use super::log_format;
+use super::log_reader::LogFile;
+use crate::event::Entry;
+
+/// Most entries of one batch (`zookeeper.maxBatchSize`).
+pub(crate) const MAX_BATCH: usize = 1000;
+/// A batch is closed once it has this many bytes.
+pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
+/// The next piece of padding is written when less than this is left.
+const PADDING_MARGIN: u64 = 4096;
+
+/// The end of the log.
+pub(crate) struct LogWriter {
+    places: Places,
+    preallocate_bytes: u64,
+    size_limit_bytes: Option<u64>,
+    force_sync: bool,
+    open: Option<OpenLog>,
+    files: Vec<LogFile>,
+    buffer: BytesMut,
+}
+
+struct OpenLog {
+    path: FilePath,
+    position: u64,
+    padded_to: u64,
+}
+
+impl LogWriter {
+    pub(crate) fn new(
+        places: Places,
+        preallocate_bytes: u64,
+        size_limit_bytes: Option<u64>,
+        force_sync: bool,
+    ) -> LogWriter {
+        LogWriter {
+            places,
+            preallocate_bytes,
+            size_limit_bytes,
+            force_sync,
+            open: None,
+            files: Vec::new(),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// The log files, oldest first.
+    pub(crate) fn files(&self) -> &[LogFile] {
+        &self.files
+    }
+    /// What recovery or a truncation left; the next entry begins a new file.
+    pub(crate) fn set_files(&mut self, files: Vec<LogFile>) {
+        self.files = files;
+        self.open = None;
+    }
+    /// Forgets files that are deleted.
+    pub(crate) fn forget(&mut self, deleted: impl Fn(&LogFile) -> bool) {
+        self.files.retain(|file| !deleted(file));
+    }
+
+    /// The next entry begins a new file.
+    pub(crate) async fn roll(&mut self, io: &Io) -> Result<(), DiskError> {
+        match self.open.take() {
+            // Everything in it is synced: every batch ends with a sync.
+            Some(open) => io.close(&open.path).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes these entries and makes them durable: one write, one sync, and one sync of
+    /// the directory if the file is new.
+    pub(crate) async fn commit(&mut self, io: &Io, batch: &[Entry]) -> Result<(), DiskError> {
+        let Some(first) = batch.first() else { return Ok(()) };
+        self.buffer.clear();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let path = self.places.log(first.zxid);
+                if self.files.iter().any(|file| file.path == path) {
+                    return Err(DiskError::refused(format!(
+                        "cannot create {path}: it is there already, and would be overwritten by a \
+                         second history of zxid {}; move the data directory away and let the \
+                         server copy its state from the leader",
+                        first.zxid
+                    )));
+                }
+                io.create(&path).await?;
+                log_format::put_header(&mut self.buffer);
+                self.files.push(LogFile { zxid: first.zxid, path: path.clone(), len: 0 });
+                OpenLog { path, position: 0, padded_to: 0 }
+            }
+        };
+        let is_new = open.position == 0;
+        for entry in batch {
+            log_format::put_entry(&mut self.buffer, &entry.body);
+        }
+        // ZooKeeper flushes the header before it pads.
+        let flushed = if is_new { log_format::HEADER_LEN } else { open.position };
+        let known = if is_new { log_format::HEADER_LEN } else { open.padded_to };
+        let padded_to = padded_len(flushed, known, self.preallocate_bytes);
+        if padded_to != known {
+            io.set_len(&open.path, padded_to).await?;
+        }
+        open.padded_to = padded_to;
+        let bytes = self.buffer.split().freeze();
+        let written = bytes.len() as u64;
+        io.write(&open.path, open.position, bytes).await?;
+        open.position += written;
+        if let Some(file) = self.files.last_mut() {
+            file.len = open.position.max(open.padded_to);
+        }
+        if self.force_sync {
+            io.sync_data(&open.path).await?;
+            if is_new {
+                io.sync_dir(&self.places.logs).await?;
+            }
+        }
+        let is_full = self.size_limit_bytes.is_some_and(|limit| open.position > limit);
+        self.open = Some(open);
+        if is_full { self.roll(io).await } else { Ok(()) }
+    }
+}
+
+/// `FilePadding.calculateFileSizeWithPadding`.
+fn padded_len(position: u64, len: u64, preallocate: u64) -> u64 {
+    if preallocate == 0 || position + PADDING_MARGIN < len {
+        len
+    } else if position > len {
+        let beyond = position + preallocate;
+        beyond - beyond % preallocate
+    } else {
+        len + preallocate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::padded_len;
+
+    #[test]
+    fn padding_grows_as_zookeeper_grows_it() {
+        assert_eq!(padded_len(16, 16, 65536), 65552);
+        assert_eq!(padded_len(61455, 65552, 65536), 65552);
+        assert_eq!(padded_len(61456, 65552, 65536), 131_088);
+        assert_eq!(padded_len(171_000, 65552, 65536), 196_608);
+        assert_eq!(padded_len(171_000, 16, 0), 16);
+    }
+}

@@ -1,0 +1,169 @@
+//! The log and snapshot store as a pure machine.
+//!
+//! It takes the disk lane's [`DiskAction`]s, asks for one [`FileOp`] at a time, takes its
+//! [`Completion`], and says what came of it as [`Event`]s. Formats, names, rolling,
+//! preallocation, group commit, recovery, truncation and purging are all here; an executor
+//! knows nothing of what is in a file.
+//!
+//! Whoever runs it (a file thread, a simulator) repeats: submit all actions that have come
+//! meanwhile, then ask for the next operation, execute it, complete it. All appends that
+//! came while an operation was executed are one write and one sync: that is the group commit.
+//!
+//! [`State`] is what a recovery rebuilds. The machine is made on the thread that runs it.
+
+mod epochs;
+mod files;
+mod io;
+mod lane;
+mod log_format;
+mod log_reader;
+mod log_writer;
+mod machine;
+mod memory;
+mod options;
+mod purge;
+mod read_log;
+mod recovery;
+mod repair;
+mod snapshot_format;
+mod snapshot_reader;
+mod snapshot_writer;
+mod state;
+mod tail;
+mod trigger;
+mod truncate;
+
+#[cfg(test)]
+mod tests;
+
+pub use files::{Completion, DirEntry, FailureKind, FileOp, FilePath};
+pub use memory::MemoryFiles;
+pub use options::DiskOptions;
+pub use snapshot_format::SnapshotDigest;
+pub use state::{SnapshotDecoder, State};
+pub use trigger::SnapshotTrigger;
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::pin::Pin;
+use core::task::{Poll, Waker};
+
+use crate::action::DiskAction;
+use crate::event::Event;
+use files::Places;
+use io::Io;
+use lane::Inbox;
+
+/// The log and snapshot store. It recovers what is on disk as soon as it is driven, and
+/// emits `Recovered` before it touches any action.
+pub struct Disk<S: State> {
+    io: Io,
+    inbox: Rc<RefCell<Inbox>>,
+    events: Events<S>,
+    work: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    is_waiting: bool,
+}
+
+type Events<S> = Rc<RefCell<Vec<Event<S>>>>;
+
+impl<S: State> Disk<S> {
+    /// A disk that has done nothing yet.
+    pub fn new(options: DiskOptions, state_options: S::Options) -> Disk<S> {
+        let (io, inbox, events) = (Io::default(), Rc::default(), Events::<S>::default());
+        let context = Context(Rc::new(Shared {
+            io: io.clone(),
+            places: Places::new(&options.data_dir, &options.log_dir),
+            options,
+            state_options,
+            events: events.clone(),
+        }));
+        let work = machine::run(context, Rc::clone(&inbox));
+        Disk { io, inbox, events, work: Some(Box::pin(work)), is_waiting: false }
+    }
+
+    /// One more action of the disk's lane. Nothing happens before the next
+    /// [`next_op`](Disk::next_op).
+    pub fn submit(&mut self, action: DiskAction) {
+        if self.work.is_some() {
+            self.inbox.borrow_mut().submit(action);
+        }
+    }
+
+    /// The time to purge has come (`autopurge.purgeInterval`).
+    pub fn purge_due(&mut self) {
+        self.inbox.borrow_mut().purge = true;
+    }
+
+    /// The next operation to execute. `None`: nothing to do until something is submitted (or
+    /// ever, after `DiskFailed`), or the last operation is not completed yet.
+    pub fn next_op(&mut self, events: &mut Vec<Event<S>>) -> Option<FileOp> {
+        if self.is_waiting {
+            return None;
+        }
+        self.poll(events);
+        let op = self.io.take_op();
+        self.is_waiting = op.is_some();
+        op
+    }
+
+    /// The last operation's outcome.
+    pub fn complete(&mut self, completion: Completion, events: &mut Vec<Event<S>>) {
+        debug_assert!(self.is_waiting, "a completion without an operation");
+        self.is_waiting = false;
+        self.io.complete(completion);
+        self.poll(events);
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event<S>>) {
+        if let Some(work) = &mut self.work {
+            // Nothing wakes it: it is polled when there is news.
+            let mut context = core::task::Context::from_waker(Waker::noop());
+            if let Poll::Ready(()) = work.as_mut().poll(&mut context) {
+                self.work = None;
+            }
+        }
+        events.append(&mut self.events.borrow_mut());
+    }
+}
+
+/// Executes operations until there are none; for whoever has the files at hand.
+pub fn drive<S: State>(
+    disk: &mut Disk<S>,
+    execute: &mut impl FnMut(&FileOp) -> Completion,
+    events: &mut Vec<Event<S>>,
+) {
+    while let Some(op) = disk.next_op(events) {
+        let completion = execute(&op);
+        disk.complete(completion, events);
+    }
+}
+
+/// What all procedures of one disk share.
+struct Context<S: State>(Rc<Shared<S>>);
+
+struct Shared<S: State> {
+    io: Io,
+    places: Places,
+    options: DiskOptions,
+    state_options: S::Options,
+    events: Events<S>,
+}
+
+impl<S: State> Context<S> {
+    fn emit(&self, event: Event<S>) {
+        self.0.events.borrow_mut().push(event);
+    }
+}
+impl<S: State> Clone for Context<S> {
+    fn clone(&self) -> Self {
+        Context(Rc::clone(&self.0))
+    }
+}
+impl<S: State> core::ops::Deref for Context<S> {
+    type Target = Shared<S>;
+    fn deref(&self) -> &Shared<S> {
+        &self.0
+    }
+}

@@ -1,0 +1,55 @@
+//! What the log and snapshot store is configured with.
+
+use alloc::string::String;
+
+/// Options of [`Disk`](super::Disk); defaults are ZooKeeper's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskOptions {
+    /// `dataDir`: snapshots and epoch files are in its `version-2`.
+    pub data_dir: String,
+    /// `dataLogDir`: logs are in its `version-2`.
+    pub log_dir: String,
+    /// Member of an ensemble: epoch files are kept. A standalone server has none.
+    pub ensemble: bool,
+    /// `preAllocSize` in bytes; 0 turns preallocation off.
+    pub preallocate_bytes: u64,
+    /// `txnLogSizeLimitInKb` in bytes.
+    pub log_size_limit_bytes: Option<u64>,
+    /// `forceSync`: whether the log is synced.
+    pub force_sync: bool,
+    /// Most bytes of a transaction: `jute.maxbuffer` and `jute.maxbuffer.extrasize`.
+    pub max_record_bytes: usize,
+    /// `commitLogCount`: how many entries a recovery hands over.
+    pub commit_log_count: usize,
+    /// `snapshot.trust.empty`: replay logs without any snapshot.
+    pub trust_empty: bool,
+    /// `db.autocreate`: an empty directory may vote without an `initialize` file.
+    pub autocreate: bool,
+    /// `serializeLastProcessedZxid.enabled`: snapshots end with the last zxid.
+    pub serialize_last_zxid: bool,
+    /// `autopurge.snapRetainCount`, at least 3.
+    pub snap_retain_count: usize,
+    /// Whether old files are purged after each snapshot too (`autopurge.purgeInterval` > 0).
+    pub autopurge: bool,
+}
+
+impl DiskOptions {
+    /// The defaults for these directories.
+    pub fn new(data_dir: impl Into<String>, log_dir: impl Into<String>) -> DiskOptions {
+        DiskOptions {
+            data_dir: data_dir.into(),
+            log_dir: log_dir.into(),
+            ensemble: true,
+            preallocate_bytes: 65536 << 10,
+            log_size_limit_bytes: None,
+            force_sync: true,
+            max_record_bytes: 2 * 0xf_ffff,
+            commit_log_count: 500,
+            trust_empty: false,
+            autocreate: true,
+            serialize_last_zxid: true,
+            snap_retain_count: 3,
+            autopurge: false,
+        }
+    }
+}

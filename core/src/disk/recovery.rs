@@ -1,0 +1,381 @@
+//! Loads a data directory after a stop or a crash at any point
+//! (`FileTxnSnapLog.restore`, `QuorumPeer.loadDataBase`).
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use super::Context;
+use super::epochs;
+use super::files::{DirEntry, FilePath, Named, join};
+use super::io::{DiskError, EXIT_DATA_DIR};
+use super::log_reader::{LogFile, LogReader, Next};
+use super::repair;
+use super::snapshot_reader::{self, Loaded, SnapshotFile};
+use super::snapshot_writer;
+use super::state::State;
+use crate::event::{Entry, Event, Progress, Recovered};
+use crate::types::{Ticket, Zxid};
+
+/// A progress event is sent after this many bytes.
+const REPORT_EVERY: u64 = 64 << 20;
+
+/// Counts what a recovery has read.
+pub(crate) struct Meter<S: State> {
+    context: Context<S>,
+    progress: Progress,
+    reported: u64,
+}
+
+impl<S: State> Meter<S> {
+    fn new(context: Context<S>, bytes_total: u64) -> Meter<S> {
+        let progress = Progress { bytes_total, ..Progress::default() };
+        context.emit(Event::Recovering(progress));
+        Meter { context, progress, reported: 0 }
+    }
+    /// More is read.
+    pub(crate) fn bytes(&mut self, n: u64) {
+        let progress = &mut self.progress;
+        progress.bytes_done = progress.bytes_done.saturating_add(n);
+        // A snapshot that is passed over was not counted as to be read.
+        progress.bytes_total = progress.bytes_total.max(progress.bytes_done);
+        if progress.bytes_done - self.reported >= REPORT_EVERY {
+            self.reported = progress.bytes_done;
+            self.context.emit(Event::Recovering(*progress));
+        }
+    }
+}
+
+/// Loads everything; also mends what a crash left. The log files that remain come along.
+pub(crate) async fn recover<S: State>(
+    context: &Context<S>,
+    ticket: Ticket,
+) -> Result<(Box<Recovered<S>>, Vec<LogFile>), DiskError> {
+    let (io, places, options) = (&context.io, &context.places, &context.options);
+    let data = prepare(context).await?;
+    let log_listing = io.list(&places.logs).await?;
+    let initialize = join(&places.logs_parent, "initialize");
+    let has_initialize =
+        io.list(&places.logs_parent).await?.iter().any(|file| file.name == "initialize");
+    let logs = repair::drop_entryless(context, log_files(&places.logs, &log_listing)).await?;
+    let snapshots = snapshot_reader::snapshots(places, &data);
+
+    let total = snapshots.first().map_or(0, |s| s.len) + logs.iter().map(|l| l.len).sum::<u64>();
+    let mut meter = Meter::new(context.clone(), total);
+    let loaded =
+        snapshot_reader::load_newest::<S>(io, &snapshots, &context.state_options, &mut meter)
+            .await?;
+    let Loaded { found, skipped } = loaded;
+    let (state, base, snapshot_bytes) = match found {
+        Some((state, file)) => (state, file.zxid, file.len),
+        None => {
+            refuse_missing_snapshot(&skipped, &logs, options.trust_empty)?;
+            let mut state = S::empty(&context.state_options);
+            state.loaded(Zxid::ZERO, None);
+            if logs.is_empty() && !(has_initialize || options.autocreate) {
+                (state, Zxid::UNTRUSTED, 0)
+            } else if logs.is_empty() {
+                let bytes = write_empty(context, &state).await?;
+                (state, Zxid::ZERO, bytes)
+            } else {
+                tracing::warn!("no snapshot is there: the logs are replayed from their start");
+                (state, Zxid::ZERO, 0)
+            }
+        }
+    };
+
+    let mut replay =
+        Replay { context, state, base, last: base, tail: VecDeque::new(), skipped: &skipped };
+    let logs = replay.run(logs, &mut meter).await?;
+    let Replay { mut state, last, tail, .. } = replay;
+    if let Some((file, why)) = skipped.iter().find(|(file, _)| file.zxid > last) {
+        return Err(DiskError::refused(format!(
+            "{} cannot be used ({why}), and the logs end before it, at zxid {last}: starting would \
+             forget transactions; restore the file, or empty the data directory and let the server \
+             copy its state from the leader",
+            file.path
+        )));
+    }
+    state.replayed(last);
+    let (current, accepted) = if options.ensemble {
+        epochs::load(io, places, last).await?
+    } else {
+        (last.epoch(), last.epoch())
+    };
+    if has_initialize {
+        io.delete_if_there(&initialize).await?;
+        io.sync_dir(&places.logs_parent).await?;
+    }
+    let recovered = Recovered {
+        ticket,
+        state,
+        last_zxid: last,
+        tail: tail.into(),
+        current_epoch: current.0,
+        accepted_epoch: accepted.0,
+        snapshot_bytes,
+    };
+    Ok((Box::new(recovered), logs))
+}
+
+/// Makes the directories, finishes or clears away what a crash interrupted, and returns
+/// what is in `dataDir/version-2`.
+async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskError> {
+    let (io, places) = (&context.io, &context.places);
+    for (dir, parent) in [
+        (&places.data, FilePath::from(&*context.options.data_dir)),
+        (&places.logs, places.logs_parent.clone()),
+    ] {
+        match io.list(dir).await {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {
+                io.make_dir(dir).await?;
+                io.sync_dir(&parent).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let data = io.list(&places.data).await?;
+    if places.data != places.logs {
+        refuse_mixed(&places.data, &data, |name| matches!(name, Named::Log(_)))?;
+        let logs = io.list(&places.logs).await?;
+        refuse_mixed(&places.logs, &logs, |name| {
+            matches!(name, Named::Snapshot(_) | Named::CompressedSnapshot(_))
+        })?;
+    }
+    let installing = data.iter().filter_map(|file| match Named::parse(&file.name) {
+        Named::Installing(zxid) => Some(zxid),
+        Named::Log(_)
+        | Named::Snapshot(_)
+        | Named::CompressedSnapshot(_)
+        | Named::UnfinishedSnapshot
+        | Named::Other => None,
+    });
+    let mut changed = false;
+    for zxid in installing {
+        tracing::info!("the leader's snapshot {zxid} was about to be put in place: going on");
+        snapshot_writer::install(io, places, zxid).await?;
+        changed = true;
+    }
+    for file in &data {
+        if Named::parse(&file.name) == Named::UnfinishedSnapshot {
+            tracing::info!("unfinished snapshot {}/{} is deleted", places.data, file.name);
+            io.delete(&join(&places.data, &file.name)).await?;
+            changed = true;
+        }
+    }
+    if !changed {
+        return Ok(data);
+    }
+    io.sync_dir(&places.data).await?;
+    io.list(&places.data).await
+}
+
+fn refuse_mixed(
+    dir: &FilePath,
+    listing: &[DirEntry],
+    is_misplaced: impl Fn(Named) -> bool,
+) -> Result<(), DiskError> {
+    match listing.iter().find(|file| is_misplaced(Named::parse(&file.name))) {
+        None => Ok(()),
+        Some(file) => Err(DiskError::Refused {
+            what: format!(
+                "{dir}/{} is in the wrong directory: dataDir holds snapshots, dataLogDir logs; \
+                 check both in the configuration, or move the file",
+                file.name
+            ),
+            exit_code: EXIT_DATA_DIR,
+        }),
+    }
+}
+
+fn refuse_missing_snapshot(
+    skipped: &[(SnapshotFile, String)],
+    logs: &[LogFile],
+    trust_empty: bool,
+) -> Result<(), DiskError> {
+    if let Some((file, why)) = skipped.first() {
+        return Err(DiskError::refused(format!(
+            "no snapshot can be used; the newest, {}, because {why}; restore one, or empty the data \
+             directory and let the server copy its state from the leader",
+            file.path
+        )));
+    }
+    match logs.first() {
+        Some(log) if !trust_empty => Err(DiskError::refused(format!(
+            "{} and later logs are there, but no snapshot: something is missing; restore the \
+             snapshots, or empty the data directory and let the server copy its state from the \
+             leader, or (logs complete from the first transaction on) start once with \
+             snapshot.trust.empty=true",
+            log.path
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn write_empty<S: State>(context: &Context<S>, state: &S) -> Result<u64, DiskError> {
+    let mut body = BytesMut::new();
+    state.encode(&mut body);
+    let last = context.options.serialize_last_zxid.then_some(Zxid::ZERO);
+    let (io, places) = (&context.io, &context.places);
+    snapshot_writer::write_whole(io, places, Zxid::ZERO, body, state.digest(), last).await
+}
+
+/// The log files of a listing, oldest first.
+pub(crate) fn log_files(dir: &FilePath, listing: &[DirEntry]) -> Vec<LogFile> {
+    let mut logs: Vec<LogFile> = listing
+        .iter()
+        .filter_map(|file| match Named::parse(&file.name) {
+            Named::Log(zxid) => Some(LogFile { zxid, path: join(dir, &file.name), len: file.len }),
+            Named::Snapshot(_)
+            | Named::CompressedSnapshot(_)
+            | Named::UnfinishedSnapshot
+            | Named::Installing(_)
+            | Named::Other => None,
+        })
+        .collect();
+    logs.sort_by(|a, b| a.zxid.cmp(&b.zxid).then_with(|| a.path.cmp(&b.path)));
+    logs
+}
+
+/// Whether `next` may directly follow `last` in one history.
+fn follows(last: Zxid, next: Zxid) -> bool {
+    next == last.next() || (next.epoch() > last.epoch() && next.counter() == 1)
+}
+
+/// Where an older file ended, in case that the next one does not continue it.
+struct Ended {
+    file: LogFile,
+    offset: u64,
+    damage: Option<super::log_format::Damage>,
+}
+
+struct Replay<'a, S: State> {
+    context: &'a Context<S>,
+    state: S,
+    base: Zxid,
+    last: Zxid,
+    tail: VecDeque<Entry>,
+    skipped: &'a [(SnapshotFile, String)],
+}
+
+impl<S: State> Replay<'_, S> {
+    /// Replays what follows the snapshot, mends the end of the last file, and returns the
+    /// files that remain.
+    async fn run(
+        &mut self,
+        mut logs: Vec<LogFile>,
+        meter: &mut Meter<S>,
+    ) -> Result<Vec<LogFile>, DiskError> {
+        let first_wanted = self.base.next();
+        let start = logs.iter().rposition(|log| log.zxid <= first_wanted).unwrap_or(0);
+        let mut before: Option<Ended> = None;
+        for i in start..logs.len() {
+            let Some(file) = logs.get(i).cloned() else { break };
+            let ended = self.file(file, &mut before, meter).await?;
+            self.context.io.close(&ended.file.path).await?;
+            if i + 1 == logs.len() {
+                let last = self.last;
+                let Ended { file, offset, damage } = ended;
+                if let Some(len) = repair::mend(self.context, &file, offset, damage, last).await?
+                    && let Some(file) = logs.last_mut()
+                {
+                    file.len = len;
+                }
+                break;
+            }
+            before = Some(ended);
+        }
+        Ok(logs)
+    }
+
+    async fn file(
+        &mut self,
+        file: LogFile,
+        before: &mut Option<Ended>,
+        meter: &mut Meter<S>,
+    ) -> Result<Ended, DiskError> {
+        let mut reader = LogReader::new(file, self.context.options.max_record_bytes);
+        loop {
+            let at = reader.offset();
+            let next = reader.next(&self.context.io).await?;
+            meter.bytes(reader.offset() - at);
+            match next {
+                Next::Entry { offset, entry } => {
+                    if entry.zxid > self.last {
+                        self.check_gap(&entry, reader.file(), before.take()).await?;
+                        self.entry(entry, reader.file(), offset)?;
+                        meter.progress.entries += 1;
+                    } else if entry.zxid > self.base {
+                        tracing::warn!(
+                            "{}: zxid {} at offset {offset} after {}: passed over",
+                            reader.file().path,
+                            entry.zxid,
+                            self.last
+                        );
+                    }
+                }
+                Next::End { offset } => {
+                    let file = reader.file().clone();
+                    meter.bytes(file.len.saturating_sub(offset));
+                    return Ok(Ended { file, offset, damage: None });
+                }
+                Next::Damaged { offset, damage } => {
+                    return Ok(Ended { file: reader.file().clone(), offset, damage: Some(damage) });
+                }
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: Entry, file: &LogFile, offset: u64) -> Result<(), DiskError> {
+        self.state.replay(entry.zxid, &entry.body).map_err(|why| {
+            DiskError::refused(format!(
+                "{}: transaction {} at offset {offset} cannot be replayed: {why}; it was written by \
+                 a server that knows more, or the file is damaged: restore it, or empty the data \
+                 directory and let the server copy its state from the leader",
+                file.path, entry.zxid
+            ))
+        })?;
+        self.last = entry.zxid;
+        if self.tail.len() >= self.context.options.commit_log_count {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(entry);
+        Ok(())
+    }
+
+    /// A gap is fatal where transactions are known to be lost: after a damaged file, or
+    /// after a snapshot that could not be used. ZooKeeper itself leaves others.
+    async fn check_gap(
+        &mut self,
+        entry: &Entry,
+        file: &LogFile,
+        before: Option<Ended>,
+    ) -> Result<(), DiskError> {
+        if follows(self.last, entry.zxid) {
+            return Ok(());
+        }
+        let mut why = self.skipped.first().map(|(file, why)| format!("{} ({why})", file.path));
+        if let Some(Ended { file, offset, damage }) = before {
+            if let Some(damage) = damage {
+                why = Some(format!("{} at offset {offset} ({damage})", file.path));
+            } else if !repair::is_padding(self.context, &file, offset).await? {
+                why = Some(format!("{} at offset {offset} (zeros before its end)", file.path));
+            }
+        }
+        if let Some(why) = why {
+            return Err(DiskError::refused(format!(
+                "transactions between {} and {} (in {}) are missing, because of {why}; restore that \
+                 file, or empty the data directory and let the server copy its state from the leader",
+                self.last, entry.zxid, file.path
+            )));
+        }
+        tracing::warn!("{}: zxid {} does not continue {}", file.path, entry.zxid, self.last);
+        self.tail.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Writes a snapshot aside, and gives it its name once it is complete and durable.
+//!
+//! A local snapshot: `tmp.snapshot.Z` is written and synced, renamed to `snapshot.Z`, the
+//! directory is synced. A crash leaves an unfinished file, which recovery deletes.
+//!
+//! A snapshot from the leader replaces the log, in an order in which a crash between any
+//! two steps leaves either the whole old state or the whole new one:
+//! 1. `tmp.snapshot.Z` is written and synced;
+//! 2. it is renamed to `install.snapshot.Z`, the directory is synced: from here on it counts;
+//! 3. logs are deleted, all of them: they are of a history that is given up; then snapshots
+//!    later than Z; each directory is synced;
+//! 4. it is renamed to `snapshot.Z`, the directory is synced.
+//!
+//! Recovery that finds `install.snapshot.Z` goes on at step 3.
+
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use super::files::{FilePath, Named, Places, join};
+use super::io::{DiskError, Io};
+use super::snapshot_format::Sealer;
+use crate::types::Zxid;
+
+/// Long snapshots are synced piece by piece, so that no sync of the log waits for all of it.
+const SYNC_EVERY: u64 = 16 << 20;
+
+/// A snapshot that is being written.
+pub(crate) struct SnapshotWriter {
+    zxid: Zxid,
+    path: FilePath,
+    position: u64,
+    unsynced: u64,
+    sealer: Sealer,
+}
+
+impl SnapshotWriter {
+    pub(crate) async fn begin(
+        io: &Io,
+        places: &Places,
+        zxid: Zxid,
+    ) -> Result<SnapshotWriter, DiskError> {
+        let path = places.unfinished_snapshot(zxid);
+        let (sealer, header) = Sealer::new();
+        io.create(&path).await?;
+        let mut writer = SnapshotWriter { zxid, path, position: 0, unsynced: 0, sealer };
+        writer.write(io, header).await?;
+        Ok(writer)
+    }
+
+    /// The next bytes of the body.
+    pub(crate) async fn chunk(&mut self, io: &Io, bytes: Bytes) -> Result<(), DiskError> {
+        self.sealer.body(&bytes);
+        self.write(io, bytes).await
+    }
+
+    /// The body is complete.
+    pub(crate) async fn finish(
+        mut self,
+        io: &Io,
+        digest: Option<(Zxid, u64)>,
+        last_zxid: Option<Zxid>,
+    ) -> Result<Finished, DiskError> {
+        let (next, _) = Sealer::new();
+        let tail = core::mem::replace(&mut self.sealer, next).tail(digest, last_zxid);
+        self.write(io, tail.freeze()).await?;
+        io.sync_data(&self.path).await?;
+        Ok(Finished { zxid: self.zxid, path: self.path, len: self.position })
+    }
+
+    /// It will not be finished.
+    pub(crate) async fn abandon(self, io: &Io) -> Result<(), DiskError> {
+        io.delete_if_there(&self.path).await
+    }
+
+    async fn write(&mut self, io: &Io, bytes: Bytes) -> Result<(), DiskError> {
+        let len = bytes.len() as u64;
+        io.write(&self.path, self.position, bytes).await?;
+        self.position += len;
+        self.unsynced += len;
+        if self.unsynced >= SYNC_EVERY {
+            self.unsynced = 0;
+            io.sync_data(&self.path).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A snapshot that is complete and durable, but has no name yet.
+pub(crate) struct Finished {
+    zxid: Zxid,
+    path: FilePath,
+    len: u64,
+}
+
+impl Finished {
+    /// Gives a local snapshot its name. Its length is returned.
+    pub(crate) async fn publish(self, io: &Io, places: &Places) -> Result<u64, DiskError> {
+        io.rename(&self.path, &places.snapshot(self.zxid)).await?;
+        io.sync_dir(&places.data).await?;
+        Ok(self.len)
+    }
+    /// Puts a leader's snapshot in the place of log and later snapshots.
+    pub(crate) async fn install(self, io: &Io, places: &Places) -> Result<u64, DiskError> {
+        io.rename(&self.path, &places.installing(self.zxid)).await?;
+        io.sync_dir(&places.data).await?;
+        install(io, places, self.zxid).await?;
+        Ok(self.len)
+    }
+}
+
+/// Steps 3 and 4, at the end of a transfer or at recovery.
+pub(crate) async fn install(io: &Io, places: &Places, zxid: Zxid) -> Result<(), DiskError> {
+    // Newest first: whatever of it a crash keeps is whole up to some point.
+    let mut logs: Vec<(Zxid, FilePath)> = Vec::new();
+    for file in io.list(&places.logs).await? {
+        if let Named::Log(z) = Named::parse(&file.name) {
+            logs.push((z, join(&places.logs, &file.name)));
+        }
+    }
+    logs.sort();
+    for (_, path) in logs.iter().rev() {
+        io.delete(path).await?;
+    }
+    io.sync_dir(&places.logs).await?;
+    for file in io.list(&places.data).await? {
+        if let Named::Snapshot(z) | Named::CompressedSnapshot(z) = Named::parse(&file.name)
+            && z > zxid
+        {
+            io.delete(&join(&places.data, &file.name)).await?;
+        }
+    }
+    io.sync_dir(&places.data).await?;
+    io.rename(&places.installing(zxid), &places.snapshot(zxid)).await?;
+    io.sync_dir(&places.data).await
+}
+
+/// Writes a whole small snapshot: the one of an empty database.
+pub(crate) async fn write_whole(
+    io: &Io,
+    places: &Places,
+    zxid: Zxid,
+    body: BytesMut,
+    digest: Option<u64>,
+    last_zxid: Option<Zxid>,
+) -> Result<u64, DiskError> {
+    let mut writer = SnapshotWriter::begin(io, places, zxid).await?;
+    writer.chunk(io, body.freeze()).await?;
+    let finished = writer.finish(io, digest.map(|digest| (zxid, digest)), last_zxid).await?;
+    finished.publish(io, places).await
+}

@@ -1,0 +1,243 @@
+//! Appending, snapshots, truncation, reading back, purging.
+
+use super::*;
+
+#[test]
+fn all_that_came_during_a_sync_is_the_next_batch() {
+    let mut server = Server::new();
+    server.append(1);
+    let first = server.disk.next_op(&mut server.events);
+    let before = server.files.syncs();
+    for zxid in 2..=50 {
+        server.append(zxid);
+    }
+    let completion = first.map(|op| server.files.execute(&op));
+    server.disk.complete(completion.unwrap_or(Completion::Done), &mut server.events);
+    server.drive();
+    assert_eq!(server.files.syncs() - before, 2, "one for the first, one for all others");
+    assert_eq!(server.persisted(), Ticket(50));
+}
+
+#[test]
+fn an_epoch_is_saved_only_when_the_appends_before_it_are_durable() {
+    let mut server = Server::new();
+    server.append(1);
+    let append = server.append(2);
+    let epoch = server.save_epoch(EpochFile::Current, 7);
+    let later = server.append(3);
+    let mut verbs: Vec<&str> = Vec::new();
+    let files = &mut server.files;
+    let mut execute = |op: &FileOp| {
+        verbs.push(op.verb());
+        files.execute(op)
+    };
+    drive(&mut server.disk, &mut execute, &mut server.events);
+    let expected = "create, set the length of, write, sync, sync directory, \
+                    create, write, sync, rename, sync directory, write, sync";
+    assert_eq!(verbs.join(", "), expected);
+    assert!(append < epoch && epoch < later);
+    assert_eq!(server.persisted(), later);
+}
+
+#[test]
+fn force_sync_off_syncs_no_log() {
+    let mut server =
+        Server::boot(DiskOptions { force_sync: false, ..options() }, MemoryFiles::new());
+    let before = server.files.syncs();
+    server.log(1..=10);
+    assert_eq!((server.files.syncs(), server.persisted()), (before, Ticket(10)));
+}
+
+#[test]
+fn a_log_above_the_size_limit_is_rolled() {
+    let limit = DiskOptions { log_size_limit_bytes: Some(300), ..options() };
+    let mut server = Server::boot(limit, MemoryFiles::new());
+    for zxid in 1..=10 {
+        server.log(zxid..=zxid);
+    }
+    assert_eq!(server.names("/log/version-2"), ["log.1", "log.6"]);
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=10));
+}
+
+#[test]
+fn appends_go_on_while_a_snapshot_is_written() {
+    let mut server = Server::new();
+    server.log(1..=3);
+    let mut body = BytesMut::new();
+    history(1..=3).encode(&mut body);
+    server.disk.submit(DiskAction::SnapshotBegin { zxid: Zxid(3), from_leader: false });
+    for byte in body.freeze() {
+        server.disk.submit(DiskAction::SnapshotChunk { bytes: Bytes::copy_from_slice(&[byte]) });
+        server.drive();
+        let next = server.ticket.0 as i64 + 1;
+        let ticket = server.append(next);
+        server.drive();
+        assert_eq!(server.persisted(), ticket);
+    }
+    let (ticket, last_zxid) = (server.ticket.take(), Zxid(43));
+    server.disk.submit(DiskAction::SnapshotEnd { ticket, digest: None, last_zxid });
+    server.drive();
+    assert_eq!(server.events.iter().filter(|e| matches!(e, Event::SnapshotReady)).count(), 40);
+    assert!(server.names("/data/version-2").contains(&"snapshot.3".to_string()));
+    assert_eq!(server.names("/log/version-2"), ["log.1", "log.4"], "the log is rolled");
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=43));
+}
+
+#[test]
+fn a_snapshot_from_the_leader_replaces_a_history_that_is_given_up() {
+    let mut server = Server::new();
+    server.log(1..=5).snapshot(5, false);
+    server.log(6..=9).snapshot(9, false);
+    server.snapshot(7, true);
+    assert_eq!(server.persisted(), server.ticket);
+    assert_eq!(server.names("/log/version-2"), [""; 0]);
+    server.append(8);
+    server.drive();
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=8));
+    let snapshots = server.names("/data/version-2");
+    assert_eq!(snapshots[2..], ["snapshot.0", "snapshot.5", "snapshot.7"]);
+}
+
+#[test]
+fn an_aborted_snapshot_leaves_nothing() {
+    let mut server = Server::new();
+    server.log(1..=2);
+    for from_leader in [false, true] {
+        server.disk.submit(DiskAction::SnapshotBegin { zxid: Zxid(9), from_leader });
+        server.disk.submit(DiskAction::SnapshotChunk { bytes: Bytes::from_static(b"x") });
+        server.disk.submit(DiskAction::SnapshotAbort);
+        server.drive();
+        assert_eq!(server.names("/data/version-2").len(), 3, "epochs and snapshot.0");
+    }
+}
+
+#[test]
+fn truncation_cuts_at_every_record_boundary_and_across_files() {
+    let mut whole = Server::new();
+    whole.log(1..=3).restart();
+    whole.log(4..=6).snapshot(6, false);
+    whole.log(7..=9);
+    for after in 0..=9 {
+        let mut server = Server::boot(options(), whole.files.clone());
+        server.truncate(after);
+        let recovered = server.recovered();
+        assert_eq!((recovered.ticket, recovered.last_zxid), (server.ticket, Zxid(after)));
+        assert_eq!(recovered.state, history(1..=after));
+        assert_eq!(server.persisted(), server.ticket);
+        server.log(after + 1..=12).restart();
+        assert_eq!(server.recovered().state, history(1..=12));
+    }
+}
+
+#[test]
+fn truncation_to_what_is_not_there_touches_nothing_and_exits_13() {
+    let mut server = Server::new();
+    server.log(1..=3).snapshot(3, false);
+    server.log(4..=6);
+    let before = server.files.clone();
+    server.truncate(7);
+    assert_eq!(server.fault().1, 13);
+    assert!(server.fault().0.contains("no such zxid"));
+    assert_eq!(server.names("/log/version-2"), ["log.1", "log.4"]);
+    server.append(7);
+    server.drive();
+    assert!(matches!(server.events.last(), Some(Event::DiskFailed(_))), "nothing ever after");
+    let mut server = Server::boot(options(), before);
+    server.files.remove("/data/version-2/snapshot.0");
+    server.truncate(2);
+    assert!(server.fault().0.contains("no snapshot before it"));
+}
+
+fn read_log(
+    server: &mut Server,
+    from: i64,
+    upto: i64,
+    max_bytes: u64,
+) -> (Vec<i64>, Option<LogEnd>) {
+    let (from, upto) = (Zxid(from), Zxid(upto));
+    server.events.clear();
+    server.disk.submit(DiskAction::ReadLog { read: ReadId(1), from, upto, max_bytes });
+    server.drive();
+    reads(server)
+}
+
+#[test]
+fn the_log_is_read_back_for_a_learner() {
+    let mut server = Server::new();
+    server.log(1..=3).restart();
+    server.log(4..=6).restart();
+    server.log(8..=9);
+    let complete = Some(LogEnd::Complete);
+    assert_eq!(read_log(&mut server, 2, 5, u64::MAX), (vec(2..=5), complete));
+    assert_eq!(read_log(&mut server, 5, 9, u64::MAX), (alloc::vec![5, 6, 8, 9], complete));
+    assert_eq!(read_log(&mut server, 7, 8, u64::MAX), (alloc::vec![6, 8], complete));
+    assert_eq!(read_log(&mut server, 9, 9, u64::MAX), (alloc::vec![9], complete));
+    let unusable = Some(LogEnd::Unusable);
+    assert_eq!(read_log(&mut server, 0, 5, u64::MAX), (alloc::vec![], unusable));
+    assert_eq!(
+        read_log(&mut server, 2, 5, 4096),
+        (alloc::vec![], unusable),
+        "later files too large"
+    );
+    assert_eq!(read_log(&mut server, 8, 9, 0), (alloc::vec![8, 9], complete));
+    assert_eq!(read_log(&mut server, 8, 11, u64::MAX), (alloc::vec![8, 9], unusable));
+}
+
+#[test]
+fn long_reads_come_in_batches_and_can_be_cancelled() {
+    let mut server = Server::new();
+    server.log(1..=1);
+    for zxid in 2..=6 {
+        let (ticket, entry) = (server.ticket.take(), entry(Zxid(zxid), 0, 700_000));
+        server.disk.submit(DiskAction::Append { ticket, entry });
+    }
+    server.drive();
+    assert_eq!(read_log(&mut server, 1, 6, u64::MAX), (vec(1..=6), Some(LogEnd::Complete)));
+    assert_eq!(server.events.len(), 3);
+    server.disk.submit(DiskAction::ReadLog {
+        read: ReadId(1),
+        from: Zxid(1),
+        upto: Zxid(6),
+        max_bytes: 0,
+    });
+    server.disk.submit(DiskAction::CancelRead { read: ReadId(1) });
+    server.events.clear();
+    server.drive();
+    assert!(server.events.len() <= 1, "{:?}", server.events.len());
+}
+
+fn vec(range: core::ops::RangeInclusive<i64>) -> Vec<i64> {
+    range.collect()
+}
+
+#[test]
+fn purging_keeps_three_valid_snapshots_and_the_logs_from_the_oldest_on() {
+    let mut server = Server::new();
+    for n in 1..=5 {
+        server.log(n * 3 - 2..=n * 3).snapshot(n * 3, false);
+    }
+    server.log(16..=16);
+    server.files.put("/data/version-2/snapshot.10", b"not a snapshot at all");
+    server.disk.purge_due();
+    server.drive();
+    let snapshots = server.names("/data/version-2");
+    assert_eq!(snapshots[2..], ["snapshot.10", "snapshot.9", "snapshot.c", "snapshot.f"]);
+    assert_eq!(server.names("/log/version-2"), ["log.10", "log.7", "log.a", "log.d"]);
+    assert_eq!(read_log(&mut server, 8, 16, u64::MAX).0, vec(8..=16));
+    assert_eq!(read_log(&mut server, 2, 16, u64::MAX).1, Some(LogEnd::Unusable));
+    server.files.remove("/data/version-2/snapshot.10");
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=16));
+}
+
+#[test]
+fn autopurge_follows_each_snapshot() {
+    let mut server = Server::boot(DiskOptions { autopurge: true, ..options() }, MemoryFiles::new());
+    for n in 1..=5 {
+        server.log(n..=n).snapshot(n, false);
+    }
+    assert_eq!(server.names("/data/version-2")[2..], ["snapshot.3", "snapshot.4", "snapshot.5"]);
+}
