@@ -11,6 +11,7 @@ pub mod election;
 pub mod event;
 pub mod prep;
 pub mod quorum;
+pub mod serve;
 pub mod store;
 pub mod types;
 pub mod wire;

@@ -1,0 +1,147 @@
+//! One client connection: what it waits for, what it is to be told, and its figures.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::admin::metrics::{ServerStats, Summary};
+use crate::types::{SessionId, Time, Zxid};
+use crate::wire::client::{Id, ReplyHeader};
+use crate::wire::frame::FrameReader;
+use crate::wire::{ErrorCode, OpCode, Record};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Has said nothing whole yet.
+    New,
+    /// Its session is being created or re-attached; what it says meanwhile waits.
+    Establishing,
+    /// Has its session.
+    Established,
+    /// Is being closed: nothing it says counts.
+    Closing,
+}
+
+/// A request that has its place in the session's order.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) xid: i32,
+    pub(super) op: OpCode,
+    pub(super) since: Time,
+    pub(super) state: PendingState,
+}
+
+#[derive(Debug)]
+pub(super) enum PendingState {
+    /// Waits for its transaction.
+    Write,
+    /// Waits for the leader.
+    Sync(Bytes),
+    /// Will be answered from the tree when its turn comes.
+    Read(Bytes),
+    /// Has its answer: refused without a transaction.
+    Refused(ErrorCode),
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
+    pub(super) frames: FrameReader,
+    pub(super) phase: Phase,
+    pub(super) session: SessionId,
+    pub(super) timeout_ms: i32,
+    /// The read-only byte of the handshake, echoed if it was there.
+    pub(super) read_only: Option<bool>,
+    pub(super) auth: Arc<[Id]>,
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) paused: bool,
+    pub(super) out: BytesMut,
+    pub(super) figures: Figures,
+}
+
+/// What `cons` tells of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) established_ms: i64,
+    pub(super) last_op: Option<OpCode>,
+    pub(super) last_cxid: Option<i64>,
+    pub(super) last_zxid: Option<Zxid>,
+    pub(super) last_response_ms: u64,
+    pub(super) last_latency_ms: u64,
+    pub(super) latency: Summary,
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr, ip: Id) -> Connection {
+        Connection {
+            peer,
+            frames: FrameReader::default(),
+            phase: Phase::New,
+            session: SessionId(0),
+            timeout_ms: 0,
+            read_only: None,
+            auth: Arc::from(Vec::from([ip])),
+            pending: VecDeque::new(),
+            paused: false,
+            out: BytesMut::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// Appends a frame whose payload `body` writes.
+    pub(super) fn frame(&mut self, body: impl FnOnce(&mut BytesMut)) -> usize {
+        let at = self.out.len();
+        self.out.put_i32(0);
+        body(&mut self.out);
+        let length = self.out.len() - at - 4;
+        self.out[at..at + 4].copy_from_slice(&(length as i32).to_be_bytes());
+        self.figures.sent += 1;
+        length
+    }
+
+    /// Appends a reply; its body stands only beside code 0.
+    pub(super) fn reply(
+        &mut self,
+        stats: &mut ServerStats,
+        xid: i32,
+        zxid: Zxid,
+        error: ErrorCode,
+        body: impl FnOnce(&mut BytesMut),
+    ) {
+        let size = self.frame(|out| {
+            ReplyHeader { xid, zxid, err: error as i32 }.write(out);
+            if error == ErrorCode::Ok {
+                body(out);
+            }
+        });
+        stats.packets_sent.add(1);
+        stats.response_sizes.add(size);
+    }
+
+    /// Notes that a request is answered.
+    pub(super) fn answered(
+        &mut self,
+        stats: &mut ServerStats,
+        now: Time,
+        pending: &Pending,
+        zxid: Zxid,
+    ) {
+        let latency = now.ms_since(pending.since);
+        stats.latency.add(latency);
+        let figures = &mut self.figures;
+        figures.latency.add(latency);
+        figures.last_op = Some(pending.op);
+        figures.last_zxid = Some(zxid);
+        figures.last_response_ms = now.as_millis();
+        figures.last_latency_ms = latency;
+        if pending.xid >= 0 {
+            figures.last_cxid = Some(pending.xid.into());
+        }
+    }
+}

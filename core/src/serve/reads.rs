@@ -1,0 +1,254 @@
+//! Answers from the tree, and of transactions (`FinalRequestProcessor`).
+
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::watches::Watches;
+use crate::prep::acl;
+use crate::store::{NodeRef, Outcome, Store};
+use crate::types::{ConnId, SessionId};
+use crate::wire::client::{Id, MultiHeader, SetWatches, WatchedRequest, perms};
+use crate::wire::jute::{Reader, Writer};
+use crate::wire::{ErrorCode, EventType, OpCode, Record};
+
+/// Who reads, and with which rights.
+pub(super) struct Asker<'a> {
+    pub(super) conn: ConnId,
+    pub(super) session: SessionId,
+    pub(super) ids: &'a [Id],
+    pub(super) skip_acl: bool,
+}
+
+impl Asker<'_> {
+    pub(super) fn check(&self, node: &NodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
+        if self.skip_acl { Ok(()) } else { acl::check(node.acl(), wanted, self.ids) }
+    }
+}
+
+/// Appends a read's answer to `out`, or tells why there is none; leaves its watch.
+pub(super) fn read(
+    store: &Store,
+    watches: &mut Watches,
+    asker: &Asker<'_>,
+    op: OpCode,
+    body: &Bytes,
+    out: &mut BytesMut,
+) -> Result<(), ErrorCode> {
+    let mut r = Reader::new(body);
+    let malformed = |_| ErrorCode::MarshallingError;
+    match op {
+        OpCode::Ping => Ok(()),
+        OpCode::Sync => {
+            out.put_ustring(&sync_path(body)?);
+            Ok(())
+        }
+        OpCode::Exists => {
+            let request: WatchedRequest = r.record().map_err(malformed)?;
+            if request.path.contains('\0') {
+                return Err(ErrorCode::BadArguments);
+            }
+            let node = store.node(&request.path);
+            if let Some(node) = &node {
+                asker.check(node, perms::READ)?;
+            }
+            if request.watch {
+                watches.watch_data(&request.path, asker.conn);
+            }
+            node.ok_or(ErrorCode::NoNode)?.stat().write(out);
+            Ok(())
+        }
+        OpCode::GetData => {
+            let request: WatchedRequest = r.record().map_err(malformed)?;
+            let node = store.node(&request.path).ok_or(ErrorCode::NoNode)?;
+            asker.check(&node, perms::READ)?;
+            if request.watch {
+                watches.watch_data(&request.path, asker.conn);
+            }
+            out.put_buffer(node.data().map(|d| &**d));
+            node.stat().write(out);
+            Ok(())
+        }
+        OpCode::GetChildren | OpCode::GetChildren2 => {
+            let request: WatchedRequest = r.record().map_err(malformed)?;
+            let node = store.node(&request.path).ok_or(ErrorCode::NoNode)?;
+            asker.check(&node, perms::READ)?;
+            if request.watch {
+                watches.watch_children(&request.path, asker.conn);
+            }
+            out.put_count(node.child_count());
+            for name in node.children() {
+                out.put_ustring(name);
+            }
+            if op == OpCode::GetChildren2 {
+                node.stat().write(out);
+            }
+            Ok(())
+        }
+        OpCode::GetAcl => {
+            let path = r.text().map_err(malformed)?;
+            let node = store.node(&path).ok_or(ErrorCode::NoNode)?;
+            asker.check(&node, perms::READ | perms::ADMIN)?;
+            let shown = if asker.skip_acl {
+                Vec::from(&node.acl()[..])
+            } else {
+                acl::visible(node.acl(), asker.ids)
+            };
+            shown.write(out);
+            node.stat().write(out);
+            Ok(())
+        }
+        OpCode::GetEphemerals => {
+            let prefix = r.ustring().map_err(malformed)?.unwrap_or_default();
+            let all = prefix.trim().is_empty() || &*prefix == "/";
+            let paths = store.ephemerals(asker.session);
+            let shown: Vec<&ByteString> =
+                paths.filter(|p| all || p.starts_with(&*prefix)).collect();
+            out.put_count(shown.len());
+            for path in shown {
+                out.put_ustring(path);
+            }
+            Ok(())
+        }
+        OpCode::GetAllChildrenNumber => {
+            let path = r.text().map_err(malformed)?;
+            let node = store.node(&path).ok_or(ErrorCode::NoNode)?;
+            asker.check(&node, perms::READ)?;
+            out.put_i32(store.descendants(&path).unwrap_or_default() as i32);
+            Ok(())
+        }
+        OpCode::WhoAmI => {
+            out.put_count(asker.ids.len());
+            for id in asker.ids {
+                out.put_ustring(&id.scheme);
+                // Hashes are nobody's business.
+                out.put_ustring(id.id.split(':').next().unwrap_or_default());
+            }
+            Ok(())
+        }
+        _ => Err(ErrorCode::Unimplemented),
+    }
+}
+
+/// Registers a reconnected client's watches; what happened meanwhile is told at once
+/// (`DataTree.setWatches`). The events come before the answer.
+pub(super) fn set_watches(
+    store: &Store,
+    watches: &mut Watches,
+    conn: ConnId,
+    body: &Bytes,
+) -> Result<Vec<(EventType, ByteString)>, ErrorCode> {
+    let request = SetWatches::from_bytes(body).map_err(|_| ErrorCode::MarshallingError)?;
+    let since = request.relative_zxid;
+    let mut missed = Vec::new();
+    for path in request.data {
+        match store.node(&path) {
+            None => missed.push((EventType::NodeDeleted, path)),
+            Some(n) if n.stored().mzxid > since => missed.push((EventType::NodeDataChanged, path)),
+            Some(_) => watches.watch_data(&path, conn),
+        }
+    }
+    for path in request.exist {
+        match store.node(&path) {
+            Some(_) => missed.push((EventType::NodeCreated, path)),
+            None => watches.watch_data(&path, conn),
+        }
+    }
+    for path in request.child {
+        match store.node(&path) {
+            None => missed.push((EventType::NodeDeleted, path)),
+            Some(n) if n.stored().pzxid > since => {
+                missed.push((EventType::NodeChildrenChanged, path));
+            }
+            Some(_) => watches.watch_children(&path, conn),
+        }
+    }
+    Ok(missed)
+}
+
+/// Whether a request is answered from the tree, in the session's order.
+pub(super) fn is_read(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::Ping
+            | OpCode::Exists
+            | OpCode::GetData
+            | OpCode::GetChildren
+            | OpCode::GetChildren2
+            | OpCode::GetAcl
+            | OpCode::GetEphemerals
+            | OpCode::GetAllChildrenNumber
+            | OpCode::WhoAmI
+            | OpCode::SetWatches
+    )
+}
+
+/// The code of a transaction's outcome.
+pub(super) fn code(outcome: &Outcome) -> ErrorCode {
+    match outcome {
+        Outcome::Error(code) => ErrorCode::from_i32(*code).unwrap_or(ErrorCode::SystemError),
+        _ => ErrorCode::Ok,
+    }
+}
+
+/// Whether the session is attached to another server by now: its connection here must go.
+pub(super) fn session_moved(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Multi(all) => all.iter().any(session_moved),
+        other => code(other) == ErrorCode::SessionMoved,
+    }
+}
+
+/// Appends what a transaction answers its client with.
+pub(super) fn write_outcome(outcome: &Outcome, out: &mut BytesMut) {
+    match outcome {
+        Outcome::Error(_) | Outcome::Done => {}
+        Outcome::Created(path) => out.put_ustring(path),
+        Outcome::Created2(path, stat) => {
+            out.put_ustring(path);
+            stat.write(out);
+        }
+        Outcome::Changed(stat) => stat.write(out),
+        // Written by [`multi_results`], which knows the parts.
+        Outcome::Multi(_) => {}
+    }
+}
+
+/// The type of a multi's result. Deletes and checks cannot be told apart by their outcome,
+/// see [`multi_results`].
+fn result_type(outcome: &Outcome) -> (OpCode, &Outcome) {
+    let op = match outcome {
+        Outcome::Error(_) => OpCode::Error,
+        Outcome::Created(_) => OpCode::Create,
+        Outcome::Created2(..) => OpCode::Create2,
+        Outcome::Changed(_) => OpCode::SetData,
+        Outcome::Done | Outcome::Multi(_) => OpCode::Check,
+    };
+    (op, outcome)
+}
+
+/// Appends a multi's results with the types that its parts have.
+pub(super) fn multi_results(parts: &[crate::wire::txn::Txn], all: &[Outcome], out: &mut BytesMut) {
+    for (part, outcome) in parts.iter().zip(all) {
+        let (mut op, outcome) = result_type(outcome);
+        if *outcome == Outcome::Done && part.op() != OpCode::Check {
+            op = OpCode::Delete;
+        }
+        let err = match outcome {
+            Outcome::Error(code) => *code,
+            _ => 0,
+        };
+        MultiHeader { op: op as i32, done: false, err }.write(out);
+        match outcome {
+            Outcome::Error(code) => out.put_i32(*code),
+            other => write_outcome(other, out),
+        }
+    }
+    MultiHeader { op: -1, done: true, err: -1 }.write(out);
+}
+
+/// Paths in sync requests are answered as they came.
+pub(super) fn sync_path(body: &Bytes) -> Result<ByteString, ErrorCode> {
+    Reader::new(body).text().map_err(|_| ErrorCode::MarshallingError)
+}

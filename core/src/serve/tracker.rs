@@ -1,0 +1,206 @@
+//! Who is alive: the leader's (or the only server's) watch over sessions
+//! (`SessionTrackerImpl`, `ExpiryQueue`).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::prep::SessionCheck;
+use crate::types::{ConnId, SessionId, Time};
+
+/// Where a session is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// This server.
+    Here,
+    /// A learner, by its link.
+    Learner(ConnId),
+}
+
+#[derive(Debug)]
+struct Tracked {
+    timeout_ms: u64,
+    bucket: Time,
+    owner: Option<Owner>,
+    closing: bool,
+}
+
+/// Sessions in buckets by the tick in which they expire.
+#[derive(Debug)]
+pub struct SessionTracker {
+    tick_ms: u64,
+    sessions: HashMap<SessionId, Tracked, FxBuildHasher>,
+    buckets: BTreeMap<Time, BTreeSet<SessionId>>,
+    last_tick: Time,
+}
+
+impl SessionTracker {
+    /// Nobody is tracked.
+    pub fn new(now: Time, tick_ms: u64) -> SessionTracker {
+        let (sessions, buckets) = (HashMap::default(), BTreeMap::new());
+        SessionTracker { tick_ms: tick_ms.max(1), sessions, buckets, last_tick: now }
+    }
+
+    /// A session is known from now on, or is heard of again.
+    pub fn add(&mut self, now: Time, session: SessionId, timeout_ms: i32) {
+        let timeout_ms = timeout_ms.max(0) as u64;
+        let fresh = Tracked { timeout_ms, bucket: Time::NEVER, owner: None, closing: false };
+        self.sessions.entry(session).or_insert(fresh);
+        self.touch(now, session, timeout_ms as i32);
+    }
+
+    /// A sign of life. False: the session is not known, or about to be closed.
+    pub fn touch(&mut self, now: Time, session: SessionId, timeout_ms: i32) -> bool {
+        let tick_ms = self.tick_ms;
+        let Some(tracked) = self.sessions.get_mut(&session).filter(|t| !t.closing) else {
+            return false;
+        };
+        tracked.timeout_ms = timeout_ms.max(0) as u64;
+        let bucket = (now.as_millis() + tracked.timeout_ms) / tick_ms + 1;
+        let bucket = Time(0).plus_ms(bucket * tick_ms);
+        if bucket > tracked.bucket || tracked.bucket == Time::NEVER {
+            leave(&mut self.buckets, tracked.bucket, session);
+            tracked.bucket = bucket;
+            self.buckets.entry(bucket).or_default().insert(session);
+        }
+        true
+    }
+
+    /// The session is attached there now.
+    pub fn set_owner(&mut self, session: SessionId, owner: Owner) {
+        if let Some(tracked) = self.sessions.get_mut(&session) {
+            tracked.owner = Some(owner);
+        }
+    }
+
+    /// Whether a request of this session that came through `owner` may go on; the first one
+    /// settles where the session is attached (`checkSession`).
+    pub fn check(&mut self, session: SessionId, owner: Owner) -> SessionCheck {
+        match self.sessions.get_mut(&session) {
+            None => SessionCheck::Expired,
+            Some(tracked) if tracked.closing => SessionCheck::Expired,
+            Some(tracked) => match *tracked.owner.get_or_insert(owner) {
+                current if current == owner => SessionCheck::Ok,
+                _ => SessionCheck::Moved,
+            },
+        }
+    }
+
+    /// The session's close is proposed: it takes no more requests.
+    pub fn closing(&mut self, session: SessionId) {
+        if let Some(tracked) = self.sessions.get_mut(&session) {
+            tracked.closing = true;
+            leave(&mut self.buckets, tracked.bucket, session);
+        }
+    }
+
+    /// The session is gone.
+    pub fn remove(&mut self, session: SessionId) {
+        if let Some(tracked) = self.sessions.remove(&session) {
+            leave(&mut self.buckets, tracked.bucket, session);
+        }
+    }
+
+    /// The sessions whose time is up; they count as closing from now on. If this server itself
+    /// stood still for longer than a tick, all get as much time on top: nobody could be heard.
+    pub fn expired(&mut self, now: Time) -> Vec<SessionId> {
+        let since = now.ms_since(self.last_tick);
+        self.last_tick = now;
+        if since > 2 * self.tick_ms && self.buckets.keys().next().is_some_and(|b| *b <= now) {
+            let buckets = core::mem::take(&mut self.buckets);
+            let late = (since / self.tick_ms) * self.tick_ms;
+            for (bucket, sessions) in buckets {
+                let later = bucket.plus_ms(late);
+                for session in &sessions {
+                    if let Some(tracked) = self.sessions.get_mut(session) {
+                        tracked.bucket = later;
+                    }
+                }
+                self.buckets.insert(later, sessions);
+            }
+        }
+        let mut all = Vec::new();
+        while let Some(entry) = self.buckets.first_entry().filter(|e| *e.key() <= now) {
+            all.extend(entry.remove());
+        }
+        for session in &all {
+            self.closing(*session);
+        }
+        all
+    }
+
+    /// When [`SessionTracker::expired`] should be asked again: every tick.
+    pub fn deadline(&self) -> Option<Time> {
+        (!self.buckets.is_empty()).then(|| self.last_tick.plus_ms(self.tick_ms))
+    }
+
+    /// How many sessions are tracked.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+}
+
+fn leave(buckets: &mut BTreeMap<Time, BTreeSet<SessionId>>, bucket: Time, session: SessionId) {
+    if let Some(sessions) = buckets.get_mut(&bucket) {
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            buckets.remove(&bucket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Time {
+        Time(0).plus_ms(ms)
+    }
+
+    fn tick_to(tracker: &mut SessionTracker, from: u64, to: u64) -> Vec<(u64, i64)> {
+        let mut gone = Vec::new();
+        for at in (from..=to).step_by(100) {
+            gone.extend(tracker.expired(ms(at)).into_iter().map(|s| (at, s.0)));
+        }
+        gone
+    }
+
+    #[test]
+    fn a_silent_session_expires_at_the_end_of_its_tick() {
+        let mut tracker = SessionTracker::new(ms(0), 1000);
+        tracker.add(ms(100), SessionId(1), 4000);
+        tracker.add(ms(100), SessionId(2), 4000);
+        tracker.touch(ms(3000), SessionId(2), 4000);
+        assert_eq!(tick_to(&mut tracker, 100, 9000), [(5000, 1), (8000, 2)]);
+        assert_eq!(tracker.check(SessionId(1), Owner::Here), SessionCheck::Expired);
+    }
+
+    #[test]
+    fn a_server_that_stood_still_expires_nobody_for_it() {
+        let mut tracker = SessionTracker::new(ms(0), 1000);
+        tracker.add(ms(0), SessionId(1), 4000);
+        assert_eq!(tick_to(&mut tracker, 100, 1000), []);
+        assert!(tracker.expired(ms(60_000)).is_empty());
+        assert!(tracker.touch(ms(60_001), SessionId(1), 4000));
+    }
+
+    #[test]
+    fn the_last_server_that_a_session_attached_to_owns_it() {
+        let mut tracker = SessionTracker::new(ms(0), 1000);
+        let (there, session) = (Owner::Learner(ConnId::accepted(1)), SessionId(1));
+        tracker.add(ms(0), session, 4000);
+        assert_eq!(tracker.check(session, there), SessionCheck::Ok);
+        assert_eq!(tracker.check(session, Owner::Here), SessionCheck::Moved);
+        tracker.set_owner(session, Owner::Here);
+        assert_eq!(tracker.check(session, there), SessionCheck::Moved);
+        tracker.closing(session);
+        assert_eq!(tracker.check(session, Owner::Here), SessionCheck::Expired);
+    }
+}
