@@ -120,7 +120,7 @@ impl<S: State> Machine<S> {
             }
             Ordered::Truncate { ticket, after } => {
                 self.drop_snapshot().await?;
-                self.drop_reads();
+                self.drop_reads().await;
                 self.log.roll(&context.io).await?;
                 truncate::truncate(&context, after).await?;
                 self.persisted(ticket);
@@ -141,7 +141,13 @@ impl<S: State> Machine<S> {
                     }
                 }
             }
-            Ordered::CancelRead { read } => self.reads.retain(|known| known.id != read),
+            Ordered::CancelRead { read } => {
+                if let Some(i) = self.reads.iter().position(|known| known.id == read)
+                    && let Some(read) = self.reads.remove(i)
+                {
+                    read.close(&context.io).await;
+                }
+            }
         }
         Ok(true)
     }
@@ -208,7 +214,7 @@ impl<S: State> Machine<S> {
                 if let Some(writer) = self.snapshot.writer.take() {
                     let last = context.options.serialize_last_zxid.then_some(last_zxid);
                     let finished = writer.finish(&context.io, digest, last).await?;
-                    self.drop_reads();
+                    self.drop_reads().await;
                     finished.install(&context.io, &context.places).await?;
                     self.log.set_files(Vec::new());
                 }
@@ -224,9 +230,17 @@ impl<S: State> Machine<S> {
     async fn aside(&mut self) -> Result<bool, DiskError> {
         let (generation, piece) = {
             let mut inbox = self.inbox.borrow_mut();
-            match inbox.aside.front() {
-                Some((generation, _)) if *generation <= self.snapshot.generation => {}
-                Some(_) | None => return Ok(false),
+            let is_ready = inbox.aside.front().is_some_and(|(generation, piece)| {
+                let is_begun = *generation <= self.snapshot.generation;
+                // A snapshot gets its name when every transaction in it is durable in the log.
+                is_begun
+                    && match piece {
+                        Piece::End { ticket, .. } => *ticket <= self.persisted,
+                        Piece::Chunk(_) | Piece::Abort => true,
+                    }
+            });
+            if !is_ready {
+                return Ok(false);
             }
             let Some(front) = inbox.aside.pop_front() else { return Ok(false) };
             front
@@ -304,8 +318,9 @@ impl<S: State> Machine<S> {
     }
 
     /// The log that they read is replaced.
-    fn drop_reads(&mut self) {
-        for read in self.reads.drain(..) {
+    async fn drop_reads(&mut self) {
+        for read in core::mem::take(&mut self.reads) {
+            read.close(&self.context.io).await;
             let (entries, end) = (Vec::new(), LogEnd::Unusable);
             self.context.emit(Event::LogRead { read: read.id, entries, end });
         }

@@ -68,7 +68,17 @@ impl LogRead {
                 LogEnd::Unusable
             }
         };
+        if end != LogEnd::More {
+            self.close(io).await;
+        }
         (batch, end)
+    }
+
+    /// Lets the file that is read go.
+    pub(crate) async fn close(&self, io: &Io) {
+        if let Err(error) = io.close(&self.reader.file().path).await {
+            tracing::warn!("{error}");
+        }
     }
 
     async fn fill(&mut self, io: &Io, batch: &mut Vec<Entry>) -> Result<LogEnd, DiskError> {
@@ -78,6 +88,7 @@ impl LogRead {
                 Next::Entry { entry, .. } => entry,
                 Next::End { .. } => match self.later.pop_front() {
                     Some(file) => {
+                        self.close(io).await;
                         self.reader = LogReader::new(file, self.max_body);
                         continue;
                     }

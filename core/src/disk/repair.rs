@@ -20,7 +20,9 @@ pub(crate) async fn drop_entryless<S: State>(
 ) -> Result<Vec<LogFile>, DiskError> {
     while let Some(newest) = logs.last() {
         let mut reader = LogReader::new(newest.clone(), context.options.max_record_bytes);
-        let (offset, damage) = match reader.next(&context.io).await? {
+        let next = reader.next(&context.io).await?;
+        context.io.close(&newest.path).await?;
+        let (offset, damage) = match next {
             Next::Entry { .. } => break,
             Next::End { offset } => (offset, None),
             Next::Damaged { offset, damage } => (offset, Some(damage)),

@@ -38,6 +38,7 @@ pub(crate) async fn truncate<S: State>(context: &Context<S>, after: Zxid) -> Res
                 break;
             }
         }
+        io.close(&file.path).await?;
     }
     if !(is_there && has_base) {
         let why =

@@ -78,14 +78,15 @@ fn local_snapshot(server: &mut Server, model: &mut Model) {
     send_snapshot(server, model, model.now(), false);
 }
 
-/// Another history, of a leader of a later epoch, that shares a beginning with ours.
+/// Another history, of a leader of a later epoch, that shares a beginning with ours; perhaps
+/// it is no more than that beginning.
 fn leaders_snapshot(server: &mut Server, model: &mut Model) {
     let mut history = model.now();
     let epoch = Epoch(model.last_zxid().epoch().0.max(epoch(model, EpochFile::Accepted)) + 1);
     let ticket = server.save_epoch(EpochFile::Accepted, epoch.0);
     model.epochs.push((ticket, EpochFile::Accepted, epoch.0));
     history.all.truncate(model.rng.usize(..=history.all.len()));
-    for n in 1..=model.rng.u32(1..5) {
+    for n in 1..=model.rng.u32(..5) {
         model.number += 1;
         history.all.push((Zxid::new(epoch, n), model.number));
     }
@@ -206,7 +207,7 @@ fn run(seed: u64, reorder: bool) {
             for _ in 0..rng.usize(..4) {
                 act(&mut server, &mut model);
             }
-            let ops = if rng.u32(..20) == 0 { rng.usize(..12) } else { usize::MAX };
+            let ops = if rng.u32(..15) == 0 { rng.usize(..40) } else { usize::MAX };
             if drive_some(&mut server, ops).is_break() {
                 break;
             }

@@ -86,6 +86,28 @@ fn appends_go_on_while_a_snapshot_is_written() {
 }
 
 #[test]
+fn a_snapshot_gets_its_name_when_all_that_is_in_it_is_durable_in_the_log() {
+    let mut server = Server::new();
+    let mut body = BytesMut::new();
+    history(1..=2500).encode(&mut body);
+    server.disk.submit(DiskAction::SnapshotBegin { zxid: Zxid(1), from_leader: false });
+    server.disk.submit(DiskAction::SnapshotChunk { bytes: body.freeze() });
+    for zxid in 1..=2500 {
+        server.append(zxid);
+    }
+    let (ticket, last_zxid) = (server.ticket.take(), Zxid(2500));
+    server.disk.submit(DiskAction::SnapshotEnd { ticket, digest: None, last_zxid });
+    while let Some(op) = server.disk.next_op(&mut server.events) {
+        if matches!(op, FileOp::Rename { .. }) {
+            assert_eq!(server.persisted(), ticket);
+        }
+        let completion = server.files.execute(&op);
+        server.disk.complete(completion, &mut server.events);
+    }
+    assert!(server.names("/data/version-2").contains(&"snapshot.1".to_string()));
+}
+
+#[test]
 fn a_snapshot_from_the_leader_replaces_a_history_that_is_given_up() {
     let mut server = Server::new();
     server.log(1..=5).snapshot(5, false);
