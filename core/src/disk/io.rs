@@ -87,6 +87,7 @@ fn advice(kind: FailureKind) -> &'static str {
 struct Slot {
     op: Option<FileOp>,
     completion: Option<Completion>,
+    is_paused: bool,
 }
 
 /// The machine's side of the file executor.
@@ -103,6 +104,24 @@ impl Io {
     /// Hands in the answer to the last operation.
     pub(super) fn complete(&self, completion: Completion) {
         self.slot.borrow_mut().completion = Some(completion);
+    }
+
+    /// Whether the work stopped only to let the caller submit what has come meanwhile.
+    pub(super) fn take_pause(&self) -> bool {
+        core::mem::take(&mut self.slot.borrow_mut().is_paused)
+    }
+
+    /// Stops until `Disk::next_op`: whatever was submitted before that is in the next batch.
+    pub(super) async fn pause(&self) {
+        let mut is_over = false;
+        poll_fn(|_| {
+            if core::mem::replace(&mut is_over, true) {
+                return Poll::Ready(());
+            }
+            self.slot.borrow_mut().is_paused = true;
+            Poll::Pending
+        })
+        .await;
     }
 
     async fn perform(&self, op: FileOp) -> Result<Completion, DiskError> {

@@ -66,7 +66,7 @@ impl<S: State> Machine<S> {
         }
         loop {
             match self.turn().await {
-                Ok(true) => {}
+                Ok(true) => self.context.io.pause().await,
                 Ok(false) => self.news().await,
                 Err(error) => return error,
             }

@@ -102,13 +102,19 @@ impl<S: State> Disk<S> {
         if self.is_waiting {
             return None;
         }
-        self.poll(events);
-        let op = self.io.take_op();
-        self.is_waiting = op.is_some();
-        op
+        loop {
+            self.poll(events);
+            let op = self.io.take_op();
+            self.is_waiting = op.is_some();
+            // Without an operation it goes on as long as there is something to do.
+            if self.is_waiting || !self.io.take_pause() {
+                return op;
+            }
+        }
     }
 
-    /// The last operation's outcome.
+    /// The last operation's outcome. What it leads to is said at once, but no new work is begun
+    /// before `next_op`: submit what has come meanwhile first.
     pub fn complete(&mut self, completion: Completion, events: &mut Vec<Event<S>>) {
         debug_assert!(self.is_waiting, "a completion without an operation");
         self.is_waiting = false;
