@@ -10,7 +10,7 @@ use super::files::{DirEntry, FilePath, Named, Places, join};
 use super::io::{DiskError, Io};
 use super::log_reader::CHUNK;
 use super::recovery::Meter;
-use super::snapshot_format::{HEADER_LEN, LAST_BYTES, SnapshotDigest, Unsealer};
+use super::snapshot_format::{DIGEST_VERSION, HEADER_LEN, LAST_BYTES, SnapshotDigest, Unsealer};
 use super::state::{SnapshotDecoder, State};
 use crate::types::Zxid;
 
@@ -139,7 +139,7 @@ async fn load<S: State>(
     }))
 }
 
-/// A digest of before the snapshot's own zxid can never be compared.
+/// A digest of another version, or of before the snapshot's own zxid, can never be compared.
 fn usable_digest(digest: Option<SnapshotDigest>, zxid: Zxid) -> Option<SnapshotDigest> {
-    digest.filter(|digest| digest.zxid >= zxid)
+    digest.filter(|digest| digest.version == DIGEST_VERSION && digest.zxid >= zxid)
 }

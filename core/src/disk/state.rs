@@ -23,8 +23,9 @@ pub trait State: Sized + 'static {
     fn encode(&self, out: &mut BytesMut);
     /// Its digest, if digests are on.
     fn digest(&self) -> Option<u64>;
-    /// A snapshot is loaded that was begun at `zxid`; what follows is replayed. The digest is
-    /// to be compared when the replay reaches its zxid (`DataTree.compareSnapshotDigests`).
+    /// A snapshot is loaded that was begun at `zxid`; what follows is replayed. The digest, of
+    /// a version that can be compared, is to be compared when the replay reaches its zxid
+    /// (`DataTree.compareSnapshotDigests`).
     fn loaded(&mut self, zxid: Zxid, digest: Option<SnapshotDigest>);
     /// Applies one transaction of the log, which may be in the (fuzzy) snapshot already.
     /// An error means that it cannot be understood, which ends the recovery.
