@@ -5,6 +5,7 @@ extern crate alloc;
 
 pub mod action;
 pub mod admin;
+pub mod client;
 pub mod config;
 pub mod disk;
 pub mod election;

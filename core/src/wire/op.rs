@@ -100,3 +100,16 @@ pub enum EventType {
     /// A child was created or deleted.
     NodeChildrenChanged = 4,
 }
+
+impl EventType {
+    /// The type of a number, if it is one that servers send.
+    pub fn from_i32(code: i32) -> Option<EventType> {
+        match code {
+            1 => Some(EventType::NodeCreated),
+            2 => Some(EventType::NodeDeleted),
+            3 => Some(EventType::NodeDataChanged),
+            4 => Some(EventType::NodeChildrenChanged),
+            _ => None,
+        }
+    }
+}
