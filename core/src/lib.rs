@@ -10,6 +10,7 @@ pub mod config;
 pub mod disk;
 pub mod election;
 pub mod event;
+pub mod node;
 pub mod prep;
 pub mod quorum;
 pub mod serve;

@@ -1,5 +1,559 @@
-//! `zoo.cfg` and the ensemble's members: text in, typed configuration out.
+//! `zoo.cfg` and the ensemble's members: text in, typed configuration out
+//! (`QuorumPeerConfig`).
 
+mod keys;
 mod members;
+mod properties;
+mod server_line;
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use crate::types::ServerId;
 
 pub use members::{EnsembleConfig, LearnerType, Member, ServerAddress};
+use properties::Property;
+
+/// What is wrong, where, and what would be right: one line.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct ConfigError {
+    /// `file:line`, or the file alone.
+    pub place: String,
+    /// What is wrong, and what is accepted.
+    pub what: String,
+}
+
+/// Something that is not wrong, but not what its writer may think.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// `file:line`.
+    pub place: String,
+    /// What.
+    pub what: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// A server's configuration. Names are Rust's, the keys in the comments ZooKeeper's.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// `dataDir`.
+    pub data_dir: String,
+    /// `dataLogDir`; `dataDir` if it is not given.
+    pub data_log_dir: String,
+    /// `clientPort`, or the port in this server's line.
+    pub client_port: Option<u16>,
+    /// `clientPortAddress`; none: all addresses.
+    pub client_port_address: Option<String>,
+    /// `clientPortListenBacklog`; -1: the system's default.
+    pub listen_backlog: i32,
+    /// `tickTime`, ms.
+    pub tick_time_ms: u64,
+    /// `minSessionTimeout`, ms; 2 ticks.
+    pub min_session_timeout_ms: i32,
+    /// `maxSessionTimeout`, ms; 20 ticks.
+    pub max_session_timeout_ms: i32,
+    /// `maxClientCnxns` of one address; 0: no limit.
+    pub max_client_connections: u32,
+    /// `maxCnxns` in all; 0: no limit.
+    pub max_connections: u32,
+    /// `initLimit`, ticks.
+    pub init_limit: u64,
+    /// `syncLimit`, ticks.
+    pub sync_limit: u64,
+    /// `myid`; 0 of a standalone server.
+    pub my_id: ServerId,
+    /// The members; none of a standalone server.
+    pub ensemble: Option<EnsembleConfig>,
+    /// `quorumListenOnAllIPs`.
+    pub quorum_listen_on_all_ips: bool,
+    /// `electionPortBindRetry`; 0: for ever.
+    pub election_bind_retries: u32,
+    /// `autopurge.snapRetainCount`, at least 3.
+    pub purge_retain_count: usize,
+    /// `autopurge.purgeInterval`, hours; 0: off.
+    pub purge_interval_hours: u64,
+    /// `4lw.commands.whitelist`.
+    pub four_letter_whitelist: Option<String>,
+    /// `readonlymode.enabled`.
+    pub read_only_mode: bool,
+    /// `snapCount`.
+    pub snap_count: u64,
+    /// `snapSizeLimitInKb`; 0 or less: off.
+    pub snap_size_limit_kb: i64,
+    /// `txnLogSizeLimitInKb`; 0 or less: off.
+    pub txn_log_size_limit_kb: i64,
+    /// `preAllocSize`, KB.
+    pub pre_alloc_size_kb: u64,
+    /// `forceSync`.
+    pub force_sync: bool,
+    /// `commitLogCount`, at least 500.
+    pub commit_log_count: usize,
+    /// `snapshotSizeFactor`; negative: no DIFF from the log on disk.
+    pub snapshot_size_factor: f64,
+    /// `snapshot.trust.empty`.
+    pub trust_empty_snapshot: bool,
+    /// `db.autocreate`.
+    pub db_autocreate: bool,
+    /// `datadir.autocreate`.
+    pub datadir_autocreate: bool,
+    /// `digest.enabled`.
+    pub digest_enabled: bool,
+    /// `DigestAuthenticationProvider.superDigest`.
+    pub super_digest: Option<String>,
+    /// `skipACL`.
+    pub skip_acl: bool,
+    /// `jute.maxbuffer`, bytes.
+    pub jute_max_buffer: usize,
+    /// `jute.maxbuffer.extrasize`, bytes.
+    pub jute_extra_size: usize,
+    /// `globalOutstandingLimit`.
+    pub global_outstanding_limit: usize,
+    /// `cnxTimeout`, ms.
+    pub cnx_timeout_ms: u64,
+    /// `fastleader.minNotificationInterval`, ms.
+    pub min_notification_ms: u64,
+    /// `fastleader.maxNotificationInterval`, ms.
+    pub max_notification_ms: u64,
+    /// `nio.sessionlessCnxnTimeout`, ms.
+    pub sessionless_timeout_ms: u64,
+    /// `extendedTypesEnabled`.
+    pub extended_types: bool,
+    /// `serializeLastProcessedZxid.enabled`.
+    pub serialize_last_zxid: bool,
+}
+
+impl Config {
+    /// Reads a configuration. `name` stands in messages; `myid` is the text of `dataDir/myid`
+    /// if the file is there; `dynamic` name and text of the `dynamicConfigFile`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        myid: Option<&str>,
+        dynamic: Option<(&str, &str)>,
+    ) -> Result<(Config, Vec<Warning>), ConfigError> {
+        let mut file = File { name, values: BTreeMap::new(), servers: Vec::new() };
+        file.take(name, properties::parse(text))?;
+        if let Some((name, text)) = dynamic {
+            file.take(name, properties::parse(text))?;
+        }
+        let warnings = file.check_keys()?;
+        let mut config = file.config()?;
+        config.ensemble = file.ensemble()?;
+        if let Some(ensemble) = &config.ensemble {
+            config.my_id = my_id(&config.data_dir, myid, ensemble)?;
+            let here = ensemble.members.get(&config.my_id).and_then(|m| m.client.as_ref());
+            if let (None, Some(here)) = (config.client_port, here) {
+                config.client_port = Some(here.port);
+                config.client_port_address =
+                    Some(here.host.to_string()).filter(|host| host != "0.0.0.0");
+            }
+        }
+        Ok((config, warnings))
+    }
+
+    /// The value of `dynamicConfigFile`, for whoever reads it.
+    pub fn dynamic_file(text: &str) -> Option<String> {
+        value_of(text, "dynamicConfigFile")
+    }
+
+    /// The value of `dataDir`, for whoever reads `myid` in it.
+    pub fn data_dir(text: &str) -> Option<String> {
+        value_of(text, "dataDir")
+    }
+}
+
+fn value_of(text: &str, key: &str) -> Option<String> {
+    let found = properties::parse(text).into_iter().rfind(|p| p.key.trim() == key);
+    found.map(|p| String::from(p.value.trim())).filter(|v| !v.is_empty())
+}
+
+/// What the file says, by ZooKeeper's key without the `zookeeper.` prefix.
+struct File<'a> {
+    name: &'a str,
+    values: BTreeMap<String, (String, String)>,
+    servers: Vec<(String, String, String)>,
+}
+
+impl File<'_> {
+    fn take(&mut self, name: &str, properties: Vec<Property>) -> Result<(), ConfigError> {
+        for Property { line, key, value } in properties {
+            let place = format!("{name}:{line}");
+            let key = key.trim();
+            let key = key.strip_prefix("zookeeper.").unwrap_or(key);
+            let value = String::from(value.trim());
+            if ["server.", "group.", "weight."].iter().any(|p| key.starts_with(p)) {
+                self.servers.push((place, key.to_string(), value));
+            } else {
+                self.values.insert(key.to_string(), (place, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self) -> Result<Vec<Warning>, ConfigError> {
+        let mut warnings = Vec::new();
+        for (key, (place, value)) in &self.values {
+            let place = place.clone();
+            match keys::judge(key, value) {
+                keys::Verdict::Used => {}
+                keys::Verdict::Refused => {
+                    let what = format!(
+                        "{key}={value} is not supported yet, and to ignore it would not be safe: \
+                         remove it, or keep this member on Apache ZooKeeper"
+                    );
+                    return Err(ConfigError { place, what });
+                }
+                keys::Verdict::NoEffect => {
+                    warnings.push(Warning { place, what: format!("{key} has no effect here") });
+                }
+                keys::Verdict::Unknown => {
+                    warnings.push(Warning { place, what: format!("unknown key {key}") });
+                }
+            }
+        }
+        Ok(warnings)
+    }
+
+    fn error(&self, key: &str, expected: &str) -> ConfigError {
+        match self.values.get(key) {
+            Some((place, value)) => ConfigError {
+                place: place.clone(),
+                what: format!("{key}={value}: expected {expected}"),
+            },
+            None => ConfigError {
+                place: String::from(self.name),
+                what: format!("{key} is missing: expected {expected}"),
+            },
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.values.get(key).map(|(_, value)| value.clone()).filter(|v| !v.is_empty())
+    }
+
+    fn number<T: FromStr + PartialOrd>(
+        &self,
+        key: &str,
+        default: T,
+        least: T,
+        expected: &str,
+    ) -> Result<T, ConfigError> {
+        let Some(text) = self.text(key) else { return Ok(default) };
+        let number = text.parse::<T>().ok().filter(|n| *n >= least);
+        number.ok_or_else(|| self.error(key, expected))
+    }
+
+    fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        let Some(text) = self.text(key) else { return Ok(default) };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" => Ok(true),
+            "false" | "no" => Ok(false),
+            _ => Err(self.error(key, "true or false")),
+        }
+    }
+
+    fn port(&self, key: &str) -> Result<Option<u16>, ConfigError> {
+        let Some(text) = self.text(key) else { return Ok(None) };
+        match text.parse::<u16>() {
+            Ok(port) => Ok(Some(port)),
+            Err(_) => Err(self.error(key, "a port, 0 to 65535")),
+        }
+    }
+
+    fn config(&self) -> Result<Config, ConfigError> {
+        const MS: &str = "a whole number of milliseconds, 0 or more";
+        const COUNT: &str = "a whole number, 0 or more";
+        const INTEGER: &str = "a whole number";
+        let data_dir = self.text("dataDir").ok_or_else(|| self.error("dataDir", "a directory"))?;
+        let tick_time_ms =
+            self.number("tickTime", 3000u64, 1, "a whole number of milliseconds, 1 or more")?;
+        let timeout = |key: &str, ticks: u64| -> Result<i32, ConfigError> {
+            let default = i32::try_from(tick_time_ms * ticks).unwrap_or(i32::MAX);
+            let given = self.number(key, -1, -1, MS)?;
+            Ok(if given == -1 { default } else { given })
+        };
+        let (min, max) = (timeout("minSessionTimeout", 2)?, timeout("maxSessionTimeout", 20)?);
+        if min > max {
+            let what = format!("at most maxSessionTimeout ({max}), not {min}");
+            return Err(self.error("minSessionTimeout", &what));
+        }
+        if self.text("electionAlg").is_some_and(|alg| alg != "3") {
+            return Err(self.error("electionAlg", "3"));
+        }
+        let client_port = self.port("clientPort")?;
+        let client_port_address = self.text("clientPortAddress");
+        if client_port.is_none() && client_port_address.is_some() {
+            return Err(self.error("clientPortAddress", "a clientPort beside it"));
+        }
+        if self.text("DigestAuthenticationProvider.digestAlg").is_some_and(|a| a != "SHA1") {
+            return Err(self.error("DigestAuthenticationProvider.digestAlg", "SHA1"));
+        }
+        let jute_max_buffer = self.number("jute.maxbuffer", 0xf_ffff_usize, 1, COUNT)?;
+        let jute_extra_size =
+            self.number("jute.maxbuffer.extrasize", jute_max_buffer.max(1024), 0, COUNT)?;
+        Ok(Config {
+            data_log_dir: self.text("dataLogDir").unwrap_or_else(|| data_dir.clone()),
+            data_dir,
+            client_port,
+            client_port_address,
+            listen_backlog: self.number("clientPortListenBacklog", -1, -1, INTEGER)?,
+            tick_time_ms,
+            min_session_timeout_ms: min,
+            max_session_timeout_ms: max,
+            max_client_connections: self.number("maxClientCnxns", 60, 0, COUNT)?,
+            max_connections: self.number("maxCnxns", 0, 0, COUNT)?,
+            init_limit: self.number("initLimit", 0, 0, "a whole number of ticks")?,
+            sync_limit: self.number("syncLimit", 0, 0, "a whole number of ticks")?,
+            my_id: ServerId(0),
+            ensemble: None,
+            quorum_listen_on_all_ips: self.boolean("quorumListenOnAllIPs", false)?,
+            election_bind_retries: self.number("electionPortBindRetry", 3, 0, COUNT)?,
+            purge_retain_count: self.number("autopurge.snapRetainCount", 3usize, 0, COUNT)?.max(3),
+            purge_interval_hours: self.number("autopurge.purgeInterval", 0, 0, COUNT)?,
+            four_letter_whitelist: self.text("4lw.commands.whitelist"),
+            read_only_mode: self.boolean("readonlymode.enabled", false)?,
+            snap_count: self.number("snapCount", 100_000u64, 0, COUNT)?.max(2),
+            snap_size_limit_kb: self.number("snapSizeLimitInKb", 4_194_304, i64::MIN, INTEGER)?,
+            txn_log_size_limit_kb: self.number("txnLogSizeLimitInKb", -1, i64::MIN, INTEGER)?,
+            pre_alloc_size_kb: self.number("preAllocSize", 65_536, 0, COUNT)?,
+            force_sync: self.boolean("forceSync", true)?,
+            commit_log_count: self.number("commitLogCount", 500usize, 0, COUNT)?.max(500),
+            snapshot_size_factor: match self.number(
+                "snapshotSizeFactor",
+                0.33,
+                f64::MIN,
+                "a number",
+            )? {
+                factor if factor > 1.0 => 0.33,
+                factor => factor,
+            },
+            trust_empty_snapshot: self.boolean("snapshot.trust.empty", false)?,
+            db_autocreate: self.boolean("db.autocreate", true)?,
+            datadir_autocreate: self.boolean("datadir.autocreate", true)?,
+            digest_enabled: self.boolean("digest.enabled", true)?,
+            super_digest: self.text("DigestAuthenticationProvider.superDigest"),
+            skip_acl: self.boolean("skipACL", false)?,
+            jute_max_buffer,
+            jute_extra_size,
+            global_outstanding_limit: self.number("globalOutstandingLimit", 1000usize, 1, COUNT)?,
+            cnx_timeout_ms: self.number("cnxTimeout", 5000, 1, MS)?,
+            min_notification_ms: self.number("fastleader.minNotificationInterval", 200, 1, MS)?,
+            max_notification_ms: self.number(
+                "fastleader.maxNotificationInterval",
+                60_000,
+                1,
+                MS,
+            )?,
+            sessionless_timeout_ms: self.number("nio.sessionlessCnxnTimeout", 10_000, 1, MS)?,
+            extended_types: self.boolean("extendedTypesEnabled", false)?,
+            serialize_last_zxid: self.boolean("serializeLastProcessedZxid.enabled", true)?,
+        })
+    }
+
+    /// The ensemble, unless this is a standalone server.
+    fn ensemble(&self) -> Result<Option<EnsembleConfig>, ConfigError> {
+        let mut ensemble = EnsembleConfig::default();
+        for (place, key, value) in &self.servers {
+            let error = |expected: &str| ConfigError {
+                place: place.clone(),
+                what: format!("{key}={value}: expected {expected}"),
+            };
+            let (kind, id) = key.split_once('.').unwrap_or((key, ""));
+            let id: i64 = id.parse().map_err(|_| error(&format!("{kind}.N with a number N")))?;
+            match kind {
+                "server" => {
+                    let member = server_line::parse(value);
+                    let member = member.ok_or_else(|| error(server_line::FORM))?;
+                    ensemble.members.insert(ServerId(id), member);
+                }
+                "group" => {
+                    for part in value.split(':') {
+                        let sid = part.trim().parse();
+                        let sid = sid.map_err(|_| error("server ids parted by colons"))?;
+                        if ensemble.groups.insert(ServerId(sid), id).is_some() {
+                            return Err(error("every server in one group only"));
+                        }
+                    }
+                }
+                _ => {
+                    let weight = value.parse().map_err(|_| error("a whole number"))?;
+                    ensemble.weights.insert(ServerId(id), weight);
+                }
+            }
+        }
+        let voters = ensemble.voters().count();
+        let standalone = self.boolean("standaloneEnabled", true)?;
+        if ensemble.members.is_empty() || (standalone && voters == 1 && ensemble.members.len() == 1)
+        {
+            return Ok(None);
+        }
+        let place = self.servers.first().map(|(place, ..)| place.clone()).unwrap_or_default();
+        if voters == 0 {
+            let what = String::from("no server votes: expected at least one participant");
+            return Err(ConfigError { place, what });
+        }
+        if !ensemble.groups.is_empty()
+            && let Some(id) = ensemble.voters().find(|id| !ensemble.groups.contains_key(id))
+        {
+            let what =
+                format!("server {id} is in no group: expected every voter in a group.G line");
+            return Err(ConfigError { place, what });
+        }
+        for key in ["initLimit", "syncLimit"] {
+            self.number(key, 0u64, 1, "a whole number of ticks, 1 or more")?;
+            if self.text(key).is_none() {
+                return Err(self.error(key, "a whole number of ticks, 1 or more"));
+            }
+        }
+        Ok(Some(ensemble))
+    }
+}
+
+fn my_id(
+    data_dir: &str,
+    myid: Option<&str>,
+    ensemble: &EnsembleConfig,
+) -> Result<ServerId, ConfigError> {
+    let place = format!("{data_dir}/myid");
+    let ids: Vec<String> = ensemble.members.keys().map(|id| id.to_string()).collect();
+    let expected = format!("one of the ids {} of the server.N lines", ids.join(", "));
+    let Some(text) = myid else {
+        let what = format!("the file is missing: expected {expected}");
+        return Err(ConfigError { place, what });
+    };
+    let first = text.lines().next().unwrap_or_default().trim();
+    let id = first.parse().ok().map(ServerId).filter(|id| ensemble.members.contains_key(id));
+    id.ok_or_else(|| ConfigError { place, what: format!("{first}: expected {expected}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENSEMBLE: &str = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nclientPort=2181\n\
+        server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:observer\n";
+
+    fn parse(text: &str, myid: Option<&str>) -> Result<(Config, Vec<Warning>), ConfigError> {
+        Config::parse("zoo.cfg", text, myid, None)
+    }
+
+    #[test]
+    fn a_standalone_file_has_zookeepers_defaults() {
+        let (config, warnings) = parse("dataDir=/d\nclientPort=2181\n", None).unwrap();
+        assert!(warnings.is_empty() && config.ensemble.is_none());
+        assert_eq!((config.tick_time_ms, config.data_log_dir.as_str()), (3000, "/d"));
+        assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (6000, 60_000));
+        assert_eq!((config.max_client_connections, config.snap_count), (60, 100_000));
+        assert_eq!((config.jute_max_buffer, config.jute_extra_size), (1_048_575, 1_048_575));
+    }
+
+    #[test]
+    fn an_ensemble_file_knows_its_members() {
+        let (config, _) = parse(ENSEMBLE, Some("2\n")).unwrap();
+        let ensemble = config.ensemble.unwrap();
+        assert_eq!(config.my_id, ServerId(2));
+        assert_eq!(ensemble.voters().count(), 2);
+        assert_eq!(
+            ensemble.to_text(),
+            "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant\n\
+             server.3=c:2888:3888:observer\nversion=0"
+        );
+    }
+
+    #[test]
+    fn properties_of_the_system_may_stand_with_or_without_prefix_and_the_last_wins() {
+        let text = "dataDir=/d\nzookeeper.snapCount=7\nforceSync=no\nsnapCount=9\n";
+        let (config, _) = parse(text, None).unwrap();
+        assert_eq!((config.snap_count, config.force_sync), (9, false));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_one_line_with_its_place() {
+        for (text, myid, expected) in [
+            ("clientPort=1\n", None, "zoo.cfg: dataDir is missing: expected a directory"),
+            (
+                "dataDir=/d\n\ntickTime=abc\n",
+                None,
+                "zoo.cfg:3: tickTime=abc: expected a whole number of milliseconds, 1 or more",
+            ),
+            (
+                "dataDir=/d\ntickTime=0\n",
+                None,
+                "zoo.cfg:2: tickTime=0: expected a whole number of milliseconds, 1 or more",
+            ),
+            (
+                "dataDir=/d\nquorumListenOnAllIPs=maybe\n",
+                None,
+                "zoo.cfg:2: quorumListenOnAllIPs=maybe: expected true or false",
+            ),
+            (
+                "dataDir=/d\nclientPort=70000\n",
+                None,
+                "zoo.cfg:2: clientPort=70000: expected a port, 0 to 65535",
+            ),
+            ("dataDir=/d\nelectionAlg=1\n", None, "zoo.cfg:2: electionAlg=1: expected 3"),
+            (
+                "dataDir=/d\nserver.1=a:1\n",
+                None,
+                "zoo.cfg:2: server.1=a:1: expected host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]",
+            ),
+            (
+                "dataDir=/d\nserver.1=a:1:2\nserver.2=b:1:2\n",
+                Some("1"),
+                "zoo.cfg: initLimit is missing: expected a whole number of ticks, 1 or more",
+            ),
+            (
+                ENSEMBLE,
+                None,
+                "/d/myid: the file is missing: expected one of the ids 1, 2, 3 of the server.N lines",
+            ),
+            (
+                ENSEMBLE,
+                Some("7"),
+                "/d/myid: 7: expected one of the ids 1, 2, 3 of the server.N lines",
+            ),
+            (
+                "dataDir=/d\nsecureClientPort=2281\n",
+                None,
+                "zoo.cfg:2: secureClientPort=2281 is not supported yet, and to ignore it would not be safe: \
+              remove it, or keep this member on Apache ZooKeeper",
+            ),
+            (
+                "dataDir=/d\nminSessionTimeout=9\nmaxSessionTimeout=8\n",
+                None,
+                "zoo.cfg:2: minSessionTimeout=9: expected at most maxSessionTimeout (8), not 9",
+            ),
+        ] {
+            let error = parse(text, myid).unwrap_err().to_string();
+            assert_eq!(error, expected);
+            assert!(!error.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn keys_without_effect_and_unknown_keys_are_told_once() {
+        let text = "dataDir=/d\nadmin.enableServer=true\nsnapCuont=5\nsnapCuont=6\n";
+        let (_, warnings) = parse(text, None).unwrap();
+        let texts: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "zoo.cfg:2: admin.enableServer has no effect here",
+                "zoo.cfg:4: unknown key snapCuont"
+            ]
+        );
+    }
+}

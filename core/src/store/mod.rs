@@ -59,6 +59,8 @@ pub struct Store {
     last_zxid: Zxid,
     digest: u64,
     mismatch: Option<Zxid>,
+    /// A snapshot's digest, compared when the replay reaches its zxid.
+    expected: Option<(Zxid, u64)>,
 }
 
 /// What an applied transaction answers its client with.
@@ -131,6 +133,7 @@ impl Store {
             last_zxid: Zxid::ZERO,
             digest: 0,
             mismatch: None,
+            expected: None,
         }
     }
 
@@ -187,6 +190,24 @@ impl Store {
     /// The digest of the tree.
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// A snapshot says what the digest is at a zxid that the replay has not reached yet. One
+    /// that is older than the snapshot itself says nothing.
+    pub fn expect_digest(&mut self, expected: Option<(Zxid, u64)>) {
+        self.expected = expected.filter(|(zxid, _)| *zxid >= self.last_zxid && zxid.0 != 0);
+        self.compare_expected();
+    }
+
+    fn compare_expected(&mut self) {
+        if let Some((zxid, digest)) = self.expected
+            && self.last_zxid >= zxid
+        {
+            self.expected = None;
+            if self.options.digest && self.last_zxid == zxid && self.digest != digest {
+                self.mismatch.get_or_insert(zxid);
+            }
+        }
     }
 
     /// The first zxid at which this tree's digest was not the leader's, once.

@@ -31,29 +31,49 @@ impl Store {
     /// Begins a walk of the store as it is now.
     pub fn snapshot_walk(&mut self) -> SnapshotWalk {
         let later_acls = self.acls.reserve();
+        SnapshotWalk {
+            since: self.last_zxid,
+            head: Some(self.head(Some(later_acls))),
+            stack: Vec::from([ROOT]),
+            later_acls,
+            nodes: 0,
+        }
+    }
+
+    /// Sessions and ACLs, with a place for ACLs that are newer.
+    fn head(&self, later_acls: Option<i64>) -> Bytes {
         let mut head = BytesMut::new();
         head.put_i32(self.sessions.len() as i32);
         for (session, timeout_ms) in &self.sessions {
             head.put_i64(session.0);
             head.put_i32(*timeout_ms);
         }
-        head.put_i32(self.acls.iter().len() as i32 + 1);
+        head.put_i32((self.acls.iter().len() + usize::from(later_acls.is_some())) as i32);
         for (index, acl) in self.acls.iter() {
             head.put_i64(index);
             put_acl(&mut head, acl);
         }
-        // For nodes whose ACL is newer than this map: it permits nothing, until the replay of
-        // the newer transaction sets the right one.
-        let nobody = Acl { perms: 0, id: Id { scheme: "world".into(), id: "anyone".into() } };
-        head.put_i64(later_acls);
-        put_acl(&mut head, &[nobody]);
-        SnapshotWalk {
-            since: self.last_zxid,
-            head: Some(head.freeze()),
-            stack: Vec::from([ROOT]),
-            later_acls,
-            nodes: 0,
+        if let Some(index) = later_acls {
+            // For nodes whose ACL is newer than this map: it permits nothing, until the replay
+            // of the newer transaction sets the right one.
+            let nobody = Acl { perms: 0, id: Id { scheme: "world".into(), id: "anyone".into() } };
+            head.put_i64(index);
+            put_acl(&mut head, &[nobody]);
         }
+        head.freeze()
+    }
+}
+
+impl Store {
+    /// The whole body at once, as ZooKeeper writes it: for the first snapshot of an empty
+    /// database.
+    pub fn encode_snapshot(&self, out: &mut BytesMut) {
+        let head = self.head(None);
+        let later_acls = i64::MAX;
+        let stack = Vec::from([ROOT]);
+        let since = Zxid(i64::MAX);
+        let mut walk = SnapshotWalk { since, head: Some(head), stack, later_acls, nodes: 0 };
+        while !walk.next_chunk(self, out, 1 << 20) {}
     }
 }
 

@@ -1,0 +1,245 @@
+//! Which keys there are: read here, known to ZooKeeper but without effect here, or refused
+//! because to ignore them would weaken security.
+
+/// What a key in `zoo.cfg` leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// It is read.
+    Used,
+    /// ZooKeeper knows it; here it does nothing.
+    NoEffect,
+    /// It promises protection that is not there.
+    Refused,
+    /// Nobody knows it.
+    Unknown,
+}
+
+/// Judges one line.
+pub(super) fn judge(key: &str, value: &str) -> Verdict {
+    let on = value.eq_ignore_ascii_case("true");
+    let protects = match key {
+        "secureClientPort" => true,
+        "sslQuorum"
+        | "portUnification"
+        | "quorum.auth.enableSasl"
+        | "reconfigEnabled"
+        | "sessionRequireClientSASLAuth"
+        | "enforce.auth.enabled"
+        | "localSessionsEnabled" => on,
+        _ => key.starts_with("authProvider."),
+    };
+    if protects {
+        return Verdict::Refused;
+    }
+    if USED.binary_search(&key).is_ok() {
+        return Verdict::Used;
+    }
+    let family = |prefix: &&str| key.starts_with(*prefix);
+    if NO_EFFECT.binary_search(&key).is_ok()
+        || FAMILIES.iter().any(family)
+        || SWITCHES.contains(&key)
+    {
+        return Verdict::NoEffect;
+    }
+    Verdict::Unknown
+}
+
+/// Refused when on, without effect when off.
+const SWITCHES: &[&str] = &[
+    "secureClientPortAddress",
+    "sslQuorum",
+    "portUnification",
+    "quorum.auth.enableSasl",
+    "reconfigEnabled",
+    "sessionRequireClientSASLAuth",
+    "enforce.auth.enabled",
+    "localSessionsEnabled",
+];
+
+/// Whole families of keys without effect.
+const FAMILIES: &[&str] = &["admin.", "metricsProvider.", "ssl.", "jvm.pause.", "nio.", "netty."];
+
+/// Read by this server, sorted.
+const USED: &[&str] = &[
+    "4lw.commands.whitelist",
+    "DigestAuthenticationProvider.digestAlg",
+    "DigestAuthenticationProvider.superDigest",
+    "autopurge.purgeInterval",
+    "autopurge.snapRetainCount",
+    "clientPort",
+    "clientPortAddress",
+    "clientPortListenBacklog",
+    "cnxTimeout",
+    "commitLogCount",
+    "dataDir",
+    "dataLogDir",
+    "datadir.autocreate",
+    "db.autocreate",
+    "digest.enabled",
+    "dynamicConfigFile",
+    "electionAlg",
+    "electionPortBindRetry",
+    "extendedTypesEnabled",
+    "fastleader.maxNotificationInterval",
+    "fastleader.minNotificationInterval",
+    "forceSync",
+    "globalOutstandingLimit",
+    "initLimit",
+    "jute.maxbuffer",
+    "jute.maxbuffer.extrasize",
+    "maxClientCnxns",
+    "maxCnxns",
+    "maxSessionTimeout",
+    "minSessionTimeout",
+    "nio.sessionlessCnxnTimeout",
+    "peerType",
+    "preAllocSize",
+    "quorumListenOnAllIPs",
+    "readonlymode.enabled",
+    "serializeLastProcessedZxid.enabled",
+    "skipACL",
+    "snapCount",
+    "snapSizeLimitInKb",
+    "snapshot.trust.empty",
+    "snapshotSizeFactor",
+    "standaloneEnabled",
+    "syncLimit",
+    "tickTime",
+    "txnLogSizeLimitInKb",
+];
+
+/// Of ZooKeeper 3.9, without effect here, sorted.
+const NO_EFFECT: &[&str] = &[
+    "IPAuthenticationProvider.usexforwardedfor",
+    "SASLAuthenticationProvider.superPassword",
+    "X509AuthenticationProvider.superUser",
+    "admin.commandURL",
+    "admin.enableServer",
+    "admin.httpVersion",
+    "admin.idleTimeout",
+    "admin.portUnification",
+    "admin.rateLimiterIntervalInMS",
+    "admin.restore.enabled",
+    "admin.serverAddress",
+    "admin.serverPort",
+    "admin.snapshot.enabled",
+    "allowSaslFailedClients",
+    "audit.enable",
+    "audit.impl.class",
+    "bitHashCacheSize",
+    "client.certReload",
+    "client.portUnification",
+    "clientTcpKeepAlive",
+    "closeSessionTxn.enabled",
+    "commitProcessor.maxCommitBatchSize",
+    "commitProcessor.maxReadBatchSize",
+    "commitProcessor.numWorkerThreads",
+    "commitProcessor.shutdownTimeout",
+    "connectToLearnerMasterLimit",
+    "connection_throttle_drop_increase",
+    "connection_throttle_fill_count",
+    "connection_throttle_fill_time",
+    "connection_throttle_freeze_time",
+    "connection_throttle_global_session_weight",
+    "connection_throttle_tokens",
+    "connection_throttle_weight_enabled",
+    "emulate353TTLNodes",
+    "enableEagerACLCheck",
+    "enforce.auth.schemes",
+    "enforceQuota",
+    "ensembleAuthName",
+    "fips-mode",
+    "flushDelay",
+    "follower.nodelay",
+    "follower.skipLearnerRequestToNextProcessor",
+    "forceSnapshotSync",
+    "forward_learner_requests_to_commit_processor_disabled",
+    "fsync.warningthresholdms",
+    "initialConfig",
+    "intBufferStartingSizeBytes",
+    "jvm.pause.info-threshold.ms",
+    "jvm.pause.monitor",
+    "jvm.pause.sleep.time.ms",
+    "jvm.pause.warn-threshold.ms",
+    "kerberos.removeHostFromPrincipal",
+    "kinit",
+    "largeRequestMaxBytes",
+    "largeRequestThreshold",
+    "leader.ackLoggingFrequency",
+    "leader.closeSocketAsync",
+    "leader.maxConcurrentDiffSyncs",
+    "leader.maxConcurrentSnapSyncs",
+    "leader.maxTimeToWaitForEpoch",
+    "leader.nodelay",
+    "leaderConnectDelayDuringRetryMs",
+    "leaderServes",
+    "learner.asyncSending",
+    "learner.closeSocketAsync",
+    "letAnySaslUserDoX",
+    "localSessionsUpgradingEnabled",
+    "maxBatchSize",
+    "maxGetChildrenResponseCacheSize",
+    "maxResponseCacheSize",
+    "maxWriteQueuePollTime",
+    "messageTracker.BufferSize",
+    "messageTracker.Enabled",
+    "metricsProvider.className",
+    "multiAddress.enabled",
+    "multiAddress.reachabilityCheckEnabled",
+    "multiAddress.reachabilityCheckTimeoutMs",
+    "netty.advancedFlowControl.enabled",
+    "netty.server.earlyDropSecureConnectionHandshakes",
+    "netty.server.outstandingHandshake.limit",
+    "nio.directBufferBytes",
+    "nio.numSelectorThreads",
+    "nio.shutdownTimeout",
+    "observer.election.DelayMs",
+    "observer.reconnectDelayMs",
+    "observer.syncEnabled",
+    "observerMaster.sizeLimit",
+    "observerMasterPort",
+    "oraclePath",
+    "pathStats.enabled",
+    "quorum.auth.kerberos.servicePrincipal",
+    "quorum.auth.learner.saslLoginContext",
+    "quorum.auth.learnerRequireSasl",
+    "quorum.auth.server.saslLoginContext",
+    "quorum.auth.serverRequireSasl",
+    "quorum.cnxn.threads.size",
+    "quorumCnxnTimeoutMs",
+    "request_stale_connection_check",
+    "request_throttle_drop_stale",
+    "request_throttle_max_requests",
+    "request_throttle_stall_time",
+    "request_throttler.shutdownTimeout",
+    "requireKerberosConfig",
+    "sasl.serverconfig",
+    "security.auth_to_local",
+    "serverCnxnFactory",
+    "snapshot.compression.method",
+    "sslQuorumReloadCertFiles",
+    "superUser",
+    "syncEnabled",
+    "tcpKeepAlive",
+    "test.allowDiscontinuousProposals",
+    "testingonly.initialZxid",
+    "throttled_op_wait_time",
+    "watchManagerName",
+    "watcherCleanIntervalInSeconds",
+    "watcherCleanThreadsNum",
+    "watcherCleanThreshold",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxNeverUsedIntervalMs",
+    "znode.container.maxPerMinute",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_sorted_and_share_nothing() {
+        assert!(USED.is_sorted() && NO_EFFECT.is_sorted());
+        assert!(USED.iter().all(|key| NO_EFFECT.binary_search(key).is_err()));
+    }
+}

@@ -1,0 +1,623 @@
+//! One server: the rooms put together. Events are routed to the room that owns them, and what
+//! a room says is carried to the one that wants it.
+
+mod options;
+mod report;
+mod snapshots;
+mod state;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tracing::{error, info, warn};
+
+use crate::action::{Action, Actions, DiskAction, Fault, Reason};
+use crate::admin::metrics::{BufferSizes, Metrics};
+use crate::admin::{self, Recovery, Whitelist};
+use crate::config::Config;
+use crate::disk::SnapshotTrigger;
+use crate::event::{Event, Port, Recovered};
+use crate::prep::{self, Parsed, Prep, Prepared, Request, SessionCheck};
+use crate::serve::{Owner, Serve, SessionTracker, Submission};
+use crate::store::{Effects, SnapshotDecoder, Store};
+use crate::types::{ConnId, Epoch, Now, SessionId, Time, Zxid};
+use crate::wire::client::Id;
+use crate::wire::jute::Reader;
+use crate::wire::quorum::{ForwardedRequest, ProposalFrame};
+use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
+use crate::wire::{ErrorCode, OpCode, Record};
+use crate::zab::{Delivery, Ensemble, Input, Role, Start};
+
+pub use options::{disk_options, store_options};
+use snapshots::{Incoming, Progress, Snapshots, next_chunk, signature};
+pub use state::Decoder;
+
+/// ZooKeeper's exit code for what should not happen.
+const EXIT_UNEXPECTED: i32 = 1;
+
+/// One server, driven by events, answering with actions.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    whitelist: Whitelist,
+    config_text: String,
+    ensemble: Ensemble,
+    store: Store,
+    prep: Prep,
+    serve: Serve,
+    /// Leader and standalone: who is alive.
+    tracker: Option<SessionTracker>,
+    /// Learner: sessions that were active since the last ping.
+    touched: BTreeMap<SessionId, i32>,
+    /// Learner: syncs at the leader, in order.
+    syncing: VecDeque<SessionId>,
+    /// Own proposals as they were made, to be applied without decoding them.
+    proposed: VecDeque<LoggedTxn>,
+    snapshots: Snapshots,
+    trigger: SnapshotTrigger,
+    effects: Effects,
+    recovery: Option<Recovery>,
+    started: Time,
+    serving_since: Time,
+    proposal_sizes: BufferSizes,
+    disk_sizes: (u64, u64),
+    metrics: Metrics,
+}
+
+impl Node {
+    /// A server whose data directory is about to be loaded. `seed` draws what ZooKeeper draws
+    /// at random: when snapshots are due.
+    pub fn new(config: Config, seed: u64, now: Now) -> Node {
+        let options = options::ensemble_options(&config);
+        let ensemble = match &config.ensemble {
+            Some(members) => Ensemble::new(config.my_id, Arc::new(members.clone()), options),
+            None => Ensemble::solo(options),
+        };
+        let snap_bytes = u64::try_from(config.snap_size_limit_kb).unwrap_or(0) << 10;
+        Node {
+            whitelist: Whitelist::parse(
+                config.four_letter_whitelist.as_deref(),
+                config.read_only_mode,
+            ),
+            config_text: config.ensemble.as_ref().map(|e| e.to_text()).unwrap_or_default(),
+            ensemble,
+            store: Store::new(store_options(&config)),
+            prep: Prep::new(options::prep_options(&config)),
+            serve: Serve::new(options::serve_options(&config), now),
+            tracker: None,
+            touched: BTreeMap::new(),
+            syncing: VecDeque::new(),
+            proposed: VecDeque::new(),
+            snapshots: Snapshots::default(),
+            trigger: SnapshotTrigger::new(config.snap_count, snap_bytes, seed),
+            effects: Effects::default(),
+            recovery: None,
+            started: now.mono,
+            serving_since: now.mono,
+            proposal_sizes: BufferSizes::default(),
+            disk_sizes: (0, 0),
+            metrics: Metrics::default(),
+            config,
+        }
+    }
+
+    /// Takes one event; appends what is to be done to `out`. Never blocks, never fails.
+    pub fn step(&mut self, now: Now, event: Event<Store>, out: &mut Actions) {
+        match event {
+            Event::Tick => {
+                self.ensemble.step(now.mono, Input::Tick, out);
+                self.serve.tick(now.mono, out);
+                self.expire(now, out);
+            }
+            Event::Opened { conn, port: Port::Client, peer } => {
+                self.serve.opened(now.mono, conn, peer, out);
+            }
+            Event::Opened { conn, port, .. } => {
+                self.ensemble.step(now.mono, Input::Opened { conn, port }, out);
+            }
+            Event::Received { conn, bytes } if self.serve.owns(conn) => {
+                self.serve.received(now, &self.store, conn, bytes, out);
+            }
+            Event::Received { conn, bytes } => {
+                self.ensemble.step(now.mono, Input::Received { conn, bytes }, out);
+            }
+            Event::Writable { conn } => {
+                self.ensemble.step(now.mono, Input::Writable { conn }, out);
+            }
+            Event::Closed { conn } if self.serve.owns(conn) => self.serve.closed(conn),
+            Event::Closed { conn } => self.ensemble.step(now.mono, Input::Closed { conn }, out),
+            Event::Persisted { upto } => {
+                self.ensemble.step(now.mono, Input::Persisted { upto }, out);
+            }
+            Event::LogRead { read, entries, end } => {
+                self.ensemble.step(now.mono, Input::LogRead { read, entries, end }, out);
+            }
+            Event::SnapshotReady => self.own_snapshot_chunk(out),
+            Event::Recovering(progress) => {
+                let elapsed_ms = now.mono.ms_since(self.started);
+                let recovery = Recovery { progress, elapsed_ms };
+                info!("{recovery}");
+                self.recovery = Some(recovery);
+            }
+            Event::Recovered(recovered) => self.recovered(now, *recovered, out),
+            Event::DiskFailed(fault) => {
+                error!("{}", fault.what);
+                let (what, exit_code) = (Box::new(fault.what), fault.exit_code);
+                out.push(Action::Halt(Fault { what, exit_code }));
+            }
+        }
+        self.settle(now, out);
+    }
+
+    /// When [`Event::Tick`] has work.
+    pub fn deadline(&self) -> Option<Time> {
+        let tracker = self.tracker.as_ref().and_then(SessionTracker::deadline);
+        [self.ensemble.deadline(), self.serve.deadline(), tracker].into_iter().flatten().min()
+    }
+
+    /// Whether clients are served.
+    pub fn serving(&self) -> bool {
+        match self.ensemble.role() {
+            Role::Leading { established } => established,
+            Role::Following { active, .. } => active,
+            Role::Standalone => true,
+            Role::Recovering | Role::Looking => false,
+        }
+    }
+
+    /// What this server is in its ensemble.
+    pub fn role(&self) -> Role {
+        self.ensemble.role()
+    }
+
+    /// The state of the tree.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Sizes of snapshot and log directory in bytes, as far as the runtime knows them: for
+    /// `conf`.
+    pub fn set_disk_sizes(&mut self, data_dir: u64, data_log_dir: u64) {
+        self.disk_sizes = (data_dir, data_log_dir);
+    }
+
+    // ---- carrying things from room to room
+
+    fn settle(&mut self, now: Now, out: &mut Actions) {
+        loop {
+            if let Some(delivery) = self.ensemble.next_delivery() {
+                self.deliver(now, delivery, out);
+            } else if let Some(submission) = self.serve.next_submission() {
+                self.submit(now, submission, out);
+            } else {
+                break;
+            }
+        }
+        self.ensemble.flush(out);
+        self.serve.flush(out);
+    }
+
+    fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Actions) {
+        match delivery {
+            Delivery::Looking => self.stop_serving(out),
+            Delivery::Leading { epoch } => self.lead(now, epoch),
+            Delivery::Following { .. } => {
+                self.start_serving(now);
+            }
+            Delivery::Committed { zxid, body } => self.apply(now, zxid, &body, out),
+            Delivery::Truncating => self.abort_own_snapshot(out),
+            Delivery::SnapshotWanted { learner } => {
+                let walk = self.store.snapshot_walk();
+                self.snapshots.learners.insert(learner, walk);
+                self.learner_snapshot_chunk(learner, out);
+            }
+            Delivery::SnapshotMore { learner } => self.learner_snapshot_chunk(learner, out),
+            Delivery::SnapshotDropped { learner } => {
+                self.snapshots.learners.remove(&learner);
+            }
+            Delivery::SnapshotBegin { zxid } => {
+                self.abort_own_snapshot(out);
+                let decoder = SnapshotDecoder::new(store_options(&self.config));
+                self.snapshots.incoming = Some(Incoming::new(zxid, decoder));
+                let begin = DiskAction::SnapshotBegin { zxid, from_leader: true };
+                out.push(Action::Disk(begin));
+            }
+            Delivery::SnapshotBytes(bytes) => self.snapshot_bytes(now, bytes, out),
+            Delivery::Request { learner, data, auth, .. } => {
+                self.forwarded(now, learner, &data, auth, out);
+            }
+            Delivery::Revalidate { learner, data } => self.revalidate(now, learner, &data),
+            Delivery::Touched { data, .. } => {
+                let mut r = Reader::new(&data);
+                while let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) {
+                    if let Some(tracker) = &mut self.tracker {
+                        tracker.touch(now.mono, session, timeout_ms);
+                    }
+                }
+            }
+            Delivery::LearnerGone { .. } => {}
+            Delivery::Ping => {
+                let mut touches = BytesMut::with_capacity(12 * self.touched.len());
+                for (session, timeout_ms) in core::mem::take(&mut self.touched) {
+                    touches.put_i64(session.0);
+                    touches.put_i32(timeout_ms);
+                }
+                self.ensemble.pong(touches.freeze(), out);
+            }
+            Delivery::Revalidated { data } => {
+                let mut r = Reader::new(&data);
+                if let (Ok(session), Ok(valid)) = (r.record::<SessionId>(), r.boolean()) {
+                    self.serve.reattached(now, &self.store, session, valid, out);
+                }
+            }
+            Delivery::Synced => {
+                if let Some(session) = self.syncing.pop_front() {
+                    self.serve.synced(now, &self.store, session, out);
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, now: Now, submission: Submission, out: &mut Actions) {
+        match submission {
+            Submission::Word { conn, word } => {
+                let report = self.report(now.mono);
+                let text = admin::answer(word, &self.whitelist, &report);
+                self.serve.answer_word(conn, text, out);
+            }
+            Submission::Touch { session, timeout_ms } => match &mut self.tracker {
+                Some(tracker) => {
+                    tracker.touch(now.mono, session, timeout_ms);
+                }
+                None => {
+                    self.touched.insert(session, timeout_ms);
+                }
+            },
+            Submission::CreateSession { session, timeout_ms } => match &mut self.tracker {
+                Some(_) => self.create_session(now, session, timeout_ms, 0, Owner::Here, out),
+                None => {
+                    let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
+                    let op = OpCode::CreateSession as i32;
+                    let request = ForwardedRequest { session, cxid: 0, op, body };
+                    self.ensemble.request(request.to_bytes(), None, out);
+                }
+            },
+            Submission::Reattach { session, timeout_ms } => match &mut self.tracker {
+                Some(tracker) => {
+                    let valid = tracker.touch(now.mono, session, timeout_ms);
+                    tracker.set_owner(session, Owner::Here);
+                    self.serve.reattached(now, &self.store, session, valid, out);
+                }
+                None => {
+                    let mut data = BytesMut::with_capacity(12);
+                    data.put_i64(session.0);
+                    data.put_i32(timeout_ms);
+                    self.ensemble.revalidate(data.freeze(), out);
+                }
+            },
+            Submission::Write(request, parsed) => match &self.tracker {
+                Some(_) => self.write(now, &request, parsed, Owner::Here, out),
+                None => self.forward(&request, out),
+            },
+            Submission::Sync(request) => match &self.tracker {
+                Some(_) => self.serve.synced(now, &self.store, request.session, out),
+                None => {
+                    self.syncing.push_back(request.session);
+                    self.forward(&request, out);
+                }
+            },
+        }
+    }
+
+    fn forward(&mut self, request: &Request, out: &mut Actions) {
+        let forwarded = ForwardedRequest {
+            session: request.session,
+            cxid: request.cxid,
+            op: request.op as i32,
+            body: request.body.clone(),
+        };
+        self.ensemble.request(forwarded.to_bytes(), Some(&request.auth), out);
+    }
+
+    // ---- roles
+
+    fn recovered(&mut self, now: Now, recovered: Recovered<Store>, out: &mut Actions) {
+        let truncated = self.recovery.is_none() && self.ensemble.role() != Role::Recovering;
+        self.store = recovered.state;
+        self.prep.clear();
+        self.recovery = None;
+        info!(zxid = %recovered.last_zxid, nodes = self.store.node_count(),
+            epoch = recovered.current_epoch, ms = now.mono.ms_since(self.started),
+            "the data directory is loaded");
+        let start = Start {
+            last_zxid: recovered.last_zxid,
+            tail: recovered.tail,
+            current_epoch: Epoch(recovered.current_epoch),
+            accepted_epoch: Epoch(recovered.accepted_epoch),
+            snapshot_bytes: recovered.snapshot_bytes,
+        };
+        if truncated {
+            self.ensemble.truncated(now.mono, recovered.ticket, start, out);
+        } else {
+            self.ensemble.start(now.mono, start, out);
+        }
+    }
+
+    fn lead(&mut self, now: Now, epoch: Epoch) {
+        if self.config.ensemble.is_some() {
+            self.store.set_last_zxid(epoch.first_zxid());
+        }
+        self.prep.clear();
+        self.proposed.clear();
+        let mut tracker = SessionTracker::new(now.mono, self.config.tick_time_ms);
+        for (session, timeout_ms) in self.store.sessions() {
+            tracker.add(now.mono, session, timeout_ms);
+        }
+        self.tracker = Some(tracker);
+        self.start_serving(now);
+    }
+
+    fn start_serving(&mut self, now: Now) {
+        let version = self.config.ensemble.as_ref().map_or(0, |e| e.version);
+        if self.config.ensemble.is_some() {
+            self.store.show_config(&self.config_text, version, now.wall_ms);
+        }
+        self.serving_since = now.mono;
+        self.serve.start_serving();
+    }
+
+    fn stop_serving(&mut self, out: &mut Actions) {
+        self.serve.stop_serving(out);
+        self.prep.clear();
+        self.proposed.clear();
+        self.tracker = None;
+        self.touched.clear();
+        self.syncing.clear();
+        self.snapshots.learners.clear();
+        if self.snapshots.incoming.take().is_some() {
+            out.push(Action::Disk(DiskAction::SnapshotAbort));
+        }
+    }
+
+    // ---- writes
+
+    fn apply(&mut self, now: Now, zxid: Zxid, body: &Bytes, out: &mut Actions) {
+        let own = self.proposed.pop_front_if(|t| t.header.zxid == zxid);
+        let logged = match own.map_or_else(|| LoggedTxn::from_bytes(body), Ok) {
+            Ok(logged) => logged,
+            Err(what) => {
+                let what = Box::new(format!(
+                    "transaction {zxid} is committed but cannot be read ({what}): \
+                     stop, and compare the version of this server with the leader's"
+                ));
+                return out.push(Action::Halt(Fault { what, exit_code: EXIT_UNEXPECTED }));
+            }
+        };
+        self.effects.wanted = self.serving();
+        let outcome = self.store.apply(&logged, &mut self.effects);
+        self.prep.committed(zxid);
+        if let Some(at) = self.store.take_mismatch() {
+            self.metrics.digest_mismatches_count.add(1);
+            error!(zxid = %at, "the digest of this server's tree is not the leader's");
+        }
+        self.metrics.commit_count.add(1);
+        if let (Txn::CloseSession(_), Some(tracker)) = (&logged.txn, &mut self.tracker) {
+            tracker.remove(logged.header.client);
+        }
+        self.serve.committed(now, &self.store, &logged, &outcome, &self.effects, out);
+        self.effects.triggers.clear();
+        if self.trigger.appended(body.len()) && self.snapshots.own.is_none() {
+            self.begin_own_snapshot(out);
+        }
+    }
+
+    fn propose(&mut self, prepared: Prepared, out: &mut Actions) {
+        self.proposal_sizes.add(prepared.frame.body().len());
+        self.metrics.proposal_count.add(1);
+        self.ensemble.propose(&prepared.frame, out);
+        self.proposed.push_back(prepared.txn);
+    }
+
+    /// The next zxid, or a new election if the epoch's counter is used up.
+    fn next_zxid(&mut self, now: Now, out: &mut Actions) -> Option<Zxid> {
+        let next = self.ensemble.next_zxid();
+        if next.is_none() {
+            self.ensemble.abdicate(now.mono, "the epoch's zxid counter is used up", out);
+        }
+        next
+    }
+
+    fn create_session(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        timeout_ms: i32,
+        cxid: i32,
+        owner: Owner,
+        out: &mut Actions,
+    ) {
+        let Some(zxid) = self.next_zxid(now, out) else { return };
+        if let Some(tracker) = &mut self.tracker {
+            tracker.add(now.mono, session, timeout_ms);
+            tracker.set_owner(session, owner);
+        }
+        let wall_ms = now.wall_ms;
+        let prepared =
+            self.prep.create_session(&self.store, session, timeout_ms, cxid, zxid, wall_ms);
+        self.propose(prepared, out);
+    }
+
+    fn write(
+        &mut self,
+        now: Now,
+        request: &Request,
+        parsed: Parsed,
+        owner: Owner,
+        out: &mut Actions,
+    ) {
+        let Some(zxid) = self.next_zxid(now, out) else { return };
+        let check = match &mut self.tracker {
+            Some(tracker) => tracker.check(request.session, owner),
+            None => SessionCheck::Expired,
+        };
+        if request.op == OpCode::CloseSession
+            && check == SessionCheck::Ok
+            && let Some(tracker) = &mut self.tracker
+        {
+            tracker.closing(request.session);
+        }
+        let store = &self.store;
+        let prepared = self.prep.prepare(store, request, parsed, check, zxid, now.wall_ms);
+        self.propose(prepared, out);
+    }
+
+    /// A learner's client asks.
+    fn forwarded(
+        &mut self,
+        now: Now,
+        learner: ConnId,
+        data: &Bytes,
+        auth: Vec<Id>,
+        out: &mut Actions,
+    ) {
+        let Ok(forwarded) = ForwardedRequest::parse(data) else {
+            return warn!(%learner, "a REQUEST that cannot be read is ignored");
+        };
+        let (session, cxid) = (forwarded.session, forwarded.cxid);
+        let owner = Owner::Learner(learner);
+        let op = OpCode::from_i32(forwarded.op);
+        match op {
+            Some(OpCode::Sync) => return self.ensemble.sync(learner),
+            Some(OpCode::CreateSession) => {
+                let timeout_ms = Reader::new(&forwarded.body).int().unwrap_or(0);
+                return self.create_session(now, session, timeout_ms, cxid, owner, out);
+            }
+            _ => {}
+        }
+        let parsed = op
+            .ok_or(ErrorCode::Unimplemented)
+            .and_then(|op| prep::parse(op, &forwarded.body).map(|parsed| (op, parsed)));
+        match parsed {
+            Ok((op, parsed)) => {
+                let body = forwarded.body;
+                let request = Request { session, cxid, op, body, auth: Arc::from(auth) };
+                self.write(now, &request, parsed, owner, out);
+            }
+            Err(code) => {
+                // The learner did not look into the request; its client waits for an answer.
+                let Some(zxid) = self.next_zxid(now, out) else { return };
+                let time_ms = now.wall_ms;
+                let op = OpCode::Error as i32;
+                let header = TxnHeader { client: session, cxid, zxid, time_ms, op };
+                let txn = LoggedTxn { header, txn: Txn::error(code), digest: None };
+                let frame = ProposalFrame::encode(zxid, 40, |out| txn.write(out));
+                self.propose(Prepared { txn, frame }, out);
+            }
+        }
+    }
+
+    fn revalidate(&mut self, now: Now, learner: ConnId, data: &Bytes) {
+        let mut r = Reader::new(data);
+        let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) else { return };
+        let valid = self.tracker.as_mut().is_some_and(|tracker| {
+            tracker.set_owner(session, Owner::Learner(learner));
+            tracker.touch(now.mono, session, timeout_ms)
+        });
+        let mut answer = BytesMut::with_capacity(9);
+        answer.put_i64(session.0);
+        answer.put_u8(valid.into());
+        self.ensemble.revalidated(learner, answer.freeze());
+    }
+
+    fn expire(&mut self, now: Now, out: &mut Actions) {
+        let Some(tracker) = &mut self.tracker else { return };
+        for session in tracker.expired(now.mono) {
+            info!(%session, "a session expired");
+            self.metrics.stale_sessions_expired.add(1);
+            let Some(zxid) = self.next_zxid(now, out) else { return };
+            let prepared = self.prep.close_session(&self.store, session, 0, zxid, now.wall_ms);
+            self.propose(prepared, out);
+            self.serve.drop_session(session, Reason::Timeout("the session expired"), out);
+        }
+    }
+
+    // ---- snapshots
+
+    fn begin_own_snapshot(&mut self, out: &mut Actions) {
+        let walk = self.store.snapshot_walk();
+        let zxid = walk.zxid();
+        info!(%zxid, nodes = self.store.node_count(), "taking a snapshot");
+        self.metrics.snap_count.add(1);
+        let begin = DiskAction::SnapshotBegin { zxid, from_leader: false };
+        out.push(Action::Disk(begin));
+        self.snapshots.own = Some(walk);
+        self.own_snapshot_chunk(out);
+    }
+
+    fn own_snapshot_chunk(&mut self, out: &mut Actions) {
+        let Some(walk) = &mut self.snapshots.own else { return };
+        let (bytes, complete) = next_chunk(walk, &self.store);
+        out.push(Action::Disk(DiskAction::SnapshotChunk { bytes }));
+        if complete {
+            self.snapshots.own = None;
+            self.end_snapshot(out);
+        }
+    }
+
+    fn end_snapshot(&mut self, out: &mut Actions) {
+        let last_zxid = self.store.last_zxid();
+        let digest = self.store.digest_enabled().then(|| (last_zxid, self.store.digest()));
+        let ticket = self.ensemble.ticket();
+        out.push(Action::Disk(DiskAction::SnapshotEnd { ticket, digest, last_zxid }));
+    }
+
+    fn abort_own_snapshot(&mut self, out: &mut Actions) {
+        if self.snapshots.own.take().is_some() {
+            out.push(Action::Disk(DiskAction::SnapshotAbort));
+        }
+    }
+
+    fn learner_snapshot_chunk(&mut self, learner: ConnId, out: &mut Actions) {
+        let Some(walk) = self.snapshots.learners.get_mut(&learner) else { return };
+        let (bytes, complete) = next_chunk(walk, &self.store);
+        self.ensemble.snapshot_chunk(learner, bytes, out);
+        if complete {
+            self.snapshots.learners.remove(&learner);
+            self.ensemble.snapshot_chunk(learner, signature(), out);
+            self.ensemble.snapshot_end(learner, out);
+        }
+    }
+
+    fn snapshot_bytes(&mut self, now: Now, bytes: Bytes, out: &mut Actions) {
+        let Some(incoming) = &mut self.snapshots.incoming else { return };
+        let chunk = |body: Bytes, out: &mut Actions| {
+            if !body.is_empty() {
+                out.push(Action::Disk(DiskAction::SnapshotChunk { bytes: body }));
+            }
+        };
+        match incoming.push(bytes) {
+            Ok(Progress::Body(body)) => chunk(body, out),
+            Ok(Progress::Complete { body, rest }) => {
+                chunk(body, out);
+                if let Some(incoming) = self.snapshots.incoming.take() {
+                    self.store = incoming.finish();
+                    info!(zxid = %self.store.last_zxid(), nodes = self.store.node_count(),
+                        "the leader's snapshot is complete");
+                    self.trigger.reset();
+                    self.end_snapshot(out);
+                    self.ensemble.snapshot_received(now.mono, rest, out);
+                }
+            }
+            Err(what) => {
+                self.snapshots.incoming = None;
+                out.push(Action::Disk(DiskAction::SnapshotAbort));
+                self.ensemble.snapshot_refused(now.mono, &what, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What each room needs of the configuration.
+
+use crate::config::Config;
+use crate::disk::DiskOptions;
+use crate::election::ElectionOptions;
+use crate::prep::PrepOptions;
+use crate::serve::ServeOptions;
+use crate::store::StoreOptions;
+use crate::zab::EnsembleOptions;
+
+/// Room for a packet's head beside the longest transaction.
+const PACKET_HEADROOM: usize = 1 << 16;
+
+/// Options of the disk machine for this configuration.
+pub fn disk_options(config: &Config) -> DiskOptions {
+    DiskOptions {
+        ensemble: config.ensemble.is_some(),
+        preallocate_bytes: config.pre_alloc_size_kb << 10,
+        log_size_limit_bytes: u64::try_from(config.txn_log_size_limit_kb)
+            .ok()
+            .filter(|kb| *kb > 0)
+            .map(|kb| kb << 10),
+        force_sync: config.force_sync,
+        max_record_bytes: max_txn_bytes(config),
+        commit_log_count: config.commit_log_count,
+        trust_empty: config.trust_empty_snapshot,
+        autocreate: config.db_autocreate,
+        serialize_last_zxid: config.serialize_last_zxid,
+        snap_retain_count: config.purge_retain_count,
+        autopurge: config.purge_interval_hours > 0,
+        ..DiskOptions::new(config.data_dir.as_str(), config.data_log_dir.as_str())
+    }
+}
+
+/// Options of the znode store for this configuration.
+pub fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions {
+        extended_types: config.extended_types,
+        digest: config.digest_enabled,
+        max_field_bytes: max_txn_bytes(config),
+    }
+}
+
+pub(super) fn prep_options(config: &Config) -> PrepOptions {
+    PrepOptions { extended_types: config.extended_types, max_txn_bytes: max_txn_bytes(config) }
+}
+
+pub(super) fn serve_options(config: &Config) -> ServeOptions {
+    ServeOptions {
+        server: if config.ensemble.is_some() { config.my_id.0 } else { 1 },
+        min_session_timeout_ms: config.min_session_timeout_ms,
+        max_session_timeout_ms: config.max_session_timeout_ms,
+        max_client_connections: config.max_client_connections,
+        max_connections: config.max_connections,
+        jute_max_buffer: config.jute_max_buffer,
+        sessionless_timeout_ms: config.sessionless_timeout_ms,
+        super_digest: config.super_digest.clone(),
+        skip_acl: config.skip_acl,
+        outstanding_limit: config.global_outstanding_limit.max(1),
+    }
+}
+
+pub(super) fn ensemble_options(config: &Config) -> EnsembleOptions {
+    EnsembleOptions {
+        tick_time_ms: config.tick_time_ms,
+        init_limit: config.init_limit,
+        sync_limit: config.sync_limit,
+        commit_log_count: config.commit_log_count,
+        snapshot_size_factor: config.snapshot_size_factor,
+        force_snapshot_sync: false,
+        max_payload: max_txn_bytes(config) + PACKET_HEADROOM,
+        election: ElectionOptions {
+            min_notification_ms: config.min_notification_ms,
+            max_notification_ms: config.max_notification_ms,
+            handshake_ms: config.cnx_timeout_ms,
+            ..ElectionOptions::default()
+        },
+    }
+}
+
+fn max_txn_bytes(config: &Config) -> usize {
+    config.jute_max_buffer.saturating_add(config.jute_extra_size)
+}

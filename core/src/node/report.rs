@@ -1,0 +1,98 @@
+//! What the four-letter words are told.
+
+use alloc::format;
+
+use super::Node;
+use crate::admin::{Conf, EnsembleConf, Leadership, Mode, Report, Serving};
+use crate::types::Time;
+use crate::zab::Role;
+
+impl Node {
+    pub(super) fn report(&self, now: Time) -> Report<'_> {
+        let role = self.ensemble.role();
+        let (mode, up) = match role {
+            Role::Leading { established } => (Mode::Leader, established),
+            Role::Following { active, observing: true } => (Mode::Observer, active),
+            Role::Following { active, observing: false } => (Mode::Follower, active),
+            Role::Standalone => (Mode::Standalone, true),
+            Role::Recovering | Role::Looking => (Mode::Follower, false),
+        };
+        let serving = match (role, &self.recovery) {
+            (Role::Recovering, Some(recovery)) => Serving::Loading(*recovery),
+            _ if up => Serving::Yes,
+            _ => Serving::No,
+        };
+        let uptime_ms = now.ms_since(self.serving_since);
+        let leadership = (mode == Mode::Leader).then(|| {
+            let active = self.ensemble.active_learners();
+            let followers = active.iter().filter(|(_, observer)| !observer).count() as u64;
+            let voters = |id| self.config.ensemble.as_ref().is_some_and(|e| e.is_voter(id));
+            let non_voting =
+                active.iter().filter(|(id, observer)| !observer && !voters(*id)).count() as u64;
+            Leadership {
+                learners: self.ensemble.learner_count() as u64,
+                synced_followers: followers,
+                synced_non_voting_followers: non_voting,
+                synced_observers: active.len() as u64 - followers,
+                pending_syncs: 0,
+                uptime_ms,
+                proposal_sizes: self.proposal_sizes,
+            }
+        });
+        Report {
+            serving,
+            mode,
+            clients: self.serve.clients(),
+            connections: self.serve.connection_count() as u64,
+            outstanding: self.serve.outstanding() as u64,
+            zxid: self.store.last_zxid(),
+            node_count: self.store.node_count() as u64,
+            data_size: self.store.data_bytes() as u64,
+            ephemerals: self.store.ephemeral_count() as u64,
+            global_sessions: self.store.sessions().len() as u64,
+            local_sessions: 0,
+            watches: self.serve.watch_count() as u64,
+            watch_bytes: 0,
+            uptime_ms,
+            open_files: None,
+            max_files: None,
+            quorum_size: self.config.ensemble.as_ref().map(|e| e.voters().count() as u64),
+            leadership,
+            observed: (mode == Mode::Observer).then(|| self.ensemble.leader()).flatten(),
+            stats: &self.serve.stats,
+            metrics: &self.metrics,
+            conf: self.conf(),
+        }
+    }
+
+    fn conf(&self) -> Conf<'_> {
+        let config = &self.config;
+        let ensemble = config.ensemble.as_ref().and_then(|members| {
+            let me = members.members.get(&config.my_id)?;
+            let address = me.addresses.first()?;
+            Some(EnsembleConf {
+                init_limit: config.init_limit,
+                sync_limit: config.sync_limit,
+                election_port: address.election.port,
+                quorum_port: address.quorum.port,
+                role: me.role,
+                members,
+            })
+        });
+        Conf {
+            client_port: config.client_port.map_or(-1, i32::from),
+            secure_client_port: -1,
+            data_dir: format!("{}/version-2", config.data_dir),
+            data_dir_size: self.disk_sizes.0,
+            data_log_dir: format!("{}/version-2", config.data_log_dir),
+            data_log_size: self.disk_sizes.1,
+            tick_time_ms: config.tick_time_ms,
+            max_client_connections: config.max_client_connections.into(),
+            min_session_timeout_ms: config.min_session_timeout_ms.into(),
+            max_session_timeout_ms: config.max_session_timeout_ms.into(),
+            listen_backlog: config.listen_backlog,
+            server_id: if ensemble.is_some() { config.my_id.0 } else { 0 },
+            ensemble,
+        }
+    }
+}
