@@ -1,2 +1,40 @@
 //! The zabkeeper server.
-fn main() {}
+
+mod connection;
+mod dev;
+mod server;
+mod sockets;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use zabkeeper_std::boot::Boot;
+use zabkeeper_std::command_line::{Command, CommandLine, ServerArgs};
+use zabkeeper_std::exit::{self, Failure};
+use zabkeeper_std::{logging, signals};
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let done =
+        logging::init(line.log_filter(), line.log_format).and_then(|()| match &line.command {
+            Command::Server(args) => run_server(args),
+            Command::Dev(args) => dev::run(args),
+        });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("zabkeeper: {failure}");
+            ExitCode::from(u8::try_from(failure.code).unwrap_or(1))
+        }
+    }
+}
+
+fn run_server(args: &ServerArgs) -> Result<(), Failure> {
+    let boot = Boot::load(&args.config)?;
+    let (inbox, inputs) = async_channel::unbounded();
+    let stop = inbox.clone();
+    signals::on_stop(move || drop(stop.try_send(server::Input::Stop)))
+        .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("signals: {e}")))?;
+    tracing::info!(server = %boot.id(), config = %args.config.display(), "starting");
+    server::run(boot, (inbox, inputs), || tracing::info!("serving clients"))
+}

@@ -1,1 +1,13 @@
-//! What both runtimes share.
+//! What every runtime of zabkeeper needs and none should write twice: the file executor and its
+//! thread, start-up, the command line, the clock, signals, logging, and the layout of a
+//! development ensemble.
+
+pub mod boot;
+pub mod clock;
+pub mod command_line;
+pub mod dev;
+pub mod disk_thread;
+pub mod exit;
+pub mod files;
+pub mod logging;
+pub mod signals;

@@ -1,0 +1,151 @@
+//! Start-up: `zoo.cfg`, `myid` and the dynamic file are read, directories are made and locked.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use zabkeeper_core::config::Config;
+use zabkeeper_core::disk::DiskOptions;
+use zabkeeper_core::event::Port;
+use zabkeeper_core::node;
+use zabkeeper_core::store::StoreOptions;
+use zabkeeper_core::types::ServerId;
+
+use crate::exit::{self, Failure};
+
+/// A server that is ready to start. Its data directory is locked as long as this, or the
+/// [`Lock`] taken out of it, lives.
+#[derive(Debug)]
+pub struct Boot {
+    /// Its configuration.
+    pub config: Config,
+    /// Keeps others out of its data directory.
+    pub lock: Lock,
+}
+
+/// Where a server listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// What for.
+    pub port: Port,
+    /// A name or an address; none means every address of this machine.
+    pub host: Option<String>,
+    /// The TCP port.
+    pub number: u16,
+}
+
+/// `dataDir/zabkeeper.lock`, held by one process at a time.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Lock {
+    fn take(data_dir: &Path) -> Result<Lock, Failure> {
+        let path = data_dir.join("zabkeeper.lock");
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(|e| unusable(&path, &e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => {
+                let what = format!("{}: another zabkeeper runs in this directory", path.display());
+                Err(Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, what))
+            }
+            // Some file systems have no locks: then there is none.
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock(file)),
+            Err(TryLockError::Error(e)) => Err(unusable(&path, &e)),
+        }
+    }
+
+    /// Lets others in.
+    pub fn release(self) {
+        // The lock goes with the file, whatever this says.
+        let _ = self.0.unlock();
+    }
+}
+
+impl Boot {
+    /// Reads the configuration at `path` and all that it leads to, and makes the directories.
+    pub fn load(path: &Path) -> Result<Boot, Failure> {
+        let name = path.display().to_string();
+        let text = read_configuration(path)?;
+        let my_id = match Config::data_dir(&text) {
+            Some(data_dir) => read_my_id(&Path::new(&data_dir).join("myid"))?,
+            None => None,
+        };
+        let dynamic = match Config::dynamic_file(&text) {
+            Some(file) => Some((read_configuration(Path::new(&file))?, file)),
+            None => None,
+        };
+        let dynamic = dynamic.as_ref().map(|(text, name)| (name.as_str(), text.as_str()));
+        let (config, warnings) = Config::parse(&name, &text, my_id.as_deref(), dynamic)
+            .map_err(|e| Failure::new(exit::INVALID_INVOCATION, e.to_string()))?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        for dir in [&config.data_dir, &config.data_log_dir] {
+            fs::create_dir_all(dir).map_err(|e| unusable(Path::new(dir), &e))?;
+        }
+        let lock = Lock::take(Path::new(&config.data_dir))?;
+        Ok(Boot { config, lock })
+    }
+
+    /// This server's number.
+    pub fn id(&self) -> ServerId {
+        self.config.my_id
+    }
+
+    /// Options of its disk machine.
+    pub fn disk_options(&self) -> DiskOptions {
+        node::disk_options(&self.config)
+    }
+
+    /// Options of its store.
+    pub fn store_options(&self) -> StoreOptions {
+        node::store_options(&self.config)
+    }
+
+    /// `autopurge.purgeInterval`.
+    pub fn purge_every(&self) -> Option<Duration> {
+        let hours = Some(self.config.purge_interval_hours).filter(|h| *h > 0)?;
+        Some(Duration::from_secs(hours.saturating_mul(3600)))
+    }
+
+    /// Where it listens: for clients at `clientPortAddress`, for its peers at its own address
+    /// (all with `quorumListenOnAllIPs`).
+    pub fn listen(&self) -> Vec<Listen> {
+        let config = &self.config;
+        let mut listens = Vec::new();
+        if let Some(number) = config.client_port {
+            let host = config.client_port_address.clone();
+            listens.push(Listen { port: Port::Client, host, number });
+        }
+        let own = config.ensemble.as_ref().and_then(|e| e.members.get(&config.my_id));
+        for address in own.map(|m| m.addresses.as_slice()).unwrap_or_default() {
+            for (port, at) in [(Port::Election, &address.election), (Port::Quorum, &address.quorum)]
+            {
+                let host = (!config.quorum_listen_on_all_ips).then(|| at.host.to_string());
+                listens.push(Listen { port, host, number: at.port });
+            }
+        }
+        listens
+    }
+}
+
+fn read_configuration(path: &Path) -> Result<String, Failure> {
+    let bytes = fs::read(path)
+        .map_err(|e| Failure::new(exit::INVALID_INVOCATION, format!("{}: {e}", path.display())))?;
+    // Properties files are ISO 8859-1 by tradition; what is not ASCII is in comments mostly.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn read_my_id(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(unusable(path, &e)),
+    }
+}
+
+fn unusable(path: &Path, e: &io::Error) -> Failure {
+    Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, format!("{}: {e}", path.display()))
+}

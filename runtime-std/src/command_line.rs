@@ -1,0 +1,121 @@
+//! The command line of the program.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A coordination server that speaks Apache ZooKeeper's protocols and formats.
+#[derive(Parser, Clone, PartialEq, Eq, Debug)]
+#[command(
+    name = "zabkeeper",
+    version,
+    about = "A coordination server that speaks Apache ZooKeeper's protocols and formats",
+    after_help = "Examples:\n  \
+        zabkeeper dev                       three nodes on this machine, gone at Ctrl-C\n  \
+        zabkeeper server /etc/zk/zoo.cfg    one server, as its zoo.cfg says",
+    arg_required_else_help = true
+)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to log to stderr: error, warn, info, debug, trace, or target=level,...
+    /// [default: info for server, warn for dev]
+    #[arg(long, global = true, value_name = "LEVEL", env = "ZABKEEPER_LOG")]
+    pub log: Option<String>,
+    /// How a log line looks.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl CommandLine {
+    /// The log filter: as given, or the command's default.
+    pub fn log_filter(&self) -> &str {
+        match (&self.log, &self.command) {
+            (Some(filter), _) => filter,
+            (None, Command::Server(_)) => "info",
+            (None, Command::Dev(_)) => "warn",
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Run one server, standalone or as a member of an ensemble
+    Server(ServerArgs),
+    /// Run a whole ensemble in this process, for development and tests
+    Dev(DevArgs),
+}
+
+/// Arguments of `zabkeeper server`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+#[command(
+    long_about = "Run one server, standalone or as a member of an ensemble.\n\n\
+        The file is ZooKeeper's zoo.cfg; the server's number is read from dataDir/myid, and an \
+        existing data directory is taken over as it is. SIGTERM stops the server in order; \
+        everything it has acknowledged is on disk at any time.",
+    after_help = "Example:\n  zabkeeper server /etc/zookeeper/zoo.cfg\n\n\
+        Exit codes: 0 stopped, 1 unexpected, 2 command line or configuration, 3 data directory,\n\
+        10 disk failure, 13 impossible packet, 14 a port cannot be bound"
+)]
+pub struct ServerArgs {
+    /// The configuration file
+    #[arg(value_name = "PATH/zoo.cfg")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `zabkeeper dev`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+#[command(
+    long_about = "Run a whole ensemble in this process, for development and tests.\n\n\
+        Real sockets on the loopback interface and real files; prints the connect string as soon \
+        as every node serves. Ctrl-C stops all nodes. Without --dir everything is in a temporary \
+        directory that is removed at the end.",
+    after_help = "Examples:\n  zabkeeper dev\n  zabkeeper dev --nodes 5 --client-port 12181\n  \
+        zabkeeper dev --dir ./ensemble     keeps its data for the next start"
+)]
+pub struct DevArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub nodes: u16,
+    /// Where data and configuration are kept [default: a temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The first node's client port; the others take the ports after it
+    #[arg(long, default_value_t = 2181, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub client_port: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from([&["zabkeeper"], words].concat())
+    }
+
+    #[test]
+    fn the_two_commands_and_their_defaults() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+        let dev = parse(&["dev"]).unwrap();
+        let Command::Dev(args) = &dev.command else { panic!("{dev:?}") };
+        assert_eq!((args.nodes, args.client_port, &args.dir), (3, 2181, &None));
+        let server = parse(&["server", "zoo.cfg", "--log", "debug"]).unwrap();
+        assert_eq!(server.log_filter(), "debug");
+        assert_eq!(server.log_format, LogFormat::Text);
+        assert!(parse(&["dev", "--nodes", "0"]).is_err());
+        assert!(parse(&["server"]).is_err());
+        assert!(parse(&[]).is_err());
+    }
+}
