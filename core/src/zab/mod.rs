@@ -14,6 +14,8 @@ mod learner;
 mod learner_handler;
 mod link;
 mod sync_plan;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::VecDeque;
 use alloc::string::String;

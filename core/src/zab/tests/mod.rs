@@ -1,0 +1,308 @@
+//! Protocol stories: who does what, and what comes of it.
+
+mod world;
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::types::{Epoch, Zxid};
+use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
+use world::World;
+
+#[test]
+fn five_servers_start_one_by_one_and_the_later_two_join() {
+    let mut world = World::new(5, 0);
+    world.start(1).run(500);
+    world.start(2).run(500);
+    assert!(world.story().starts_with("1 looks, 2 looks"));
+    world.start(3).run(3000);
+    assert!(
+        world.story().starts_with("1 follows 3, 2 follows 3, 3 leads epoch 1"),
+        "{}",
+        world.story()
+    );
+    world.start(4).start(5).run(3000);
+    assert_eq!(
+        world.story(),
+        "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 follows 3, 5 follows 3"
+    );
+}
+
+#[test]
+fn what_is_proposed_is_committed_everywhere_in_order() {
+    let mut world = World::new(3, 1);
+    world.start_all().run(3000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 observes 3");
+    for payload in ["a", "b", "c"] {
+        world.propose(payload);
+    }
+    world.run(10);
+    for id in 1..=4 {
+        assert_eq!(world.payloads(id), ["a", "b", "c"], "server {id}");
+        assert_eq!(world.servers[&id].applied[0].0, Zxid::new(Epoch(1), 1));
+    }
+}
+
+#[test]
+fn nothing_commits_while_only_one_disk_is_durable() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    for id in [1, 2] {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.propose("a");
+    world.run(100);
+    assert_eq!(world.payloads(3), [""; 0], "the leader's own disk is no quorum");
+    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.run(10);
+    assert_eq!(world.payloads(3), ["a"]);
+    assert_eq!(world.payloads(2), ["a"], "committed by the others; its own disk may lag");
+}
+
+#[test]
+fn a_leader_that_loses_its_quorum_steps_down_and_the_rest_elects_another() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    world.propose("a");
+    world.run(10);
+    world.cut(3, 1).cut(3, 2).run(5000);
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 looks");
+    world.heal().run(5000);
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 follows 2");
+}
+
+#[test]
+fn a_deposed_leaders_unacknowledged_tail_is_truncated() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    world.propose("a");
+    world.run(10);
+    // The leader logs two proposals that nobody else gets.
+    world.cut(3, 1).cut(3, 2);
+    let (x, y) = (world.propose("x"), world.propose("y"));
+    assert!(x.is_some() && y.is_some());
+    world.sync(3);
+    world.run(1);
+    assert_eq!(world.servers[&3].platter.log.len(), 3);
+    world.crash(3).run(5000);
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 is down");
+    world.heal().start(3).run(3000);
+    assert_eq!(world.payloads(3), ["a"], "x and y never happened");
+    assert_eq!(world.servers[&3].platter.log.len(), 1);
+    world.propose("b");
+    world.run(10);
+    assert_eq!(world.payloads(3), ["a", "b"]);
+}
+
+#[test]
+fn a_deposed_leader_whose_successor_has_written_takes_a_snapshot() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    world.propose("a");
+    world.run(10);
+    world.cut(3, 1).cut(3, 2);
+    world.propose("x");
+    world.sync(3);
+    world.run(1);
+    world.crash(3).run(5000);
+    world.propose("b");
+    world.run(10);
+    world.heal().start(3).run(3000);
+    assert_eq!(world.payloads(3), ["a", "b"]);
+    world.propose("c");
+    world.run(10);
+    for id in 1..=3 {
+        assert_eq!(world.payloads(id), ["a", "b", "c"], "server {id}");
+    }
+}
+
+#[test]
+fn a_late_server_is_sent_what_it_lacks() {
+    let mut world = World::new(3, 0);
+    world.start(1).start(2).run(3000);
+    for n in 0..20 {
+        world.propose(&format!("{n}"));
+    }
+    world.run(10);
+    world.start(3).run(3000);
+    assert_eq!(world.payloads(3), world.payloads(2), "by SNAP: it has nothing");
+    world.crash(3);
+    for n in 20..30 {
+        world.propose(&format!("{n}"));
+    }
+    world.run(10);
+    world.start(3).run(3000);
+    assert_eq!(world.payloads(3), world.payloads(2), "by DIFF from memory");
+    world.crash(3);
+    for n in 30..1000 {
+        world.propose(&format!("{n}"));
+    }
+    world.run(10);
+    world.start(3).run(3000);
+    assert_eq!(world.payloads(3).len(), 1000, "by DIFF from the log on disk");
+    assert_eq!(world.payloads(3), world.payloads(2));
+}
+
+#[test]
+fn a_write_at_a_follower_travels_to_the_leader_and_back_once() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    world.with(1, |ensemble, out| ensemble.request(Bytes::from_static(b"w"), None, out));
+    world.run(10);
+    assert_eq!(world.servers[&3].requests, ["w"]);
+    world.propose("w");
+    world.run(10);
+    assert_eq!(world.payloads(1), ["w"]);
+}
+
+#[test]
+fn what_a_quorum_has_on_disk_survives_the_crash_of_all() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    world.propose("a");
+    world.run(10);
+    // Durable on the leader and one follower, committed nowhere.
+    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.propose("b");
+    world.run(10);
+    assert_eq!(world.payloads(3), ["a", "b"]);
+    for id in 1..=3 {
+        world.crash(id);
+    }
+    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.start_all().run(3000);
+    for id in 1..=3 {
+        assert_eq!(world.payloads(id), ["a", "b"], "server {id}");
+    }
+}
+
+#[test]
+fn the_zxid_counter_runs_out_and_a_new_epoch_begins() {
+    let mut solo = Ensemble::solo(EnsembleOptions::default());
+    let mut out = Vec::new();
+    let last_zxid = Zxid::new(Epoch(1), 5);
+    solo.start(Default::default(), Start { last_zxid, ..Start::default() }, &mut out);
+    assert_eq!(solo.next_zxid(), Some(Zxid::new(Epoch(1), 6)), "standalone goes on in place");
+
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    let now = world.now;
+    world.with(3, |ensemble, out| ensemble.abdicate(now, "the test says so", out));
+    world.run(5000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 2");
+}
+
+#[test]
+fn garbage_on_the_quorum_port_closes_its_connection_only() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    for bad in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 64], &[0; 64]] {
+        let conn = crate::types::ConnId::accepted(10_000);
+        let mut out = Vec::new();
+        let now = world.now;
+        let leader = world.servers.get_mut(&3).unwrap().ensemble.as_mut().unwrap();
+        leader.step(now, Input::Opened { conn, port: crate::event::Port::Quorum }, &mut out);
+        for piece in bad.chunks(7) {
+            let bytes = Bytes::copy_from_slice(piece);
+            leader.step(now, Input::Received { conn, bytes }, &mut out);
+        }
+        assert!(!leader.owns(conn), "{bad:?}");
+        while leader.next_delivery().is_some_and(|d| matches!(d, Delivery::LearnerGone { .. })) {}
+    }
+    assert_eq!(world.role(3), Role::Leading { established: true });
+}
+
+#[test]
+fn whatever_breaks_nothing_committed_is_lost_and_all_agree() {
+    for seed in 0..150 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(3, 0);
+        world.start_all();
+        // What some server was told is committed, by zxid.
+        let mut committed: BTreeMap<Zxid, Bytes> = BTreeMap::new();
+        let mut count = 0;
+        for _ in 0..1500 {
+            match random.u16(..400) {
+                0 => {
+                    let id = random.i64(1..=3);
+                    world.crash(id);
+                }
+                1..=2 => {
+                    let id = random.i64(1..=3);
+                    if !world.alive(id) {
+                        world.start(id);
+                    }
+                }
+                3 => {
+                    let (a, b) = (random.i64(1..=3), random.i64(1..=3));
+                    if a != b {
+                        world.cut(a, b);
+                    }
+                }
+                4..=6 => {
+                    world.heal();
+                }
+                7..=40 => {
+                    count += 1;
+                    world.propose(&format!("{count}"));
+                }
+                41..=80 => {
+                    let ms = random.u64(1..60);
+                    world.pass(ms);
+                }
+                81..=84 => {
+                    let ms = random.u64(1..1000);
+                    world.run(ms);
+                }
+                _ => world.step(&mut random),
+            }
+            for id in 1..=3 {
+                if !world.alive(id) {
+                    continue;
+                }
+                let role = world.role(id);
+                let serving = matches!(
+                    role,
+                    Role::Leading { established: true } | Role::Following { active: true, .. }
+                );
+                if serving {
+                    for (zxid, body) in world.servers[&id].applied.iter().rev().take(10) {
+                        let known = committed.entry(*zxid).or_insert_with(|| body.clone());
+                        assert_eq!(known, body, "seed {seed}: {zxid} differs on server {id}");
+                    }
+                }
+            }
+        }
+        world.heal();
+        for id in 1..=3 {
+            if !world.alive(id) {
+                world.start(id);
+            }
+        }
+        world.run(30_000);
+        assert!(world.leader().is_some(), "seed {seed}: {}", world.story());
+        assert!(world.propose("last").is_some(), "seed {seed}");
+        world.run(1000);
+        for id in 1..=3 {
+            let applied = &world.servers[&id].applied;
+            assert_eq!(
+                applied.last().map(|(_, p)| &p[..]),
+                Some(&b"last"[..]),
+                "seed {seed}: {}",
+                world.story()
+            );
+            assert_eq!(*applied, world.servers[&1].applied, "seed {seed}: server {id}");
+            let there: BTreeMap<_, _> = applied.iter().cloned().collect();
+            for (zxid, body) in &committed {
+                assert_eq!(
+                    there.get(zxid),
+                    Some(body),
+                    "seed {seed}: committed {zxid} is lost on {id}"
+                );
+            }
+        }
+    }
+}

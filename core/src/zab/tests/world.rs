@@ -1,0 +1,482 @@
+//! Several ensembles in memory: their network, their disks, one virtual clock.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::action::{Action, Actions, DiskAction, EpochFile};
+use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
+use crate::event::{Entry, LogEnd};
+use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
+use crate::wire::quorum::ProposalFrame;
+use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
+
+/// What survives a crash.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Platter {
+    pub(super) log: Vec<Entry>,
+    snapshot: Option<(Zxid, Vec<Bytes>)>,
+    accepted: Epoch,
+    current: Epoch,
+}
+
+/// A server: the machine, what rides on it (the list of committed payloads), its disk.
+pub(super) struct Server {
+    pub(super) ensemble: Option<Ensemble>,
+    pub(super) applied: Vec<(Zxid, Bytes)>,
+    pub(super) platter: Platter,
+    /// Disk actions that are not durable yet.
+    lane: VecDeque<DiskAction>,
+    /// A disk that is slow: nothing becomes durable.
+    pub(super) stalled: bool,
+    incoming: Vec<u8>,
+    incoming_zxid: Zxid,
+    pub(super) requests: Vec<Bytes>,
+    pub(super) synced: usize,
+}
+
+pub(super) struct World {
+    pub(super) servers: BTreeMap<i64, Server>,
+    config: Arc<EnsembleConfig>,
+    wires: BTreeMap<(i64, ConnId), (i64, ConnId)>,
+    queue: VecDeque<(i64, Action)>,
+    cut: Vec<(i64, i64)>,
+    pub(super) now: Time,
+    accepted: u64,
+    /// Who established which epoch.
+    pub(super) leaders: BTreeMap<i64, i64>,
+}
+
+pub(super) fn options() -> EnsembleOptions {
+    EnsembleOptions { tick_time_ms: 100, init_limit: 20, sync_limit: 10, ..Default::default() }
+}
+
+impl World {
+    pub(super) fn new(voters: i64, observers: i64) -> World {
+        let mut config = EnsembleConfig::default();
+        for id in 1..=voters + observers {
+            let host = format!("s{id}");
+            let address = ServerAddress {
+                quorum: HostPort::new(&host, 2888),
+                election: HostPort::new(&host, 3888),
+            };
+            let role = if id <= voters { LearnerType::Participant } else { LearnerType::Observer };
+            let member = Member { addresses: Vec::from([address]), role, client: None };
+            config.members.insert(ServerId(id), member);
+        }
+        let servers = config.members.keys().map(|id| (id.0, Server::new())).collect();
+        World {
+            servers,
+            config: Arc::new(config),
+            wires: BTreeMap::new(),
+            queue: VecDeque::new(),
+            cut: Vec::new(),
+            now: Time(0),
+            accepted: 0,
+            leaders: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn start(&mut self, id: i64) -> &mut World {
+        let config = self.config.clone();
+        let server = self.servers.get_mut(&id).unwrap();
+        let mut ensemble = Ensemble::new(ServerId(id), config, options());
+        server.applied = server.platter.replay();
+        let last = server.applied.last().map_or(Zxid::ZERO, |(z, _)| *z);
+        let start = server.platter.start(last);
+        let mut out = Actions::new();
+        ensemble.start(self.now, start, &mut out);
+        server.ensemble = Some(ensemble);
+        self.after(id, out);
+        self
+    }
+
+    pub(super) fn start_all(&mut self) -> &mut World {
+        for id in self.servers.keys().copied().collect::<Vec<_>>() {
+            self.start(id);
+        }
+        self
+    }
+
+    /// The process is gone; what was not durable is lost.
+    pub(super) fn crash(&mut self, id: i64) -> &mut World {
+        let server = self.servers.get_mut(&id).unwrap();
+        server.ensemble = None;
+        server.lane.clear();
+        server.incoming.clear();
+        self.queue.retain(|(from, _)| *from != id);
+        self.break_wires(|a, b| a == id || b == id);
+        self
+    }
+
+    /// Nothing passes between these two any more.
+    pub(super) fn cut(&mut self, a: i64, b: i64) -> &mut World {
+        self.cut.push((a.min(b), a.max(b)));
+        self.break_wires(|x, y| (x.min(y), x.max(y)) == (a.min(b), a.max(b)));
+        self
+    }
+
+    pub(super) fn heal(&mut self) -> &mut World {
+        self.cut.clear();
+        self
+    }
+
+    fn break_wires(&mut self, which: impl Fn(i64, i64) -> bool) {
+        let broken: Vec<_> = self
+            .wires
+            .iter()
+            .map(|(a, b)| (*a, *b))
+            .filter(|((a, _), (b, _))| which(*a, *b))
+            .collect();
+        for ((id, conn), _) in broken {
+            self.wires.remove(&(id, conn));
+            self.input(id, Input::Closed { conn });
+        }
+    }
+
+    pub(super) fn alive(&self, id: i64) -> bool {
+        self.servers[&id].ensemble.is_some()
+    }
+
+    pub(super) fn role(&self, id: i64) -> Role {
+        self.servers[&id].ensemble.as_ref().unwrap().role()
+    }
+
+    /// The established leader.
+    pub(super) fn leader(&self) -> Option<i64> {
+        let established = Role::Leading { established: true };
+        self.servers.keys().copied().find(|id| self.alive(*id) && self.role(*id) == established)
+    }
+
+    /// "1 follows 3, 2 follows 3, 3 leads epoch 1".
+    pub(super) fn story(&self) -> String {
+        let told: Vec<String> = self
+            .servers
+            .iter()
+            .map(|(id, server)| {
+                let Some(ensemble) = &server.ensemble else { return format!("{id} is down") };
+                match ensemble.role() {
+                    Role::Leading { established: true } => {
+                        format!("{id} leads epoch {}", ensemble.epoch())
+                    }
+                    Role::Following { active: true, observing } => {
+                        let verb = if observing { "observes" } else { "follows" };
+                        format!("{id} {verb} {}", ensemble.leader().unwrap())
+                    }
+                    _ => format!("{id} looks"),
+                }
+            })
+            .collect();
+        told.join(", ")
+    }
+
+    /// Proposes on the leader; its zxid.
+    pub(super) fn propose(&mut self, payload: &str) -> Option<Zxid> {
+        let id = self.leader()?;
+        let mut out = Actions::new();
+        let ensemble = self.servers.get_mut(&id)?.ensemble.as_mut()?;
+        let zxid = ensemble.next_zxid()?;
+        ensemble.propose(&ProposalFrame::copy(zxid, payload.as_bytes()), &mut out);
+        ensemble.flush(&mut out);
+        self.after(id, out);
+        Some(zxid)
+    }
+
+    pub(super) fn with(&mut self, id: i64, act: impl FnOnce(&mut Ensemble, &mut Actions)) {
+        let mut out = Actions::new();
+        act(self.servers.get_mut(&id).unwrap().ensemble.as_mut().unwrap(), &mut out);
+        self.after(id, out);
+    }
+
+    pub(super) fn payloads(&self, id: i64) -> Vec<String> {
+        let applied = self.servers[&id].applied.iter();
+        applied.map(|(_, p)| String::from_utf8(p.to_vec()).unwrap()).collect()
+    }
+
+    fn input(&mut self, id: i64, input: Input) {
+        let mut out = Actions::new();
+        let now = self.now;
+        let Some(ensemble) = self.servers.get_mut(&id).and_then(|s| s.ensemble.as_mut()) else {
+            return;
+        };
+        ensemble.step(now, input, &mut out);
+        self.after(id, out);
+    }
+
+    /// Queues actions and takes what the rider is told.
+    fn after(&mut self, id: i64, out: Actions) {
+        self.queue.extend(out.into_iter().map(|a| (id, a)));
+        let now = self.now;
+        loop {
+            let mut out = Actions::new();
+            let server = self.servers.get_mut(&id).unwrap();
+            let Some(ensemble) = server.ensemble.as_mut() else { return };
+            let Some(delivery) = ensemble.next_delivery() else { return };
+            match delivery {
+                Delivery::Committed { zxid, body } => {
+                    assert!(
+                        server.applied.last().is_none_or(|(z, _)| *z < zxid),
+                        "{id}: {zxid} twice"
+                    );
+                    server.applied.push((zxid, body));
+                }
+                Delivery::Leading { epoch } => {
+                    let other = self.leaders.insert(epoch.0, id);
+                    assert!(other.is_none_or(|o| o == id), "two leaders of epoch {epoch}");
+                }
+                Delivery::SnapshotWanted { learner } => {
+                    for (zxid, body) in &server.applied {
+                        let entry =
+                            format!("{:x} {}\n", zxid.0, core::str::from_utf8(body).unwrap());
+                        ensemble.snapshot_chunk(learner, Bytes::from(entry), &mut out);
+                    }
+                    ensemble.snapshot_chunk(learner, Bytes::from_static(b"END\n"), &mut out);
+                    ensemble.snapshot_end(learner, &mut out);
+                }
+                Delivery::SnapshotBegin { zxid } => {
+                    server.incoming.clear();
+                    server.incoming_zxid = zxid;
+                }
+                Delivery::SnapshotBytes(bytes) => {
+                    server.incoming.extend_from_slice(&bytes);
+                    let end = server.incoming.windows(4).position(|w| w == b"END\n");
+                    if let Some(end) = end {
+                        let rest = Bytes::copy_from_slice(&server.incoming[end + 4..]);
+                        let body = Bytes::copy_from_slice(&server.incoming[..end]);
+                        server.applied = parse_snapshot(&body);
+                        let zxid = server.incoming_zxid;
+                        let ticket = ensemble.ticket();
+                        out.push(Action::Disk(DiskAction::SnapshotBegin {
+                            zxid,
+                            from_leader: true,
+                        }));
+                        out.push(Action::Disk(DiskAction::SnapshotChunk { bytes: body }));
+                        out.push(Action::Disk(DiskAction::SnapshotEnd {
+                            ticket,
+                            digest: None,
+                            last_zxid: zxid,
+                        }));
+                        ensemble.snapshot_received(now, rest, &mut out);
+                    }
+                }
+                Delivery::Request { data, .. } => server.requests.push(data),
+                Delivery::Ping => ensemble.pong(Bytes::new(), &mut out),
+                Delivery::Synced => server.synced += 1,
+                Delivery::Looking
+                | Delivery::Following { .. }
+                | Delivery::Truncating
+                | Delivery::SnapshotMore { .. }
+                | Delivery::SnapshotDropped { .. }
+                | Delivery::Revalidate { .. }
+                | Delivery::Touched { .. }
+                | Delivery::LearnerGone { .. }
+                | Delivery::Revalidated { .. } => {}
+            }
+            self.queue.extend(out.into_iter().map(|a| (id, a)));
+        }
+    }
+
+    fn perform(&mut self, from: i64, action: Action) {
+        match action {
+            Action::Dial { conn, port, to } => {
+                let target: i64 = to.host[1..].parse().unwrap();
+                let cut = self.cut.contains(&(from.min(target), from.max(target)));
+                if cut || !self.alive(target) {
+                    return self.input(from, Input::Closed { conn });
+                }
+                self.accepted += 1;
+                let other = ConnId::accepted(self.accepted);
+                self.wires.insert((from, conn), (target, other));
+                self.wires.insert((target, other), (from, conn));
+                self.input(target, Input::Opened { conn: other, port });
+                self.input(from, Input::Opened { conn, port });
+            }
+            Action::Send { conn, bytes } => {
+                if let Some((to, other)) = self.wires.get(&(from, conn)).copied() {
+                    self.input(to, Input::Received { conn: other, bytes });
+                }
+            }
+            Action::Close { conn, .. } => {
+                if let Some((to, other)) = self.wires.remove(&(from, conn)) {
+                    self.wires.remove(&(to, other));
+                    self.input(to, Input::Closed { conn: other });
+                }
+            }
+            Action::AwaitWritable { conn } => self.input(from, Input::Writable { conn }),
+            Action::Disk(action) => self.servers.get_mut(&from).unwrap().lane.push_back(action),
+            Action::Pause { .. } | Action::Resume { .. } => {}
+            Action::Halt(fault) => panic!("{from}: {fault:?}"),
+        }
+    }
+
+    /// One sync of one server's disk: everything in its lane becomes durable.
+    pub(super) fn sync(&mut self, id: i64) {
+        let server = self.servers.get_mut(&id).unwrap();
+        if server.stalled {
+            return;
+        }
+        let mut upto = Ticket(0);
+        while let Some(action) = server.lane.pop_front() {
+            match action {
+                DiskAction::Append { ticket, entry } => {
+                    server.platter.log.push(entry);
+                    upto = ticket;
+                }
+                DiskAction::SaveEpoch { ticket, file, epoch } => {
+                    match file {
+                        EpochFile::Accepted => server.platter.accepted = epoch,
+                        EpochFile::Current => server.platter.current = epoch,
+                    }
+                    upto = ticket;
+                }
+                DiskAction::SnapshotBegin { zxid, .. } => {
+                    server.platter.snapshot = Some((zxid, Vec::new()));
+                    server.platter.log.clear();
+                }
+                DiskAction::SnapshotChunk { bytes } => {
+                    server.platter.snapshot.as_mut().unwrap().1.push(bytes);
+                }
+                DiskAction::SnapshotEnd { ticket, .. } => upto = ticket,
+                DiskAction::SnapshotAbort | DiskAction::CancelRead { .. } => {}
+                DiskAction::Truncate { ticket, after } => {
+                    server.platter.log.retain(|e| e.zxid <= after);
+                    server.applied = server.platter.replay();
+                    let start = server.platter.start(after);
+                    let mut out = Actions::new();
+                    let now = self.now;
+                    if let Some(ensemble) = &mut server.ensemble {
+                        ensemble.step(now, Input::Persisted { upto: ticket }, &mut out);
+                        ensemble.truncated(now, ticket, start, &mut out);
+                    }
+                    self.after(id, out);
+                    return;
+                }
+                DiskAction::ReadLog { read, from, upto, .. } => {
+                    let log = &server.platter.log;
+                    let reaches = log.first().is_some_and(|e| e.zxid <= from);
+                    let wanted = |e: &&Entry| e.zxid >= from && e.zxid <= upto;
+                    let entries = log.iter().filter(wanted).cloned().collect();
+                    let end = if reaches { LogEnd::Complete } else { LogEnd::Unusable };
+                    self.input(id, Input::LogRead { read, entries, end });
+                    return;
+                }
+            }
+        }
+        if upto > Ticket(0) {
+            self.input(id, Input::Persisted { upto });
+        }
+    }
+
+    /// Lets `ms` pass; everything is delivered and every disk syncs at once.
+    pub(super) fn run(&mut self, ms: u64) -> &mut World {
+        let end = self.now.plus_ms(ms);
+        loop {
+            loop {
+                while let Some((from, action)) = self.queue.pop_front() {
+                    if self.alive(from) {
+                        self.perform(from, action);
+                    }
+                }
+                let busy = |s: &Server| !s.lane.is_empty() && !s.stalled;
+                let Some(id) = self.servers.iter().find(|(_, s)| busy(s)).map(|(id, _)| *id) else {
+                    break;
+                };
+                self.sync(id);
+            }
+            let deadlines = self.servers.values().filter_map(|s| s.ensemble.as_ref()?.deadline());
+            let Some(next) = deadlines.min().filter(|t| *t <= end) else { break };
+            self.now = next.max(self.now);
+            for id in self.servers.keys().copied().collect::<Vec<_>>() {
+                self.input(id, Input::Tick);
+            }
+        }
+        self.now = end;
+        self
+    }
+
+    /// Delivers one queued action, or syncs one disk: for orders that `random` chooses.
+    pub(super) fn step(&mut self, random: &mut fastrand::Rng) {
+        if random.u8(..4) == 0 || self.queue.is_empty() {
+            let ids: Vec<i64> = self.servers.keys().copied().collect();
+            let id = ids[random.usize(..ids.len())];
+            self.sync(id);
+            return;
+        }
+        let lane = |(id, action): &(i64, Action)| match action {
+            Action::Disk(_) => (*id, None),
+            Action::Dial { conn, .. }
+            | Action::Send { conn, .. }
+            | Action::Close { conn, .. }
+            | Action::AwaitWritable { conn }
+            | Action::Pause { conn }
+            | Action::Resume { conn } => (*id, Some(*conn)),
+            Action::Halt(fault) => panic!("{fault:?}"),
+        };
+        let wanted = lane(&self.queue[random.usize(..self.queue.len())]);
+        let first = self.queue.iter().position(|entry| lane(entry) == wanted).unwrap();
+        let (from, action) = self.queue.remove(first).unwrap();
+        if self.alive(from) {
+            self.perform(from, action);
+        }
+    }
+
+    /// Lets time pass without delivering anything.
+    pub(super) fn pass(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        for id in self.servers.keys().copied().collect::<Vec<_>>() {
+            self.input(id, Input::Tick);
+        }
+    }
+}
+
+impl Server {
+    fn new() -> Server {
+        Server {
+            ensemble: None,
+            applied: Vec::new(),
+            platter: Platter::default(),
+            lane: VecDeque::new(),
+            stalled: false,
+            incoming: Vec::new(),
+            incoming_zxid: Zxid::ZERO,
+            requests: Vec::new(),
+            synced: 0,
+        }
+    }
+}
+
+impl Platter {
+    fn replay(&self) -> Vec<(Zxid, Bytes)> {
+        let mut applied = Vec::new();
+        if let Some((_, chunks)) = &self.snapshot {
+            applied = parse_snapshot(&Bytes::from(chunks.concat()));
+        }
+        applied.extend(self.log.iter().map(|e| (e.zxid, e.body.clone())));
+        applied
+    }
+
+    fn start(&self, last: Zxid) -> Start {
+        let snapshot = self.snapshot.as_ref().map_or(Zxid::ZERO, |(z, _)| *z);
+        let tail = self.log.iter().rev().take(500).rev().cloned().collect();
+        Start {
+            last_zxid: last.max(snapshot),
+            tail,
+            current_epoch: self.current,
+            accepted_epoch: self.accepted,
+            snapshot_bytes: 0,
+        }
+    }
+}
+
+fn parse_snapshot(body: &Bytes) -> Vec<(Zxid, Bytes)> {
+    let text = core::str::from_utf8(body).unwrap();
+    let entry = |line: &str| {
+        let (zxid, payload) = line.split_once(' ').unwrap();
+        (Zxid(i64::from_str_radix(zxid, 16).unwrap()), Bytes::copy_from_slice(payload.as_bytes()))
+    };
+    text.lines().map(entry).collect()
+}
