@@ -10,7 +10,7 @@ use async_io::{Async, Timer};
 use bytes::Bytes;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Task};
-use zabkeeper_core::action::{Action, Actions, Fault};
+use zabkeeper_core::action::{Action, Actions, Fault, Reason};
 use zabkeeper_core::event::{Event, Port};
 use zabkeeper_core::node::Node;
 use zabkeeper_core::store::Store;
@@ -67,11 +67,13 @@ pub(crate) fn run(
     let tasks = Rc::new(LocalExecutor::new());
     let clock = Clock::start();
     let Boot { config, lock } = boot;
+    let dial_limit = Duration::from_millis(config.cnx_timeout_ms);
     let node = Node::new(config, fastrand::u64(..), clock.now());
     let server = Server {
         node,
         clock,
         tasks: Rc::clone(&tasks),
+        dial_limit,
         inbox,
         disk,
         room: connection::room(),
@@ -92,6 +94,8 @@ struct Server {
     node: Node,
     clock: Clock,
     tasks: Rc<LocalExecutor<'static>>,
+    /// How long a dial may take (`cnxTimeout`).
+    dial_limit: Duration,
     inbox: Inbox,
     disk: DiskThread,
     room: Room,
@@ -230,7 +234,7 @@ impl Server {
     fn execute(&mut self, action: Action) {
         match action {
             Action::Dial { conn, port, to } => {
-                let dial = sockets::dial(conn, port, to, self.inbox.clone());
+                let dial = sockets::dial(conn, port, to, self.dial_limit, self.inbox.clone());
                 self.dials.insert(conn, self.tasks.spawn(dial));
             }
             Action::Send { conn, bytes } => {
@@ -246,7 +250,14 @@ impl Server {
             Action::Close { conn, why } => {
                 self.dials.remove(&conn);
                 if let Some(connection) = self.connections.remove(&conn) {
-                    tracing::debug!(%conn, ?why, "close");
+                    match why {
+                        Reason::Protocol(what) | Reason::Limit(what) | Reason::Timeout(what) => {
+                            tracing::info!(%conn, what, "connection closed");
+                        }
+                        Reason::Done | Reason::NotServing | Reason::Replaced => {
+                            tracing::debug!(%conn, ?why, "connection closed");
+                        }
+                    }
                     self.tasks.spawn(connection.close()).detach();
                 }
             }

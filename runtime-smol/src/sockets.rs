@@ -14,15 +14,27 @@ use zabkeeper_std::exit::{self, Failure};
 
 use crate::server::{Inbox, Input};
 
-/// How long a dial may take (`cnxTimeout`).
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted (no file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that wait to be accepted, where `clientPortListenBacklog` does not say.
 const BACKLOG: i32 = 1024;
+/// Between two attempts to bind.
+const BIND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Binds and listens.
 pub(crate) fn listen(at: &Listen) -> Result<Async<TcpListener>, Failure> {
-    bind(at).map_err(|e| {
+    let mut attempts_left = at.attempts;
+    let bound = loop {
+        attempts_left = attempts_left.saturating_sub(1);
+        match bind(at) {
+            Err(e) if attempts_left > 0 => {
+                tracing::warn!(port = ?at.port, "cannot listen on port {} yet: {e}", at.number);
+                std::thread::sleep(BIND_PAUSE);
+            }
+            bound => break bound,
+        }
+    };
+    bound.map_err(|e| {
         let (what, code) = match at.port {
             Port::Client => ("client", exit::UNEXPECTED_ERROR),
             Port::Election => ("election", exit::UNABLE_TO_BIND_QUORUM_PORT),
@@ -45,7 +57,7 @@ fn bind(at: &Listen) -> io::Result<Async<TcpListener>> {
     };
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
-        match bind_address(address) {
+        match bind_address(address, at.backlog) {
             Ok(listener) => return Async::new(listener),
             Err(e) => failed = e,
         }
@@ -53,14 +65,14 @@ fn bind(at: &Listen) -> io::Result<Async<TcpListener>> {
     Err(failed)
 }
 
-fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_address(address: SocketAddr, backlog: Option<i32>) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog.unwrap_or(BACKLOG))?;
     Ok(socket.into())
 }
 
@@ -85,9 +97,9 @@ pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, inbox: 
 }
 
 /// Connects, or says that it cannot.
-pub(crate) async fn dial(conn: ConnId, port: Port, to: HostPort, inbox: Inbox) {
+pub(crate) async fn dial(conn: ConnId, port: Port, to: HostPort, limit: Duration, inbox: Inbox) {
     let timeout = async {
-        Timer::after(DIAL_TIMEOUT).await;
+        Timer::after(limit).await;
         Err(io::ErrorKind::TimedOut.into())
     };
     let input = match connect(&to).or(timeout).await {

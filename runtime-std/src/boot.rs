@@ -33,6 +33,10 @@ pub struct Listen {
     pub host: Option<String>,
     /// The TCP port.
     pub number: u16,
+    /// How many connections may wait to be accepted; none means as many as the host likes.
+    pub backlog: Option<i32>,
+    /// How often to try, a second apart (`electionPortBindRetry`).
+    pub attempts: u32,
 }
 
 /// `dataDir/zabkeeper.lock`, held by one process at a time.
@@ -117,14 +121,20 @@ impl Boot {
         let mut listens = Vec::new();
         if let Some(number) = config.client_port {
             let host = config.client_port_address.clone();
-            listens.push(Listen { port: Port::Client, host, number });
+            let backlog = Some(config.listen_backlog).filter(|n| *n > 0);
+            listens.push(Listen { port: Port::Client, host, number, backlog, attempts: 1 });
         }
+        // 0 means for ever.
+        let attempts = match config.election_bind_retries {
+            0 => u32::MAX,
+            retries => retries,
+        };
         let own = config.ensemble.as_ref().and_then(|e| e.members.get(&config.my_id));
         for address in own.map(|m| m.addresses.as_slice()).unwrap_or_default() {
             for (port, at) in [(Port::Election, &address.election), (Port::Quorum, &address.quorum)]
             {
                 let host = (!config.quorum_listen_on_all_ips).then(|| at.host.to_string());
-                listens.push(Listen { port, host, number: at.port });
+                listens.push(Listen { port, host, number: at.port, backlog: None, attempts });
             }
         }
         listens
