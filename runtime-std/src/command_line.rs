@@ -52,22 +52,30 @@ pub enum LogFormat {
 #[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Run one server, standalone or as a member of an ensemble
+    #[command(
+        long_about = "Run one server, standalone or as a member of an ensemble.\n\n\
+            The file is ZooKeeper's zoo.cfg; the server's number is read from dataDir/myid, and an \
+            existing data directory is taken over as it is. SIGTERM stops the server in order; \
+            everything it has acknowledged is on disk at any time.",
+        after_help = "Example:\n  zabkeeper server /etc/zookeeper/zoo.cfg\n\n\
+            Exit codes: 0 stopped, 1 unexpected, 2 command line or configuration, 3 data directory,\n\
+            10 disk failure, 13 impossible packet, 14 a port cannot be bound"
+    )]
     Server(ServerArgs),
     /// Run a whole ensemble in this process, for development and tests
+    #[command(
+        long_about = "Run a whole ensemble in this process, for development and tests.\n\n\
+            Real sockets on the loopback interface and real files; prints the connect string as soon \
+            as every node serves. Ctrl-C stops all nodes. Without --dir everything is in a temporary \
+            directory that is removed at the end.",
+        after_help = "Examples:\n  zabkeeper dev\n  zabkeeper dev --nodes 5 --client-port 12181\n  \
+            zabkeeper dev --dir ./ensemble     keeps its data for the next start"
+    )]
     Dev(DevArgs),
 }
 
 /// Arguments of `zabkeeper server`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
-#[command(
-    long_about = "Run one server, standalone or as a member of an ensemble.\n\n\
-        The file is ZooKeeper's zoo.cfg; the server's number is read from dataDir/myid, and an \
-        existing data directory is taken over as it is. SIGTERM stops the server in order; \
-        everything it has acknowledged is on disk at any time.",
-    after_help = "Example:\n  zabkeeper server /etc/zookeeper/zoo.cfg\n\n\
-        Exit codes: 0 stopped, 1 unexpected, 2 command line or configuration, 3 data directory,\n\
-        10 disk failure, 13 impossible packet, 14 a port cannot be bound"
-)]
 pub struct ServerArgs {
     /// The configuration file
     #[arg(value_name = "PATH/zoo.cfg")]
@@ -76,14 +84,6 @@ pub struct ServerArgs {
 
 /// Arguments of `zabkeeper dev`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
-#[command(
-    long_about = "Run a whole ensemble in this process, for development and tests.\n\n\
-        Real sockets on the loopback interface and real files; prints the connect string as soon \
-        as every node serves. Ctrl-C stops all nodes. Without --dir everything is in a temporary \
-        directory that is removed at the end.",
-    after_help = "Examples:\n  zabkeeper dev\n  zabkeeper dev --nodes 5 --client-port 12181\n  \
-        zabkeeper dev --dir ./ensemble     keeps its data for the next start"
-)]
 pub struct DevArgs {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
