@@ -1,0 +1,48 @@
+"""Options and fixtures of the interop tests."""
+import pytest
+
+from zk import parts
+
+
+def pytest_addoption(parser):
+    parser.addoption("--impl", default="zabkeeper", choices=["zabkeeper", "apache"],
+                     help="the server under test")
+    parser.addoption("--quick", action="store_true", help="fewer rounds, for every commit")
+
+
+@pytest.fixture
+def impl(request):
+    """The server under test; skips, with the reason, what cannot run here."""
+    name = request.config.getoption("--impl")
+    if name == "apache":
+        reason = parts.missing_java()
+        if reason:
+            pytest.skip(f"skipped: {reason}")
+    elif not parts.binary().exists():
+        pytest.fail(f"{parts.binary()} is not built (cargo build --release -p zabkeeper)")
+    return name
+
+
+@pytest.fixture
+def zabkeeper_only(impl):
+    if impl != "zabkeeper":
+        pytest.skip("skipped: about zabkeeper's own command line")
+
+
+@pytest.fixture
+def java():
+    reason = parts.missing_java()
+    if reason:
+        pytest.skip(f"skipped: {reason}")
+
+
+@pytest.fixture
+def c_client():
+    reason = parts.missing_c_client()
+    if reason:
+        pytest.skip(f"skipped: {reason}")
+
+
+@pytest.fixture
+def quick(request):
+    return request.config.getoption("--quick")

@@ -1,0 +1,98 @@
+"""A garbage storm on every port changes nothing for a working client."""
+import random
+import socket
+import struct
+import threading
+import time
+
+from zk.ensemble import Ensemble
+from zk.raw import Raw
+
+HTTP = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(200)
+
+
+def junk(rng):
+    """One hostile opening."""
+    return rng.choice([
+        lambda: rng.randbytes(rng.randrange(1, 4000)),
+        lambda: struct.pack(">i", 0x7FFFFFFF) + b"x" * 100,
+        lambda: struct.pack(">i", -1) + b"x" * 100,
+        lambda: struct.pack(">i", -0x80000000),
+        lambda: struct.pack(">i", 1000) + b"half",
+        lambda: struct.pack(">q", -65536) + struct.pack(">q", rng.randrange(-5, 10)) + struct.pack(">i", 0x7FFFFFFF),
+        lambda: struct.pack(">q", -65536) + struct.pack(">q", 2) + struct.pack(">i", 9) + b"localhost",
+        lambda: struct.pack(">iqi", rng.randrange(0, 25), -1, 0x7FFFFFF0),
+        lambda: struct.pack(">iqii", 11, 0, -1, 0x7FFFFFFF),
+        lambda: struct.pack(">iqi", 11, 0, 20) + struct.pack(">qiq", 99, 0x10000, 0) + struct.pack(">i", -1),
+        lambda: struct.pack(">i", 45) + struct.pack(">iqiqi", 0, 0, 10000, 0, 16) + bytes(17),
+        lambda: struct.pack(">i", 45) + struct.pack(">iqiqi", 0, 0, 10000, 0, 0x7FFFFFFF) + bytes(17),
+        lambda: HTTP,
+        lambda: TLS_HELLO,
+        lambda: b"",
+    ])()
+
+
+def storm(port, seed, count):
+    rng = random.Random(seed)
+    for _ in range(count):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=2) as s:
+                s.sendall(junk(rng))
+                if rng.random() < 0.3:
+                    s.settimeout(0.05)
+                    try:
+                        s.recv(1000)
+                    except OSError:
+                        pass
+        except OSError:
+            pass
+
+
+def test_a_garbage_storm(impl, quick, tmp_path):
+    with Ensemble(impl, tmp_path, maxClientCnxns=0) as ensemble:
+        leader = ensemble.leader().sid
+        ports = [s.client_port for s in ensemble.servers] + ensemble.quorum_ports + ensemble.election_ports
+        client = Raw(ensemble.servers[0].client_port, timeout=5.0)
+        client.create("/garbage", b"0")
+        idle = [socket.create_connection(("127.0.0.1", ports[i % len(ports)])) for i in range(500)]
+        failures, done, slowest = [], threading.Event(), [0.0]
+
+        def work():
+            n = 0
+            while not done.is_set():
+                n += 1
+                started = time.monotonic()
+                error = client.set("/garbage", str(n).encode())
+                got = client.get("/garbage")
+                slowest[0] = max(slowest[0], time.monotonic() - started)
+                if error or got != (0, str(n).encode()):
+                    failures.append((n, error, got))
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        count = 150 if quick else 600
+
+        def wave(seed):
+            threads = [threading.Thread(target=storm, args=(p, seed + i, count)) for i, p in enumerate(ports)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join(120)
+
+        wave(1)
+        before = [s.rss_kib() for s in ensemble.servers]
+        wave(1000)
+        after = [s.rss_kib() for s in ensemble.servers]
+        done.set()
+        worker.join(10)
+        for s in idle:
+            s.close()
+        assert not failures, failures[:3]
+        assert not worker.is_alive()
+        assert all(s.running() for s in ensemble.servers), "a member died"
+        assert ensemble.leader().sid == leader, "the storm moved the leader"
+        print(f"\n{impl}: RSS {before} → {after} KiB, slowest write and read {slowest[0] * 1000:.0f} ms")
+        grown = [b - a for a, b in zip(before, after)]
+        limit = 16 * 1024 if impl == "zabkeeper" else 200 * 1024
+        assert all(g < limit for g in grown), f"memory grew by {grown} KiB"

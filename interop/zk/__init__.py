@@ -1,0 +1,1 @@
+"""The kit of the interop tests: real servers and clients, started, killed and compared."""

@@ -1,0 +1,146 @@
+"""One server process of either implementation: files, start, stop, kill."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+from . import parts
+
+LOG4J = """
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d %-5p [%t] %c{1}: %m%n
+rootLogger.level=info
+rootLogger.appenderRef.out.ref=out
+"""
+
+
+def four_letters(port, word, timeout=3.0):
+    """Sends a four-letter word; the answer as text ('' when nobody is there)."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=timeout) as s:
+            s.settimeout(timeout)
+            s.sendall(word.encode())
+            answer = b""
+            while chunk := s.recv(65536):
+                answer += chunk
+            return answer.decode()
+    except OSError:
+        return ""
+
+
+class Server:
+    """A server on loopback; `impl` is 'zabkeeper' or 'apache'."""
+
+    def __init__(self, impl, directory, config, client_port, sid=None):
+        self.impl, self.client_port, self.sid = impl, client_port, sid
+        self.dir = pathlib.Path(directory)
+        self.data = self.dir / "data"
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.log = self.dir / "server.log"
+        self.config = self.dir / "zoo.cfg"
+        self.write_config(config)
+        if sid is not None:
+            (self.data / "myid").write_text(f"{sid}\n")
+        self.process = None
+
+    def write_config(self, config):
+        text = "".join(f"{k}={v}\n" for k, v in config.items())
+        self.config.write_text(text)
+
+    def command(self):
+        if self.impl == "zabkeeper":
+            return [str(parts.binary()), "server", str(self.config)]
+        log4j = self.dir / "log4j2.properties"
+        log4j.write_text(LOG4J)
+        return [
+            "java", "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={log4j}",
+            "-Dzookeeper.admin.enableServer=false", "-cp", parts.classpath(),
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self.config),
+        ]
+
+    def start(self):
+        assert self.process is None or self.process.poll() is not None, "already running"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        return self
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        """SIGKILL, and wait for it."""
+        if self.running():
+            self.process.kill()
+        if self.process:
+            self.process.wait(10)
+
+    def terminate(self, timeout=10):
+        """SIGTERM; the exit code."""
+        if self.running():
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def words(self, word):
+        return four_letters(self.client_port, word)
+
+    def mode(self):
+        """'leader', 'follower', 'observer', 'standalone', or None while it does not serve."""
+        for line in self.words("srvr").splitlines():
+            if line.startswith("Mode: "):
+                return line[6:]
+        return None
+
+    def rss_kib(self):
+        with open(f"/proc/{self.process.pid}/status") as status:
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1])
+        return 0
+
+    def log_tail(self, lines=40):
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.client_port}"
+
+
+def wait_until(condition, timeout, what):
+    """Polls until the condition gives something true; its value."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what}")
+        time.sleep(0.02)
+
+
+def free_ports(count):
+    """Ports that nobody uses now, below the range that outgoing connections take."""
+    found, port = [], free_ports.next
+    while len(found) < count:
+        port = port + 1 if port < 27999 else 21000
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                found.append(port)
+            except OSError:
+                pass
+    free_ports.next = port
+    return found
+
+
+free_ports.next = 21000 + os.getpid() % 6000
