@@ -33,6 +33,7 @@ class Writer(threading.Thread):
                     self.next += 1
                     self.unsure.add(path)
                     error, _ = raw.create(path)
+                    time.sleep(0.001)
                     self.unsure.discard(path)
                     if error == 0:
                         self.acked.append(path)

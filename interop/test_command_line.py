@@ -1,0 +1,119 @@
+"""zabkeeper's own command line: messages, exit codes, signals, `dev`."""
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from kazoo.client import KazooClient
+from zk import parts
+from zk.server import Server, free_ports, wait_until
+
+pytestmark = pytest.mark.usefixtures("zabkeeper_only")
+
+
+def run(*arguments):
+    return subprocess.run([parts.binary(), *arguments], capture_output=True, text=True, timeout=20)
+
+
+def test_bad_configuration_is_one_line_and_exit_code_2(tmp_path):
+    for text, expected in [
+        ("dataDir=/d\ntickTime=abc\n", r":2: tickTime=abc: expected a whole number of milliseconds, 1 or more"),
+        ("clientPort=1\n", r": dataDir is missing: expected a directory"),
+        (f"dataDir={tmp_path}\nserver.1=a:1\n", r":2: server.1=a:1: expected host:quorumPort"),
+        (f"dataDir={tmp_path}\nsecureClientPort=2281\n", r":2: secureClientPort=2281 is not supported yet"),
+        (f"dataDir={tmp_path}\ninitLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2\n",
+         r"myid: the file is missing: expected one of the ids 1, 2"),
+    ]:
+        config = tmp_path / "zoo.cfg"
+        config.write_text(text)
+        done = run("server", str(config))
+        assert done.returncode == 2, done
+        assert re.search(expected, done.stderr), done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_missing_file_and_a_bad_command_are_exit_code_2(tmp_path):
+    assert run("server", str(tmp_path / "none.cfg")).returncode == 2
+    assert run("serve").returncode == 2
+    assert run("--help").returncode == 0 and "server" in run("--help").stdout
+
+
+def test_sigterm_stops_in_order_and_the_data_is_there_again(tmp_path):
+    (port,) = free_ports(1)
+    server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port}, port)
+    server.start()
+    wait_until(server.mode, 10, "the server serves")
+    client = KazooClient(hosts=server.address)
+    client.start(timeout=10)
+    client.create("/kept", b"x")
+    client.stop()
+    client.close()
+    assert server.terminate() == 0
+    server.start()
+    wait_until(server.mode, 10, "the server serves again")
+    client.start(timeout=10)
+    assert client.get("/kept")[0] == b"x"
+    client.stop()
+    server.kill()
+
+
+def test_two_servers_cannot_share_a_data_directory(tmp_path):
+    ports = free_ports(2)
+    servers = [Server("zabkeeper", tmp_path / str(p), {"dataDir": tmp_path / "data", "clientPort": p}, p) for p in ports]
+    servers[0].start()
+    try:
+        wait_until(servers[0].mode, 10, "the first serves")
+        servers[1].start()
+        assert servers[1].process.wait(10) == 3
+        assert "data" in servers[1].log_tail()
+    finally:
+        servers[0].kill()
+        servers[1].kill()
+
+
+def test_dev_is_an_ensemble_in_one_process(tmp_path):
+    (port,) = free_ports(1)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    started = time.monotonic()
+    process = subprocess.Popen([parts.binary(), "dev", "--client-port", str(port)],
+                               stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        line = process.stdout.readline()
+        assert time.monotonic() - started < 5
+        connect = ",".join(f"127.0.0.1:{port + i}" for i in range(3))
+        assert connect in line, line
+        client = KazooClient(hosts=connect)
+        client.start(timeout=10)
+        client.create("/dev", b"x")
+        client.stop()
+        client.close()
+        assert list(pathlib.Path(tmp_path).iterdir()), "its directory"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert not list(pathlib.Path(tmp_path).iterdir()), "it cleans up after itself"
+    finally:
+        process.kill()
+
+
+def test_dev_keeps_a_directory_that_it_was_given(tmp_path):
+    (port,) = free_ports(1)
+    for expected in (None, b"kept"):
+        process = subprocess.Popen([parts.binary(), "dev", "--client-port", str(port), "--dir", str(tmp_path / "d"),
+                                    "--nodes", "1"], stdout=subprocess.PIPE, text=True)
+        try:
+            assert f"127.0.0.1:{port}" in process.stdout.readline()
+            client = KazooClient(hosts=f"127.0.0.1:{port}")
+            client.start(timeout=10)
+            if expected is None:
+                client.create("/x", b"kept")
+            assert client.get("/x")[0] == b"kept"
+            client.stop()
+            client.close()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
