@@ -103,7 +103,8 @@ fn a_session_begins_and_what_was_asked_before_goes_out_after_the_handshake() {
 fn an_idle_client_pings_and_a_silent_server_is_left() {
     let mut client = client(2);
     attach(&mut client, ms(0), 7);
-    (events(&mut client), sent(&mut client));
+    events(&mut client);
+    sent(&mut client);
     // Two thirds of 6000 ms may pass without a word from the server; half of that without one
     // to it.
     assert_eq!(client.deadline(), Some(ms(2000)));
@@ -133,7 +134,8 @@ fn a_broken_connection_loses_requests_but_not_the_session_and_its_watches() {
     let data = Some(Bytes::from_static(b"x"));
     let set = Request::SetData(SetDataRequest { path: "/here".into(), data, version: -1 });
     let lost = client.submit(ms(3), &set).unwrap();
-    (events(&mut client), sent(&mut client));
+    events(&mut client);
+    sent(&mut client);
     client.disconnected(ms(4));
     let result = Err(Failure::ConnectionLost);
     let reply_lost = ClientEvent::Reply { xid: lost, zxid: Zxid::ZERO, result };
@@ -272,7 +274,7 @@ fn every_answer_of_a_real_server_is_read_to_its_end() {
         for answer in frames(&from_server).iter().skip(1) {
             let r = &mut Reader::new(answer);
             let ReplyHeader { xid, err, .. } = r.record().unwrap();
-            let of = asked.iter().skip(1).map(|frame| header(frame)).find(|(x, _)| *x == xid);
+            let of = asked.iter().skip(1).map(header).find(|(x, _)| *x == xid);
             let Some(op) = of.and_then(|(_, op)| OpCode::from_i32(op)) else { continue };
             if err == 0
                 && xid > 0

@@ -126,6 +126,9 @@ impl Node {
             Event::Received { conn, bytes } => {
                 self.ensemble.step(now.mono, Input::Received { conn, bytes }, out);
             }
+            Event::Writable { conn } if self.serve.owns(conn) => {
+                self.serve.writable(now, &self.store, conn, out);
+            }
             Event::Writable { conn } => {
                 self.ensemble.step(now.mono, Input::Writable { conn }, out);
             }

@@ -7,8 +7,10 @@ use core::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::{ServeOptions, WAITING_FRAMES};
+use crate::action::{Action, Actions};
 use crate::admin::metrics::{ServerStats, Summary};
-use crate::types::{SessionId, Time, Zxid};
+use crate::types::{ConnId, SessionId, Time, Zxid};
 use crate::wire::client::{Id, ReplyHeader};
 use crate::wire::frame::FrameReader;
 use crate::wire::{ErrorCode, OpCode, Record};
@@ -32,6 +34,8 @@ pub(super) struct Pending {
     pub(super) xid: i32,
     pub(super) op: OpCode,
     pub(super) since: Time,
+    /// Of the request's record.
+    pub(super) bytes: usize,
     pub(super) state: PendingState,
 }
 
@@ -45,6 +49,8 @@ pub(super) enum PendingState {
     Read(Bytes),
     /// Has its answer: refused without a transaction.
     Refused(ErrorCode),
+    /// Has its answer, header and all, from its transaction.
+    Done(Bytes),
 }
 
 #[derive(Debug)]
@@ -58,7 +64,11 @@ pub(super) struct Connection {
     pub(super) read_only: Option<bool>,
     pub(super) auth: Arc<[Id]>,
     pub(super) pending: VecDeque<Pending>,
+    pub(super) pending_bytes: usize,
+    /// Is not listened to.
     pub(super) paused: bool,
+    /// Has replies to take before it gets more.
+    pub(super) choked: bool,
     pub(super) out: BytesMut,
     pub(super) figures: Figures,
 }
@@ -88,9 +98,26 @@ impl Connection {
             read_only: None,
             auth: Arc::from(Vec::from([ip])),
             pending: VecDeque::new(),
+            pending_bytes: 0,
             paused: false,
+            choked: false,
             out: BytesMut::new(),
             figures: Figures::default(),
+        }
+    }
+
+    /// Whether more requests would be too many; `part` 2: whether half of them would.
+    pub(super) fn is_busy(&self, options: &ServeOptions, part: usize) -> bool {
+        self.choked
+            || self.pending.len() >= options.outstanding_limit.div_ceil(part)
+            || self.pending_bytes >= WAITING_FRAMES * options.jute_max_buffer / part
+    }
+
+    /// Stops listening.
+    pub(super) fn pause(&mut self, conn: ConnId, out: &mut Actions) {
+        if !self.paused {
+            self.paused = true;
+            out.push(Action::Pause { conn });
         }
     }
 

@@ -4,10 +4,18 @@
 //! a read waits behind its own session's writes and nobody else's. When a transaction is
 //! applied, its events go to the watchers first, then the session that asked is answered and
 //! what it asked after that is released.
+//!
+//! A client costs a bounded amount of memory, whatever it does: it is not listened to while
+//! too many of its requests wait, or too many bytes of them, or while it does not take its
+//! replies.
 
 mod connection;
+mod figures;
+mod handshake;
 mod reads;
 mod session;
+#[cfg(test)]
+mod tests;
 mod tracker;
 mod watches;
 
@@ -17,31 +25,35 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::action::{Action, Actions, Reason};
-use crate::admin;
 use crate::admin::metrics::ServerStats;
 use crate::prep::{self, Parsed, Request, acl, auth};
 use crate::store::{Effects, Outcome, Store, Trigger};
 use crate::types::{ConnId, Now, SessionId, Time, Zxid};
 use crate::wire::client::{
-    AuthPacket, ConnectRequest, ConnectResponse, Id, ReplyHeader, RequestHeader, WatcherEvent,
-    XID_EVENT, XID_PING, perms,
+    AuthPacket, Id, ReplyHeader, RequestHeader, WatcherEvent, XID_EVENT, XID_PING, perms,
 };
 use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{ErrorCode, EventType, OpCode, Record, Word};
 
 use connection::{Connection, Pending, PendingState, Phase};
+use session::SessionIds;
 pub use session::password;
-use session::{SessionIds, password_is};
 pub use tracker::{Owner, SessionTracker};
 use watches::Watches;
 
 /// State of every watch event: SyncConnected.
 const SYNC_CONNECTED: i32 = 3;
+
+/// Replies that are written before the client has to take some of them, bytes; one more may
+/// follow.
+const REPLY_BYTES: usize = 1 << 20;
+/// Bytes of requests that wait, in frames of the longest length.
+const WAITING_FRAMES: usize = 4;
 
 /// Limits and rules of the client port (`zoo.cfg`).
 #[derive(Clone, Debug)]
@@ -116,6 +128,9 @@ pub struct Serve {
     /// Connections in order of opening, to find those that never ask for a session.
     young: VecDeque<(Time, ConnId)>,
     watches: Watches,
+    /// Writes of connections that are gone, by session in order: their transactions must not
+    /// answer the session's next connection, which may count its requests from 1 again.
+    orphans: BTreeMap<SessionId, VecDeque<i32>>,
     ids: SessionIds,
     submissions: VecDeque<Submission>,
     dirty: Vec<ConnId>,
@@ -135,6 +150,7 @@ impl Serve {
             by_address: BTreeMap::new(),
             young: VecDeque::new(),
             watches: Watches::default(),
+            orphans: BTreeMap::new(),
             submissions: VecDeque::new(),
             dirty: Vec::new(),
             stats: ServerStats::default(),
@@ -166,6 +182,7 @@ impl Serve {
                 self.close(conn, Reason::NotServing, out);
             }
         }
+        self.orphans.clear();
     }
 
     // ---- connections
@@ -200,6 +217,22 @@ impl Serve {
         }
         connection.frames.push(bytes);
         self.pump(now, store, conn, out);
+        // What cannot be looked at yet must not pile up.
+        let frame = 4 + self.options.jute_max_buffer;
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && connection.frames.buffered() > frame
+            && connection.phase != Phase::New
+        {
+            connection.pause(conn, out);
+        }
+    }
+
+    /// A client has taken most of its replies.
+    pub fn writable(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.choked = false;
+            self.resume(now, store, conn, out);
+        }
     }
 
     /// A client is gone.
@@ -208,6 +241,11 @@ impl Serve {
         self.watches.forget(conn);
         if self.by_session.get(&connection.session) == Some(&conn) {
             self.by_session.remove(&connection.session);
+        }
+        let writes = connection.pending.iter().filter(|p| matches!(p.state, PendingState::Write));
+        let mut writes = writes.map(|p| p.xid).peekable();
+        if writes.peek().is_some() {
+            self.orphans.entry(connection.session).or_default().extend(writes);
         }
         let address = connection.peer.ip().to_canonical();
         if let Some(count) = self.by_address.get_mut(&address) {
@@ -246,6 +284,9 @@ impl Serve {
             {
                 let bytes = connection.out.split().freeze();
                 out.push(Action::Send { conn, bytes });
+                if connection.choked {
+                    out.push(Action::AwaitWritable { conn });
+                }
             }
         }
     }
@@ -266,7 +307,6 @@ impl Serve {
     /// Takes whole frames as long as the connection may be listened to.
     fn pump(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         loop {
-            let limit = self.options.outstanding_limit;
             let max = self.options.jute_max_buffer;
             let Some(connection) = self.connections.get_mut(&conn) else { return };
             match connection.phase {
@@ -284,15 +324,10 @@ impl Serve {
                     }
                 }
                 Phase::Establishing | Phase::Closing => return,
-                Phase::Established => {
-                    if connection.pending.len() >= limit {
-                        if !connection.paused {
-                            connection.paused = true;
-                            out.push(Action::Pause { conn });
-                        }
-                        return;
-                    }
+                Phase::Established if connection.is_busy(&self.options, 1) => {
+                    return connection.pause(conn, out);
                 }
+                Phase::Established => {}
             }
             let frame = match connection.frames.next(max) {
                 Ok(Some(frame)) => frame,
@@ -310,40 +345,6 @@ impl Serve {
                 self.request(now, store, conn, frame, out);
             }
         }
-    }
-
-    /// The handshake (`ZooKeeperServer.processConnectRequest`).
-    fn connect(&mut self, store: &Store, conn: ConnId, frame: &Bytes, out: &mut Actions) {
-        let Ok(request) = ConnectRequest::from_bytes(frame) else {
-            return self.close(conn, Reason::Protocol("malformed connect request"), out);
-        };
-        if request.last_zxid_seen > store.last_zxid() {
-            info!(%conn, seen = %request.last_zxid_seen, here = %store.last_zxid(),
-                "a client has seen a newer state: it must try another server");
-            return self.close(conn, Reason::NotServing, out);
-        }
-        let (min, max) = (self.options.min_session_timeout_ms, self.options.max_session_timeout_ms);
-        let timeout_ms = request.timeout_ms.min(max).max(min);
-        let fresh = request.session == SessionId(0);
-        let session = if fresh { self.ids.take() } else { request.session };
-        if let Some(old) = self.by_session.get(&session).copied() {
-            self.close(old, Reason::Replaced, out);
-        }
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        connection.phase = Phase::Establishing;
-        connection.session = session;
-        connection.timeout_ms = timeout_ms;
-        connection.read_only = request.read_only;
-        if !fresh && !password_is(session, request.password.as_deref()) {
-            info!(%conn, %session, "a client gave a wrong session password");
-            return self.session_gone(conn, out);
-        }
-        self.by_session.insert(session, conn);
-        self.submissions.push_back(if fresh {
-            Submission::CreateSession { session, timeout_ms }
-        } else {
-            Submission::Reattach { session, timeout_ms }
-        });
     }
 
     fn request(&mut self, now: Now, store: &Store, conn: ConnId, frame: Bytes, out: &mut Actions) {
@@ -389,7 +390,9 @@ impl Serve {
                 Err(code) => PendingState::Refused(code),
             }
         };
-        connection.pending.push_back(Pending { xid, op, since: now.mono, state });
+        let bytes = body.len();
+        connection.pending_bytes += bytes;
+        connection.pending.push_back(Pending { xid, op, since: now.mono, bytes, state });
         self.release(now, store, conn);
     }
 
@@ -437,8 +440,18 @@ impl Serve {
         while let Some(head) = connection.pending.front() {
             let (xid, op) = (head.xid, head.op);
             let zxid = store.last_zxid();
+            if connection.choked || connection.out.len() >= REPLY_BYTES {
+                connection.choked = true;
+                return;
+            }
             match &head.state {
                 PendingState::Write | PendingState::Sync(_) => return,
+                PendingState::Done(reply) => {
+                    let reply = reply.clone();
+                    connection.frame(|out| out.put_slice(&reply));
+                    self.stats.packets_sent.add(1);
+                    self.stats.response_sizes.add(reply.len());
+                }
                 PendingState::Refused(code) => {
                     let (code, zxid) =
                         (*code, if *code == ErrorCode::Unimplemented { Zxid(-1) } else { zxid });
@@ -487,6 +500,7 @@ impl Serve {
             }
             self.dirty.push(conn);
             if let Some(done) = connection.pending.pop_front() {
+                connection.pending_bytes -= done.bytes;
                 connection.answered(&mut self.stats, now.mono, &done, zxid);
             }
         }
@@ -495,10 +509,9 @@ impl Serve {
     /// After answers were given: the connection may be listened to again.
     fn resume(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         self.release(now, store, conn);
-        let limit = self.options.outstanding_limit;
         if let Some(connection) = self.connections.get_mut(&conn)
             && connection.paused
-            && connection.pending.len() <= limit / 2
+            && !connection.is_busy(&self.options, 2)
         {
             connection.paused = false;
             out.push(Action::Resume { conn });
@@ -532,35 +545,63 @@ impl Serve {
         for trigger in &effects.triggers {
             self.fire(trigger, header.zxid);
         }
+        let orphaned = self.take_orphan(header.client, header.cxid);
+        if let Txn::CloseSession(_) = txn {
+            self.orphans.remove(&header.client);
+        }
         let Some(conn) = self.by_session.get(&header.client).copied() else { return };
         if let Txn::CreateSession(_) = txn {
             return self.established(now, store, conn, out);
         }
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        let waits = |p: &Pending| matches!(p.state, PendingState::Write) && p.xid == header.cxid;
-        let is_head = connection.pending.front().is_some_and(waits);
-        if is_head && let Some(done) = connection.pending.pop_front() {
+        // A session's writes are committed in its order.
+        let waits = |p: &Pending| matches!(p.state, PendingState::Write);
+        let place = connection.pending.iter().position(waits);
+        let place = place.filter(|at| !orphaned && connection.pending[*at].xid == header.cxid);
+        if let Some(place) = place {
             if reads::session_moved(outcome) {
                 return self.close(conn, Reason::Replaced, out);
             }
-            self.dirty.push(conn);
             let code = reads::code(outcome);
-            connection.reply(&mut self.stats, done.xid, header.zxid, code, |out| {
-                match (txn, outcome) {
-                    (Txn::Multi(parts), Outcome::Multi(all)) => {
-                        reads::multi_results(parts, all, out);
-                    }
-                    _ => reads::write_outcome(outcome, out),
+            let body = |out: &mut BytesMut| match (txn, outcome) {
+                (Txn::Multi(parts), Outcome::Multi(all)) => reads::multi_results(parts, all, out),
+                _ => reads::write_outcome(outcome, out),
+            };
+            if place > 0 {
+                // Reads before it wait for the client to take its replies.
+                let mut reply = BytesMut::new();
+                let err = code as i32;
+                ReplyHeader { xid: header.cxid, zxid: header.zxid, err }.write(&mut reply);
+                if code == ErrorCode::Ok {
+                    body(&mut reply);
                 }
-            });
-            connection.answered(&mut self.stats, now.mono, &done, header.zxid);
+                connection.pending[place].state = PendingState::Done(reply.freeze());
+            } else if let Some(done) = connection.pending.pop_front() {
+                connection.pending_bytes -= done.bytes;
+                self.dirty.push(conn);
+                connection.reply(&mut self.stats, done.xid, header.zxid, code, body);
+                connection.answered(&mut self.stats, now.mono, &done, header.zxid);
+            }
         }
         if let Txn::CloseSession(_) = txn {
             return self.close(conn, Reason::Done, out);
         }
-        if is_head {
+        if place.is_some() {
             self.resume(now, store, conn, out);
         }
+    }
+
+    /// Whether a transaction answers a connection that is gone.
+    fn take_orphan(&mut self, session: SessionId, cxid: i32) -> bool {
+        let Some(waiting) = self.orphans.get_mut(&session) else { return false };
+        let place = waiting.iter().position(|x| *x == cxid);
+        if let Some(place) = place {
+            waiting.drain(..=place);
+        }
+        if waiting.is_empty() {
+            self.orphans.remove(&session);
+        }
+        place.is_some()
     }
 
     /// A write could not be prepared and has no transaction.
@@ -573,6 +614,9 @@ impl Serve {
         code: ErrorCode,
         out: &mut Actions,
     ) {
+        if self.take_orphan(session, cxid) {
+            return;
+        }
         let Some(conn) = self.by_session.get(&session).copied() else { return };
         if let Some(connection) = self.connections.get_mut(&conn) {
             let waits = |p: &&mut Pending| matches!(p.state, PendingState::Write) && p.xid == cxid;
@@ -597,70 +641,11 @@ impl Serve {
         self.resume(now, store, conn, out);
     }
 
-    /// Whether a session of old lives.
-    pub fn reattached(
-        &mut self,
-        now: Now,
-        store: &Store,
-        session: SessionId,
-        valid: bool,
-        out: &mut Actions,
-    ) {
-        let Some(conn) = self.by_session.get(&session).copied() else { return };
-        if self.connections.get(&conn).is_none_or(|c| c.phase != Phase::Establishing) {
-            return;
-        }
-        if valid {
-            self.established(now, store, conn, out);
-        } else {
-            info!(%session, "a client asks for a session that is gone");
-            self.session_gone(conn, out);
-        }
-    }
-
     /// The leader says that a session ended, or it moved: its connection here goes.
     pub fn drop_session(&mut self, session: SessionId, why: Reason, out: &mut Actions) {
         if let Some(conn) = self.by_session.get(&session).copied() {
             self.close(conn, why, out);
         }
-    }
-
-    fn established(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        if connection.phase != Phase::Establishing {
-            return;
-        }
-        connection.phase = Phase::Established;
-        connection.figures.established_ms = now.wall_ms;
-        connection.figures.last_op = Some(OpCode::CreateSession);
-        let response = ConnectResponse {
-            protocol_version: 0,
-            timeout_ms: connection.timeout_ms,
-            session: connection.session,
-            password: Some(Bytes::copy_from_slice(&password(connection.session))),
-            read_only: connection.read_only.map(|_| false),
-        };
-        connection.frame(|out| response.write(out));
-        self.stats.packets_sent.add(1);
-        self.dirty.push(conn);
-        debug!(%conn, session = %connection.session, timeout_ms = connection.timeout_ms, "session established");
-        self.pump(now, store, conn, out);
-    }
-
-    /// Tells a client that its session is no more.
-    fn session_gone(&mut self, conn: ConnId, out: &mut Actions) {
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            let response = ConnectResponse {
-                protocol_version: 0,
-                timeout_ms: 0,
-                session: SessionId(0),
-                password: Some(Bytes::from_static(&[0; 16])),
-                read_only: connection.read_only.map(|_| false),
-            };
-            connection.frame(|out| response.write(out));
-            self.stats.packets_sent.add(1);
-        }
-        self.close(conn, Reason::Done, out);
     }
 
     fn fire(&mut self, trigger: &Trigger, zxid: Zxid) {
@@ -674,48 +659,6 @@ impl Serve {
                 send_event(connection, &mut self.stats, trigger.kind, path, zxid);
             }
         }
-    }
-
-    // ---- figures
-
-    /// How many clients are connected.
-    pub fn connection_count(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// How many watches there are.
-    pub fn watch_count(&self) -> usize {
-        self.watches.len()
-    }
-
-    /// Requests that have no answer yet.
-    pub fn outstanding(&self) -> usize {
-        self.connections.values().map(|c| c.pending.len()).sum()
-    }
-
-    /// All connections, for `stat` and `cons`.
-    pub fn clients(&self) -> Vec<admin::Client> {
-        let session = |c: &Connection| admin::ClientSession {
-            id: c.session,
-            last_operation: c.figures.last_op,
-            established_ms: c.figures.established_ms,
-            timeout_ms: c.timeout_ms,
-            last_cxid: c.figures.last_cxid,
-            last_zxid: c.figures.last_zxid.unwrap_or(Zxid(-1)),
-            last_response_ms: c.figures.last_response_ms,
-            last_latency_ms: c.figures.last_latency_ms,
-            latency: c.figures.latency,
-        };
-        let client = |c: &Connection| admin::Client {
-            address: c.peer,
-            reading: !c.paused && c.phase != Phase::Closing,
-            writing: !c.out.is_empty(),
-            queued: c.pending.len() as u64,
-            received: c.figures.received,
-            sent: c.figures.sent,
-            session: (c.phase == Phase::Established).then(|| session(c)),
-        };
-        self.connections.values().map(client).collect()
     }
 }
 

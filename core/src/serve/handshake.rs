@@ -1,0 +1,116 @@
+//! How a connection gets its session (`ZooKeeperServer.processConnectRequest`,
+//! `finishSessionInit`).
+
+use bytes::Bytes;
+use tracing::{debug, info};
+
+use super::connection::Phase;
+use super::session::{password, password_is};
+use super::{Serve, Submission};
+use crate::action::{Actions, Reason};
+use crate::store::Store;
+use crate::types::{ConnId, Now, SessionId};
+use crate::wire::client::{ConnectRequest, ConnectResponse};
+use crate::wire::{OpCode, Record};
+
+impl Serve {
+    /// The handshake (`ZooKeeperServer.processConnectRequest`).
+    pub(super) fn connect(
+        &mut self,
+        store: &Store,
+        conn: ConnId,
+        frame: &Bytes,
+        out: &mut Actions,
+    ) {
+        let Ok(request) = ConnectRequest::from_bytes(frame) else {
+            return self.close(conn, Reason::Protocol("malformed connect request"), out);
+        };
+        if request.last_zxid_seen > store.last_zxid() {
+            info!(%conn, seen = %request.last_zxid_seen, here = %store.last_zxid(),
+                "a client has seen a newer state: it must try another server");
+            return self.close(conn, Reason::NotServing, out);
+        }
+        let (min, max) = (self.options.min_session_timeout_ms, self.options.max_session_timeout_ms);
+        let timeout_ms = request.timeout_ms.min(max).max(min);
+        let fresh = request.session == SessionId(0);
+        let session = if fresh { self.ids.take() } else { request.session };
+        if let Some(old) = self.by_session.get(&session).copied() {
+            self.close(old, Reason::Replaced, out);
+        }
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        connection.phase = Phase::Establishing;
+        connection.session = session;
+        connection.timeout_ms = timeout_ms;
+        connection.read_only = request.read_only;
+        if !fresh && !password_is(session, request.password.as_deref()) {
+            info!(%conn, %session, "a client gave a wrong session password");
+            return self.session_gone(conn, out);
+        }
+        self.by_session.insert(session, conn);
+        self.submissions.push_back(if fresh {
+            Submission::CreateSession { session, timeout_ms }
+        } else {
+            Submission::Reattach { session, timeout_ms }
+        });
+    }
+
+    /// Whether a session of old lives.
+    pub fn reattached(
+        &mut self,
+        now: Now,
+        store: &Store,
+        session: SessionId,
+        valid: bool,
+        out: &mut Actions,
+    ) {
+        let Some(conn) = self.by_session.get(&session).copied() else { return };
+        if self.connections.get(&conn).is_none_or(|c| c.phase != Phase::Establishing) {
+            return;
+        }
+        if valid {
+            self.established(now, store, conn, out);
+        } else {
+            info!(%session, "a client asks for a session that is gone");
+            self.session_gone(conn, out);
+        }
+    }
+
+    pub(super) fn established(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        if connection.phase != Phase::Establishing {
+            return;
+        }
+        connection.phase = Phase::Established;
+        connection.figures.established_ms = now.wall_ms;
+        connection.figures.last_op = Some(OpCode::CreateSession);
+        let response = ConnectResponse {
+            protocol_version: 0,
+            timeout_ms: connection.timeout_ms,
+            session: connection.session,
+            password: Some(Bytes::copy_from_slice(&password(connection.session))),
+            read_only: connection.read_only.map(|_| false),
+        };
+        connection.frame(|out| response.write(out));
+        self.stats.packets_sent.add(1);
+        self.dirty.push(conn);
+        debug!(%conn, session = %connection.session, timeout_ms = connection.timeout_ms, "session established");
+        self.pump(now, store, conn, out);
+        self.resume(now, store, conn, out);
+    }
+
+    /// Tells a client that its session is no more.
+    fn session_gone(&mut self, conn: ConnId, out: &mut Actions) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            let response = ConnectResponse {
+                protocol_version: 0,
+                timeout_ms: 0,
+                session: SessionId(0),
+                password: Some(Bytes::from_static(&[0; 16])),
+                read_only: connection.read_only.map(|_| false),
+            };
+            connection.frame(|out| response.write(out));
+            self.stats.packets_sent.add(1);
+        }
+        self.close(conn, Reason::Done, out);
+    }
+}

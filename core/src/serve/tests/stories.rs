@@ -1,0 +1,423 @@
+//! Handshakes, limits, authentication and requests that go wrong.
+
+use super::*;
+
+#[test]
+fn a_new_session_gets_its_id_password_and_timeout() {
+    let mut server = Server::new();
+    for (n, asked, given) in [(1, 10_000, 10_000), (2, 1, 4000), (3, i32::MAX, 40_000)] {
+        let conn = server.open(n);
+        server.push(
+            conn,
+            connect_with(ConnectRequest {
+                protocol_version: 5,
+                last_zxid_seen: Zxid::ZERO,
+                timeout_ms: asked,
+                session: SessionId(0),
+                password: None,
+                read_only: Some(true),
+            }),
+        );
+        let [Heard::Hello(hello)] = &server.hear(conn)[..] else { panic!() };
+        assert_eq!((hello.protocol_version, hello.timeout_ms), (0, given));
+        assert_eq!(hello.session.0 >> 56, 1);
+        assert_eq!(hello.password.as_deref(), Some(&password(hello.session)[..]));
+        assert_eq!(hello.read_only, Some(false));
+        assert_eq!(server.store.session(hello.session), Some(given));
+    }
+}
+
+#[test]
+fn an_old_client_gets_an_answer_without_the_read_only_byte() {
+    let mut server = Server::new();
+    let conn = server.open(1);
+    let hello = connect(SessionId(0), Some(&[0; 16]));
+    let old = framed(|out| out.put_slice(&hello[4..hello.len() - 1]));
+    // Byte by byte, as a slow network may bring it.
+    for byte in old {
+        server.push(conn, Vec::from([byte]));
+    }
+    let [Heard::Hello(hello)] = &server.hear(conn)[..] else { panic!() };
+    assert_eq!(hello.read_only, None);
+}
+
+#[test]
+fn what_is_sent_behind_the_handshake_waits_for_the_session() {
+    let mut server = Server::new();
+    server.eager = false;
+    let conn = server.open(1);
+    let ping = request(-2, OpCode::Ping as i32, nothing);
+    let exists = request(1, OpCode::Exists as i32, look("/"));
+    server.push(conn, [connect(SessionId(0), None), ping, exists].concat());
+    assert!(server.hear(conn).is_empty());
+    server.catch_up();
+    assert_eq!(server.brief(conn), ["hello 10000", "-2:0", "1:0"]);
+}
+
+#[test]
+fn who_sends_much_before_its_session_is_there_is_not_listened_to() {
+    let options = ServeOptions { jute_max_buffer: 1000, ..options() };
+    let mut server = Server::with(options, 1);
+    server.eager = false;
+    let conn = server.open(1);
+    server.push(conn, connect(SessionId(0), None));
+    let sets = (1..=20).map(|xid| request(xid, 5, set("/none", &[0; 100])));
+    for set in sets {
+        server.push(conn, set);
+    }
+    assert_eq!(server.brief(conn), ["paused"]);
+    server.catch_up();
+    let brief = server.brief(conn);
+    assert_eq!(brief[0], "hello 10000");
+    assert_eq!(brief.iter().filter(|line| line.ends_with(":-101")).count(), 20);
+    assert_eq!(brief.iter().filter(|line| *line == "resumed").count(), 1);
+}
+
+#[test]
+fn a_client_from_the_future_is_sent_away_without_an_answer() {
+    let mut server = Server::new();
+    let conn = server.open(1);
+    let request = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: Zxid(1),
+        timeout_ms: 10_000,
+        session: SessionId(0),
+        password: None,
+        read_only: None,
+    };
+    server.push(conn, connect_with(request));
+    assert_eq!(server.hear(conn), [Heard::Closed(Reason::NotServing)]);
+}
+
+#[test]
+fn a_session_moves_to_a_new_connection_and_the_old_one_is_closed() {
+    let mut server = Server::new();
+    let (old, session) = server.client(1);
+    let new = server.open(2);
+    server.push(new, connect(session, Some(&password(session))));
+    assert_eq!(server.brief(new), ["hello 10000"]);
+    assert_eq!(server.hear(old), [Heard::Closed(Reason::Replaced)]);
+    server.ask(new, 1, OpCode::Exists, look("/"));
+    assert_eq!(server.brief(new), ["1:0"]);
+}
+
+#[test]
+fn a_session_that_is_gone_or_a_wrong_password_get_an_empty_session() {
+    let mut server = Server::new();
+    let (alive, session) = server.client(1);
+    let (closed, gone) = server.client(2);
+    server.ask(closed, 1, OpCode::CloseSession, nothing);
+    for (n, session, password) in [
+        (3, gone, password(gone)),
+        (4, SessionId(0x42), password(SessionId(0x42))),
+        (5, session, [7; 16]),
+    ] {
+        let conn = server.open(n);
+        server.push(conn, connect(session, Some(&password)));
+        let heard = server.hear(conn);
+        let [Heard::Hello(hello), Heard::Closed(Reason::Done)] = &heard[..] else {
+            panic!("{heard:?}")
+        };
+        assert_eq!((hello.timeout_ms, hello.session), (0, SessionId(0)));
+        assert_eq!(hello.password.as_deref(), Some(&[0; 16][..]));
+    }
+    // As in ZooKeeper, asking for it already cut its connection.
+    assert_eq!(server.hear(alive), [Heard::Closed(Reason::Replaced)]);
+}
+
+#[test]
+fn an_answer_to_a_lost_connection_is_not_given_to_its_successor() {
+    let mut server = Server::new();
+    let (old, session) = server.client(1);
+    server.eager = false;
+    server.ask(old, 1, OpCode::Create, create("/old", 0));
+    server.ask(old, 2, OpCode::Create, create("/old", 0));
+    server.serve.closed(old);
+    let new = server.open(2);
+    server.push(new, connect(session, Some(&password(session))));
+    // This client counts from 1 again.
+    server.ask(new, 1, OpCode::Create, create("/new", 0));
+    server.commit_one();
+    server.commit_one();
+    server.settle();
+    assert_eq!(server.brief(new), ["hello 10000"]);
+    server.catch_up();
+    let [Heard::Reply { xid: 1, err: 0, body, .. }] = &server.hear(new)[..] else { panic!() };
+    assert_eq!(&body[4..], b"/new");
+}
+
+#[test]
+fn a_server_that_does_not_serve_answers_words_only() {
+    let mut server = Server::new();
+    let (client, _) = server.client(1);
+    server.serve.stop_serving(&mut server.out);
+    server.settle();
+    assert_eq!(server.hear(client), [Heard::Closed(Reason::NotServing)]);
+    let word = server.open(2);
+    server.push(word, &b"srvr"[..]);
+    assert_eq!(server.brief(word), ["[srvr]", "closed"]);
+    let other = server.open(3);
+    server.push(other, connect(SessionId(0), None));
+    assert_eq!(server.hear(other), [Heard::Closed(Reason::NotServing)]);
+}
+
+#[test]
+fn words_are_told_from_lengths_however_they_arrive() {
+    let mut server = Server::new();
+    let conn = server.open(1);
+    for byte in *b"ruok" {
+        server.push(conn, Vec::from([byte]));
+    }
+    assert_eq!(server.brief(conn), ["[ruok]", "closed"]);
+    let conn = server.open(2);
+    server.push(conn, &b"mntr\n"[..]);
+    assert_eq!(server.brief(conn), ["[mntr]", "closed"]);
+    for (n, noise) in
+        [(3, &b"GET / HTTP/1.1\r\n"[..]), (4, b"\x16\x03\x01\x02\x00"), (5, &[255; 4])]
+    {
+        let conn = server.open(n);
+        server.push(conn, noise);
+        assert_eq!(server.brief(conn), ["closed"]);
+    }
+    // A word has its meaning only at the beginning.
+    let (conn, _) = server.client(6);
+    server.push(conn, &b"ruok"[..]);
+    assert_eq!(server.brief(conn), ["closed"]);
+}
+
+#[test]
+fn the_longest_frame_is_taken_and_one_byte_more_is_not() {
+    let options = ServeOptions { jute_max_buffer: 300, ..options() };
+    let mut server = Server::with(options, 1);
+    let (conn, _) = server.client(1);
+    let whole = 300 - 8 - (4 + 2 + 4 + 4);
+    server.ask(conn, 1, OpCode::SetData, set("/x", &alloc::vec![0; whole]));
+    assert_eq!(server.brief(conn), ["1:-101"]);
+    server.ask(conn, 2, OpCode::SetData, set("/x", &alloc::vec![0; whole + 1]));
+    assert_eq!(server.brief(conn), ["closed"]);
+}
+
+#[test]
+fn too_many_connections_are_refused_and_make_room_when_they_go() {
+    let options = ServeOptions { max_client_connections: 2, max_connections: 3, ..options() };
+    let mut server = Server::with(options, 1);
+    let first = server.open(1);
+    server.open(2);
+    let third = server.open(3);
+    assert_eq!(server.brief(third), ["closed"]);
+    server.serve.closed(first);
+    let fourth = server.open(4);
+    assert!(server.hear(fourth).is_empty());
+    for (n, refused) in [(1, false), (2, true)] {
+        let conn = ConnId::accepted(100 + n);
+        let peer = format!("[2001:db8::{n}]:1").parse().unwrap();
+        server.serve.opened(Time(0), conn, peer, &mut server.out);
+        assert_eq!(!server.out.is_empty(), refused, "{n}");
+        server.out.clear();
+    }
+}
+
+#[test]
+fn a_connection_without_a_session_is_closed_in_time() {
+    let mut server = Server::new();
+    let silent = server.open(1);
+    let (talking, _) = server.client(2);
+    assert_eq!(server.serve.deadline(), Some(Time(0).plus_ms(10_000)));
+    server.serve.tick(Time(0).plus_ms(9_999), &mut server.out);
+    server.settle();
+    assert!(server.hear(silent).is_empty());
+    server.serve.tick(Time(0).plus_ms(10_000), &mut server.out);
+    server.settle();
+    assert_eq!(server.brief(silent), ["closed"]);
+    assert!(server.hear(talking).is_empty());
+    assert_eq!(server.serve.deadline(), None);
+}
+
+#[test]
+fn a_ping_is_answered_as_one_whatever_its_number_and_every_request_is_a_sign_of_life() {
+    let mut server = Server::new();
+    let (conn, session) = server.client(1);
+    server.ask(conn, 77, OpCode::Ping, nothing);
+    server.ask(conn, 1, OpCode::Exists, look("/"));
+    assert_eq!(server.brief(conn), ["-2:0", "1:0"]);
+    assert_eq!(server.touched, [session, session]);
+}
+
+#[test]
+fn operations_that_nobody_knows_end_the_connection_and_later_ones_do_not() {
+    let mut server = Server::new();
+    for (n, op) in [(1, 55), (2, 0), (3, -1), (4, 10), (5, OpCode::Check as i32)] {
+        let (conn, _) = server.client(n);
+        server.push(conn, request(1, op, nothing));
+        let heard = server.hear(conn);
+        assert!(matches!(heard[0], Heard::Reply { xid: 1, zxid: -1, err: -6, .. }), "{heard:?}");
+        assert!(matches!(heard[1..], [Heard::Closed(_)]), "{heard:?}");
+    }
+    let (conn, _) = server.client(6);
+    for (xid, op) in [(1, OpCode::AddWatch), (2, OpCode::MultiRead), (3, OpCode::RemoveWatches)] {
+        server.ask(conn, xid, op, nothing);
+    }
+    server.ask(conn, 4, OpCode::Exists, look("/"));
+    assert_eq!(server.brief(conn), ["1:-6", "2:-6", "3:-6", "4:0"]);
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_answered_and_takes_no_zxid() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    let before = server.zxid;
+    use OpCode::*;
+    let all = [Create, Delete, SetData, GetData, Exists, GetChildren, Sync, GetAcl, SetAcl, Multi];
+    for (xid, op) in (1..).zip(all) {
+        server.ask(conn, xid, op, |out| out.put_slice(&[0, 0, 0, 9, b'/']));
+        assert_eq!(server.brief(conn), [format!("{xid}:-5")], "{op:?}");
+    }
+    server.ask(conn, 99, SetWatches, nothing);
+    assert_eq!(server.brief(conn), ["99:-5"]);
+    assert_eq!(server.zxid, before);
+}
+
+#[test]
+fn authentication_is_answered_at_once_and_a_failed_one_ends_the_connection() {
+    let mut server = Server::new();
+    let auth = |scheme: &'static str, data: &'static [u8]| {
+        move |out: &mut BytesMut| {
+            out.put_i32(0);
+            out.put_ustring(scheme);
+            out.put_buffer(Some(data));
+        }
+    };
+    let (conn, _) = server.client(1);
+    server.eager = false;
+    server.ask(conn, 1, OpCode::Create, create("/a", 0));
+    server.ask(conn, -4, OpCode::Auth, auth("digest", b"u:p"));
+    server.ask(conn, -4, OpCode::Auth, auth("ip", b""));
+    server.catch_up();
+    server.ask(conn, 2, OpCode::WhoAmI, nothing);
+    let heard = server.hear(conn);
+    let Heard::Reply { body, .. } = heard.last().unwrap() else { panic!() };
+    let ids: Vec<Id> = Reader::new(body).record().unwrap();
+    let ids: Vec<_> = ids.iter().map(|id| (&*id.scheme, &*id.id)).collect();
+    assert_eq!(ids, [("ip", "127.0.0.1"), ("digest", "u")]);
+    server.heard.insert(conn, heard);
+    assert_eq!(server.brief(conn), ["-4:0", "-4:0", "1:0", "2:0"]);
+    for (n, scheme) in [(2, "world"), (3, "kerberos")] {
+        let (conn, _) = server.client(n);
+        server.ask(conn, -4, OpCode::Auth, auth(scheme, b"x"));
+        assert_eq!(server.brief(conn), ["-4:-115", "closed"]);
+    }
+    assert_eq!(server.serve.stats.auth_failed.get(), 2);
+}
+
+#[test]
+fn a_client_that_asks_faster_than_it_is_answered_has_to_wait() {
+    let options = ServeOptions { outstanding_limit: 4, ..options() };
+    let mut server = Server::with(options, 1);
+    let (conn, _) = server.client(1);
+    server.eager = false;
+    for xid in 1..=10 {
+        server.ask(conn, xid, OpCode::Create, create("/n-", 2));
+    }
+    assert_eq!(server.proposed.len(), 4);
+    assert_eq!(server.brief(conn), ["paused"]);
+    server.catch_up();
+    let mut brief = server.brief(conn);
+    brief.retain(|line| line.ends_with(":0"));
+    assert_eq!(brief, (1..=10).map(|xid| format!("{xid}:0")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_client_that_takes_no_replies_gets_only_so_many() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    server.ask(conn, 1, OpCode::Create, create_with("/big", &[7; 500_000], world(31), 0));
+    server.hear(conn);
+    let reads: Vec<u8> = (2..200).flat_map(|xid| request(xid, 4, look("/big"))).collect();
+    server.push(conn, reads);
+    assert_eq!(server.brief(conn), ["paused", "2:0", "3:0", "4:0"]);
+    assert_eq!(server.unwritten, [conn]);
+    // More of the same is kept until the client has taken what it was sent.
+    server.ask(conn, 200, OpCode::Exists, look("/"));
+    assert!(server.hear(conn).is_empty());
+    let mut answers = 3;
+    while let Some(conn) = server.unwritten.pop() {
+        server.serve.writable(server.now, &server.store, conn, &mut server.out);
+        server.settle();
+        let replies = server.brief(conn).iter().filter(|line| line.ends_with(":0")).count();
+        assert!((1..=4).contains(&replies));
+        answers += replies;
+    }
+    assert_eq!(answers, 199);
+}
+
+#[test]
+fn a_session_that_moved_elsewhere_loses_its_connection_without_an_answer() {
+    let mut server = Server::new();
+    let (conn, session) = server.client(1);
+    server.eager = false;
+    server.ask(conn, 7, OpCode::Create, create("/a", 0));
+    let mut txn = server.proposed.pop_front().unwrap();
+    txn.txn = Txn::error(ErrorCode::SessionMoved);
+    assert_eq!(txn.header.client, session);
+    server.commit(&txn);
+    server.settle();
+    assert_eq!(server.hear(conn), [Heard::Closed(Reason::Replaced)]);
+}
+
+#[test]
+fn a_write_that_was_refused_without_a_transaction_keeps_its_place() {
+    let mut server = Server::new();
+    let (conn, session) = server.client(1);
+    server.eager = false;
+    server.ask(conn, 1, OpCode::Create, create("/a", 0));
+    server.ask(conn, 2, OpCode::Create, create("/b", 0));
+    server.proposed.pop_back();
+    let code = ErrorCode::MarshallingError;
+    server.serve.refused(server.now, &server.store, session, 2, code, &mut server.out);
+    server.settle();
+    assert!(server.hear(conn).is_empty());
+    server.catch_up();
+    assert_eq!(server.brief(conn), ["1:0", "2:-5"]);
+}
+
+#[test]
+fn an_expired_sessions_connection_is_closed() {
+    let mut server = Server::new();
+    let (conn, session) = server.client(1);
+    let (zxid, wall_ms) = (Zxid(server.zxid + 1), server.now.wall_ms);
+    let expiry = server.prep.close_session(&server.store, session, 0, zxid, wall_ms);
+    server.commit(&expiry.txn);
+    server.settle();
+    assert_eq!(server.hear(conn), [Heard::Closed(Reason::Done)]);
+    assert_eq!((server.serve.connection_count(), server.serve.outstanding()), (0, 0));
+}
+
+#[test]
+fn replies_of_one_step_to_one_client_are_one_send() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    let reads: Vec<u8> = (1..=50).flat_map(|xid| request(xid, 3, look("/"))).collect();
+    server.serve.received(server.now, &server.store, conn, reads.into(), &mut server.out);
+    while server.serve.next_submission().is_some() {}
+    server.serve.flush(&mut server.out);
+    assert!(matches!(&server.out[..], [Action::Send { .. }]));
+}
+
+#[test]
+fn cons_sees_what_a_connection_did() {
+    let mut server = Server::new();
+    let (conn, session) = server.client(1);
+    server.now.mono = Time(0).plus_ms(50);
+    server.eager = false;
+    server.ask(conn, 3, OpCode::Create, create("/a", 0));
+    server.now.mono = Time(0).plus_ms(57);
+    server.catch_up();
+    let clients = server.serve.clients();
+    let [client] = &clients[..] else { panic!() };
+    assert_eq!((client.received, client.sent, client.queued), (2, 2, 0));
+    let shown = client.session.as_ref().unwrap();
+    assert_eq!((shown.id, shown.timeout_ms), (session, 10_000));
+    assert_eq!((shown.last_operation, shown.last_cxid), (Some(OpCode::Create), Some(3)));
+    assert_eq!((shown.last_latency_ms, shown.last_response_ms), (7, 57));
+    assert_eq!(shown.last_zxid, Zxid(2));
+}
