@@ -3,6 +3,7 @@
 mod golden;
 mod order;
 mod stories;
+mod together;
 mod watching;
 
 use alloc::format;
