@@ -16,16 +16,20 @@ pub(super) enum Verdict {
 
 /// Judges one line.
 pub(super) fn judge(key: &str, value: &str) -> Verdict {
-    let on = value.eq_ignore_ascii_case("true");
+    // A mistyped "true" was meant to protect.
+    let on = !value.eq_ignore_ascii_case("false");
     let protects = match key {
         "secureClientPort" => true,
         "sslQuorum"
         | "portUnification"
         | "quorum.auth.enableSasl"
+        | "quorum.auth.learnerRequireSasl"
+        | "quorum.auth.serverRequireSasl"
         | "reconfigEnabled"
         | "sessionRequireClientSASLAuth"
         | "enforce.auth.enabled"
         | "localSessionsEnabled" => on,
+        "DigestAuthenticationProvider.enabled" => !value.eq_ignore_ascii_case("true"),
         _ => key.starts_with("authProvider."),
     };
     if protects {
@@ -44,12 +48,15 @@ pub(super) fn judge(key: &str, value: &str) -> Verdict {
     Verdict::Unknown
 }
 
-/// Refused when on, without effect when off.
+/// Refused where they promise protection, else without effect.
 const SWITCHES: &[&str] = &[
     "secureClientPortAddress",
     "sslQuorum",
     "portUnification",
     "quorum.auth.enableSasl",
+    "quorum.auth.learnerRequireSasl",
+    "quorum.auth.serverRequireSasl",
+    "DigestAuthenticationProvider.enabled",
     "reconfigEnabled",
     "sessionRequireClientSASLAuth",
     "enforce.auth.enabled",
@@ -202,9 +209,7 @@ const NO_EFFECT: &[&str] = &[
     "pathStats.enabled",
     "quorum.auth.kerberos.servicePrincipal",
     "quorum.auth.learner.saslLoginContext",
-    "quorum.auth.learnerRequireSasl",
     "quorum.auth.server.saslLoginContext",
-    "quorum.auth.serverRequireSasl",
     "quorum.cnxn.threads.size",
     "quorumCnxnTimeoutMs",
     "request_stale_connection_check",

@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
 use core::str::FromStr;
 
 use crate::types::ServerId;
@@ -145,21 +146,22 @@ impl Config {
         dynamic: Option<(&str, &str)>,
     ) -> Result<(Config, Vec<Warning>), ConfigError> {
         let mut file = File { name, values: BTreeMap::new(), servers: Vec::new() };
-        file.take(name, properties::parse(text))?;
-        if let Some((name, text)) = dynamic {
-            file.take(name, properties::parse(text))?;
-        }
+        file.take(name, properties::parse(text));
+        let version = match dynamic {
+            Some((name, text)) => file.take_dynamic(name, properties::parse(text))?,
+            None => 0,
+        };
         let warnings = file.check_keys()?;
         let mut config = file.config()?;
-        config.ensemble = file.ensemble()?;
-        if let Some(ensemble) = &config.ensemble {
-            config.my_id = my_id(&config.data_dir, myid, ensemble)?;
-            let here = ensemble.members.get(&config.my_id).and_then(|m| m.client.as_ref());
-            if let (None, Some(here)) = (config.client_port, here) {
-                config.client_port = Some(here.port);
-                config.client_port_address =
-                    Some(here.host.to_string()).filter(|host| host != "0.0.0.0");
-            }
+        let ensemble = EnsembleConfig { version, ..file.members()? };
+        if file.is_distributed(&ensemble)? {
+            file.check_ensemble(&ensemble, config.extended_types)?;
+            let id = my_id(&config.data_dir, myid, &ensemble)?;
+            file.client_address(&mut config, ensemble.members.get(&id))?;
+            config.my_id = id;
+            config.ensemble = Some(ensemble);
+        } else if let Ok(id) = my_id(&config.data_dir, myid, &ensemble) {
+            file.client_address(&mut config, ensemble.members.get(&id))?;
         }
         Ok((config, warnings))
     }
@@ -188,19 +190,46 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn take(&mut self, name: &str, properties: Vec<Property>) -> Result<(), ConfigError> {
+    fn take(&mut self, name: &str, properties: Vec<Property>) {
         for Property { line, key, value } in properties {
             let place = format!("{name}:{line}");
             let key = key.trim();
             let key = key.strip_prefix("zookeeper.").unwrap_or(key);
-            let value = String::from(value.trim());
-            if ["server.", "group.", "weight."].iter().any(|p| key.starts_with(p)) {
+            // What came out of an escape must not break a message into lines.
+            let value = value.trim().replace(char::is_control, " ");
+            if is_of_ensemble(key) {
+                self.servers.retain(|(_, earlier, _)| earlier != key);
                 self.servers.push((place, key.to_string(), value));
             } else {
                 self.values.insert(key.to_string(), (place, value));
             }
         }
-        Ok(())
+    }
+
+    /// Takes the `dynamicConfigFile`, which holds the ensemble and nothing else. Gives its
+    /// version: of its `version` line, or else of its name (`zoo.cfg.dynamic.<hex>`).
+    fn take_dynamic(&mut self, name: &str, lines: Vec<Property>) -> Result<i64, ConfigError> {
+        if let Some((place, key, _)) = self.servers.first() {
+            let what = format!("{key} belongs into the dynamicConfigFile, {name}: move it there");
+            return Err(ConfigError { place: place.clone(), what });
+        }
+        let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix);
+        let mut version = suffix.and_then(|hex| i64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        for Property { line, key, value } in &lines {
+            let (key, value) = (key.trim(), value.trim());
+            let error = |what: &str| {
+                let what = format!("{key}={value}: expected {what}").replace(char::is_control, " ");
+                ConfigError { place: format!("{name}:{line}"), what }
+            };
+            if key == "version" {
+                let hex = i64::from_str_radix(value, 16).ok();
+                version = hex.ok_or_else(|| error("a hexadecimal number"))?;
+            } else if !is_of_ensemble(key) {
+                return Err(error("only server.N, group.N, weight.N and version in this file"));
+            }
+        }
+        self.take(name, lines.into_iter().filter(|p| p.key.trim() != "version").collect());
+        Ok(version)
     }
 
     fn check_keys(&self) -> Result<Vec<Warning>, ConfigError> {
@@ -259,9 +288,20 @@ impl File<'_> {
     fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         let Some(text) = self.text(key) else { return Ok(default) };
         match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" => Ok(true),
-            "false" | "no" => Ok(false),
+            "true" => Ok(true),
+            "false" => Ok(false),
             _ => Err(self.error(key, "true or false")),
+        }
+    }
+
+    /// A switch that ZooKeeper moves from its safe side by one exact word alone: any other
+    /// word that could be meant to move it is an error, and never does.
+    fn unless(&self, key: &str, safe: [&str; 2], unsafe_word: &str) -> Result<bool, ConfigError> {
+        match self.text(key) {
+            None => Ok(true),
+            Some(word) if safe.contains(&word.as_str()) => Ok(true),
+            Some(word) if word == unsafe_word => Ok(false),
+            Some(_) => Err(self.error(key, "yes or no")),
         }
     }
 
@@ -278,8 +318,10 @@ impl File<'_> {
         const COUNT: &str = "a whole number, 0 or more";
         const INTEGER: &str = "a whole number";
         let data_dir = self.text("dataDir").ok_or_else(|| self.error("dataDir", "a directory"))?;
+        // An int of Java's: what is computed from it stays within bounds.
         let tick_time_ms =
-            self.number("tickTime", 3000u64, 1, "a whole number of milliseconds, 1 or more")?;
+            self.number("tickTime", 3000u32, 1, "a whole number of milliseconds, 1 or more")?;
+        let tick_time_ms = u64::from(tick_time_ms);
         let timeout = |key: &str, ticks: u64| -> Result<i32, ConfigError> {
             let default = i32::try_from(tick_time_ms * ticks).unwrap_or(i32::MAX);
             let given = self.number(key, -1, -1, MS)?;
@@ -292,6 +334,11 @@ impl File<'_> {
         }
         if self.text("electionAlg").is_some_and(|alg| alg != "3") {
             return Err(self.error("electionAlg", "3"));
+        }
+        if let Some(kind) = self.text("peerType")
+            && server_line::role_of(&kind).is_none()
+        {
+            return Err(self.error("peerType", "participant or observer"));
         }
         let client_port = self.port("clientPort")?;
         let client_port_address = self.text("clientPortAddress");
@@ -315,8 +362,8 @@ impl File<'_> {
             max_session_timeout_ms: max,
             max_client_connections: self.number("maxClientCnxns", 60, 0, COUNT)?,
             max_connections: self.number("maxCnxns", 0, 0, COUNT)?,
-            init_limit: self.number("initLimit", 0, 0, "a whole number of ticks")?,
-            sync_limit: self.number("syncLimit", 0, 0, "a whole number of ticks")?,
+            init_limit: self.number("initLimit", 0u32, 0, "a whole number of ticks")?.into(),
+            sync_limit: self.number("syncLimit", 0u32, 0, "a whole number of ticks")?.into(),
             my_id: ServerId(0),
             ensemble: None,
             quorum_listen_on_all_ips: self.boolean("quorumListenOnAllIPs", false)?,
@@ -329,7 +376,7 @@ impl File<'_> {
             snap_size_limit_kb: self.number("snapSizeLimitInKb", 4_194_304, i64::MIN, INTEGER)?,
             txn_log_size_limit_kb: self.number("txnLogSizeLimitInKb", -1, i64::MIN, INTEGER)?,
             pre_alloc_size_kb: self.number("preAllocSize", 65_536, 0, COUNT)?,
-            force_sync: self.boolean("forceSync", true)?,
+            force_sync: self.unless("forceSync", ["yes", "true"], "no")?,
             commit_log_count: self.number("commitLogCount", 500usize, 0, COUNT)?.max(500),
             snapshot_size_factor: match self.number(
                 "snapshotSizeFactor",
@@ -345,7 +392,7 @@ impl File<'_> {
             datadir_autocreate: self.boolean("datadir.autocreate", true)?,
             digest_enabled: self.boolean("digest.enabled", true)?,
             super_digest: self.text("DigestAuthenticationProvider.superDigest"),
-            skip_acl: self.boolean("skipACL", false)?,
+            skip_acl: !self.unless("skipACL", ["no", "false"], "yes")?,
             jute_max_buffer,
             jute_extra_size,
             global_outstanding_limit: self.number("globalOutstandingLimit", 1000usize, 1, COUNT)?,
@@ -363,8 +410,8 @@ impl File<'_> {
         })
     }
 
-    /// The ensemble, unless this is a standalone server.
-    fn ensemble(&self) -> Result<Option<EnsembleConfig>, ConfigError> {
+    /// What the `server`, `group` and `weight` lines say, each for itself.
+    fn members(&self) -> Result<EnsembleConfig, ConfigError> {
         let mut ensemble = EnsembleConfig::default();
         for (place, key, value) in &self.servers {
             let error = |expected: &str| ConfigError {
@@ -389,28 +436,62 @@ impl File<'_> {
                     }
                 }
                 _ => {
-                    let weight = value.parse().map_err(|_| error("a whole number"))?;
-                    ensemble.weights.insert(ServerId(id), weight);
+                    let weight = value.parse::<u32>();
+                    let weight = weight.map_err(|_| error("a whole number, 0 or more"))?;
+                    ensemble.weights.insert(ServerId(id), weight.into());
                 }
             }
         }
-        let voters = ensemble.voters().count();
+        Ok(ensemble)
+    }
+
+    fn ensemble_error(&self, what: &str) -> ConfigError {
+        let place = self.servers.first().map(|(place, ..)| place.clone());
+        ConfigError {
+            place: place.unwrap_or_else(|| String::from(self.name)),
+            what: String::from(what),
+        }
+    }
+
+    /// Whether this is a member of an ensemble, be it of one, and not a standalone server.
+    fn is_distributed(&self, ensemble: &EnsembleConfig) -> Result<bool, ConfigError> {
         let standalone = self.boolean("standaloneEnabled", true)?;
-        if ensemble.members.is_empty() || (standalone && voters == 1 && ensemble.members.len() == 1)
-        {
-            return Ok(None);
+        match ensemble.voters().count() {
+            0 if !standalone || !ensemble.members.is_empty() => {
+                let what = "no server votes: expected at least one participant";
+                Err(self.ensemble_error(what))
+            }
+            1 if standalone && ensemble.members.len() > 1 => Err(self.ensemble_error(
+                "observers need an ensemble: expected several participants, or \
+                 standaloneEnabled=false",
+            )),
+            voters => Ok(voters > 1 || !standalone),
         }
-        let place = self.servers.first().map(|(place, ..)| place.clone()).unwrap_or_default();
-        if voters == 0 {
-            let what = String::from("no server votes: expected at least one participant");
-            return Err(ConfigError { place, what });
+    }
+
+    /// The rules between an ensemble's lines (`QuorumPeerConfig`, `QuorumHierarchical`).
+    fn check_ensemble(
+        &self,
+        ensemble: &EnsembleConfig,
+        extended_types: bool,
+    ) -> Result<(), ConfigError> {
+        let grouped = !ensemble.groups.is_empty() || !ensemble.weights.is_empty();
+        for id in ensemble.voters() {
+            if grouped && !ensemble.groups.contains_key(&id) {
+                return Err(self.ensemble_error(&format!(
+                    "server {id} is in no group: expected every voter in a group.G line"
+                )));
+            }
         }
-        if !ensemble.groups.is_empty()
-            && let Some(id) = ensemble.voters().find(|id| !ensemble.groups.contains_key(id))
+        if let Some(id) = ensemble.groups.keys().find(|id| !ensemble.members.contains_key(id)) {
+            let what = format!("server {id} of a group.G line has no server.{id} line");
+            return Err(self.ensemble_error(&what));
+        }
+        if extended_types
+            && let Some(id) = ensemble.members.keys().find(|id| !(0..=254).contains(&id.0))
         {
-            let what =
-                format!("server {id} is in no group: expected every voter in a group.G line");
-            return Err(ConfigError { place, what });
+            let what = format!("server.{id}: expected ids 0 to 254 with extendedTypesEnabled");
+            return Err(self.ensemble_error(&what));
         }
         for key in ["initLimit", "syncLimit"] {
             self.number(key, 0u64, 1, "a whole number of ticks, 1 or more")?;
@@ -418,8 +499,34 @@ impl File<'_> {
                 return Err(self.error(key, "a whole number of ticks, 1 or more"));
             }
         }
-        Ok(Some(ensemble))
+        Ok(())
     }
+
+    /// The client address in this server's own line wins over `clientPort`, which must not
+    /// contradict it. Names are not resolved here: only literal addresses can contradict.
+    fn client_address(&self, config: &mut Config, me: Option<&Member>) -> Result<(), ConfigError> {
+        let Some(line) = me.and_then(|member| member.client.as_ref()) else { return Ok(()) };
+        if config.client_port.is_some_and(|port| port != line.port) {
+            let expected = format!("{}, as in this server's own line", line.port);
+            return Err(self.error("clientPort", &expected));
+        }
+        let ip = |host: &str| host.parse::<IpAddr>().ok();
+        let given = config.client_port_address.as_deref().and_then(ip);
+        let given = given.filter(|ip| !ip.is_unspecified());
+        if let (Some(given), Some(here)) = (given, ip(&line.host))
+            && given != here
+        {
+            let expected = format!("{}, as in this server's own line", line.host);
+            return Err(self.error("clientPortAddress", &expected));
+        }
+        config.client_port = Some(line.port);
+        config.client_port_address = Some(line.host.to_string()).filter(|host| host != "0.0.0.0");
+        Ok(())
+    }
+}
+
+fn is_of_ensemble(key: &str) -> bool {
+    ["server.", "group.", "weight."].iter().any(|p| key.starts_with(p))
 }
 
 fn my_id(
@@ -440,120 +547,4 @@ fn my_id(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ENSEMBLE: &str = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nclientPort=2181\n\
-        server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:observer\n";
-
-    fn parse(text: &str, myid: Option<&str>) -> Result<(Config, Vec<Warning>), ConfigError> {
-        Config::parse("zoo.cfg", text, myid, None)
-    }
-
-    #[test]
-    fn a_standalone_file_has_zookeepers_defaults() {
-        let (config, warnings) = parse("dataDir=/d\nclientPort=2181\n", None).unwrap();
-        assert!(warnings.is_empty() && config.ensemble.is_none());
-        assert_eq!((config.tick_time_ms, config.data_log_dir.as_str()), (3000, "/d"));
-        assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (6000, 60_000));
-        assert_eq!((config.max_client_connections, config.snap_count), (60, 100_000));
-        assert_eq!((config.jute_max_buffer, config.jute_extra_size), (1_048_575, 1_048_575));
-    }
-
-    #[test]
-    fn an_ensemble_file_knows_its_members() {
-        let (config, _) = parse(ENSEMBLE, Some("2\n")).unwrap();
-        let ensemble = config.ensemble.unwrap();
-        assert_eq!(config.my_id, ServerId(2));
-        assert_eq!(ensemble.voters().count(), 2);
-        assert_eq!(
-            ensemble.to_text(),
-            "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant\n\
-             server.3=c:2888:3888:observer\nversion=0"
-        );
-    }
-
-    #[test]
-    fn properties_of_the_system_may_stand_with_or_without_prefix_and_the_last_wins() {
-        let text = "dataDir=/d\nzookeeper.snapCount=7\nforceSync=no\nsnapCount=9\n";
-        let (config, _) = parse(text, None).unwrap();
-        assert_eq!((config.snap_count, config.force_sync), (9, false));
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_in_one_line_with_its_place() {
-        for (text, myid, expected) in [
-            ("clientPort=1\n", None, "zoo.cfg: dataDir is missing: expected a directory"),
-            (
-                "dataDir=/d\n\ntickTime=abc\n",
-                None,
-                "zoo.cfg:3: tickTime=abc: expected a whole number of milliseconds, 1 or more",
-            ),
-            (
-                "dataDir=/d\ntickTime=0\n",
-                None,
-                "zoo.cfg:2: tickTime=0: expected a whole number of milliseconds, 1 or more",
-            ),
-            (
-                "dataDir=/d\nquorumListenOnAllIPs=maybe\n",
-                None,
-                "zoo.cfg:2: quorumListenOnAllIPs=maybe: expected true or false",
-            ),
-            (
-                "dataDir=/d\nclientPort=70000\n",
-                None,
-                "zoo.cfg:2: clientPort=70000: expected a port, 0 to 65535",
-            ),
-            ("dataDir=/d\nelectionAlg=1\n", None, "zoo.cfg:2: electionAlg=1: expected 3"),
-            (
-                "dataDir=/d\nserver.1=a:1\n",
-                None,
-                "zoo.cfg:2: server.1=a:1: expected host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]",
-            ),
-            (
-                "dataDir=/d\nserver.1=a:1:2\nserver.2=b:1:2\n",
-                Some("1"),
-                "zoo.cfg: initLimit is missing: expected a whole number of ticks, 1 or more",
-            ),
-            (
-                ENSEMBLE,
-                None,
-                "/d/myid: the file is missing: expected one of the ids 1, 2, 3 of the server.N lines",
-            ),
-            (
-                ENSEMBLE,
-                Some("7"),
-                "/d/myid: 7: expected one of the ids 1, 2, 3 of the server.N lines",
-            ),
-            (
-                "dataDir=/d\nsecureClientPort=2281\n",
-                None,
-                "zoo.cfg:2: secureClientPort=2281 is not supported yet, and to ignore it would not be safe: \
-              remove it, or keep this member on Apache ZooKeeper",
-            ),
-            (
-                "dataDir=/d\nminSessionTimeout=9\nmaxSessionTimeout=8\n",
-                None,
-                "zoo.cfg:2: minSessionTimeout=9: expected at most maxSessionTimeout (8), not 9",
-            ),
-        ] {
-            let error = parse(text, myid).unwrap_err().to_string();
-            assert_eq!(error, expected);
-            assert!(!error.contains('\n'));
-        }
-    }
-
-    #[test]
-    fn keys_without_effect_and_unknown_keys_are_told_once() {
-        let text = "dataDir=/d\nadmin.enableServer=true\nsnapCuont=5\nsnapCuont=6\n";
-        let (_, warnings) = parse(text, None).unwrap();
-        let texts: Vec<_> = warnings.iter().map(Warning::to_string).collect();
-        assert_eq!(
-            texts,
-            [
-                "zoo.cfg:2: admin.enableServer has no effect here",
-                "zoo.cfg:4: unknown key snapCuont"
-            ]
-        );
-    }
-}
+mod tests;

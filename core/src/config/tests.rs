@@ -1,0 +1,256 @@
+//! A file of text in, a configuration or one line of complaint out.
+
+use super::*;
+
+const ENSEMBLE: &str = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nclientPort=2181\n\
+    server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:observer\n";
+
+fn parse(text: &str, myid: Option<&str>) -> Result<(Config, Vec<Warning>), ConfigError> {
+    Config::parse("zoo.cfg", text, myid, None)
+}
+
+#[test]
+fn a_standalone_file_has_zookeepers_defaults() {
+    let (config, warnings) = parse("dataDir=/d\nclientPort=2181\n", None).unwrap();
+    assert!(warnings.is_empty() && config.ensemble.is_none());
+    assert_eq!((config.tick_time_ms, config.data_log_dir.as_str()), (3000, "/d"));
+    assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (6000, 60_000));
+    assert_eq!((config.max_client_connections, config.snap_count), (60, 100_000));
+    assert_eq!((config.jute_max_buffer, config.jute_extra_size), (1_048_575, 1_048_575));
+}
+
+#[test]
+fn an_ensemble_file_knows_its_members() {
+    let (config, _) = parse(ENSEMBLE, Some("2\n")).unwrap();
+    let ensemble = config.ensemble.unwrap();
+    assert_eq!(config.my_id, ServerId(2));
+    assert_eq!(ensemble.voters().count(), 2);
+    assert_eq!(
+        ensemble.to_text(),
+        "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant\n\
+         server.3=c:2888:3888:observer\nversion=0"
+    );
+}
+
+#[test]
+fn properties_of_the_system_may_stand_with_or_without_prefix_and_the_last_wins() {
+    let text = "dataDir=/d\nzookeeper.snapCount=7\nforceSync=no\nsnapCount=9\n";
+    let (config, _) = parse(text, None).unwrap();
+    assert_eq!((config.snap_count, config.force_sync), (9, false));
+}
+
+#[test]
+fn what_is_wrong_is_told_in_one_line_with_its_place() {
+    for (text, myid, expected) in [
+        ("clientPort=1\n", None, "zoo.cfg: dataDir is missing: expected a directory"),
+        (
+            "dataDir=/d\n\ntickTime=abc\n",
+            None,
+            "zoo.cfg:3: tickTime=abc: expected a whole number of milliseconds, 1 or more",
+        ),
+        (
+            "dataDir=/d\ntickTime=0\n",
+            None,
+            "zoo.cfg:2: tickTime=0: expected a whole number of milliseconds, 1 or more",
+        ),
+        (
+            "dataDir=/d\nquorumListenOnAllIPs=maybe\n",
+            None,
+            "zoo.cfg:2: quorumListenOnAllIPs=maybe: expected true or false",
+        ),
+        (
+            "dataDir=/d\nclientPort=70000\n",
+            None,
+            "zoo.cfg:2: clientPort=70000: expected a port, 0 to 65535",
+        ),
+        ("dataDir=/d\nelectionAlg=1\n", None, "zoo.cfg:2: electionAlg=1: expected 3"),
+        (
+            "dataDir=/d\nserver.1=a:1\n",
+            None,
+            "zoo.cfg:2: server.1=a:1: expected host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]",
+        ),
+        (
+            "dataDir=/d\nserver.1=a:1:2\nserver.2=b:1:2\n",
+            Some("1"),
+            "zoo.cfg: initLimit is missing: expected a whole number of ticks, 1 or more",
+        ),
+        (
+            ENSEMBLE,
+            None,
+            "/d/myid: the file is missing: expected one of the ids 1, 2, 3 of the server.N lines",
+        ),
+        (ENSEMBLE, Some("7"), "/d/myid: 7: expected one of the ids 1, 2, 3 of the server.N lines"),
+        (
+            "dataDir=/d\nsecureClientPort=2281\n",
+            None,
+            "zoo.cfg:2: secureClientPort=2281 is not supported yet, and to ignore it would not be safe: \
+          remove it, or keep this member on Apache ZooKeeper",
+        ),
+        (
+            "dataDir=/d\nminSessionTimeout=9\nmaxSessionTimeout=8\n",
+            None,
+            "zoo.cfg:2: minSessionTimeout=9: expected at most maxSessionTimeout (8), not 9",
+        ),
+    ] {
+        let error = parse(text, myid).unwrap_err().to_string();
+        assert_eq!(error, expected);
+        assert!(!error.contains('\n'));
+    }
+}
+
+#[test]
+fn keys_without_effect_and_unknown_keys_are_told_once() {
+    let text = "dataDir=/d\nadmin.enableServer=true\nsnapCuont=5\nsnapCuont=6\n";
+    let (_, warnings) = parse(text, None).unwrap();
+    let texts: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+    assert_eq!(
+        texts,
+        ["zoo.cfg:2: admin.enableServer has no effect here", "zoo.cfg:4: unknown key snapCuont"]
+    );
+}
+
+#[test]
+fn safety_is_given_up_by_the_exact_word_alone() {
+    for (line, sync, skip) in [
+        ("", true, false),
+        ("forceSync=no", false, false),
+        ("forceSync=true", true, false),
+        ("skipACL=yes", true, true),
+        ("skipACL=false", true, false),
+    ] {
+        let (config, _) = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap();
+        assert_eq!((config.force_sync, config.skip_acl), (sync, skip), "{line}");
+    }
+    for line in ["forceSync=false", "skipACL=true", "skipACL=YES"] {
+        let error = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap_err().to_string();
+        assert_eq!(error, format!("zoo.cfg:2: {line}: expected yes or no"));
+    }
+    assert!(parse("dataDir=/d\nsnapshot.trust.empty=yes\n", None).is_err());
+}
+
+#[test]
+fn promised_protection_is_never_ignored() {
+    for line in [
+        "secureClientPort=1",
+        "sslQuorum=TRUE",
+        "sslQuorum=yes",
+        "quorum.auth.enableSasl=true",
+        "quorum.auth.serverRequireSasl=true",
+        "zookeeper.enforce.auth.enabled=true",
+        "sessionRequireClientSASLAuth=true",
+        "authProvider.1=x",
+        "DigestAuthenticationProvider.enabled=false",
+        "reconfigEnabled=true",
+    ] {
+        let error = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap_err().to_string();
+        assert!(error.starts_with("zoo.cfg:2: ") && error.contains("not supported yet"), "{error}");
+    }
+    for line in ["sslQuorum=false", "quorum.auth.enableSasl=False", "reconfigEnabled=false"] {
+        assert_eq!(parse(&format!("dataDir=/d\n{line}\n"), None).unwrap().1.len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn the_client_address_of_the_own_line_wins_and_may_not_be_contradicted() {
+    let two = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.2=b:1:2\n";
+    for (lines, expected) in [
+        ("server.1=a:1:2;2181", Ok((2181, None))),
+        ("server.1=a:1:2;127.0.0.1:2181", Ok((2181, Some("127.0.0.1")))),
+        ("clientPort=2181\nserver.1=a:1:2;127.0.0.1:2181", Ok((2181, Some("127.0.0.1")))),
+        ("clientPort=2181\nserver.1=a:1:2", Ok((2181, None))),
+        (
+            "clientPort=2182\nserver.1=a:1:2;2181",
+            Err("zoo.cfg:5: clientPort=2182: expected 2181, as in this server's own line"),
+        ),
+        (
+            "clientPort=2181\nclientPortAddress=127.0.0.1\nserver.1=a:1:2;2181",
+            Err("zoo.cfg:6: clientPortAddress=127.0.0.1: expected 0.0.0.0, as in this server's \
+                 own line"),
+        ),
+    ] {
+        let read = parse(&format!("{two}{lines}\n"), Some("1")).map(|(c, _)| c);
+        let read = read.as_ref().map_err(ConfigError::to_string);
+        let read = read.map(|c| (c.client_port.unwrap(), c.client_port_address.as_deref()));
+        assert_eq!(read, expected.map_err(String::from));
+    }
+    let alone = "dataDir=/d\nserver.1=a:1:2;127.0.0.1:2181\n";
+    let (config, _) = parse(alone, Some("1")).unwrap();
+    assert_eq!(
+        (config.client_port, config.my_id, config.ensemble),
+        (Some(2181), ServerId(0), None)
+    );
+}
+
+#[test]
+fn lines_of_an_ensemble_agree_with_each_other() {
+    let head = "dataDir=/d\ninitLimit=5\nsyncLimit=2\n";
+    for (lines, expected) in [
+        ("standaloneEnabled=false", "zoo.cfg: no server votes: expected at least one participant"),
+        (
+            "server.1=a:1:2:observer",
+            "zoo.cfg:4: no server votes: expected at least one participant",
+        ),
+        (
+            "server.1=a:1:2\nserver.2=b:1:2:observer",
+            "zoo.cfg:4: observers need an ensemble: expected several participants, or \
+             standaloneEnabled=false",
+        ),
+        (
+            "server.1=a:1:2\nserver.2=b:1:2\nweight.1=2",
+            "zoo.cfg:4: server 1 is in no group: expected every voter in a group.G line",
+        ),
+        (
+            "server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1:2:3",
+            "zoo.cfg:4: server 3 of a group.G line has no server.3 line",
+        ),
+        (
+            "server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1:2\nweight.1=-1",
+            "zoo.cfg:7: weight.1=-1: expected a whole number, 0 or more",
+        ),
+        (
+            "extendedTypesEnabled=true\nserver.1=a:1:2\nserver.255=b:1:2",
+            "zoo.cfg:5: server.255: expected ids 0 to 254 with extendedTypesEnabled",
+        ),
+        ("peerType=king", "zoo.cfg:4: peerType=king: expected participant or observer"),
+    ] {
+        let error = parse(&format!("{head}{lines}\n"), Some("1")).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    let one = format!("{head}standaloneEnabled=false\nserver.1=a:1:2\n");
+    assert_eq!(parse(&one, Some("1")).unwrap().0.ensemble.unwrap().members.len(), 1);
+    let twice = format!("{head}server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1\ngroup.1=1:2\n");
+    assert_eq!(parse(&twice, Some("1")).unwrap().0.ensemble.unwrap().groups.len(), 2);
+}
+
+#[test]
+fn a_dynamic_file_holds_the_ensemble_and_its_version() {
+    let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\ndynamicConfigFile=/c/zoo.cfg.dynamic\n";
+    let read = |name: &str, dynamic: &str| {
+        Config::parse("zoo.cfg", text, Some("1"), Some((name, dynamic)))
+            .map(|(config, warnings)| (config.ensemble.unwrap().version, warnings.len()))
+            .map_err(|e| e.to_string())
+    };
+    let two = "server.1=a:1:2;2181\nserver.2=b:1:2;2181\n";
+    assert_eq!(read("zoo.cfg.dynamic", two), Ok((0, 0)));
+    assert_eq!(read("zoo.cfg.dynamic.100000002", two), Ok((0x1_0000_0002, 0)));
+    assert_eq!(read("dyn", &format!("{two}version=1f\n")), Ok((0x1f, 0)));
+    assert_eq!(
+        read("dyn", "tickTime=1\n").unwrap_err(),
+        "dyn:1: tickTime=1: expected only server.N, group.N, weight.N and version in this file"
+    );
+    let both = format!("{text}server.1=a:1:2\n");
+    let error = Config::parse("zoo.cfg", &both, Some("1"), Some(("dyn", two))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "zoo.cfg:5: server.1 belongs into the dynamicConfigFile, dyn: move it there"
+    );
+}
+
+#[test]
+fn no_text_breaks_a_message_into_lines_or_a_sum_out_of_its_bounds() {
+    let error = parse("dataDir=/d\ntickTime=a\\nb\n", None).unwrap_err().to_string();
+    assert!(error.starts_with("zoo.cfg:2: tickTime=a b: expected"), "{error}");
+    assert!(parse("dataDir=/d\ntickTime=18446744073709551615\n", None).is_err());
+    let (config, _) = parse("dataDir=/d\ntickTime=2147483647\n", None).unwrap();
+    assert_eq!(config.max_session_timeout_ms, i32::MAX);
+}
