@@ -69,6 +69,8 @@ pub(super) struct Connection {
     pub(super) paused: bool,
     /// Has replies to take before it gets more.
     pub(super) choked: bool,
+    /// Bytes sent since it was last known to take them.
+    pub(super) unconfirmed: usize,
     pub(super) out: BytesMut,
     pub(super) figures: Figures,
 }
@@ -101,6 +103,7 @@ impl Connection {
             pending_bytes: 0,
             paused: false,
             choked: false,
+            unconfirmed: 0,
             out: BytesMut::new(),
             figures: Figures::default(),
         }

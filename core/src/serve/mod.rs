@@ -231,6 +231,7 @@ impl Serve {
     pub fn writable(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.choked = false;
+            connection.unconfirmed = 0;
             self.resume(now, store, conn, out);
         }
     }
@@ -283,7 +284,9 @@ impl Serve {
                 && !connection.out.is_empty()
             {
                 let bytes = connection.out.split().freeze();
+                connection.unconfirmed += bytes.len();
                 out.push(Action::Send { conn, bytes });
+                connection.choked |= connection.unconfirmed >= REPLY_BYTES;
                 if connection.choked {
                     out.push(Action::AwaitWritable { conn });
                 }

@@ -351,6 +351,21 @@ fn a_client_that_takes_no_replies_gets_only_so_many() {
 }
 
 #[test]
+fn nor_does_it_get_more_by_asking_slowly() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    server.ask(conn, 1, OpCode::Create, create_with("/big", &[7; 500_000], world(31), 0));
+    for xid in 2..20 {
+        server.ask(conn, xid, OpCode::GetData, look("/big"));
+    }
+    assert_eq!(server.brief(conn), ["1:0", "2:0", "3:0", "4:0", "paused"]);
+    assert_eq!(server.unwritten, [conn]);
+    server.serve.writable(server.now, &server.store, conn, &mut server.out);
+    server.settle();
+    assert_eq!(server.brief(conn), ["resumed", "paused", "5:0", "6:0", "7:0"]);
+}
+
+#[test]
 fn a_session_that_moved_elsewhere_loses_its_connection_without_an_answer() {
     let mut server = Server::new();
     let (conn, session) = server.client(1);
