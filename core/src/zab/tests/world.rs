@@ -315,12 +315,13 @@ impl World {
 
     /// One sync of one server's disk: everything in its lane becomes durable.
     pub(super) fn sync(&mut self, id: i64) {
-        let server = self.servers.get_mut(&id).unwrap();
-        if server.stalled {
+        if self.servers[&id].stalled {
             return;
         }
         let mut upto = Ticket(0);
-        while let Some(action) = server.lane.pop_front() {
+        loop {
+            let server = self.servers.get_mut(&id).unwrap();
+            let Some(action) = server.lane.pop_front() else { break };
             match action {
                 DiskAction::Append { ticket, entry } => {
                     server.platter.log.push(entry);
@@ -353,7 +354,7 @@ impl World {
                         ensemble.truncated(now, ticket, start, &mut out);
                     }
                     self.after(id, out);
-                    return;
+                    upto = ticket;
                 }
                 DiskAction::ReadLog { read, from, upto, .. } => {
                     let log = &server.platter.log;
@@ -362,7 +363,6 @@ impl World {
                     let entries = log.iter().filter(wanted).cloned().collect();
                     let end = if reaches { LogEnd::Complete } else { LogEnd::Unusable };
                     self.input(id, Input::LogRead { read, entries, end });
-                    return;
                 }
             }
         }
