@@ -1,9 +1,100 @@
-//! The pure core of zabkeeper.
+//! The protocol core of zabkeeper: leader election, atomic broadcast and ZooKeeper's state
+//! machine, as machines that are stepped and never wait. No file, socket, thread, clock or random
+//! number can be named here: the same events give the same actions.
+//!
+//! Three servers elect a leader and commit a write, in memory:
+//!
+//! ```
+//! use std::collections::{HashMap, VecDeque};
+//! use zabkeeper_core::action::{Action, DiskAction};
+//! use zabkeeper_core::config::Config;
+//! use zabkeeper_core::types::{ConnId, ServerId, Time, Zxid};
+//! use zabkeeper_core::wire::quorum::ProposalFrame;
+//! use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
+//!
+//! let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.1=1:2888:3888\nserver.2=2:2888:3888\nserver.3=3:2888:3888";
+//! let members = Config::parse("zoo.cfg", text, Some("1"), None)?.0.ensemble.unwrap();
+//! let mut servers: Vec<_> = (1..=3)
+//!     .map(|id| Ensemble::new(ServerId(id), members.clone().into(), EnsembleOptions::default()))
+//!     .collect();
+//! // Everything that is to be done, by whom; and which connections belong together.
+//! let (mut todo, mut wires, mut accepted) = (VecDeque::new(), HashMap::new(), 0);
+//! let mut run = |servers: &mut Vec<Ensemble>, at: usize, now, input, out: Vec<Action>| {
+//!     todo.extend(out.into_iter().map(|action| (at, action)));
+//!     let mut inputs = VecDeque::from_iter(Option::from((at, input)));
+//!     loop {
+//!         while let Some((at, input)) = inputs.pop_front() {
+//!             let mut out = Vec::new();
+//!             servers[at].step(now, input, &mut out);
+//!             todo.extend(out.into_iter().map(|action| (at, action)));
+//!         }
+//!         let Some((at, action)) = todo.pop_front() else { return };
+//!         match action {
+//!             Action::Dial { conn, port, to } => {
+//!                 accepted += 1;
+//!                 let (other, peer) = (ConnId::accepted(accepted), to.host.parse::<usize>().unwrap() - 1);
+//!                 wires.extend([((at, conn), (peer, other)), ((peer, other), (at, conn))]);
+//!                 inputs.push_back((peer, Input::Opened { conn: other, port }));
+//!                 inputs.push_back((at, Input::Opened { conn, port }));
+//!             }
+//!             Action::Send { conn, bytes } => {
+//!                 if let Some(&(peer, conn)) = wires.get(&(at, conn)) {
+//!                     inputs.push_back((peer, Input::Received { conn, bytes }));
+//!                 }
+//!             }
+//!             Action::Close { conn, .. } => {
+//!                 if let Some((peer, other)) = wires.remove(&(at, conn)) {
+//!                     wires.remove(&(peer, other));
+//!                     inputs.push_back((peer, Input::Closed { conn: other }));
+//!                 }
+//!             }
+//!             // A disk that is durable at once.
+//!             Action::Disk(DiskAction::Append { ticket, .. } | DiskAction::SaveEpoch { ticket, .. }) => {
+//!                 inputs.push_back((at, Input::Persisted { upto: ticket }));
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//! };
+//! for at in 0..3 {
+//!     let mut out = Vec::new();
+//!     servers[at].start(Time(0), Start::default(), &mut out);
+//!     run(&mut servers, at, Time(0), Input::Tick, out);
+//! }
+//! for ms in (100..3000).step_by(100) {
+//!     for at in 0..3 {
+//!         run(&mut servers, at, Time(0).plus_ms(ms), Input::Tick, Vec::new());
+//!     }
+//! }
+//! let leader = servers.iter().position(|s| s.next_zxid().is_some()).expect("a leader");
+//! assert_eq!(leader, 2, "the largest id wins among equals");
+//! let (mut out, zxid) = (Vec::new(), servers[leader].next_zxid().unwrap());
+//! servers[leader].propose(&ProposalFrame::copy(zxid, b"hello"), &mut out);
+//! servers[leader].flush(&mut out);
+//! run(&mut servers, leader, Time(0).plus_ms(3000), Input::Tick, out);
+//! for server in &mut servers {
+//!     let told: Vec<_> = std::iter::from_fn(|| server.next_delivery()).collect();
+//!     assert!(told.contains(&Delivery::Committed { zxid: Zxid(0x1_0000_0001), body: "hello".into() }));
+//! }
+//! # Ok::<(), zabkeeper_core::config::ConfigError>(())
+//! ```
+//!
+//! # The one rule
+//!
+//! Every action may be executed the moment it is emitted. Within a lane (one connection, the
+//! disk) order is kept; between lanes there is none. What must wait for the disk is not emitted
+//! until [`Persisted`](event::Event::Persisted) says so.
+//!
+//! # The rooms
+//!
+//! A room uses only those above it: [`types`], [`event`] and [`action`]; [`wire`]; [`config`];
+//! [`quorum`]; [`election`]; [`zab`], which with the election is an [`Ensemble`](zab::Ensemble)
+//! that any state machine can ride on; [`store`], the znodes; [`prep`], requests into
+//! transactions; [`admin`], figures and four-letter words; [`serve`], the clients; [`disk`], logs
+//! and snapshots; [`client`], the other side of a session; [`node`], one whole server.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
-#[cfg(test)]
-extern crate std;
 
 pub mod action;
 pub mod admin;

@@ -1,0 +1,136 @@
+//! The house rules, as far as a test can hold them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file past this has two subjects.
+const MAX_LINES: usize = 800;
+
+/// The rooms of core, lowest first; a room uses only those before it. `event` and `action`
+/// name each other.
+const ROOMS: &[&str] = &[
+    "types", "event", "action", "wire", "config", "quorum", "election", "zab", "store", "prep",
+    "admin", "serve", "disk", "client", "node",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All committed text below a folder.
+fn files(folder: &Path, all: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            let skipped = ["target", "testdata", "corpus", "__pycache__"];
+            if !skipped.contains(&name.as_str()) && (!name.starts_with('.') || name == ".ci") {
+                files(&path, all);
+            }
+        } else if ["rs", "md", "toml", "py", "sh"].iter().any(|e| name.ends_with(&format!(".{e}")))
+        {
+            all.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    files(&root(), &mut all);
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+        (name, fs::read_to_string(&path).expect("text"))
+    };
+    all.into_iter().map(read).collect()
+}
+
+fn assert_none(found: Vec<String>, rule: &str) {
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_file_has_one_subject_and_says_it_first() {
+    let mut found = Vec::new();
+    for (name, text) in sources().iter().filter(|(name, _)| name.ends_with(".rs")) {
+        if text.lines().count() > MAX_LINES {
+            found.push(format!("{name}: {} lines", text.lines().count()));
+        }
+        if !text.starts_with("//!") {
+            found.push(format!("{name}: begins without a //! line"));
+        }
+    }
+    assert_none(found, "files are at most 800 lines and begin with their subject");
+}
+
+#[test]
+fn nothing_is_left_open_and_no_machine_is_named() {
+    let banned = [
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("db", "g!("),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("/wo", "rk/"),
+        concat!("/tm", "p/"),
+        concat!("/ro", "ot/"),
+    ];
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            if let Some(word) = banned.iter().find(|word| line.contains(**word)) {
+                found.push(format!("{name}:{}: {word}", number + 1));
+            }
+        }
+    }
+    assert_none(found, "banned words");
+}
+
+#[test]
+fn arrows_between_the_rooms_point_down() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let Some(path) = name.strip_prefix("core/src/") else { continue };
+        let room = path.split(['/', '.']).next().unwrap_or_default();
+        let Some(height) = ROOMS.iter().position(|r| *r == room) else {
+            assert_eq!(room, "lib", "{name} is in no room");
+            continue;
+        };
+        if path.contains("tests") {
+            continue;
+        }
+        let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for (number, line) in product.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for used in code.split("crate::").skip(1) {
+                let used = used
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap_or_default();
+                let other = ROOMS.iter().position(|r| *r == used);
+                let pair = [room, used] == ["event", "action"];
+                if other.is_some_and(|other| other > height) && !pair {
+                    found.push(format!("{name}:{}: {room} uses {used}", number + 1));
+                }
+            }
+        }
+    }
+    assert_none(found, "a room uses only rooms below it");
+}
+
+#[test]
+fn crates_depend_downward() {
+    let rules = [
+        ("core/Cargo.toml", &[][..]),
+        ("runtime-std/Cargo.toml", &["zabkeeper-core"]),
+        ("runtime-smol/Cargo.toml", &["zabkeeper-core", "zabkeeper-std"]),
+        ("fuzz/Cargo.toml", &["zabkeeper-core"]),
+        ("benches/Cargo.toml", &["zabkeeper-core", "zabkeeper-std", "zabkeeper-fuzz"]),
+    ];
+    for (name, allowed) in rules {
+        let text = fs::read_to_string(root().join(name)).expect(name);
+        for line in text.lines().filter(|l| l.starts_with("zabkeeper")) {
+            let used = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            assert!(allowed.contains(&used), "{name} depends on {used}");
+        }
+    }
+}
