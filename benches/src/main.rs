@@ -98,7 +98,7 @@ fn run(load: &Load) -> Result<(), String> {
     shared.measuring.store(false, Ordering::Relaxed);
     let seconds = begun.elapsed().as_secs_f64();
     shared.stop.store(true, Ordering::Relaxed);
-    let mut all = Histogram::<u64>::new(3).map_err(|e| e.to_string())?;
+    let mut all = histogram()?;
     for session in sessions {
         let latencies = session.join().map_err(|_| "a session panicked")??;
         all.add(latencies).map_err(|e| e.to_string())?;
@@ -149,7 +149,7 @@ impl Session<'_> {
             made: false,
             sent: Default::default(),
             count: 0,
-            latencies: Histogram::new(3).map_err(|e| e.to_string())?,
+            latencies: histogram()?,
         };
         let mut buffer = vec![0; 64 << 10];
         while !shared.stop.load(Ordering::Relaxed) {
@@ -258,6 +258,11 @@ impl Session<'_> {
         self.sent.push_back((xid, Instant::now()));
         Ok(())
     }
+}
+
+/// Microseconds, up to a minute.
+fn histogram() -> Result<Histogram<u64>, String> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|e| e.to_string())
 }
 
 fn create(path: &str, bytes: usize, flags: i32) -> Request {
