@@ -5,6 +5,8 @@ mod options;
 mod report;
 mod snapshots;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};

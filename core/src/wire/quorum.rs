@@ -297,6 +297,36 @@ mod tests {
     }
 
     #[test]
+    fn every_captured_packet_of_real_servers_is_read_and_written_back() {
+        let lines = include_str!("../../testdata/quorum/packets.txt").lines();
+        let mut kinds = alloc::collections::BTreeSet::new();
+        for line in lines.filter(|l| !l.starts_with('#')) {
+            let digits = (0..line.len()).step_by(2);
+            let byte = |i| u8::from_str_radix(&line[i..i + 2], 16).unwrap();
+            let bytes: Bytes = digits.map(byte).collect();
+            let (packet, length) = QuorumPacket::parse(&bytes, 1 << 21).unwrap().unwrap();
+            assert_eq!((packet.to_bytes(), length), (bytes.clone(), bytes.len()));
+            kinds.insert(packet.kind);
+            let kind = PacketType::from_i32(packet.kind).expect("a known type");
+            let data = packet.data.clone().unwrap_or_default();
+            match kind {
+                PacketType::Proposal => {
+                    let txn = crate::wire::txn::LoggedTxn::from_bytes(&data).unwrap();
+                    assert_eq!((txn.to_bytes(), txn.header.zxid), (data, packet.zxid));
+                }
+                PacketType::Request => {
+                    assert_eq!(ForwardedRequest::parse(&data).unwrap().to_bytes(), data);
+                }
+                PacketType::FollowerInfo | PacketType::ObserverInfo => {
+                    assert_eq!(LearnerInfo::parse(&data).unwrap().to_bytes(), data);
+                }
+                _ => {}
+            }
+        }
+        assert!((1..=19).all(|kind| kinds.contains(&kind)), "every type was seen: {kinds:?}");
+    }
+
+    #[test]
     fn hostile_lengths_are_refused() {
         let mut bytes = BytesMut::new();
         bytes.put_i32(2);
