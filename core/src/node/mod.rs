@@ -146,7 +146,9 @@ impl Node {
             Event::Recovering(progress) => {
                 let elapsed_ms = now.mono.ms_since(self.started);
                 let recovery = Recovery { progress, elapsed_ms };
-                info!("{recovery}");
+                if progress.bytes_total > 0 {
+                    info!("{recovery}");
+                }
                 self.recovery = Some(recovery);
             }
             Event::Recovered(recovered) => self.recovered(now, *recovered, out),
