@@ -1,7 +1,15 @@
 """Options and fixtures of the interop tests."""
+import signal
+import sys
+
 import pytest
 
 from zk import parts
+
+
+def pytest_configure():
+    """SIGTERM ends the tests as an exception does: the servers are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interop: ended by SIGTERM"))
 
 
 def pytest_addoption(parser):

@@ -1,4 +1,5 @@
 """One server process of either implementation: files, start, stop, kill."""
+import atexit
 import os
 import pathlib
 import signal
@@ -30,6 +31,19 @@ def four_letters(port, word, timeout=3.0):
             return answer.decode()
     except OSError:
         return ""
+
+
+running_groups = set()
+
+
+@atexit.register
+def kill_what_still_runs():
+    """Whatever ends the tests, no server outlives them."""
+    for group in list(running_groups):
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 class Server:
@@ -65,7 +79,9 @@ class Server:
     def start(self):
         assert self.process is None or self.process.poll() is not None, "already running"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                            start_new_session=True)
+        running_groups.add(self.process.pid)
         return self
 
     def running(self):
@@ -77,6 +93,7 @@ class Server:
             self.process.kill()
         if self.process:
             self.process.wait(10)
+            running_groups.discard(self.process.pid)
 
     def terminate(self, timeout=10):
         """SIGTERM; the exit code."""

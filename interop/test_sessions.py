@@ -1,0 +1,161 @@
+"""Sessions outlive the member that they were connected to."""
+import subprocess
+import threading
+
+import pytest
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import NodeExistsError
+
+from zk import parts
+from zk.ensemble import Ensemble, assert_same_trees
+from zk.raw import OPEN_ACL, Raw, buffer, ustring
+from zk.server import wait_until
+
+FRAME_LIMIT = 0xFFFFF  # jute.maxbuffer as ZooKeeper has it by default
+
+
+@pytest.fixture
+def ensemble(impl, tmp_path):
+    with Ensemble(impl, tmp_path) as e:
+        yield e
+
+
+def on_member(server, others, timeout=12.0):
+    """A kazoo client of `server` that knows the others for later."""
+    hosts = ",".join(s.address for s in [server, *others])
+    client = KazooClient(hosts=hosts, timeout=timeout, randomize_hosts=False)
+    client.start(timeout=30)
+    return client
+
+
+@pytest.mark.parametrize("role", ["follower", "leader"])
+def test_a_session_survives_its_server(ensemble, role):
+    """The member that serves a client is killed: the same session goes on at another member,
+    with its ephemerals and its watches."""
+    server = ensemble.leader() if role == "leader" else ensemble.followers()[0]
+    others = [s for s in ensemble.servers if s is not server]
+    client, states, events = on_member(server, others), [], []
+    client.add_listener(states.append)
+    session = client.client_id
+    client.create("/mine", b"1", ephemeral=True)
+    client.create("/watched", b"1")
+    client.DataWatch("/watched", lambda data, stat: events.append(("/watched", data)))
+    client.DataWatch("/later", lambda data, stat: events.append(("/later", data)))
+    server.kill()
+    wait_until(lambda: KazooState.SUSPENDED in states and client.connected, 20, "the client is back")
+    assert client.client_id == session, "the session is another one"
+    assert KazooState.LOST not in states
+    assert client.exists("/mine").ephemeralOwner == session[0]
+    with pytest.raises(NodeExistsError):
+        client.create("/mine")
+    writer = ensemble.client(others[1])
+    writer.set("/watched", b"2")
+    writer.create("/later", b"3")
+    wait_until(lambda: {("/watched", b"2"), ("/later", b"3")} <= set(events), 5, "the watches go on")
+    server.start()
+    ensemble.wait_serving()
+    assert_same_trees(ensemble.servers)
+    client.stop()
+    client.close()
+    wait_until(lambda: writer.exists("/mine") is None, 4, "the ephemeral goes with its closed session")
+    writer.stop()
+    writer.close()
+
+
+def test_a_change_missed_while_away_fires_the_watch(ensemble):
+    """What changed between two connections is told when the watches are set again."""
+    server = ensemble.followers()[0]
+    first, second = [s for s in ensemble.servers if s is not server]
+    raw = Raw(server.client_port, timeout=5.0, session_timeout=12000)
+    raw.create("/away", b"1")
+    zxid = raw.call(4, ustring("/away") + b"\1")[1]
+    server.kill()
+    writer = ensemble.client(second)
+    writer.set("/away", b"2")
+    writer.sync("/away")
+    back = wait_until(lambda: attach(first, raw, zxid), 20, "the session is back")
+    # setWatches: relative zxid, then data, exist and child watches.
+    body = zxid.to_bytes(8, "big") + (1).to_bytes(4, "big") + ustring("/away") + bytes(8)
+    back.send((-8).to_bytes(4, "big", signed=True) + (101).to_bytes(4, "big") + body)
+    seen = {int.from_bytes(frame[:4], "big", signed=True): frame for frame in (back.receive(), back.receive())}
+    assert set(seen) == {-8, -1}, "one answer, one event"
+    event, state = seen[-1][16:20], seen[-1][20:24]
+    assert (event, state) == ((3).to_bytes(4, "big"), (3).to_bytes(4, "big")), "data changed, connected"
+    assert seen[-1][24:] == ustring("/away")
+    back.close()
+    writer.stop()
+    writer.close()
+
+
+def attach(server, raw, zxid):
+    """The session of `raw` on another member, or None while it cannot be had."""
+    try:
+        return Raw(server.client_port, timeout=5.0, session=(raw.session, raw.password),
+                   session_timeout=12000, last_zxid=zxid)
+    except (OSError, EOFError):
+        return None
+
+
+def test_a_dead_clients_ephemerals_vanish_though_the_leader_died_too(ensemble):
+    """Who decides on expiry is killed together with the client: the next leader does it."""
+    leader, follower = ensemble.leader(), ensemble.followers()[0]
+    script = ("import sys, time; from kazoo.client import KazooClient as K; c = K(sys.argv[1], timeout=4.0); "
+              "c.start(); c.create('/e', ephemeral=True); print('made', flush=True); time.sleep(60)")
+    process = subprocess.Popen([parts.CACHE / "venv/bin/python", "-c", script, follower.address],
+                               stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "made\n"
+    process.kill()
+    process.wait()
+    leader.kill()
+    client = ensemble.client(*[s for s in ensemble.servers if s is not leader])
+    wait_until(lambda: client.exists("/e") is None, 20, "the ephemeral is gone")
+    client.stop()
+    client.close()
+
+
+def test_live_sessions_outlast_many_timeouts_on_every_member(ensemble):
+    """Pings to a follower keep a session alive at the leader."""
+    clients = [ensemble.client(s, timeout=2.0) for s in ensemble.servers]
+    lost = []
+    for i, client in enumerate(clients):
+        client.add_listener(lambda state, i=i: lost.append((i, state)))
+        client.create(f"/live-{i}", ephemeral=True)
+    threading.Event().wait(7.0)
+    assert lost == []
+    assert sorted(n for n in clients[0].get_children("/") if n.startswith("live")) == ["live-0", "live-1", "live-2"]
+    for client in clients:
+        client.stop()
+        client.close()
+
+
+def test_requests_up_to_the_limit_pass_and_larger_ones_close_the_connection(ensemble):
+    for server in [ensemble.leader(), ensemble.followers()[0]]:
+        raw, path = Raw(server.client_port, timeout=10.0), f"/large-{server.sid}"
+        fixed = len(ustring(path) + buffer(b"") + OPEN_ACL) + 4 + 8
+        value = b"v" * (FRAME_LIMIT - fixed)
+        assert raw.create(path, value) == (0, path)
+        assert raw.get(path) == (0, value)
+        with pytest.raises((EOFError, OSError)):
+            raw.create(path + "-more", value + b"!")
+        raw.close()
+        again = Raw(server.client_port, timeout=10.0)
+        assert again.get(path + "-more")[0] == -101
+        again.close()
+    assert_same_trees(ensemble.servers)
+
+
+def test_requests_of_one_session_are_answered_in_order(ensemble):
+    """A thousand requests sent at once to a follower, reads between writes: every read sees
+    the session's own writes before it, and answers come in the order of the requests."""
+    raw = Raw(ensemble.followers()[0].client_port, timeout=10.0)
+    raw.create("/order", b"start")
+    for i in range(500):
+        raw.send((10 + 2 * i).to_bytes(4, "big") + (5).to_bytes(4, "big")
+                 + ustring("/order") + buffer(str(i).encode()) + b"\xff\xff\xff\xff")
+        raw.send((11 + 2 * i).to_bytes(4, "big") + (4).to_bytes(4, "big") + ustring("/order") + b"\0")
+    for i in range(500):
+        written, read = raw.receive(), raw.receive()
+        assert int.from_bytes(written[:4], "big") == 10 + 2 * i
+        assert int.from_bytes(read[:4], "big") == 11 + 2 * i
+        assert read[16:].startswith(buffer(str(i).encode())), i
+    raw.close()
