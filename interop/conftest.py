@@ -1,10 +1,11 @@
 """Options and fixtures of the interop tests."""
 import signal
 import sys
+import time
 
 import pytest
 
-from zk import parts
+from zk import parts, server
 
 
 def pytest_configure():
@@ -16,6 +17,23 @@ def pytest_addoption(parser):
     parser.addoption("--impl", default="zabkeeper", choices=["zabkeeper", "apache"],
                      help="the server under test")
     parser.addoption("--quick", action="store_true", help="fewer rounds, for every commit")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows the last lines of every log that was written to during the test."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        begun = getattr(item, "begun", 0)
+        for one in server.started:
+            if one.log.exists() and one.log.stat().st_mtime >= begun:
+                title = f"log of {one.impl} server {one.sid} at {one.address}"
+                report.sections.append((title, one.log_tail()))
+
+
+def pytest_runtest_setup(item):
+    item.begun = time.time()
 
 
 @pytest.fixture
@@ -34,7 +52,7 @@ def impl(request):
 @pytest.fixture
 def zabkeeper_only(impl):
     if impl != "zabkeeper":
-        pytest.skip("skipped: about zabkeeper's own command line")
+        pytest.skip("skipped: about what zabkeeper itself promises")
 
 
 @pytest.fixture

@@ -41,9 +41,6 @@ class Ensemble:
     def __exit__(self, kind, error, trace):
         for server in self.servers:
             server.kill()
-        if kind is not None:
-            for server in self.servers:
-                print(f"--- log of server {server.sid} ({server.impl})\n{server.log_tail()}")
 
     def start(self, timeout=60):
         for server in self.servers:

@@ -63,6 +63,11 @@ class Raw:
     def set(self, path, data, version=-1):
         return self.call(5, ustring(path) + buffer(data) + struct.pack(">i", version))[0]
 
+    def set_and_version(self, path, data):
+        """Sets whatever the version; the version that the node then has."""
+        error, _, stat = self.call(5, ustring(path) + buffer(data) + struct.pack(">i", -1))
+        return error, struct.unpack(">i", stat[32:36])[0] if error == 0 else None
+
     def get(self, path):
         error, _, body = self.call(4, ustring(path) + b"\0")
         if error:

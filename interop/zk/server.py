@@ -34,6 +34,7 @@ def four_letters(port, word, timeout=3.0):
 
 
 running_groups = set()
+started = []  # every server that was started, for the logs of a test that fails
 
 
 @atexit.register
@@ -82,6 +83,8 @@ class Server:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             start_new_session=True)
         running_groups.add(self.process.pid)
+        if self not in started:
+            started.append(self)
         return self
 
     def running(self):
