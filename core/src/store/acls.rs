@@ -97,6 +97,30 @@ impl Acls {
         self.by_index.iter().map(|(index, (acl, _))| (*index, acl))
     }
 
+    /// The index that the next new ACL takes.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Whether a new reference to this ACL's content takes this index: two entries of a foreign
+    /// snapshot may hold the same.
+    pub(super) fn is_found(&self, index: i64, acl: &[Acl]) -> bool {
+        self.by_content.get(&encode(acl)) == Some(&index)
+    }
+
+    /// An entry exactly as it was, without references yet.
+    pub(super) fn restore(&mut self, index: i64, acl: Vec<Acl>, found: bool) {
+        if found {
+            self.by_content.insert(encode(&acl), index);
+        }
+        self.by_index.insert(index, (Arc::from(acl), 0));
+    }
+
+    /// Sets the index that the next new ACL takes.
+    pub(super) fn restore_next(&mut self, next: i64) {
+        self.next = next;
+    }
+
     /// Takes an index that no ACL will ever have.
     pub(super) fn reserve(&mut self) -> i64 {
         self.next += 1;

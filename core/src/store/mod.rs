@@ -6,6 +6,7 @@
 
 mod acls;
 mod apply;
+mod image;
 mod snapshot;
 mod stat;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::wire::EventType;
 use crate::wire::client::{Acl, Id, Stat, perms};
 
 use acls::Acls;
+pub use image::ImageError;
 pub use snapshot::{SnapshotDecoder, SnapshotError, SnapshotWalk};
 pub use stat::{OwnerKind, StoredStat, node_digest};
 use tree::{NodeId, Tree};

@@ -114,14 +114,14 @@ impl SnapshotWalk {
     }
 }
 
-fn put_acl(out: &mut BytesMut, acl: &[Acl]) {
+pub(super) fn put_acl(out: &mut BytesMut, acl: &[Acl]) {
     out.put_count(acl.len());
     for entry in acl {
         entry.write(out);
     }
 }
 
-fn put_stat(out: &mut BytesMut, stat: &StoredStat) {
+pub(super) fn put_stat(out: &mut BytesMut, stat: &StoredStat) {
     for long in [stat.czxid.0, stat.mzxid.0, stat.ctime, stat.mtime] {
         out.put_i64(long);
     }
@@ -132,7 +132,7 @@ fn put_stat(out: &mut BytesMut, stat: &StoredStat) {
     out.put_i64(stat.pzxid.0);
 }
 
-fn read_stat(r: &mut Reader<'_>) -> Result<StoredStat, Malformed> {
+pub(super) fn read_stat(r: &mut Reader<'_>) -> Result<StoredStat, Malformed> {
     Ok(StoredStat {
         czxid: r.record()?,
         mzxid: r.record()?,
@@ -279,7 +279,7 @@ fn count(r: &mut Reader<'_>) -> Result<u32, Malformed> {
     u32::try_from(n).map_err(|_| Malformed::Length(n))
 }
 
-fn load_node(
+pub(super) fn load_node(
     store: &mut Store,
     path: &ByteString,
     data: Option<Bytes>,

@@ -89,6 +89,11 @@ impl<'a> Reader<'a> {
         let bytes = self.parse(take(n)(self.rest))?;
         Ok(Some(self.source.slice_ref(bytes)))
     }
+    /// The next `n` bytes.
+    pub fn bytes(&mut self, n: usize) -> Result<Bytes, Malformed> {
+        let bytes = self.parse(take(n)(self.rest))?;
+        Ok(self.source.slice_ref(bytes))
+    }
     /// A string; -1 is null, malformed UTF-8 becomes U+FFFD as in Java.
     pub fn ustring(&mut self) -> Result<Option<ByteString>, Malformed> {
         Ok(self.buffer()?.map(|bytes| match ByteString::try_from(bytes.clone()) {
