@@ -91,7 +91,8 @@
 //! [`quorum`]; [`election`]; [`zab`], which with the election is an [`Ensemble`](zab::Ensemble)
 //! that any state machine can ride on; [`store`], the znodes; [`prep`], requests into
 //! transactions; [`admin`], figures and four-letter words; [`serve`], the clients; [`disk`], logs
-//! and snapshots; [`client`], the other side of a session; [`node`], one whole server.
+//! and snapshots; [`client`], the other side of a session; [`node`], one whole server; [`record`], the journal of
+//! what entered it.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -106,6 +107,7 @@ pub mod event;
 pub mod node;
 pub mod prep;
 pub mod quorum;
+pub mod record;
 pub mod serve;
 pub mod store;
 pub mod types;

@@ -3,9 +3,7 @@
 use alloc::format;
 
 use super::*;
-use crate::wire::txn::{
-    CreateTxn, DeleteTxn, LoggedTxn, SetAclTxn, SetDataTxn, Txn, TxnHeader,
-};
+use crate::wire::txn::{CreateTxn, DeleteTxn, LoggedTxn, SetAclTxn, SetDataTxn, Txn, TxnHeader};
 use bytes::BytesMut;
 
 fn logged(zxid: i64, client: i64, txn: Txn) -> LoggedTxn {

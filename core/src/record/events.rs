@@ -1,0 +1,218 @@
+//! An event as bytes.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use bytes::{BufMut, BytesMut};
+
+use super::Damage;
+use super::numbers::{bytes, number, put_bytes, put_number, put_signed, signed, text};
+use crate::event::{DiskFault, Entry, Event, LogEnd, Port, Progress, Recovered};
+use crate::store::{Store, StoreOptions};
+use crate::types::{ConnId, ReadId, Ticket, Zxid};
+use crate::wire::jute::{Malformed, Reader};
+
+const TICK: u8 = 1;
+const OPENED: u8 = 2;
+const RECEIVED: u8 = 3;
+const WRITABLE: u8 = 4;
+const CLOSED: u8 = 5;
+const PERSISTED: u8 = 6;
+const LOG_READ: u8 = 7;
+const SNAPSHOT_READY: u8 = 8;
+const RECOVERING: u8 = 9;
+const RECOVERED: u8 = 10;
+const DISK_FAILED: u8 = 11;
+
+/// The byte that an event begins with.
+pub(super) fn tag(event: &Event<Store>) -> u8 {
+    match event {
+        Event::Tick => TICK,
+        Event::Opened { .. } => OPENED,
+        Event::Received { .. } => RECEIVED,
+        Event::Writable { .. } => WRITABLE,
+        Event::Closed { .. } => CLOSED,
+        Event::Persisted { .. } => PERSISTED,
+        Event::LogRead { .. } => LOG_READ,
+        Event::SnapshotReady => SNAPSHOT_READY,
+        Event::Recovering(_) => RECOVERING,
+        Event::Recovered(_) => RECOVERED,
+        Event::DiskFailed(_) => DISK_FAILED,
+    }
+}
+
+/// Appends what follows the tag.
+pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
+    match event {
+        Event::Tick | Event::SnapshotReady => {}
+        Event::Opened { conn, port, peer } => {
+            put_conn(out, *conn);
+            out.put_u8(match port {
+                Port::Client => 0,
+                Port::Election => 1,
+                Port::Quorum => 2,
+            });
+            put_address(out, peer);
+        }
+        Event::Received { conn, bytes } => {
+            put_conn(out, *conn);
+            put_bytes(out, bytes);
+        }
+        Event::Writable { conn } | Event::Closed { conn } => put_conn(out, *conn),
+        Event::Persisted { upto } => put_number(out, upto.0),
+        Event::LogRead { read, entries, end } => {
+            put_number(out, read.0);
+            put_entries(out, entries);
+            out.put_u8(match end {
+                LogEnd::More => 0,
+                LogEnd::Complete => 1,
+                LogEnd::Unusable => 2,
+            });
+        }
+        Event::Recovering(progress) => {
+            put_number(out, progress.bytes_done);
+            put_number(out, progress.bytes_total);
+            put_number(out, progress.entries);
+        }
+        Event::Recovered(recovered) => {
+            put_number(out, recovered.ticket.0);
+            recovered.state.encode_image(out);
+            put_signed(out, recovered.last_zxid.0);
+            put_entries(out, &recovered.tail);
+            put_signed(out, recovered.current_epoch);
+            put_signed(out, recovered.accepted_epoch);
+            put_number(out, recovered.snapshot_bytes);
+        }
+        Event::DiskFailed(fault) => {
+            put_bytes(out, fault.what.as_bytes());
+            put_signed(out, fault.exit_code.into());
+        }
+    }
+}
+
+/// Reads what follows a tag.
+pub(super) fn event(
+    r: &mut Reader<'_>,
+    tag: u8,
+    options: StoreOptions,
+) -> Result<Event<Store>, Damage> {
+    Ok(match tag {
+        TICK => Event::Tick,
+        OPENED => Event::Opened { conn: conn(r)?, port: port(r)?, peer: address(r)? },
+        RECEIVED => Event::Received { conn: conn(r)?, bytes: bytes(r)? },
+        WRITABLE => Event::Writable { conn: conn(r)? },
+        CLOSED => Event::Closed { conn: conn(r)? },
+        PERSISTED => Event::Persisted { upto: Ticket(number(r)?) },
+        LOG_READ => {
+            let (read, entries) = (ReadId(number(r)?), entries(r)?);
+            let end = match r.byte()? {
+                0 => LogEnd::More,
+                1 => LogEnd::Complete,
+                2 => LogEnd::Unusable,
+                _ => return Err(Malformed::Value("the end of a log read").into()),
+            };
+            Event::LogRead { read, entries, end }
+        }
+        SNAPSHOT_READY => Event::SnapshotReady,
+        RECOVERING => Event::Recovering(Progress {
+            bytes_done: number(r)?,
+            bytes_total: number(r)?,
+            entries: number(r)?,
+        }),
+        RECOVERED => Event::Recovered(Box::new(Recovered {
+            ticket: Ticket(number(r)?),
+            state: Store::from_image(r, options)?,
+            last_zxid: Zxid(signed(r)?),
+            tail: entries(r)?,
+            current_epoch: signed(r)?,
+            accepted_epoch: signed(r)?,
+            snapshot_bytes: number(r)?,
+        })),
+        DISK_FAILED => {
+            let (what, code) = (text(r)?, signed(r)?);
+            let exit_code =
+                i32::try_from(code).map_err(|_| Damage::from(Malformed::Value("an exit code")))?;
+            Event::DiskFailed(DiskFault { what, exit_code })
+        }
+        other => return Err(Damage::Tag(other)),
+    })
+}
+
+/// The top bit says who numbered the connection: it goes to the other end, so that both kinds
+/// are short.
+fn put_conn(out: &mut BytesMut, conn: ConnId) {
+    put_number(out, conn.0.rotate_left(1));
+}
+
+fn conn(r: &mut Reader<'_>) -> Result<ConnId, Malformed> {
+    Ok(ConnId(number(r)?.rotate_right(1)))
+}
+
+fn port(r: &mut Reader<'_>) -> Result<Port, Malformed> {
+    match r.byte()? {
+        0 => Ok(Port::Client),
+        1 => Ok(Port::Election),
+        2 => Ok(Port::Quorum),
+        _ => Err(Malformed::Value("a kind of port")),
+    }
+}
+
+fn put_address(out: &mut BytesMut, address: &SocketAddr) {
+    match address {
+        SocketAddr::V4(v4) => {
+            out.put_u8(4);
+            out.put_slice(&v4.ip().octets());
+            out.put_u16(v4.port());
+        }
+        SocketAddr::V6(v6) => {
+            out.put_u8(6);
+            out.put_slice(&v6.ip().octets());
+            out.put_u16(v6.port());
+            put_number(out, v6.flowinfo().into());
+            put_number(out, v6.scope_id().into());
+        }
+    }
+}
+
+fn address(r: &mut Reader<'_>) -> Result<SocketAddr, Malformed> {
+    let number32 =
+        |r: &mut Reader<'_>| u32::try_from(number(r)?).map_err(|_| Malformed::Value("an address"));
+    match r.byte()? {
+        4 => {
+            let ip = Ipv4Addr::from(octets::<4>(r)?);
+            Ok(SocketAddrV4::new(ip, u16::from_be_bytes(octets(r)?)).into())
+        }
+        6 => {
+            let ip = Ipv6Addr::from(octets::<16>(r)?);
+            let port = u16::from_be_bytes(octets(r)?);
+            Ok(SocketAddrV6::new(ip, port, number32(r)?, number32(r)?).into())
+        }
+        _ => Err(Malformed::Value("an address")),
+    }
+}
+
+fn octets<const N: usize>(r: &mut Reader<'_>) -> Result<[u8; N], Malformed> {
+    let mut all = [0; N];
+    for byte in &mut all {
+        *byte = r.byte()?;
+    }
+    Ok(all)
+}
+
+fn put_entries(out: &mut BytesMut, entries: &[Entry]) {
+    put_number(out, entries.len() as u64);
+    for entry in entries {
+        put_signed(out, entry.zxid.0);
+        put_bytes(out, &entry.body);
+    }
+}
+
+fn entries(r: &mut Reader<'_>) -> Result<Vec<Entry>, Malformed> {
+    let count = number(r)?;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(Entry { zxid: Zxid(signed(r)?), body: bytes(r)? });
+    }
+    Ok(all)
+}
