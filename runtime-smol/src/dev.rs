@@ -8,6 +8,7 @@ use zabkeeper_std::boot::Boot;
 use zabkeeper_std::command_line::DevArgs;
 use zabkeeper_std::dev::DevEnsemble;
 use zabkeeper_std::exit::{self, Failure};
+use zabkeeper_std::record::RecordOptions;
 use zabkeeper_std::signals;
 
 use crate::server::{self, Inbox, Input};
@@ -33,7 +34,8 @@ pub(crate) fn run(args: &DevArgs) -> Result<(), Failure> {
     let mut inboxes = Vec::new();
     let mut done = Ok(());
     for config in &ensemble.configs {
-        match Boot::load(config).and_then(|boot| start(boot, sender.clone())) {
+        let record = ensemble_record(args, inboxes.len() + 1);
+        match Boot::load(config).and_then(|boot| start(boot, record, sender.clone())) {
             Ok(inbox) => inboxes.push(inbox),
             Err(failure) => done = done.and(Err(failure)),
         }
@@ -80,14 +82,21 @@ pub(crate) fn run(args: &DevArgs) -> Result<(), Failure> {
     done
 }
 
-fn start(boot: Boot, news: Sender<News>) -> Result<Inbox, Failure> {
+/// A journal for each node, by its number.
+fn ensemble_record(args: &DevArgs, number: usize) -> Option<RecordOptions> {
+    let RecordOptions { journal, limit_bytes } = args.record.options()?;
+    Some(RecordOptions { journal: journal.join(format!("node{number}")), limit_bytes })
+}
+
+fn start(boot: Boot, record: Option<RecordOptions>, news: Sender<News>) -> Result<Inbox, Failure> {
     let (inbox, inputs) = async_channel::unbounded();
     let id = boot.id();
     let own = inbox.clone();
     let node = move || {
         let _node = tracing::error_span!("node", %id).entered();
         let serving = news.clone();
-        let result = server::run(boot, (own, inputs), move || drop(serving.send(News::Serving)));
+        let told = move || drop(serving.send(News::Serving));
+        let result = server::run(boot, record.as_ref(), (own, inputs), told);
         let _ = news.send(News::Ended(result));
     };
     thread::Builder::new()

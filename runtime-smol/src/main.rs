@@ -36,5 +36,6 @@ fn run_server(args: &ServerArgs) -> Result<(), Failure> {
     signals::on_stop(move || drop(stop.try_send(server::Input::Stop)))
         .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("signals: {e}")))?;
     tracing::info!(server = %boot.id(), config = %args.config.display(), "starting");
-    server::run(boot, (inbox, inputs), || tracing::info!("serving clients"))
+    let record = args.record.options();
+    server::run(boot, record.as_ref(), (inbox, inputs), || tracing::info!("serving clients"))
 }

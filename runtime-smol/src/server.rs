@@ -13,12 +13,14 @@ use smol::{LocalExecutor, Task};
 use zabkeeper_core::action::{Action, Actions, Fault, Reason};
 use zabkeeper_core::event::{Event, Port};
 use zabkeeper_core::node::Node;
+use zabkeeper_core::record::Start;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Now, Time};
 use zabkeeper_std::boot::Boot;
 use zabkeeper_std::clock::Clock;
 use zabkeeper_std::disk_thread::DiskThread;
 use zabkeeper_std::exit::{self, Failure};
+use zabkeeper_std::record::{RecordOptions, Recorder};
 
 use crate::connection::{self, Connection, Flushed, Room};
 use crate::sockets;
@@ -45,6 +47,7 @@ pub(crate) type Inputs = async_channel::Receiver<Input>;
 /// when it serves clients for the first time.
 pub(crate) fn run(
     boot: Boot,
+    record: Option<&RecordOptions>,
     (inbox, inputs): (Inbox, Inputs),
     serving: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -66,11 +69,15 @@ pub(crate) fn run(
     .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("file thread: {e}")))?;
     let tasks = Rc::new(LocalExecutor::new());
     let clock = Clock::start();
-    let Boot { config, lock } = boot;
+    let Boot { config, source, lock } = boot;
     let dial_limit = Duration::from_millis(config.cnx_timeout_ms);
-    let node = Node::new(config, fastrand::u64(..), clock.now());
+    let start = Start::new(source, fastrand::u64(..), clock.now());
+    let (seed, now) = (start.seed, start.now);
+    let recorder = record.map(|options| Recorder::begin(options, start, &config)).transpose()?;
+    let node = Node::new(config, seed, now);
     let server = Server {
         node,
+        recorder,
         clock,
         tasks: Rc::clone(&tasks),
         dial_limit,
@@ -92,6 +99,7 @@ pub(crate) fn run(
 
 struct Server {
     node: Node,
+    recorder: Option<Recorder>,
     clock: Clock,
     tasks: Rc<LocalExecutor<'static>>,
     /// How long a dial may take (`cnxTimeout`).
@@ -147,6 +155,9 @@ impl Server {
             self.flush();
             if let Some(fault) = self.fault.take() {
                 accepting.clear();
+                if let Some(recorder) = self.recorder.take() {
+                    recorder.finish(&fault.what);
+                }
                 return Err(Failure::new(fault.exit_code, fault.what.as_str()));
             }
             if self.node.serving()
@@ -224,7 +235,10 @@ impl Server {
 
     fn step(&mut self, now: Now, event: Event<Store>) {
         let mut out = std::mem::take(&mut self.out);
-        self.node.step(now, event, &mut out);
+        match &mut self.recorder {
+            Some(recorder) => recorder.step(&mut self.node, now, event, &mut out),
+            None => self.node.step(now, event, &mut out),
+        }
         for action in out.drain(..) {
             self.execute(action);
         }
@@ -316,6 +330,9 @@ impl Server {
         self.flush();
         self.connections.clear();
         self.dials.clear();
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish("stopped");
+        }
         if self.disk.finish(DISK_LINGER) {
             tracing::info!("stopped");
         } else {

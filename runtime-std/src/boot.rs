@@ -9,6 +9,7 @@ use zabkeeper_core::config::Config;
 use zabkeeper_core::disk::DiskOptions;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::node;
+use zabkeeper_core::record::ConfigSource;
 use zabkeeper_core::store::StoreOptions;
 use zabkeeper_core::types::ServerId;
 
@@ -20,6 +21,8 @@ use crate::exit::{self, Failure};
 pub struct Boot {
     /// Its configuration.
     pub config: Config,
+    /// The texts that say so.
+    pub source: ConfigSource,
     /// Keeps others out of its data directory.
     pub lock: Lock,
 }
@@ -77,12 +80,15 @@ impl Boot {
             None => None,
         };
         let dynamic = match Config::dynamic_file(&text) {
-            Some(file) => Some((read_configuration(Path::new(&file))?, file)),
+            Some(file) => {
+                let text = read_configuration(Path::new(&file))?;
+                Some((file, text))
+            }
             None => None,
         };
-        let dynamic = dynamic.as_ref().map(|(text, name)| (name.as_str(), text.as_str()));
-        let (config, warnings) = Config::parse(&name, &text, my_id.as_deref(), dynamic)
-            .map_err(|e| Failure::new(exit::INVALID_INVOCATION, e.to_string()))?;
+        let source = ConfigSource { name, text, my_id, dynamic };
+        let (config, warnings) =
+            source.parse().map_err(|e| Failure::new(exit::INVALID_INVOCATION, e.to_string()))?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -90,7 +96,7 @@ impl Boot {
             fs::create_dir_all(dir).map_err(|e| unusable(Path::new(dir), &e))?;
         }
         let lock = Lock::take(Path::new(&config.data_dir))?;
-        Ok(Boot { config, lock })
+        Ok(Boot { config, source, lock })
     }
 
     /// This server's number.

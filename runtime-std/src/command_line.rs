@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::record::RecordOptions;
+
 /// A coordination server that speaks Apache ZooKeeper's protocols and formats.
 #[derive(Parser, Clone, PartialEq, Eq, Debug)]
 #[command(
@@ -80,6 +82,9 @@ pub struct ServerArgs {
     /// The configuration file
     #[arg(value_name = "PATH/zoo.cfg")]
     pub config: PathBuf,
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordArgs,
 }
 
 /// Arguments of `zabkeeper dev`.
@@ -94,6 +99,30 @@ pub struct DevArgs {
     /// The first node's client port; the others take the ports after it
     #[arg(long, default_value_t = 2181, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub client_port: u16,
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+/// Arguments for the journal.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct RecordArgs {
+    /// Journal every event that enters the core, to FILE.000001, FILE.000002, ...: what `sim
+    /// replay --record FILE` repeats. It holds all that clients send, data and passwords too
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// About how much the journal may take on disk, MiB. The oldest segments go first; without
+    /// its first one a run can be read, but not be replayed
+    #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "record", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub record_limit: u64,
+}
+
+impl RecordArgs {
+    /// Where and how much to record; `None` if nothing is.
+    pub fn options(&self) -> Option<RecordOptions> {
+        let limit_bytes = self.record_limit << 20;
+        self.record.clone().map(|journal| RecordOptions { journal, limit_bytes })
+    }
 }
 
 #[cfg(test)]
@@ -114,8 +143,24 @@ mod tests {
         let server = parse(&["server", "zoo.cfg", "--log", "debug"]).unwrap();
         assert_eq!(server.log_filter(), "debug");
         assert_eq!(server.log_format, LogFormat::Text);
+        let Command::Server(args) = &server.command else { panic!("{server:?}") };
+        assert_eq!(args.record.options(), None);
         assert!(parse(&["dev", "--nodes", "0"]).is_err());
         assert!(parse(&["server"]).is_err());
         assert!(parse(&[]).is_err());
+    }
+
+    #[test]
+    fn a_journal_has_a_limit() {
+        let record = |words: &[&str]| {
+            let line = parse(&[&["server", "zoo.cfg"], words].concat())?;
+            let Command::Server(args) = line.command else { panic!("{words:?}") };
+            Ok::<_, clap::Error>(args.record.options().map(|o| (o.journal, o.limit_bytes >> 20)))
+        };
+        assert_eq!(record(&["--record", "j"]).unwrap(), Some(("j".into(), 1024)));
+        let limited = record(&["--record", "j", "--record-limit", "64"]).unwrap();
+        assert_eq!(limited, Some(("j".into(), 64)));
+        assert!(record(&["--record-limit", "64"]).is_err());
+        assert!(record(&["--record", "j", "--record-limit", "0"]).is_err());
     }
 }

@@ -150,7 +150,12 @@ mod tests {
     fn a_directory_holds_everything_and_its_data_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let client_port = free_run(2);
-        let args = DevArgs { nodes: 2, dir: Some(dir.path().join("e")), client_port };
+        let args = DevArgs {
+            nodes: 2,
+            dir: Some(dir.path().join("e")),
+            client_port,
+            record: Default::default(),
+        };
         let first = DevEnsemble::lay_out(&args).unwrap();
         let ports = (client_port, client_port + 1);
         assert_eq!(first.connect_string, format!("127.0.0.1:{},127.0.0.1:{}", ports.0, ports.1));
@@ -167,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_temporary_directory_goes_at_the_end() {
-        let args = DevArgs { nodes: 1, dir: None, client_port: free_run(1) };
+        let args =
+            DevArgs { nodes: 1, dir: None, client_port: free_run(1), record: Default::default() };
         let ensemble = DevEnsemble::lay_out(&args).unwrap();
         let config = ensemble.configs[0].clone();
         assert!(config.exists());
@@ -179,11 +185,11 @@ mod tests {
     fn a_taken_client_port_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let args = DevArgs { nodes: 1, dir: None, client_port: port };
+        let args = DevArgs { nodes: 1, dir: None, client_port: port, record: Default::default() };
         let failure = DevEnsemble::lay_out(&args).unwrap_err();
         assert!(failure.message.contains(&format!("client port {port} cannot be used")));
         assert_eq!(failure.code, exit::INVALID_INVOCATION);
-        let args = DevArgs { nodes: 3, dir: None, client_port: 65534 };
+        let args = DevArgs { nodes: 3, dir: None, client_port: 65534, record: Default::default() };
         let failure = DevEnsemble::lay_out(&args).unwrap_err();
         assert!(failure.message.contains("65535"), "{failure}");
     }

@@ -18,8 +18,9 @@ mod writer;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Warning};
 use crate::event::Event;
 use crate::node::Node;
 use crate::store::{ImageError, Store};
@@ -49,13 +50,13 @@ pub struct ConfigSource {
 }
 
 impl ConfigSource {
-    /// The configuration; warnings are for who reads the texts first.
+    /// The configuration, and what may not be meant so.
     ///
     /// # Errors
     /// As [`Config::parse`].
-    pub fn parse(&self) -> Result<Config, ConfigError> {
+    pub fn parse(&self) -> Result<(Config, Vec<Warning>), ConfigError> {
         let dynamic = self.dynamic.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Config::parse(&self.name, &self.text, self.my_id.as_deref(), dynamic).map(|(c, _)| c)
+        Config::parse(&self.name, &self.text, self.my_id.as_deref(), dynamic)
     }
 }
 
@@ -83,7 +84,7 @@ impl Start {
     /// # Errors
     /// This version does not take the configuration.
     pub fn node(&self) -> Result<Node, ConfigError> {
-        Ok(Node::new(self.source.parse()?, self.seed, self.now))
+        Ok(Node::new(self.source.parse()?.0, self.seed, self.now))
     }
 }
 

@@ -67,7 +67,7 @@ impl SegmentReader {
             let offset = (first + FRAME_LEN + r.position()) as u64;
             RecordError::Damaged { offset, what: what.into() }
         })?;
-        let config = start.source.parse()?;
+        let (config, _) = start.source.parse()?;
         if config_crc(&config) != crc {
             return Err(RecordError::OtherConfig { version: start.version });
         }

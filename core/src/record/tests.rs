@@ -31,7 +31,7 @@ fn start() -> Start {
 
 fn segment(number: u64, batches: Vec<Batch>) -> Bytes {
     let start = start();
-    let mut all = segment_head(&start, &start.source.parse().unwrap(), number);
+    let mut all = segment_head(&start, &start.source.parse().unwrap().0, number);
     for batch in batches {
         all.extend_from_slice(&batch.seal());
     }
@@ -235,7 +235,7 @@ fn the_head_says_what_the_node_was_made_from() {
     let reader = SegmentReader::new(segment(9, Vec::new())).unwrap();
     assert_eq!((reader.start(), reader.number()), (&start(), 9));
     assert_eq!(reader.config().my_id.0, 2);
-    assert_eq!(reader.config(), &start().source.parse().unwrap());
+    assert_eq!(reader.config(), &start().source.parse().unwrap().0);
 
     let not_ours = SegmentReader::new(Bytes::from_static(b"something else")).unwrap_err();
     assert_eq!(not_ours, RecordError::NotAJournal);

@@ -1,0 +1,38 @@
+//! A panic ends the journal; the event that led to it is in there. Alone in its process, because
+//! a panic ends all journals of a process.
+
+use zabkeeper_core::action::Actions;
+use zabkeeper_core::event::Event;
+use zabkeeper_core::record::{ConfigSource, Item, SegmentReader, Start};
+use zabkeeper_core::types::{Now, Ticket, Time};
+use zabkeeper_std::record::{RecordOptions, Recorder};
+
+#[test]
+fn a_panic_is_the_last_word_of_a_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    let text = "dataDir=/d\nclientPort=2181\n".to_string();
+    let source = ConfigSource { name: "zoo.cfg".to_string(), text, ..Default::default() };
+    let now = Now { mono: Time(1), wall_ms: 2 };
+    let start = Start::new(source, 7, now);
+    let (config, _) = start.source.parse().unwrap();
+    let options = RecordOptions { journal, limit_bytes: 1 << 30 };
+    let mut node = start.node().unwrap();
+    let mut recorder = Recorder::begin(&options, start, &config).unwrap();
+    let server = std::thread::spawn(move || {
+        let event = Event::Persisted { upto: Ticket(5) };
+        recorder.step(&mut node, now, event, &mut Actions::new());
+        panic!("what cannot be");
+    });
+    assert!(server.join().is_err());
+    let bytes = std::fs::read(dir.path().join("journal.000001")).unwrap();
+    let mut reader = SegmentReader::new(bytes.into()).unwrap();
+    let items: Vec<Item> =
+        std::iter::from_fn(|| reader.next_item().unwrap()).map(|placed| placed.item).collect();
+    let [Item::Event(_, Event::Persisted { upto: Ticket(5) }), Item::Actions(_), Item::End(why)] =
+        &items[..]
+    else {
+        panic!("{items:?}")
+    };
+    assert!(why.contains("what cannot be") && why.contains("record_panic.rs"), "{why}");
+}
