@@ -14,6 +14,11 @@ def binary():
     return pathlib.Path(os.environ.get("ZABKEEPER_BINARY", target / "release" / "zabkeeper"))
 
 
+def sim():
+    """The program that replays journals."""
+    return pathlib.Path(os.environ.get("ZABKEEPER_SIM", binary().with_name("sim")))
+
+
 def classpath():
     """The class path of Apache ZooKeeper 3.9.5."""
     return ":".join(str(jar) for jar in sorted((CACHE / "jars").glob("*.jar")))

@@ -51,6 +51,7 @@ class Server:
     """A server on loopback; `impl` is 'zabkeeper' or 'apache'."""
 
     def __init__(self, impl, directory, config, client_port, sid=None):
+        self.options = []  # of the command line, zabkeeper only
         self.impl, self.client_port, self.sid = impl, client_port, sid
         self.dir = pathlib.Path(directory)
         self.data = self.dir / "data"
@@ -68,7 +69,7 @@ class Server:
 
     def command(self):
         if self.impl == "zabkeeper":
-            return [str(parts.binary()), "server", str(self.config)]
+            return [str(parts.binary()), "server", str(self.config), *self.options]
         log4j = self.dir / "log4j2.properties"
         log4j.write_text(LOG4J)
         return [

@@ -1,0 +1,75 @@
+//! Events and actions as lines for people.
+
+use std::fmt::Write;
+
+use zabkeeper_core::action::{Action, DiskAction};
+use zabkeeper_core::event::Event;
+use zabkeeper_core::store::Store;
+
+/// How many bytes of a message are shown.
+const SHOWN: usize = 48;
+
+/// One line for an event.
+pub fn event_text(event: &Event<Store>) -> String {
+    match event {
+        Event::Tick => "Tick".to_string(),
+        Event::Opened { conn, port, peer } => format!("Opened {conn} {port:?} {peer}"),
+        Event::Received { conn, bytes } => format!("Received {conn} {}", shown(bytes)),
+        Event::Writable { conn } => format!("Writable {conn}"),
+        Event::Closed { conn } => format!("Closed {conn}"),
+        Event::Persisted { upto } => format!("Persisted {}", upto.0),
+        Event::LogRead { read, entries, end } => {
+            format!("LogRead {} {} entries, {end:?}", read.0, entries.len())
+        }
+        Event::SnapshotReady => "SnapshotReady".to_string(),
+        Event::Recovering(p) => {
+            format!("Recovering {}/{} bytes, {} entries", p.bytes_done, p.bytes_total, p.entries)
+        }
+        Event::Recovered(r) => format!(
+            "Recovered ticket {} zxid {} epochs {}/{} nodes {} digest {:#x} tail {}",
+            r.ticket.0,
+            r.last_zxid,
+            r.current_epoch,
+            r.accepted_epoch,
+            r.state.node_count(),
+            r.state.digest(),
+            r.tail.len()
+        ),
+        Event::DiskFailed(fault) => format!("DiskFailed {}: {}", fault.exit_code, fault.what),
+    }
+}
+
+/// One line for an action.
+pub fn action_text(action: &Action) -> String {
+    match action {
+        Action::Dial { conn, port, to } => format!("Dial {conn} {port:?} {to}"),
+        Action::Send { conn, bytes } => format!("Send {conn} {}", shown(bytes)),
+        Action::Close { conn, why } => format!("Close {conn} {why:?}"),
+        Action::Pause { conn } => format!("Pause {conn}"),
+        Action::Resume { conn } => format!("Resume {conn}"),
+        Action::AwaitWritable { conn } => format!("AwaitWritable {conn}"),
+        Action::Disk(DiskAction::Append { ticket, entry }) => {
+            format!("Append {} {} {}", ticket.0, entry.zxid, shown(&entry.body))
+        }
+        Action::Disk(DiskAction::SnapshotChunk { bytes }) => {
+            format!("SnapshotChunk {}", shown(bytes))
+        }
+        Action::Disk(action) => format!("{action:?}"),
+        Action::Halt(fault) => format!("Halt {}: {}", fault.exit_code, fault.what),
+    }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let mut text = format!("{} bytes ", bytes.len());
+    let first = bytes.get(..SHOWN).unwrap_or(bytes);
+    for byte in first {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push(' ');
+    text.extend(first.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '.' }));
+    if first.len() < bytes.len() {
+        text.push_str("...");
+    }
+    text
+}
