@@ -26,6 +26,10 @@ impl AckSet {
         self.0.push(id);
         true
     }
+    /// Takes a server's word back.
+    pub fn remove(&mut self, id: ServerId) {
+        self.0.retain(|known| *known != id);
+    }
     /// Whether it said yes.
     pub fn contains(&self, id: ServerId) -> bool {
         self.0.contains(&id)

@@ -317,6 +317,11 @@ impl Leader {
     ) -> Result<(), &'static str> {
         if self.stage != Stage::EpochAcks {
             if let Some(learner) = self.learners.get_mut(&conn) {
+                // What it acknowledged and is not committed it may be told to cut off: it will be
+                // sent that again, and acknowledge it again.
+                for outstanding in &mut self.outstanding {
+                    outstanding.acks.remove(learner.server);
+                }
                 learner.synchronise(shared, self.epoch, out);
             }
             return Ok(());

@@ -98,6 +98,31 @@ fn a_deposed_leaders_unacknowledged_tail_is_truncated() {
 }
 
 #[test]
+fn an_acknowledgement_is_void_once_its_server_may_have_truncated_it() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    world.propose("a");
+    world.run(10);
+    // Only server 1 logs the next one.
+    world.servers.get_mut(&2).unwrap().stalled = true;
+    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.propose("b");
+    world.run(10);
+    assert_eq!(world.servers[&1].platter.log.len(), 2);
+    // It loses its leader and comes back: told to cut off what is not committed.
+    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.cut(1, 3).heal();
+    world.run(1000).servers.get_mut(&3).unwrap().stalled = false;
+    world.run(100);
+    assert_eq!(world.story(), "1 looks, 2 follows 3, 3 leads epoch 1");
+    assert_eq!(world.payloads(3), ["a"], "b is durable on its leader only");
+    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.run(1000);
+    assert_eq!(world.payloads(1), ["a", "b"]);
+    assert_eq!(world.payloads(3), ["a", "b"]);
+}
+
+#[test]
 fn a_deposed_leader_whose_successor_has_written_takes_a_snapshot() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
