@@ -106,6 +106,7 @@ pub(crate) async fn recover<S: State>(
     } else {
         (last.epoch(), last.epoch())
     };
+    settle(context, logs.last()).await?;
     if has_initialize {
         io.delete_if_there(&initialize).await?;
         io.sync_dir(&places.logs_parent).await?;
@@ -120,6 +121,24 @@ pub(crate) async fn recover<S: State>(
         snapshot_bytes,
     };
     Ok((Box::new(recovered), logs))
+}
+
+/// Makes durable what was read. A process that was killed may have left writes and renames that
+/// only the system's cache knows of, and from now on this server votes with them.
+async fn settle<S: State>(context: &Context<S>, newest: Option<&LogFile>) -> Result<(), DiskError> {
+    let (io, places) = (&context.io, &context.places);
+    if let Some(newest) = newest
+        && context.options.force_sync
+    {
+        // Older files were synced before the next one was begun.
+        io.sync_data(&newest.path).await?;
+        io.close(&newest.path).await?;
+    }
+    io.sync_dir(&places.logs).await?;
+    if places.data != places.logs {
+        io.sync_dir(&places.data).await?;
+    }
+    Ok(())
 }
 
 /// Makes the directories, finishes or clears away what a crash interrupted, and returns
@@ -356,7 +375,11 @@ impl<S: State> Replay<'_, S> {
         file: &LogFile,
         before: Option<Ended>,
     ) -> Result<(), DiskError> {
-        if follows(self.last, entry.zxid) {
+        // An older snapshot and a log of a later epoch say nothing of what was between them.
+        let is_lost = |file: &SnapshotFile| {
+            self.last == self.base && file.zxid > self.last && entry.zxid > file.zxid
+        };
+        if follows(self.last, entry.zxid) && !self.skipped.iter().any(|(file, _)| is_lost(file)) {
             return Ok(());
         }
         let mut why = self.skipped.first().map(|(file, why)| format!("{} ({why})", file.path));

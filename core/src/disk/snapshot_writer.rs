@@ -7,8 +7,8 @@
 //! two steps leaves either the whole old state or the whole new one:
 //! 1. `tmp.snapshot.Z` is written and synced;
 //! 2. it is renamed to `install.snapshot.Z`, the directory is synced: from here on it counts;
-//! 3. logs are deleted, all of them: they are of a history that is given up; then snapshots
-//!    later than Z; each directory is synced;
+//! 3. logs and other snapshots are deleted, all of them: they are of a history that is given up;
+//!    each directory is synced;
 //! 4. it is renamed to `snapshot.Z`, the directory is synced.
 //!
 //! Recovery that finds `install.snapshot.Z` goes on at step 3.
@@ -100,7 +100,7 @@ impl Finished {
         io.sync_dir(&places.data).await?;
         Ok(self.len)
     }
-    /// Puts a leader's snapshot in the place of log and later snapshots.
+    /// Puts a leader's snapshot in the place of the log and all other snapshots.
     pub(crate) async fn install(self, io: &Io, places: &Places) -> Result<u64, DiskError> {
         io.rename(&self.path, &places.installing(self.zxid)).await?;
         io.sync_dir(&places.data).await?;
@@ -124,9 +124,8 @@ pub(crate) async fn install(io: &Io, places: &Places, zxid: Zxid) -> Result<(), 
     }
     io.sync_dir(&places.logs).await?;
     for file in io.list(&places.data).await? {
-        if let Named::Snapshot(z) | Named::CompressedSnapshot(z) = Named::parse(&file.name)
-            && z > zxid
-        {
+        // Older ones, too: they may be of a history that was given up.
+        if let Named::Snapshot(_) | Named::CompressedSnapshot(_) = Named::parse(&file.name) {
             io.delete(&join(&places.data, &file.name)).await?;
         }
     }

@@ -13,9 +13,10 @@ use crate::types::Zxid;
 /// Removes every transaction later than `after` and every snapshot that could hold one.
 ///
 /// Nothing is touched unless the log holds `after`, or a snapshot was taken at it, and a
-/// snapshot to begin with is left. Then, each step durable before the next: later snapshots,
-/// later files newest first, the end of the file that holds `after`. A crash in between
-/// leaves a shorter, but whole, history of before.
+/// snapshot to begin with is left. Then, each step durable before the next: later files newest
+/// first, the end of the file that holds `after`, later snapshots newest first. A crash in
+/// between leaves a shorter, but whole, history of before: a log that continues a leader's
+/// snapshot is worth nothing without it.
 pub(crate) async fn truncate<S: State>(context: &Context<S>, after: Zxid) -> Result<(), DiskError> {
     let (io, places) = (&context.io, &context.places);
     let (mut has_base, mut is_there) = (false, false);
@@ -52,10 +53,6 @@ pub(crate) async fn truncate<S: State>(context: &Context<S>, after: Zxid) -> Res
             exit_code: EXIT_TRUNCATE,
         });
     }
-    for snapshot in snapshots.iter().filter(|snapshot| snapshot.zxid > after) {
-        io.delete(&snapshot.path).await?;
-        io.sync_dir(&places.data).await?;
-    }
     for log in logs.iter().rev().filter(|log| log.zxid > after) {
         io.delete(&log.path).await?;
         io.sync_dir(&places.logs).await?;
@@ -64,6 +61,10 @@ pub(crate) async fn truncate<S: State>(context: &Context<S>, after: Zxid) -> Res
         io.set_len(&file.path, offset).await?;
         io.sync_data(&file.path).await?;
         io.close(&file.path).await?;
+    }
+    for snapshot in snapshots.iter().filter(|snapshot| snapshot.zxid > after) {
+        io.delete(&snapshot.path).await?;
+        io.sync_dir(&places.data).await?;
     }
     Ok(())
 }

@@ -163,7 +163,7 @@ fn an_unfinished_or_damaged_snapshot_is_passed_over() {
 #[test]
 fn logs_that_end_before_a_damaged_snapshot_are_not_enough() {
     let mut server = Server::new();
-    server.log(1..=3).snapshot(6, true);
+    server.log(1..=3).snapshot(6, false);
     server.edit("/data/version-2/snapshot.6", |s| s[20] ^= 1);
     server.restart();
     assert!(server.fault().0.contains("snapshot.6 cannot be used"), "{:?}", server.fault());
@@ -241,6 +241,41 @@ fn a_gap_after_a_damaged_file_is_refused() {
 }
 
 const E1: i64 = 1 << 32;
+
+#[test]
+fn a_new_epoch_hides_no_gap_behind_a_damaged_snapshot() {
+    let mut server = Server::new();
+    server.save_epoch(EpochFile::Accepted, 1);
+    server.log(1..=3).snapshot(3, false);
+    server.log(E1 + 1..=E1 + 2);
+    server.files.remove(LOG);
+    server.edit("/data/version-2/snapshot.3", |s| s[20] ^= 1);
+    server.restart();
+    assert!(server.fault().0.contains("missing"), "{:?}", server.fault());
+}
+
+#[test]
+fn what_is_recovered_is_durable() {
+    let mut server = Server::new();
+    server.log(1..=2);
+    // The process is killed between the write and the sync of a third entry.
+    server.append(3);
+    while let Some(op) = server.disk.next_op(&mut server.events) {
+        if matches!(op, FileOp::SyncData { .. }) {
+            break;
+        }
+        let completion = server.files.execute(&op);
+        server.disk.complete(completion, &mut server.events);
+    }
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=3));
+    // What it read it may vote with, so a power failure must not take it away.
+    for seed in 0..20 {
+        let mut files = server.files.clone();
+        files.crash(&mut fastrand::Rng::with_seed(seed), false);
+        assert_eq!(Server::boot(options(), files).recovered().state, history(1..=3));
+    }
+}
 
 #[test]
 fn current_epoch_follows_the_log_when_the_epoch_was_accepted() {

@@ -132,7 +132,7 @@ fn a_snapshot_from_the_leader_replaces_a_history_that_is_given_up() {
     server.restart();
     assert_eq!(server.recovered().state, history(1..=8));
     let snapshots = server.names("/data/version-2");
-    assert_eq!(snapshots[2..], ["snapshot.0", "snapshot.5", "snapshot.7"]);
+    assert!(snapshots.iter().filter(|name| name.starts_with("snap")).eq(["snapshot.7"]));
 }
 
 #[test]
