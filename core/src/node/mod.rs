@@ -27,7 +27,7 @@ use crate::event::{Event, Port, Recovered};
 use crate::prep::{self, Parsed, Prep, Prepared, Request, SessionCheck};
 use crate::serve::{Owner, Serve, SessionTracker, Submission};
 use crate::store::{Effects, SnapshotDecoder, Store};
-use crate::types::{ConnId, Epoch, Now, SessionId, Time, Zxid};
+use crate::types::{ConnId, Epoch, Now, SessionId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{ForwardedRequest, ProposalFrame};
@@ -334,7 +334,7 @@ impl Node {
     // ---- roles
 
     fn recovered(&mut self, now: Now, recovered: Recovered<Store>, out: &mut Actions) {
-        let truncated = self.recovery.is_none() && self.ensemble.role() != Role::Recovering;
+        let truncated = recovered.ticket != Ticket(0);
         self.store = recovered.state;
         self.prep.clear();
         self.recovery = None;
