@@ -57,6 +57,8 @@ pub(super) struct Leader {
     /// How many of `outstanding`, from the front, are durable here.
     self_acked: usize,
     last_proposed: Zxid,
+    /// Learners whose DIFF broke off because the log could not be read: they get a snapshot.
+    failed_by_log: AckSet,
     /// Learners' syncs that wait for the commit of a zxid.
     syncs: VecDeque<(Zxid, ConnId)>,
     give_up_at: Time,
@@ -77,6 +79,7 @@ impl Leader {
             outstanding: VecDeque::new(),
             self_acked: 0,
             last_proposed: shared.history.last_logged,
+            failed_by_log: AckSet::new(),
             syncs: VecDeque::new(),
             give_up_at: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
             half_tick_at: now.plus_ms(shared.options.tick_time_ms / 2),
@@ -228,6 +231,7 @@ impl Leader {
                     return Err("an ACK before that of NEWLEADER");
                 }
                 learner.phase = Phase::NewLeaderAcked;
+                self.failed_by_log.remove(learner.server);
                 info!(learner = %learner.server, "a learner is in sync");
                 let (server, observer) = (learner.server, learner.observer);
                 if self.established() {
@@ -322,7 +326,8 @@ impl Leader {
                 for outstanding in &mut self.outstanding {
                     outstanding.acks.remove(learner.server);
                 }
-                learner.synchronise(shared, self.epoch, out);
+                let log_allowed = !self.failed_by_log.contains(learner.server);
+                learner.synchronise(shared, self.epoch, log_allowed, out);
             }
             return Ok(());
         }
@@ -353,7 +358,7 @@ impl Leader {
         out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
         self.stage = Stage::NewLeaderAcks { saving: Some(ticket) };
         for learner in self.learners.values_mut().filter(|l| l.phase == Phase::EpochAcked) {
-            learner.synchronise(shared, epoch, out);
+            learner.synchronise(shared, epoch, true, out);
         }
     }
 
@@ -391,8 +396,16 @@ impl Leader {
         end: LogEnd,
         out: &mut Actions,
     ) {
+        let mut failed = None;
         for learner in self.learners.values_mut() {
-            learner.log_read(shared, self.epoch, read, entries, end, out);
+            if !learner.log_read(shared, self.epoch, read, entries, end, out) {
+                failed = Some((learner.conn, learner.server));
+            }
+        }
+        if let Some((conn, server)) = failed {
+            self.failed_by_log.insert(server);
+            let why = Reason::Protocol("the log cannot be read to the end of a DIFF");
+            self.drop_learner(shared, conn, why, out);
         }
     }
 

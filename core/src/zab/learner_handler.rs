@@ -79,8 +79,14 @@ impl LearnerHandler {
     }
 
     /// Chooses and begins the synchronisation; NEWLEADER stands at its end. From here on the
-    /// learner is forwarded everything.
-    pub(super) fn synchronise(&mut self, shared: &mut Shared, epoch: Epoch, out: &mut Actions) {
+    /// learner is forwarded everything. `log_allowed`: the log on disk has not failed it before.
+    pub(super) fn synchronise(
+        &mut self,
+        shared: &mut Shared,
+        epoch: Epoch,
+        log_allowed: bool,
+        out: &mut Actions,
+    ) {
         let history = &shared.history;
         let window = history.window();
         let bounds = match (window.front(), window.back()) {
@@ -91,7 +97,7 @@ impl LearnerHandler {
             peer: self.last_zxid,
             last_processed: history.last_processed,
             window: bounds,
-            log_allowed: shared.options.snapshot_size_factor >= 0.0,
+            log_allowed: log_allowed && shared.options.snapshot_size_factor >= 0.0,
             force_snapshot: shared.options.force_snapshot_sync,
         };
         let chosen = plan(situation);
@@ -127,7 +133,7 @@ impl LearnerHandler {
         self.outbound.flush(out);
     }
 
-    /// Entries of the log on disk arrived.
+    /// Entries of the log on disk arrived. False: the log fails in the middle of a DIFF.
     pub(super) fn log_read(
         &mut self,
         shared: &mut Shared,
@@ -136,8 +142,8 @@ impl LearnerHandler {
         entries: &[Entry],
         end: LogEnd,
         out: &mut Actions,
-    ) {
-        let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == read) else { return };
+    ) -> bool {
+        let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == read) else { return true };
         let max = log_walk.then.last().map_or(shared.history.last_processed, |e| e.zxid);
         let mut fits = end != LogEnd::Unusable;
         // The part of the stream goes out past what is held.
@@ -155,10 +161,10 @@ impl LearnerHandler {
             (true, LogEnd::More) => self.log_walk = Some(log_walk),
             (true, LogEnd::Complete | LogEnd::Unusable) => self.outbound.release(out),
             (false, _) if log_walk.walk.begun() => {
-                // Part of a DIFF is sent; only a new connection can start over.
+                // Part of it is sent; only a new connection can start over.
                 out.push(Action::Disk(DiskAction::CancelRead { read }));
-                self.phase = Phase::Hello;
-                self.heard = Time(0);
+                self.outbound.forget_held();
+                return false;
             }
             (false, _) => {
                 out.push(Action::Disk(DiskAction::CancelRead { read }));
@@ -168,6 +174,7 @@ impl LearnerHandler {
                 self.outbound.flush(out);
             }
         }
+        true
     }
 
     fn begin_snapshot(&mut self, shared: &mut Shared, out: &mut Actions) {

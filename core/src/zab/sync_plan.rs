@@ -109,7 +109,10 @@ impl Walk {
                 self.queued = zxid;
                 Step::TruncThenSend(previous)
             }
-            _ => Step::GiveUp,
+            _ => {
+                self.begun = false;
+                Step::GiveUp
+            }
         }
     }
 

@@ -145,6 +145,27 @@ fn a_deposed_leader_whose_successor_has_written_takes_a_snapshot() {
 }
 
 #[test]
+fn a_deposed_leader_far_behind_takes_a_snapshot_too() {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    world.propose("a");
+    world.run(10);
+    world.cut(3, 1).cut(3, 2);
+    world.propose("x");
+    world.sync(3);
+    world.run(1);
+    world.crash(3).run(5000);
+    // More than the leader keeps in memory: the log on disk is looked at first.
+    for n in 0..700 {
+        world.propose(&format!("{n}"));
+    }
+    world.run(10);
+    world.heal().start(3).run(3000);
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 follows 2");
+    assert_eq!(world.payloads(3), world.payloads(2));
+}
+
+#[test]
 fn a_late_server_is_sent_what_it_lacks() {
     let mut world = World::new(3, 0);
     world.start(1).start(2).run(3000);
