@@ -220,8 +220,25 @@ impl MemoryFiles {
         );
         self.unsynced_names = elsewhere;
         let here: Vec<NameChange> = here;
+        let is_smaller = here.iter().any(|change| !matches!(change, NameChange::Link(..)));
         for change in here {
             apply(&mut self.durable_names, change);
+        }
+        if is_smaller && self.unsynced_names.is_empty() {
+            self.forget_deleted();
+        }
+    }
+
+    /// Frees what no name leads to any more, now or after a crash.
+    fn forget_deleted(&mut self) {
+        let mut is_named = alloc::vec![false; self.nodes.len()];
+        for node in self.names.values().chain(self.durable_names.values()) {
+            if let Some(named) = is_named.get_mut(*node) {
+                *named = true;
+            }
+        }
+        for (node, _) in self.nodes.iter_mut().zip(is_named).filter(|(_, is_named)| !is_named) {
+            *node = Node::default();
         }
     }
 

@@ -211,7 +211,11 @@ impl Node {
 
     fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Actions) {
         match delivery {
-            Delivery::Looking => self.stop_serving(out),
+            Delivery::Looking => {
+                // What is applied from here on may be cut off again.
+                self.abort_own_snapshot(out);
+                self.stop_serving(out);
+            }
             Delivery::Leading { epoch } => self.lead(now, epoch),
             Delivery::Following { .. } => {
                 self.start_serving(now);
@@ -418,7 +422,9 @@ impl Node {
         }
         self.serve.committed(now, &self.store, &logged, &outcome, &self.effects, out);
         self.effects.triggers.clear();
-        if self.trigger.appended(body.len()) && self.snapshots.own.is_none() {
+        let is_due = self.trigger.appended(body.len());
+        // A server that does not serve may have applied what is not committed.
+        if is_due && self.snapshots.own.is_none() && self.serving() {
             self.begin_own_snapshot(out);
         }
     }

@@ -10,6 +10,8 @@ use crate::wire::jute::Writer;
 
 /// What a walk appends at a time.
 const CHUNK_BYTES: usize = 256 << 10;
+/// About what a node takes beside its path and data.
+const NODE_BYTES: usize = 100;
 /// Ends a snapshot inside the quorum stream.
 const SIGNATURE: &str = "BenWasHere";
 
@@ -26,7 +28,8 @@ pub(super) struct Snapshots {
 
 /// Appends a walk's next chunk; true when it is the last.
 pub(super) fn next_chunk(walk: &mut SnapshotWalk, store: &Store) -> (Bytes, bool) {
-    let mut out = BytesMut::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4);
+    let whole = store.data_bytes() + NODE_BYTES * store.node_count();
+    let mut out = BytesMut::with_capacity(whole.min(CHUNK_BYTES + CHUNK_BYTES / 4));
     let complete = walk.next_chunk(store, &mut out, CHUNK_BYTES);
     (out.freeze(), complete)
 }
