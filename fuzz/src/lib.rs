@@ -1,6 +1,9 @@
-//! The home of the simulator and of the fuzz targets, which drive the core's public interface;
-//! and the replay of recorded runs.
+//! The simulator: whole ensembles of the core's servers, their networks, disks, clocks and
+//! clients in one thread, with faults, and checkers that watch. And the replay of recorded runs.
 
+pub mod check;
+pub mod clients;
+pub mod plan;
 pub mod record;
-
-pub use zabkeeper_core as core;
+pub mod run;
+pub mod world;

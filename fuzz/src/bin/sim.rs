@@ -1,49 +1,265 @@
-//! The simulator's command line.
+//! Runs the simulator: swarms of seeds, and single ones again.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
-use zabkeeper_fuzz::record;
+use indicatif::{ProgressBar, ProgressStyle};
+use zabkeeper_fuzz::check::{Kind, Violation};
+use zabkeeper_fuzz::plan::{Cut, Plan};
+use zabkeeper_fuzz::world::Counters;
+use zabkeeper_fuzz::{record, run};
 
-/// Runs ensembles in memory, and repeats what happened in real ones.
-#[derive(Parser)]
-#[command(name = "sim", version, arg_required_else_help = true)]
-struct CommandLine {
-    /// What to do.
+/// How many runs a reduction may take.
+const SHRINKING_RUNS: usize = 150;
+/// How many lines of a failing run are shown.
+const LAST_LINES: usize = 25;
+/// How many failures are reported in full.
+const MOST_REPORTS: usize = 5;
+
+/// Whole ensembles in one thread, with every kind of fault.
+///
+/// The exit status: 0 if nothing was found, 1 for broken safety, 3 for broken liveness, 4 for a
+/// panic or a server that stopped for no reason, 2 for a command that cannot be understood.
+#[derive(Parser, Debug)]
+#[command(name = "sim", version)]
+struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Subcommand, Debug)]
 enum Command {
-    /// Repeat a run
+    /// Runs many seeds, and reports those that break a rule.
+    Run(RunArguments),
+    /// Runs one seed again and tells what happens, or repeats a real server's journal.
     #[command(
-        after_help = "Exit codes of --record: 0 identical, 1 diverged or panicked, 2 nothing could \
+        after_help = "Exit status of --record: 0 identical, 1 diverged or panicked, 2 nothing could \
             be replayed to its end"
     )]
-    Replay(Replay),
+    Replay(ReplayArguments),
 }
 
-#[derive(Args)]
-struct Replay {
-    /// The journal that `zabkeeper server --record FILE` wrote: every run in it is replayed, and
-    /// must give the actions that it gave then
-    #[arg(long, value_name = "FILE")]
-    record: PathBuf,
-    /// Print every event and every action
+#[derive(Args, Debug)]
+struct RunArguments {
+    /// Which seeds: FROM..TO.
+    #[arg(long, value_parser = seeds, default_value = "0..1000")]
+    seeds: Range<u64>,
+    /// How many at a time.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Begin no new one after this many seconds.
     #[arg(long)]
+    seconds: Option<u64>,
+    /// Report failures as they are, without looking for smaller ones.
+    #[arg(long)]
+    no_shrink: bool,
+}
+
+#[derive(Args, Debug)]
+struct ReplayArguments {
+    /// Which seed.
+    #[arg(required_unless_present = "record")]
+    seed: Option<u64>,
+    /// The journal that `zabkeeper server --record FILE` wrote: every run in it is replayed, and
+    /// must give the actions that it gave then.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    record: Option<PathBuf>,
+    /// Of a journal: print every event and every action.
+    #[arg(long, requires = "record")]
     story: bool,
+    /// Only these faults, by number.
+    #[arg(long, value_delimiter = ',')]
+    faults: Option<Vec<usize>>,
+    /// No faults.
+    #[arg(long, conflicts_with = "faults")]
+    no_faults: bool,
+    /// Only these clients, by number.
+    #[arg(long, value_delimiter = ',')]
+    clients: Option<Vec<usize>>,
+    /// The storm ends then, ms.
+    #[arg(long)]
+    storm_ms: Option<u64>,
+    /// Show this many of the last lines; all, if it is not said.
+    #[arg(long)]
+    last: Option<usize>,
+    /// Show what the seed draws.
+    #[arg(long)]
+    plan: bool,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let range =
+        text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.filter(|range| !range.is_empty()).ok_or_else(|| String::from("seeds are FROM..TO"))
 }
 
 fn main() -> ExitCode {
-    let Command::Replay(replay) = CommandLine::parse().command;
-    match record::command(&replay.record, replay.story, &mut BufWriter::new(io::stdout())) {
+    match Arguments::parse().command {
+        Command::Run(arguments) => swarm(&arguments),
+        Command::Replay(arguments) => replay(arguments),
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    seeds: u64,
+    simulated_ms: u64,
+    committed: u64,
+    steps: u64,
+    counters: Counters,
+    failures: BTreeMap<u64, Violation>,
+}
+
+fn swarm(arguments: &RunArguments) -> ExitCode {
+    let (next, found) = (AtomicU64::new(arguments.seeds.start), Mutex::new(Found::default()));
+    let bar = ProgressBar::new(arguments.seeds.end - arguments.seeds.start);
+    let style = "{bar:30} {pos}/{len} seeds {elapsed_precise} left {eta} {msg}";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    let began = Instant::now();
+    let end = arguments.seconds.map(|seconds| began + Duration::from_secs(seconds));
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= arguments.seeds.end || end.is_some_and(|end| Instant::now() >= end) {
+                        return;
+                    }
+                    let outcome = run::run(Plan::draw(seed));
+                    let Ok(mut found) = found.lock() else { return };
+                    found.seeds += 1;
+                    found.simulated_ms += outcome.simulated_ms;
+                    found.committed += outcome.committed as u64;
+                    found.steps += outcome.steps;
+                    found.counters.merge(&outcome.counters);
+                    if let Some(violation) = outcome.violation {
+                        bar.println(format!("seed {seed}: {}", short(&violation)));
+                        found.failures.insert(seed, violation);
+                    }
+                    bar.set_message(rate(found.simulated_ms, began.elapsed()));
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let Ok(found) = found.into_inner() else { return ExitCode::from(4) };
+    summary(&found, began.elapsed());
+    for (seed, violation) in found.failures.iter().take(MOST_REPORTS) {
+        report(*seed, violation, arguments.no_shrink);
+    }
+    status(found.failures.values())
+}
+
+fn rate(simulated_ms: u64, elapsed: Duration) -> String {
+    let hours = simulated_ms as f64 / 3_600_000.0;
+    format!("{hours:.1} simulated h, {:.3} h/s", hours / elapsed.as_secs_f64().max(0.001))
+}
+
+fn summary(found: &Found, elapsed: Duration) {
+    println!(
+        "{} seeds in {:.0} s, {} failed; {}; {} transactions, {} steps",
+        found.seeds,
+        elapsed.as_secs_f64(),
+        found.failures.len(),
+        rate(found.simulated_ms, elapsed),
+        found.committed,
+        found.steps
+    );
+    for (name, n) in found.counters.iter() {
+        println!("{n:>10}  {name}");
+    }
+}
+
+fn report(seed: u64, violation: &Violation, as_it_is: bool) {
+    println!("\nseed {seed}: {violation}");
+    let plan = Plan::draw(seed);
+    let cut = if as_it_is { Cut::default() } else { run::shrink(&plan, violation, SHRINKING_RUNS) };
+    let (_, story) = run::tell(plan.cut(&cut));
+    for line in story.iter().skip(story.len().saturating_sub(LAST_LINES)) {
+        println!("  {line}");
+    }
+    println!("tell it all: {}", command(seed, &cut));
+}
+
+/// The command that replays this.
+fn command(seed: u64, cut: &Cut) -> String {
+    let list = |kept: &[usize]| kept.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let mut text = format!("cargo run --profile sim -p zabkeeper-fuzz -- replay {seed}");
+    match &cut.faults {
+        Some(kept) if kept.is_empty() => text += " --no-faults",
+        Some(kept) => text += &format!(" --faults {}", list(kept)),
+        None => {}
+    }
+    if let Some(kept) = &cut.clients {
+        text += &format!(" --clients {}", list(kept));
+    }
+    if let Some(ms) = cut.stormy_ms {
+        text += &format!(" --storm-ms {ms}");
+    }
+    text
+}
+
+fn repeat(journal: &Path, with_story: bool) -> ExitCode {
+    match record::command(journal, with_story, &mut BufWriter::new(io::stdout())) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(io::stderr(), "sim: {error}");
             ExitCode::from(2)
         }
     }
+}
+
+fn replay(arguments: ReplayArguments) -> ExitCode {
+    if let Some(journal) = &arguments.record {
+        return repeat(journal, arguments.story);
+    }
+    let faults = if arguments.no_faults { Some(Vec::new()) } else { arguments.faults };
+    let cut = Cut { faults, clients: arguments.clients, stormy_ms: arguments.storm_ms };
+    let plan = Plan::draw(arguments.seed.unwrap_or_default()).cut(&cut);
+    if arguments.plan {
+        println!("{plan:#?}");
+    }
+    let (outcome, story) = run::tell(plan);
+    let skipped = arguments.last.map_or(0, |last| story.len().saturating_sub(last));
+    for line in story.iter().skip(skipped) {
+        println!("{line}");
+    }
+    match &outcome.violation {
+        Some(violation) => println!("{violation}"),
+        None => println!(
+            "nothing wrong: {} transactions in {} steps and {} simulated seconds",
+            outcome.committed,
+            outcome.steps,
+            outcome.simulated_ms / 1000
+        ),
+    }
+    status(outcome.violation.iter())
+}
+
+fn short(violation: &Violation) -> String {
+    violation.to_string().chars().take(200).collect()
+}
+
+fn status<'a>(mut violations: impl Iterator<Item = &'a Violation>) -> ExitCode {
+    let worst = violations.by_ref().map(|violation| violation.kind).min_by_key(|kind| match kind {
+        Kind::Safety => 0,
+        Kind::Crash => 1,
+        Kind::Liveness => 2,
+    });
+    ExitCode::from(match worst {
+        None => 0,
+        Some(Kind::Safety) => 1,
+        Some(Kind::Liveness) => 3,
+        Some(Kind::Crash) => 4,
+    })
 }

@@ -1,0 +1,338 @@
+//! Zab's properties, watched from outside: what every server logs, makes durable, truncates
+//! and serves.
+//!
+//! - Integrity: a zxid stands for one transaction, whoever logs it.
+//! - Local primary order: within an epoch a log has no gap.
+//! - Agreement and total order: what one server serves is a prefix of what all serve.
+//! - Global primary order and primary integrity: a leader that is established has everything
+//!   that was ever committed; an epoch has one leader.
+//! - What is committed is durable on a quorum, is never truncated, and what was durable is
+//!   there after a restart.
+//! - Equal zxids mean equal digests.
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as Slot;
+use rustc_hash::FxBuildHasher;
+use zabkeeper_core::event::Entry;
+use zabkeeper_core::quorum::{AckSet, Verifier};
+use zabkeeper_core::types::{Epoch, ServerId, Ticket, Zxid};
+
+use super::Violation;
+
+/// A checker of one ensemble.
+#[derive(Debug)]
+pub struct Zab {
+    /// What each zxid stands for.
+    proposed: HashMap<Zxid, Bytes, FxBuildHasher>,
+    committed: Vec<Zxid>,
+    digests: HashMap<Zxid, (u64, usize), FxBuildHasher>,
+    leaders: HashMap<Epoch, usize, FxBuildHasher>,
+    servers: Vec<Mirror>,
+    verifier: Option<Box<dyn Verifier>>,
+}
+
+/// What is known of one server's log.
+#[derive(Debug)]
+struct Mirror {
+    id: ServerId,
+    line: Line,
+    /// How many entries of the line are durable.
+    durable: usize,
+    /// Up to here it was compared with what is committed; none: it does not serve.
+    applied: Option<Zxid>,
+    /// A truncation or snapshot that is submitted but not durable, and the line before it.
+    replacing: Option<(Ticket, Line)>,
+    /// It leads an epoch.
+    leads: bool,
+}
+
+/// A log: everything up to `base` is in a snapshot.
+#[derive(Clone, Default, Debug)]
+struct Line {
+    base: Zxid,
+    entries: Vec<(Zxid, Ticket)>,
+}
+
+impl Line {
+    fn last(&self) -> Zxid {
+        self.entries.last().map_or(self.base, |(zxid, _)| *zxid)
+    }
+    /// How many entries are not after this zxid.
+    fn upto(&self, zxid: Zxid) -> usize {
+        self.entries.partition_point(|(known, _)| *known <= zxid)
+    }
+}
+
+impl Zab {
+    /// Servers by index. `verifier`: of an ensemble; none for a standalone server.
+    pub fn new(ids: &[ServerId], verifier: Option<Box<dyn Verifier>>) -> Zab {
+        let mirror = |id: &ServerId| Mirror {
+            id: *id,
+            line: Line::default(),
+            durable: 0,
+            applied: None,
+            replacing: None,
+            leads: false,
+        };
+        Zab {
+            proposed: HashMap::default(),
+            committed: Vec::new(),
+            digests: HashMap::default(),
+            leaders: HashMap::default(),
+            servers: ids.iter().map(mirror).collect(),
+            verifier,
+        }
+    }
+
+    /// All that is committed, in order.
+    pub fn committed(&self) -> &[Zxid] {
+        &self.committed
+    }
+
+    /// What a zxid stands for.
+    pub fn body(&self, zxid: Zxid) -> Option<&Bytes> {
+        self.proposed.get(&zxid)
+    }
+
+    /// Whether everything that anybody has logged is durable on this server.
+    pub fn has_everything(&self, server: usize) -> bool {
+        let last = self.servers.iter().map(|mirror| mirror.line.last()).max().unwrap_or_default();
+        self.servers.get(server).is_some_and(|mirror| mirror.has(last))
+    }
+
+    /// A server appends to its log.
+    pub fn appended(
+        &mut self,
+        server: usize,
+        ticket: Ticket,
+        entry: &Entry,
+    ) -> Result<(), Violation> {
+        let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
+        match self.proposed.entry(entry.zxid) {
+            Slot::Vacant(slot) => {
+                slot.insert(entry.body.clone());
+            }
+            Slot::Occupied(known) => {
+                if *known.get() != entry.body {
+                    let what = format!(
+                        "server {} logs {} with other bytes than it was proposed with",
+                        mirror.id, entry.zxid
+                    );
+                    return Err(Violation::safety("integrity", what));
+                }
+            }
+        }
+        let last = mirror.line.last();
+        let follows = if entry.zxid.epoch() == last.epoch() {
+            entry.zxid == last.next()
+        } else {
+            entry.zxid > last && entry.zxid.counter() == 1
+        };
+        // After a snapshot the leader's next may be any later one.
+        let is_first = mirror.line.entries.is_empty() && entry.zxid > last;
+        if !(follows || is_first) {
+            let what = format!("server {} logs {} after {last}", mirror.id, entry.zxid);
+            return Err(Violation::safety("local primary order", what));
+        }
+        mirror.line.entries.push((entry.zxid, ticket));
+        Ok(())
+    }
+
+    /// A server cuts its log.
+    pub fn truncating(
+        &mut self,
+        server: usize,
+        ticket: Ticket,
+        after: Zxid,
+    ) -> Result<(), Violation> {
+        let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
+        let before = mirror.line.clone();
+        mirror.line.entries.truncate(before.upto(after));
+        mirror.line.base = before.base.min(after);
+        mirror.durable = mirror.durable.min(mirror.line.entries.len());
+        let dropped = before.entries.get(mirror.line.entries.len()..).unwrap_or_default();
+        // A learner may be told to cut off what the others commit while it does so.
+        let lost = dropped.iter().find(|(zxid, _)| self.committed.binary_search(zxid).is_ok());
+        let (id, lost) = (mirror.id, lost.map(|(zxid, _)| *zxid));
+        mirror.replacing = Some((ticket, before));
+        match lost {
+            Some(zxid) if self.durable_on_a_quorum(id, zxid).is_err() => {
+                let what = format!(
+                    "server {id} cuts its log after {after}, and {zxid} is committed and no \
+                     longer on a quorum"
+                );
+                Err(Violation::safety("a committed transaction is never truncated", what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A server writes its leader's snapshot; it counts once `ticket` is durable.
+    pub fn installing(&mut self, server: usize, ticket: Ticket, zxid: Zxid) {
+        let Some(mirror) = self.servers.get_mut(server) else { return };
+        let line = Line { base: zxid, entries: Vec::new() };
+        let before = std::mem::replace(&mut mirror.line, line);
+        mirror.durable = 0;
+        mirror.replacing = Some((ticket, before));
+    }
+
+    /// A server's disk says what is durable.
+    pub fn persisted(&mut self, server: usize, upto: Ticket) {
+        let Some(mirror) = self.servers.get_mut(server) else { return };
+        mirror.replacing.take_if(|(ticket, _)| *ticket <= upto);
+        if mirror.replacing.is_none() {
+            mirror.durable = mirror.line.entries.partition_point(|(_, ticket)| *ticket <= upto);
+        }
+    }
+
+    /// A server's process is gone.
+    pub fn died(&mut self, server: usize) {
+        let Some(mirror) = self.servers.get_mut(server) else { return };
+        (mirror.applied, mirror.leads) = (None, false);
+    }
+
+    /// A server's directory is gone.
+    pub fn wiped(&mut self, server: usize) {
+        let Some(mirror) = self.servers.get_mut(server) else { return };
+        (mirror.line, mirror.durable, mirror.replacing) = (Line::default(), 0, None);
+    }
+
+    /// A server found this on its disk when it started.
+    pub fn recovered(&mut self, server: usize, last: Zxid) -> Result<(), Violation> {
+        let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
+        let promised = match (&mirror.replacing, mirror.durable) {
+            // What the old line promised is in what replaces it, or may go.
+            (Some(_), _) => Zxid::ZERO,
+            (None, 0) => mirror.line.base,
+            (None, n) => mirror.line.entries.get(n - 1).map_or(Zxid::ZERO, |(zxid, _)| *zxid),
+        };
+        if last < promised {
+            let what = format!(
+                "server {} starts with {last}, but {promised} was durable before",
+                mirror.id
+            );
+            return Err(Violation::safety("what is durable is there after a restart", what));
+        }
+        if let Some((_, before)) = mirror.replacing.take()
+            && (last > mirror.line.last() || last < mirror.line.base)
+        {
+            mirror.line = before;
+        }
+        mirror.line.entries.truncate(mirror.line.upto(last));
+        for (_, ticket) in &mut mirror.line.entries {
+            *ticket = Ticket(0);
+        }
+        if self.verifier.is_none() {
+            // Without epochs, what was never durable never was.
+            self.proposed.retain(|zxid, _| *zxid <= last);
+        }
+        mirror.durable = mirror.line.entries.len();
+        Ok(())
+    }
+
+    /// A server took a step and has this role; `serves`: as of this zxid, with this digest.
+    pub fn stepped(
+        &mut self,
+        server: usize,
+        is_leader: bool,
+        serves: Option<(Zxid, Option<u64>)>,
+    ) -> Result<(), Violation> {
+        let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
+        let Some((zxid, digest)) = serves else {
+            (mirror.applied, mirror.leads) = (None, false);
+            return Ok(());
+        };
+        let id = mirror.id;
+        if is_leader && !std::mem::replace(&mut mirror.leads, true) {
+            let first = *self.leaders.entry(zxid.epoch()).or_insert(server);
+            if first != server {
+                let (epoch, first) = (zxid.epoch(), self.servers.get(first).map(|m| m.id));
+                let what = format!("epoch {epoch} is led by {id}, and was by {first:?}");
+                return Err(Violation::safety("an epoch has one leader", what));
+            }
+        }
+        if self.servers.get(server).is_some_and(|mirror| mirror.applied == Some(zxid)) {
+            return Ok(());
+        }
+        self.commit(server, zxid)?;
+        let Some(digest) = digest else { return Ok(()) };
+        match self.digests.entry(zxid) {
+            Slot::Vacant(slot) => {
+                slot.insert((digest, server));
+            }
+            Slot::Occupied(known) => {
+                let (known, by) = *known.get();
+                if known != digest {
+                    let by = self.servers.get(by).map(|mirror| mirror.id);
+                    let what = format!(
+                        "at {zxid} server {id} has digest {digest:#x}, {by:?} had {known:#x}"
+                    );
+                    return Err(Violation::safety("equal zxids mean equal digests", what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// This server has applied everything up to here.
+    fn commit(&mut self, server: usize, zxid: Zxid) -> Result<(), Violation> {
+        let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
+        let id = mirror.id;
+        let from = mirror.applied.unwrap_or(Zxid::ZERO).max(mirror.line.base);
+        mirror.applied = Some(zxid);
+        let (first, end) = (mirror.line.upto(from), mirror.line.upto(zxid));
+        let known_to = self.committed.partition_point(|known| *known <= zxid);
+        let known_from = self.committed.partition_point(|known| *known <= from);
+        let mine = mirror.line.entries.get(first..end).unwrap_or_default();
+        let known = self.committed.get(known_from..known_to).unwrap_or_default();
+        for (i, known) in known.iter().enumerate() {
+            let mine = mine.get(i).map(|(zxid, _)| *zxid);
+            if mine != Some(*known) {
+                let what = format!(
+                    "server {id} has applied up to {zxid}; where {known} is committed its log has \
+                     {mine:?} (compared from {from})"
+                );
+                return Err(Violation::safety("agreement", what));
+            }
+        }
+        let fresh = mine.get(known.len()..).unwrap_or_default();
+        if known_to < self.committed.len() && !fresh.is_empty() {
+            let what = format!(
+                "server {id} has applied {}, which is not committed, before {}, which is",
+                fresh.first().map_or(Zxid::ZERO, |(zxid, _)| *zxid),
+                self.committed.last().copied().unwrap_or_default()
+            );
+            return Err(Violation::safety("total order", what));
+        }
+        let fresh: Vec<Zxid> = fresh.iter().map(|(zxid, _)| *zxid).collect();
+        for zxid in fresh {
+            self.durable_on_a_quorum(id, zxid)?;
+            self.committed.push(zxid);
+        }
+        Ok(())
+    }
+
+    fn durable_on_a_quorum(&self, server: ServerId, zxid: Zxid) -> Result<(), Violation> {
+        let holders: AckSet =
+            self.servers.iter().filter(|mirror| mirror.has(zxid)).map(|m| m.id).collect();
+        let is_enough = match &self.verifier {
+            Some(verifier) => verifier.is_quorum(&holders),
+            None => holders.iter().next().is_some(),
+        };
+        if is_enough {
+            return Ok(());
+        }
+        let what = format!("server {server} serves {zxid}, which is durable only on {holders:?}");
+        Err(Violation::safety("what is committed is durable on a quorum", what))
+    }
+}
+
+impl Mirror {
+    /// Whether this is durable here.
+    fn has(&self, zxid: Zxid) -> bool {
+        let durable = self.line.entries.get(..self.durable).unwrap_or_default();
+        (zxid <= self.line.base && self.replacing.is_none())
+            || durable.binary_search_by_key(&zxid, |(zxid, _)| *zxid).is_ok()
+    }
+}

@@ -1,0 +1,320 @@
+//! What clients do: the recipes that ZooKeeper is used for, and disorder.
+
+use bytes::Bytes;
+use fastrand::Rng;
+use zabkeeper_core::client::{Failure, MultiOp, Request, Response};
+use zabkeeper_core::wire::EventType;
+use zabkeeper_core::wire::client::{
+    Acl, CheckRequest, CreateRequest, DeleteRequest, Id, PathRequest, SetAclRequest,
+    SetDataRequest, WatchedRequest,
+};
+
+const EPHEMERAL: i32 = 1;
+const SEQUENTIAL: i32 = 2;
+
+/// What a client does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Workload {
+    /// Adds one to a number that all add to, by version.
+    Counter,
+    /// Takes a lock by an ephemeral in a row, waits for the one before it, lets go.
+    Lock,
+    /// Puts into a queue and takes out of it.
+    Queue,
+    /// Watches a configuration, and now and then changes it.
+    Configuration,
+    /// Makes ephemerals in sessions that are closed or left to expire.
+    Churn,
+    /// Changes several nodes at once, or none.
+    Multi,
+    /// Writes and reads large values.
+    Large,
+    /// Anything on a few nodes, several requests under way at a time.
+    Mixed,
+}
+
+/// What a workload wants next.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Step {
+    /// This request.
+    Ask(Request),
+    /// To think again when something happens, or after a while.
+    Wait,
+    /// To end its session in good order.
+    Close,
+    /// To vanish, and let its session expire.
+    Vanish,
+}
+
+/// A workload at work.
+#[derive(Debug)]
+pub(super) struct Worker {
+    workload: Workload,
+    /// What all workloads share must be made first.
+    prepared: usize,
+    stage: Stage,
+    counter: u64,
+}
+
+/// Where a recipe is.
+#[derive(Clone, PartialEq, Debug)]
+enum Stage {
+    Begin,
+    /// Counter: this value has this version.
+    Counted(u64, i32),
+    /// Lock: this is the own node.
+    InRow(String),
+    /// Lock: whom it waits for.
+    Behind(String, String),
+    Waiting(String),
+    Holding(String),
+    /// Queue: this is at its head.
+    Head(String),
+}
+
+const SHARED: [&str; 5] = ["/counter", "/lock", "/queue", "/conf", "/mixed"];
+const PLACES: [&str; 6] = ["/mixed/a", "/mixed/b", "/mixed/c", "/mixed/a/x", "/mixed/b/x", "/conf"];
+
+impl Workload {
+    /// Draws one.
+    pub fn draw(rng: &mut Rng) -> Workload {
+        match rng.u32(..10) {
+            0 => Workload::Counter,
+            1 => Workload::Lock,
+            2 => Workload::Queue,
+            3 | 4 => Workload::Configuration,
+            5 => Workload::Churn,
+            6 => Workload::Multi,
+            7 if rng.bool() => Workload::Large,
+            _ => Workload::Mixed,
+        }
+    }
+
+    /// How many requests it has under way at most.
+    pub(super) fn depth(self, rng: &mut Rng) -> usize {
+        match self {
+            Workload::Mixed | Workload::Multi => rng.usize(1..=8),
+            Workload::Configuration => 3,
+            Workload::Counter
+            | Workload::Lock
+            | Workload::Queue
+            | Workload::Churn
+            | Workload::Large => 1,
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn new(workload: Workload) -> Worker {
+        Worker { workload, prepared: 0, stage: Stage::Begin, counter: 0 }
+    }
+
+    /// A new session begins where nothing is known.
+    pub(super) fn restart(&mut self) {
+        self.stage = Stage::Begin;
+    }
+
+    pub(super) fn next(&mut self, rng: &mut Rng) -> Step {
+        if let Some(path) = SHARED.get(self.prepared) {
+            self.prepared += 1;
+            return Step::Ask(create(path, b"0", 0));
+        }
+        self.counter += 1;
+        match self.workload {
+            Workload::Counter => self.count(),
+            Workload::Lock => self.lock(),
+            Workload::Queue => self.queue(rng),
+            Workload::Configuration => Step::Ask(configuration(rng, self.counter)),
+            Workload::Churn => churn(rng),
+            Workload::Multi => Step::Ask(multi(rng, self.counter)),
+            Workload::Large => Step::Ask(large(rng)),
+            Workload::Mixed => Step::Ask(mixed(rng, self.counter)),
+        }
+    }
+
+    /// The answer to what it asked.
+    pub(super) fn answered(&mut self, request: &Request, result: &Result<Response, Failure>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Begin);
+        self.stage = match (self.workload, request, result) {
+            (Workload::Counter, Request::GetData(_), Ok(Response::Data(told))) => {
+                let text = told.data.as_deref().unwrap_or_default();
+                let value = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                Stage::Counted(value.unwrap_or_default(), told.stat.version)
+            }
+            (Workload::Lock, Request::Create(_), Ok(Response::Path(path))) if path.len() > 10 => {
+                Stage::InRow(path.to_string())
+            }
+            (Workload::Lock, Request::GetChildren(_), Ok(Response::Names(names))) => match stage {
+                Stage::InRow(own) => {
+                    let mine = own.rsplit('/').next().unwrap_or_default();
+                    let before = names.iter().map(|name| &**name).filter(|name| *name < mine).max();
+                    match before {
+                        None => Stage::Holding(own),
+                        Some(before) => {
+                            let before = format!("/lock/{before}");
+                            Stage::Behind(own, before)
+                        }
+                    }
+                }
+                _ => Stage::Begin,
+            },
+            (Workload::Lock, Request::Exists(_), answer) => match (stage, answer) {
+                (Stage::Behind(own, _), Ok(_)) => Stage::Waiting(own),
+                (Stage::Behind(own, _), Err(Failure::Refused(_))) => Stage::InRow(own),
+                _ => Stage::Begin,
+            },
+            // Whoever holds the lock shows it, then lets go.
+            (Workload::Lock, Request::SetData(_), _) => stage,
+            (Workload::Queue, Request::GetChildren(_), Ok(Response::Names(names))) => {
+                match names.iter().map(|name| &**name).min() {
+                    Some(first) => Stage::Head(format!("/queue/{first}")),
+                    None => Stage::Begin,
+                }
+            }
+            _ => Stage::Begin,
+        };
+    }
+
+    /// A watch fired.
+    pub(super) fn fired(&mut self, kind: EventType, path: &str) {
+        if let (EventType::NodeDeleted, Stage::Waiting(own)) = (kind, &self.stage) {
+            if path == own {
+                self.stage = Stage::Begin;
+            } else {
+                self.stage = Stage::InRow(own.clone());
+            }
+        }
+    }
+
+    fn count(&self) -> Step {
+        Step::Ask(match self.stage {
+            Stage::Counted(value, version) => {
+                set("/counter", (value + 1).to_string().into_bytes(), version)
+            }
+            _ => Request::GetData(watched("/counter", false)),
+        })
+    }
+
+    fn lock(&mut self) -> Step {
+        match &self.stage {
+            Stage::InRow(_) => Step::Ask(Request::GetChildren(watched("/lock", false))),
+            Stage::Behind(_, before) => Step::Ask(Request::Exists(watched(before, true))),
+            Stage::Waiting(_) => Step::Wait,
+            Stage::Holding(own) => {
+                if self.counter.is_multiple_of(2) {
+                    return Step::Ask(set("/lock", own.clone().into_bytes(), -1));
+                }
+                Step::Ask(delete(own, -1))
+            }
+            _ => Step::Ask(create("/lock/member-", b"", EPHEMERAL | SEQUENTIAL)),
+        }
+    }
+
+    fn queue(&self, rng: &mut Rng) -> Step {
+        Step::Ask(match &self.stage {
+            Stage::Head(path) => delete(path, -1),
+            _ if rng.bool() => create("/queue/item-", b"item", SEQUENTIAL),
+            _ => Request::GetChildren(watched("/queue", rng.bool())),
+        })
+    }
+}
+
+fn configuration(rng: &mut Rng, counter: u64) -> Request {
+    let path = PLACES[rng.usize(..PLACES.len())];
+    match rng.u32(..12) {
+        0 => set(path, counter.to_string().into_bytes(), -1),
+        1 => create(path, b"new", 0),
+        2 => delete(path, -1),
+        3..=5 => Request::GetData(watched(path, true)),
+        6..=8 => Request::Exists(watched(path, true)),
+        9 => Request::GetChildren(watched(path, true)),
+        _ => Request::GetChildren2(watched(path, true)),
+    }
+}
+
+fn churn(rng: &mut Rng) -> Step {
+    match rng.u32(..12) {
+        0 => Step::Close,
+        1 => Step::Vanish,
+        2..=4 => {
+            let path = format!("/mixed/e{}", rng.u32(..4));
+            Step::Ask(create(&path, b"mine", EPHEMERAL))
+        }
+        5 | 6 => Step::Ask(create("/mixed/s-", b"", EPHEMERAL | SEQUENTIAL)),
+        7 => Step::Ask(delete(&format!("/mixed/e{}", rng.u32(..4)), -1)),
+        _ => Step::Ask(Request::GetChildren2(watched("/mixed", rng.bool()))),
+    }
+}
+
+fn multi(rng: &mut Rng, counter: u64) -> Request {
+    let ops = (0..rng.usize(1..=5)).map(|_| {
+        let path = PLACES[rng.usize(..PLACES.len())];
+        let version = if rng.u32(..4) == 0 { rng.i32(0..3) } else { -1 };
+        let data = Some(Bytes::from(counter.to_string()));
+        match rng.u32(..8) {
+            0 | 1 => MultiOp::Create(creation(path, b"multi", 0)),
+            2 => MultiOp::Create2(creation("/mixed/m-", b"", EPHEMERAL | SEQUENTIAL)),
+            3 => MultiOp::Delete(DeleteRequest { path: path.into(), version }),
+            4 => MultiOp::Check(CheckRequest { path: path.into(), version }),
+            _ => MultiOp::SetData(SetDataRequest { path: path.into(), data, version }),
+        }
+    });
+    Request::Multi(ops.collect())
+}
+
+fn large(rng: &mut Rng) -> Request {
+    let path = format!("/mixed/large{}", rng.u32(..2));
+    let len = match rng.u32(..20) {
+        0 => 900_000,
+        1..=4 => rng.usize(10_000..200_000),
+        _ => rng.usize(..10_000),
+    };
+    match rng.u32(..5) {
+        0 => create(&path, b"", 0),
+        1 | 2 => set(&path, vec![rng.u8(..); len], -1),
+        _ => Request::GetData(watched(&path, rng.bool())),
+    }
+}
+
+fn mixed(rng: &mut Rng, counter: u64) -> Request {
+    let path = PLACES[rng.usize(..PLACES.len())];
+    let version = if rng.u32(..3) == 0 { rng.i32(0..4) } else { -1 };
+    match rng.u32(..16) {
+        0 | 1 => create(path, b"one", rng.i32(0..4)),
+        2 => Request::Create2(creation(path, b"two", 0)),
+        3 | 4 => delete(path, version),
+        5..=7 => set(path, counter.to_string().into_bytes(), version),
+        8 => Request::Exists(watched(path, rng.bool())),
+        9..=11 => Request::GetData(watched(path, rng.bool())),
+        12 => Request::GetChildren2(watched(path, rng.bool())),
+        13 => Request::GetAcl(PathRequest { path: path.into() }),
+        14 => Request::SetAcl(SetAclRequest { path: path.into(), acl: open(), version: -1 }),
+        _ => Request::Sync(PathRequest { path: path.into() }),
+    }
+}
+
+fn open() -> Vec<Acl> {
+    vec![Acl { perms: 31, id: Id { scheme: "world".into(), id: "anyone".into() } }]
+}
+
+fn creation(path: &str, data: &'static [u8], flags: i32) -> CreateRequest {
+    let data = Some(Bytes::from_static(data));
+    CreateRequest { path: path.into(), data, acl: open(), flags }
+}
+
+fn create(path: &str, data: &'static [u8], flags: i32) -> Request {
+    Request::Create(creation(path, data, flags))
+}
+
+fn delete(path: &str, version: i32) -> Request {
+    Request::Delete(DeleteRequest { path: path.into(), version })
+}
+
+fn set(path: &str, data: Vec<u8>, version: i32) -> Request {
+    let data = Some(Bytes::from(data));
+    Request::SetData(SetDataRequest { path: path.into(), data, version })
+}
+
+fn watched(path: &str, watch: bool) -> WatchedRequest {
+    WatchedRequest { path: path.into(), watch }
+}

@@ -1,0 +1,184 @@
+//! What a run is made of: drawn whole from one number, and cut down by leaving parts out.
+
+mod draw;
+
+use zabkeeper_core::types::ServerId;
+
+pub use crate::clients::Workload;
+pub use crate::world::{DiskSpeed, FailingOp, Weather};
+
+/// One run: everything but the schedule that comes of it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What it was drawn from; also the seed of all chance in the run.
+    pub seed: u64,
+    /// Servers with a vote, 1 to 7.
+    pub participants: usize,
+    /// Servers without one.
+    pub observers: usize,
+    /// Hierarchical quorums: the group of each participant, by index; empty: majority.
+    pub groups: Vec<usize>,
+    /// Lines of `zoo.cfg` beside the members' own.
+    pub settings: Vec<(&'static str, String)>,
+    /// The network.
+    pub weather: Weather,
+    /// Each server's disk.
+    pub disks: Vec<DiskSpeed>,
+    /// Clients.
+    pub clients: Vec<ClientPlan>,
+    /// What goes wrong, in order of time.
+    pub faults: Vec<Fault>,
+    /// The safety phase: faults happen; ms.
+    pub stormy_ms: u64,
+    /// Then everything heals, and within this all must be well; ms.
+    pub calm_ms: u64,
+}
+
+/// One client.
+#[derive(Clone, Debug)]
+pub struct ClientPlan {
+    /// What it does.
+    pub workload: Workload,
+    /// The session time-out it asks for, ms.
+    pub timeout_ms: i32,
+    /// How long it thinks between two things, on average, ms.
+    pub pace_ms: u64,
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Fault {
+    /// When, ms after the start.
+    pub at_ms: u64,
+    /// How long it lasts, ms.
+    pub for_ms: u64,
+    /// What.
+    pub kind: FaultKind,
+}
+
+/// Whom a fault meets, decided when it begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// The server of this index.
+    Server(usize),
+    /// Who leads then; if nobody does, the first server.
+    Leader,
+    /// Some other server.
+    Learner(usize),
+}
+
+/// What can go wrong.
+#[derive(Clone, PartialEq, Debug)]
+pub enum FaultKind {
+    /// The process is killed; its machine and files live on.
+    Kill(Who),
+    /// The machine loses power: no word to its peers, and unsynced writes are lost.
+    PowerLoss(Who),
+    /// All machines lose power at once.
+    TotalPowerLoss,
+    /// The process does nothing for a while: paging, a debugger, a stopped virtual machine.
+    Stall(Who),
+    /// Nothing reaches this server.
+    Deaf(Who),
+    /// Nothing leaves this server.
+    Mute(Who),
+    /// Neither.
+    Isolated(Who),
+    /// Servers are in two parts by the bits of this mask; clients reach both.
+    Partition(u64),
+    /// Nothing passes from the one to the other.
+    OneWay(usize, usize),
+    /// Connections between the two break, and can be made anew.
+    Cut(usize, usize),
+    /// Packets between the two take this many times as long.
+    SlowLink(usize, usize, u64),
+    /// Every disk operation takes this many times as long.
+    SlowDisk(Who, u64),
+    /// No more bytes fit.
+    FullDisk(Who),
+    /// The next operation of a kind fails.
+    FailingDisk(Who, FailingOp),
+    /// A bit of a snapshot flips.
+    BitRot(Who),
+    /// The data directory is lost with the machine, if the protocol can survive it then.
+    Wipe(Who),
+    /// Old files are purged.
+    Purge(Who),
+    /// The monotonic clock runs too fast, in millionths.
+    Drift(Who, i64),
+    /// The wall clock is set, ms.
+    WallJump(Who, i64),
+    /// A client goes to another server.
+    Move(usize),
+    /// A client's machine cannot be reached.
+    ClientCutOff(usize),
+}
+
+/// What a run is reduced to.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// Only these faults, by index.
+    pub faults: Option<Vec<usize>>,
+    /// Only these clients, by index.
+    pub clients: Option<Vec<usize>>,
+    /// The storm ends then, ms.
+    pub stormy_ms: Option<u64>,
+}
+
+impl Plan {
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        self.participants + self.observers
+    }
+
+    /// The `myid` of each server; observers come last.
+    pub fn ids(&self) -> Vec<ServerId> {
+        (1..=self.servers() as i64).map(ServerId).collect()
+    }
+
+    /// Leaves out what a reduction leaves out.
+    #[must_use]
+    pub fn cut(mut self, cut: &Cut) -> Plan {
+        fn keep<T: Clone>(all: &[T], kept: &[usize]) -> Vec<T> {
+            kept.iter().filter_map(|i| all.get(*i).cloned()).collect()
+        }
+        if let Some(faults) = &cut.faults {
+            self.faults = keep(&self.faults, faults);
+        }
+        if let Some(clients) = &cut.clients {
+            self.clients = keep(&self.clients, clients);
+        }
+        if let Some(ms) = cut.stormy_ms {
+            self.stormy_ms = ms;
+            self.faults.retain(|fault| fault.at_ms <= ms);
+        }
+        self
+    }
+
+    /// The configuration of the server of this index.
+    pub fn zoo_cfg(&self, server: usize) -> String {
+        let mut text = String::from("dataDir=/data\nclientPort=2181\n4lw.commands.whitelist=*\n");
+        for (key, value) in &self.settings {
+            text += &format!("{key}={value}\n");
+        }
+        if self.servers() == 1 {
+            return text;
+        }
+        if server >= self.participants {
+            text += "peerType=observer\n";
+        }
+        for (i, id) in self.ids().iter().enumerate() {
+            let role = if i < self.participants { "" } else { ":observer" };
+            text += &format!("server.{id}={}:2888:3888{role}\n", i + 1);
+        }
+        for group in 0..3 {
+            let of = |i: &usize| self.groups.get(*i) == Some(&group);
+            let members: Vec<String> =
+                (0..self.participants).filter(of).map(|i| (i + 1).to_string()).collect();
+            if !members.is_empty() {
+                text += &format!("group.{}={}\n", group + 1, members.join(":"));
+            }
+        }
+        text
+    }
+}

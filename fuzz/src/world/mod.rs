@@ -1,0 +1,228 @@
+//! A whole ensemble with its network, disks, clocks and clients, in one thread.
+//!
+//! Time is a number that jumps to whatever comes next. Everything that happens is drawn from the
+//! plan's seed, so that a run can be told again, step by step, from its number alone. The servers
+//! are driven through the interface that the runtimes use, and no other.
+
+mod actors;
+mod agenda;
+mod clock;
+mod disk;
+mod faults;
+mod network;
+mod outcome;
+mod servers;
+mod storm;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use fastrand::Rng;
+use zabkeeper_core::action::Actions;
+use zabkeeper_core::event::Event;
+use zabkeeper_core::quorum;
+use zabkeeper_core::store::Store;
+use zabkeeper_core::types::Time;
+
+use crate::check::zab::Zab;
+use crate::check::{Violation, history::History};
+use crate::plan::Plan;
+use actors::ActorHost;
+use agenda::Agenda;
+use faults::Lasting;
+use network::{Arrival, End, Network, Place};
+use servers::Server;
+
+pub use disk::{DiskSpeed, FailingOp};
+pub use network::{Host, Weather};
+pub use outcome::{Counters, Outcome};
+
+/// A run in progress.
+#[derive(Debug)]
+pub struct World {
+    plan: Plan,
+    now: Time,
+    agenda: Agenda<Happening>,
+    network: Network,
+    servers: Vec<Server>,
+    actors: Vec<ActorHost>,
+    zab: Zab,
+    history: History,
+    /// How much of what is committed the history was told.
+    told: usize,
+    /// What went wrong first.
+    violation: Option<Violation>,
+    counters: Counters,
+    steps: u64,
+    /// Faults that last.
+    lasting: Vec<Lasting>,
+    /// Nothing more goes wrong.
+    is_calm: bool,
+    rng: Rng,
+    story: Option<Vec<String>>,
+    // Buffers that are used again.
+    arrivals: Vec<(End, Arrival)>,
+    out: Actions,
+    events: Vec<Event<Store>>,
+}
+
+/// What is on the agenda.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    /// A lane's next bytes are due.
+    Lane { place: Place },
+    /// A dial reaches the other side.
+    Dial { link: u64 },
+    /// And is known to have done so on this one.
+    Accepted { link: u64 },
+    /// A lane whose sender asked has room.
+    Writable { place: Place },
+    /// A server's deadline.
+    Wake { server: usize, run: u32 },
+    /// A server's disk operation is done.
+    Disk { server: usize, run: u32 },
+    /// A server's process goes on.
+    Continue { server: usize },
+    /// A server's process starts.
+    Start { server: usize },
+    /// A client's deadline.
+    Actor { client: usize },
+    /// A fault of the plan begins.
+    Fault { index: usize },
+    /// A fault that lasts ends.
+    FaultEnds { lasting: u64 },
+}
+
+impl World {
+    /// The world before anything happened.
+    ///
+    /// # Panics
+    /// If the plan's configuration is not one.
+    pub fn new(plan: Plan) -> World {
+        let mut rng = Rng::with_seed(plan.seed);
+        let servers: Vec<Server> =
+            (0..plan.servers()).map(|i| Server::new(&plan, i, rng.fork())).collect();
+        let config = servers.first().map(Server::config);
+        let verifier =
+            config.as_ref().and_then(|config| config.ensemble.as_ref()).map(quorum::verifier);
+        World {
+            zab: Zab::new(&plan.ids(), verifier),
+            network: Network::new(plan.weather, rng.fork()),
+            now: Time(0),
+            agenda: Agenda::new(),
+            servers,
+            actors: Vec::new(),
+            history: History::default(),
+            told: 0,
+            violation: None,
+            counters: Counters::default(),
+            steps: 0,
+            lasting: Vec::new(),
+            is_calm: false,
+            rng,
+            story: None,
+            arrivals: Vec::new(),
+            out: Actions::new(),
+            events: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Keeps what happens as text.
+    pub fn with_story(mut self) -> World {
+        self.story = Some(Vec::new());
+        self
+    }
+
+    /// What happened so far, if it is kept.
+    pub fn story(&self) -> &[String] {
+        self.story.as_deref().unwrap_or_default()
+    }
+
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            let (ms, us) = (self.now.as_millis(), self.now.0 / 1000 % 1000);
+            story.push(format!("{:>5}.{:03}{us:03}  {}", ms / 1000, ms % 1000, line()));
+        }
+    }
+
+    fn check(&mut self, checked: Result<(), Violation>) {
+        if let Err(violation) = checked
+            && self.violation.is_none()
+        {
+            self.tell(|| format!("*** {violation}"));
+            self.violation = Some(violation);
+        }
+    }
+
+    /// Lets happen what is due until then, or until something is wrong.
+    fn run_until(&mut self, end: Time) {
+        while self.violation.is_none() {
+            let Some((at, happening)) = self.agenda.next() else { break };
+            if at > end {
+                self.agenda.note(at, happening);
+                break;
+            }
+            self.now = self.now.max(at);
+            self.steps += 1;
+            self.happen(happening);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Lane { place } => {
+                let mut arrivals = std::mem::take(&mut self.arrivals);
+                let receiver = self.network.host(Place { side: 1 - place.side, ..place });
+                let is_powered = receiver.is_some_and(|host| self.is_powered(host));
+                self.network.deliver(self.now, &mut self.agenda, place, is_powered, &mut arrivals);
+                for (end, arrival) in arrivals.drain(..) {
+                    self.arrived(end, arrival);
+                }
+                self.arrivals = arrivals;
+            }
+            Happening::Dial { link } => {
+                let to = self.network.host(Place { link, side: 1 });
+                let (is_up, is_powered) =
+                    to.map_or((false, false), |host| (self.is_up(host), self.is_powered(host)));
+                let dialled =
+                    self.network.dialled(self.now, &mut self.agenda, link, is_up, is_powered);
+                if let Some((Host::Server(server), arrival)) = dialled {
+                    self.reach(server, None, arrival);
+                }
+            }
+            Happening::Accepted { link } => {
+                if let Some((end, arrival)) = self.network.accepted(link) {
+                    self.arrived(end, arrival);
+                }
+            }
+            Happening::Writable { place } => {
+                if let Some(end) = self.network.end(place) {
+                    self.arrived(end, Arrival::Writable);
+                }
+            }
+            Happening::Wake { server, run } => self.wake(server, run),
+            Happening::Disk { server, run } => self.disk_done(server, run),
+            Happening::Continue { server } => self.go_on(server),
+            Happening::Start { server } => self.start(server),
+            Happening::Actor { client } => self.actor_wakes(client),
+            Happening::Fault { index } => self.begin_fault(index),
+            Happening::FaultEnds { lasting } => self.end_fault(lasting),
+        }
+    }
+
+    fn arrived(&mut self, end: End, arrival: Arrival) {
+        match end.host {
+            Host::Server(server) => self.reach(server, Some(end.conn), arrival),
+            Host::Client(client) => self.actor_reached(client, end.conn, arrival),
+        }
+    }
+}
+
+fn address(host: Host) -> SocketAddr {
+    let (net, n) = match host {
+        Host::Server(n) => (0, n),
+        Host::Client(n) => (1, n),
+    };
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, net, n as u8 + 1)), 40_000 + n as u16)
+}

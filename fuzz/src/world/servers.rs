@@ -1,0 +1,531 @@
+//! Server processes: a node and its disk machine, started, stepped, stopped and killed.
+
+use std::collections::VecDeque;
+
+use fastrand::Rng;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+use zabkeeper_core::action::{Action, DiskAction, Fault};
+use zabkeeper_core::config::Config;
+use zabkeeper_core::disk::{Completion, Disk, FileOp};
+use zabkeeper_core::event::{Event, Port};
+use zabkeeper_core::node::{self, Node};
+use zabkeeper_core::store::Store;
+use zabkeeper_core::types::{ConnId, HostPort, ServerId, Time, Zxid};
+use zabkeeper_core::zab::Role;
+
+use super::clock::Clock;
+use super::disk::SimDisk;
+use super::network::{Arrival, Host, Place};
+use super::{Happening, World, address};
+use crate::check::Violation;
+use crate::plan::Plan;
+
+/// More wake-ups than this at one moment are a loop.
+const MOST_WAKES: u32 = 1000;
+
+/// One machine that runs a server.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) id: ServerId,
+    text: String,
+    myid: String,
+    pub(super) disk: SimDisk,
+    pub(super) clock: Clock,
+    pub(super) process: Option<Process>,
+    /// Counts processes.
+    run: u32,
+    pub(super) is_powered: bool,
+    /// The process does nothing until then.
+    pub(super) stalled_until: Time,
+    inbox: VecDeque<Input>,
+    /// It may stop, or refuse to start: something was done to its disk.
+    pub(super) is_excused: bool,
+    /// A bit of its files has flipped.
+    pub(super) is_rotten: bool,
+    /// It did not start since, and its directory can be emptied.
+    pub(super) is_refusing: bool,
+    rng: Rng,
+}
+
+/// A server's process.
+pub(super) struct Process {
+    pub(super) node: Node,
+    pub(super) disk: Disk<Store>,
+    /// The disk operation under way, and its outcome if it is known already.
+    busy: Option<(FileOp, Option<Completion>)>,
+    conns: HashMap<ConnId, Place, FxBuildHasher>,
+    accepted: u64,
+    wake_at: Time,
+    wakes: u32,
+    role: Role,
+    dial_limit_ms: u64,
+    /// The snapshot that is being written is the leader's.
+    installs: Option<Zxid>,
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// What waits for a process that stands still.
+#[derive(Debug)]
+enum Input {
+    Arrived(Option<ConnId>, Arrival),
+    DiskDone,
+}
+
+impl Server {
+    pub(super) fn new(plan: &Plan, index: usize, mut rng: Rng) -> Server {
+        let origin = Time(rng.u64(..1_000_000_000_000));
+        Server {
+            id: plan.ids()[index],
+            text: plan.zoo_cfg(index),
+            myid: plan.ids()[index].to_string(),
+            disk: SimDisk::new(plan.disks[index], rng.fork()),
+            clock: Clock::new(origin),
+            process: None,
+            run: 0,
+            is_powered: true,
+            stalled_until: Time(0),
+            inbox: VecDeque::new(),
+            is_excused: false,
+            is_rotten: false,
+            is_refusing: false,
+            rng,
+        }
+    }
+
+    pub(super) fn config(&self) -> Config {
+        match Config::parse("zoo.cfg", &self.text, Some(&self.myid), None) {
+            Ok((config, _)) => config,
+            Err(error) => panic!("{error}:\n{}", self.text),
+        }
+    }
+
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// Whether clients are served, and as of when.
+    pub(super) fn serves(&self) -> Option<Zxid> {
+        let node = self.node()?;
+        node.serving().then(|| node.store().last_zxid())
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        matches!(self.node().map(Node::role), Some(Role::Leading { established: true }))
+    }
+}
+
+impl World {
+    pub(super) fn is_up(&self, host: Host) -> bool {
+        match host {
+            Host::Server(server) => self.servers[server].process.is_some(),
+            Host::Client(_) => true,
+        }
+    }
+
+    pub(super) fn is_powered(&self, host: Host) -> bool {
+        match host {
+            Host::Server(server) => self.servers[server].is_powered,
+            Host::Client(_) => true,
+        }
+    }
+
+    // ---- life and death
+
+    /// The process starts, unless it runs.
+    pub(super) fn start(&mut self, index: usize) {
+        if self.servers[index].process.is_some() {
+            return;
+        }
+        if self.servers[index].is_refusing && self.may_wipe(index) {
+            self.wipe(index);
+        }
+        let server = &mut self.servers[index];
+        server.is_powered = true;
+        server.run += 1;
+        let config = server.config();
+        let disk = Disk::new(node::disk_options(&config), node::store_options(&config));
+        let dial_limit_ms = config.cnx_timeout_ms;
+        let node = Node::new(config, server.rng.u64(..), server.clock.now(self.now));
+        server.process = Some(Process {
+            node,
+            disk,
+            busy: None,
+            conns: HashMap::default(),
+            accepted: 0,
+            wake_at: Time::NEVER,
+            wakes: 0,
+            role: Role::Recovering,
+            dial_limit_ms,
+            installs: None,
+        });
+        let id = server.id;
+        self.tell(|| format!("server {id} starts"));
+        self.pump(index);
+        self.set_alarm(index);
+    }
+
+    /// The process ends, with its machine or alone.
+    pub(super) fn kill(&mut self, index: usize, is_power_loss: bool) {
+        let server = &mut self.servers[index];
+        if is_power_loss {
+            server.is_powered = false;
+        }
+        let was_up = server.process.take().is_some();
+        if is_power_loss {
+            server.disk.lose_power();
+        }
+        if was_up {
+            server.inbox.clear();
+            server.stalled_until = Time(0);
+            self.network.die(self.now, &mut self.agenda, Host::Server(index), is_power_loss);
+            self.zab.died(index);
+        }
+    }
+
+    /// Whether this server's directory can be lost now without losing what was promised: all
+    /// others that vote serve, and have whatever anybody has.
+    pub(super) fn may_wipe(&self, index: usize) -> bool {
+        let others = (0..self.plan.participants).filter(|other| *other != index);
+        let is_safe =
+            |other: usize| self.servers[other].serves().is_some() && self.zab.has_everything(other);
+        index >= self.plan.participants
+            || (self.plan.participants >= 3 && others.into_iter().all(is_safe))
+    }
+
+    pub(super) fn wipe(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        server.disk.wipe();
+        (server.is_rotten, server.is_refusing) = (false, false);
+        let id = server.id;
+        self.zab.wiped(index);
+        self.tell(|| format!("server {id} loses its directory"));
+        self.counters.add("directory lost");
+    }
+
+    fn halted(&mut self, index: usize, fault: &Fault) {
+        let server = &mut self.servers[index];
+        let (id, is_excused) = (server.id, server.is_excused);
+        server.is_refusing = server.is_rotten;
+        self.tell(|| format!("server {id} stops: {}", fault.what));
+        self.counters.add("server stopped itself");
+        if !is_excused {
+            let what = format!("server {id}: {}", fault.what);
+            self.check(Err(Violation::crash("a server stops only for a reason", what)));
+        }
+        // As after a crash: what the system has not written yet may be lost.
+        self.kill(index, false);
+        let later = self.now.plus_ms(self.rng.u64(500..3000));
+        self.agenda.note(later, Happening::Start { server: index });
+    }
+
+    // ---- inputs
+
+    /// Something reaches a process, now or when it goes on.
+    pub(super) fn reach(&mut self, index: usize, conn: Option<ConnId>, arrival: Arrival) {
+        self.input(index, Input::Arrived(conn, arrival));
+    }
+
+    /// The process goes on after a stall.
+    pub(super) fn go_on(&mut self, index: usize) {
+        while self.servers[index].stalled_until <= self.now {
+            let Some(input) = self.servers[index].inbox.pop_front() else { break };
+            self.take(index, input);
+        }
+        self.step_if_due(index);
+        self.set_alarm(index);
+    }
+
+    pub(super) fn disk_done(&mut self, index: usize, run: u32) {
+        if self.servers[index].run == run {
+            self.input(index, Input::DiskDone);
+        }
+    }
+
+    pub(super) fn wake(&mut self, index: usize, run: u32) {
+        let now = self.now;
+        let server = &mut self.servers[index];
+        let is_stalled = server.stalled_until > now;
+        let Some(process) = &mut server.process else { return };
+        if server.run != run || process.wake_at > now || is_stalled {
+            return;
+        }
+        process.wakes += 1;
+        if process.wakes > MOST_WAKES {
+            let what = format!("server {} has work at every moment", server.id);
+            return self.check(Err(Violation::liveness("a deadline that has come goes", what)));
+        }
+        self.step_if_due(index);
+        if let Some(process) = &mut self.servers[index].process {
+            process.wake_at = Time::NEVER;
+        }
+        self.set_alarm(index);
+    }
+
+    fn input(&mut self, index: usize, input: Input) {
+        let now = self.now;
+        let server = &mut self.servers[index];
+        if server.process.is_none() {
+            return;
+        }
+        if server.stalled_until > now {
+            return server.inbox.push_back(input);
+        }
+        self.take(index, input);
+        self.set_alarm(index);
+    }
+
+    fn take(&mut self, index: usize, input: Input) {
+        let Some(process) = &mut self.servers[index].process else { return };
+        match input {
+            Input::DiskDone => self.complete(index),
+            Input::Arrived(None, arrival) => {
+                if let Arrival::Dialled { place, port, from } = arrival {
+                    process.accepted += 1;
+                    let conn = ConnId::accepted(process.accepted);
+                    process.conns.insert(conn, place);
+                    self.network.name(place, conn);
+                    self.step(index, Event::Opened { conn, port, peer: address(from) });
+                }
+            }
+            Input::Arrived(Some(conn), arrival) => {
+                if !process.conns.contains_key(&conn) {
+                    return;
+                }
+                let event = match arrival {
+                    Arrival::Opened { port, peer } => {
+                        Event::Opened { conn, port, peer: address(peer) }
+                    }
+                    Arrival::Bytes(bytes) => Event::Received { conn, bytes },
+                    Arrival::Writable => Event::Writable { conn },
+                    Arrival::Closed => {
+                        process.conns.remove(&conn);
+                        Event::Closed { conn }
+                    }
+                    Arrival::Dialled { .. } => return,
+                };
+                self.step(index, event);
+            }
+        }
+        self.pump(index);
+    }
+
+    // ---- steps
+
+    fn step_if_due(&mut self, index: usize) {
+        let server = &self.servers[index];
+        let now = server.clock.now(self.now);
+        let deadline = server.node().and_then(Node::deadline);
+        if deadline.is_some_and(|at| at <= now.mono) {
+            self.step_once(index, Event::Tick);
+            self.pump(index);
+        }
+    }
+
+    fn step(&mut self, index: usize, event: Event<Store>) {
+        self.step_if_due(index);
+        self.step_once(index, event);
+    }
+
+    fn step_once(&mut self, index: usize, event: Event<Store>) {
+        let server = &mut self.servers[index];
+        if server.process.is_none() {
+            return;
+        }
+        if let Event::Recovered(recovered) = &event {
+            let last = recovered.last_zxid;
+            let checked = self.zab.recovered(index, last.max(Zxid::ZERO));
+            (server.is_excused, server.is_refusing) = (server.disk.is_unreliable(), false);
+            self.check(checked);
+        } else if let Event::Persisted { upto } = &event {
+            self.zab.persisted(index, *upto);
+        }
+        let server = &mut self.servers[index];
+        let Some(process) = &mut server.process else { return };
+        let mut out = std::mem::take(&mut self.out);
+        process.node.step(server.clock.now(self.now), event, &mut out);
+        for action in out.drain(..) {
+            self.execute(index, action);
+        }
+        self.out = out;
+        self.observe(index);
+    }
+
+    /// Compares what a step led to with what may be.
+    fn observe(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        let id = server.id;
+        let Some(process) = &mut server.process else { return };
+        let (role, node) = (process.node.role(), &process.node);
+        let store = node.store();
+        let digest = || store.digest_enabled().then(|| store.digest());
+        let serves = node.serving().then(|| (store.last_zxid(), digest()));
+        let leads = role == Role::Leading { established: true };
+        let checked = self.zab.stepped(index, leads, serves);
+        let is_news = std::mem::replace(&mut process.role, role) != role;
+        if is_news {
+            self.counters.role(role);
+            let last = store.last_zxid();
+            self.tell(|| format!("server {id} is {role:?} at {last}"));
+        }
+        self.check(checked);
+        while let Some(zxid) = self.zab.committed().get(self.told) {
+            if let Some(body) = self.zab.body(*zxid) {
+                self.history.committed(*zxid, body);
+            }
+            self.told += 1;
+        }
+    }
+
+    fn execute(&mut self, index: usize, action: Action) {
+        let now = self.now;
+        let server = &mut self.servers[index];
+        let id = server.id;
+        let Some(process) = &mut server.process else { return };
+        match action {
+            Action::Dial { conn, port, to } => {
+                let from = (Host::Server(index), conn);
+                let limit_ms = process.dial_limit_ms;
+                let to = (Host::Server(server_at(&to)), port);
+                let place = self.network.dial(now, &mut self.agenda, from, to, limit_ms);
+                if let Some(process) = &mut self.servers[index].process {
+                    process.conns.insert(conn, place);
+                }
+            }
+            Action::Send { conn, bytes } => {
+                let Some(place) = process.conns.get(&conn).copied() else { return };
+                self.counters.bytes_sent += bytes.len() as u64;
+                if !self.network.send(now, &mut self.agenda, place, bytes) {
+                    let what = format!("server {id} lets too much pile up for {conn}");
+                    self.check(Err(Violation::safety("lanes are bounded", what)));
+                }
+            }
+            Action::Close { conn, why } => {
+                let Some(place) = process.conns.remove(&conn) else { return };
+                self.network.close(now, &mut self.agenda, place);
+                self.tell(|| format!("server {id} closes {conn}: {why:?}"));
+            }
+            Action::Pause { conn } => {
+                if let Some(place) = process.conns.get(&conn) {
+                    self.network.pause(*place);
+                }
+            }
+            Action::Resume { conn } => {
+                if let Some(place) = process.conns.get(&conn) {
+                    self.network.resume(now, &mut self.agenda, *place);
+                }
+            }
+            Action::AwaitWritable { conn } => {
+                let Some(place) = process.conns.get(&conn).copied() else { return };
+                if self.network.await_writable(place) {
+                    self.agenda.note(now, Happening::Writable { place });
+                }
+            }
+            Action::Disk(action) => self.submit(index, action),
+            Action::Halt(fault) => self.halted(index, &fault),
+        }
+    }
+
+    fn submit(&mut self, index: usize, action: DiskAction) {
+        let Some(process) = &mut self.servers[index].process else { return };
+        let checked = match &action {
+            DiskAction::Append { ticket, entry } => self.zab.appended(index, *ticket, entry),
+            DiskAction::Truncate { ticket, after } => {
+                self.counters.add("truncation");
+                self.zab.truncating(index, *ticket, *after)
+            }
+            DiskAction::SnapshotBegin { zxid, from_leader } => {
+                process.installs = from_leader.then_some(*zxid);
+                self.counters.add(if *from_leader { "leader's snapshot" } else { "snapshot" });
+                Ok(())
+            }
+            DiskAction::SnapshotEnd { ticket, .. } => {
+                if let Some(zxid) = process.installs.take() {
+                    self.zab.installing(index, *ticket, zxid);
+                }
+                Ok(())
+            }
+            DiskAction::SaveEpoch { .. }
+            | DiskAction::SnapshotChunk { .. }
+            | DiskAction::SnapshotAbort
+            | DiskAction::CancelRead { .. } => Ok(()),
+            DiskAction::ReadLog { .. } => {
+                self.counters.add("log read for a DIFF");
+                Ok(())
+            }
+        };
+        process.disk.submit(action);
+        self.check(checked);
+    }
+
+    /// Begins the disk's next operation, if it is idle.
+    pub(super) fn pump(&mut self, index: usize) {
+        loop {
+            let Some(process) = &mut self.servers[index].process else { return };
+            if process.busy.is_some() {
+                return;
+            }
+            let mut events = std::mem::take(&mut self.events);
+            let op = process.disk.next_op(&mut events);
+            let is_quiet = events.is_empty();
+            if let Some(op) = op {
+                let server = &mut self.servers[index];
+                let (at, outcome) = (server.disk.done_at(self.now, &op), server.disk.begin(&op));
+                let happening = Happening::Disk { server: index, run: server.run };
+                self.agenda.note(at, happening);
+                if let Some(process) = &mut server.process {
+                    process.busy = Some((op, outcome));
+                }
+            }
+            self.disk_said(index, &mut events);
+            self.events = events;
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    fn complete(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        let Some(process) = &mut server.process else { return };
+        let Some((op, outcome)) = process.busy.take() else { return };
+        let completion = outcome.unwrap_or_else(|| server.disk.files.execute(&op));
+        let mut events = std::mem::take(&mut self.events);
+        process.disk.complete(completion, &mut events);
+        self.disk_said(index, &mut events);
+        self.events = events;
+    }
+
+    fn disk_said(&mut self, index: usize, events: &mut Vec<Event<Store>>) {
+        for event in events.drain(..) {
+            self.step(index, event);
+        }
+    }
+
+    fn set_alarm(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        let Some(process) = &mut server.process else { return };
+        let Some(deadline) = process.node.deadline() else { return };
+        let at = server.clock.when(deadline).max(self.now);
+        if at > self.now {
+            process.wakes = 0;
+        }
+        if at < process.wake_at || process.wake_at <= self.now {
+            process.wake_at = at;
+            self.agenda.note(at, Happening::Wake { server: index, run: server.run });
+        }
+    }
+}
+
+/// Members are named by their number.
+fn server_at(to: &HostPort) -> usize {
+    to.host.parse::<usize>().map_or(0, |n| n.saturating_sub(1))
+}
+
+/// The port that clients dial.
+pub(super) const CLIENT_PORT: Port = Port::Client;

@@ -1,0 +1,99 @@
+//! The course of a run: a storm, in which nothing wrong may happen, and a calm, in which
+//! everything right must.
+
+use zabkeeper_core::types::Time;
+
+use super::{Happening, Outcome, World};
+use crate::check::Violation;
+
+/// How often the calm is looked at, ms.
+const LOOK_MS: u64 = 100;
+
+impl World {
+    /// Runs the plan.
+    pub fn run(&mut self) -> Outcome {
+        for server in 0..self.servers.len() {
+            let at = Time(1000 * self.rng.u64(..3_000_000));
+            self.agenda.note(at, Happening::Start { server });
+        }
+        for index in 0..self.plan.faults.len() {
+            let at = Time(0).plus_ms(self.plan.faults[index].at_ms);
+            self.agenda.note(at, Happening::Fault { index });
+        }
+        self.start_actors();
+        self.run_until(Time(0).plus_ms(self.plan.stormy_ms));
+        self.heal();
+        let before = self.progress();
+        let moved = |world: &World| world.all_serve() && world.all_moved(&before);
+        self.calm("all servers serve, and every client goes on", moved);
+        self.stop_actors();
+        self.calm("every session ends, and all servers have the same state", World::is_at_rest);
+        if self.violation.is_none() {
+            let checked = self.history.finish();
+            self.check(checked);
+        }
+        self.outcome()
+    }
+
+    /// What has come of it so far.
+    pub fn outcome(&self) -> Outcome {
+        Outcome {
+            violation: self.violation.clone(),
+            simulated_ms: self.now.as_millis(),
+            steps: self.steps,
+            committed: self.zab.committed().len(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    /// Waits for what must come to pass.
+    fn calm(&mut self, rule: &'static str, is_well: impl Fn(&World) -> bool) {
+        let end = self.now.plus_ms(self.plan.calm_ms);
+        while self.violation.is_none() && !is_well(self) {
+            if self.now >= end {
+                let what = format!("not within {} ms: {}", self.plan.calm_ms, self.state());
+                return self.check(Err(Violation::liveness(rule, what)));
+            }
+            self.run_until(self.now.plus_ms(LOOK_MS));
+        }
+    }
+
+    fn all_serve(&self) -> bool {
+        self.servers.iter().all(|server| server.serves().is_some())
+    }
+
+    /// Nobody has a session, nobody is behind.
+    fn is_at_rest(&self) -> bool {
+        let Some(first) = self.servers.first().and_then(|server| server.serves()) else {
+            return false;
+        };
+        self.actors.iter().all(|host| host.is_done())
+            && self.servers.iter().all(|server| {
+                server.serves() == Some(first)
+                    && server.node().is_some_and(|node| {
+                        node.store().sessions().len() == 0 && node.store().ephemeral_count() == 0
+                    })
+            })
+    }
+
+    /// Who does what, in one line.
+    fn state(&self) -> String {
+        let mut text = String::new();
+        for server in &self.servers {
+            text += &match server.node() {
+                None => format!("server {} is down; ", server.id),
+                Some(node) => format!(
+                    "server {} is {:?} at {} with {} sessions; ",
+                    server.id,
+                    node.role(),
+                    node.store().last_zxid(),
+                    node.store().sessions().len()
+                ),
+            };
+        }
+        for (i, host) in self.actors.iter().enumerate() {
+            text += &format!("client {i} {}; ", host.state());
+        }
+        text
+    }
+}
