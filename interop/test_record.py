@@ -1,6 +1,7 @@
 """Real servers journal what enters their core; the same core, given the journals, does the same."""
 import random
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from kazoo.security import make_digest_acl
 from zk import parts
 from zk.ensemble import Ensemble, assert_same_trees
 from zk.raw import Raw
+from zk.server import wait_until
 
 pytestmark = pytest.mark.usefixtures("zabkeeper_only")
 
@@ -123,8 +125,8 @@ def replayed(server):
 
 
 def test_a_recorded_ensemble_replays_to_identical_actions(ensemble, quick):
-    """Under load the leader is killed, again and again; a follower is stopped in order. Every run
-    of every server replays to the actions that it emitted."""
+    """Under load the leader is killed, again and again; a follower is stopped in order, and begins
+    anew without its data. Every run of every server replays to the actions that it emitted."""
     if not parts.sim().exists():
         pytest.skip(f"skipped: {parts.sim()} is not built (cargo build --release -p zabkeeper-fuzz)")
     clients = [Load(ensemble, n) for n in range(6)]
@@ -146,6 +148,7 @@ def test_a_recorded_ensemble_replays_to_identical_actions(ensemble, quick):
         ensemble.wait_serving()
     follower = ensemble.followers()[0]
     assert follower.terminate() == 0
+    shutil.rmtree(follower.data / "version-2")
     follower.start()
     runs[follower.sid] += 1
     ensemble.wait_serving()
@@ -156,6 +159,8 @@ def test_a_recorded_ensemble_replays_to_identical_actions(ensemble, quick):
         client.join(60)
         assert not client.is_alive()
     assert sum(client.done for client in clients) > 200 and sum(client.watched for client in clients) > 50
+    wait_until(lambda: "zk_ephemerals_count\t0\n" in ensemble.leader().words("mntr"), 30,
+               "sessions that were not closed expire")
     tree = assert_same_trees(ensemble.servers)
     for server in ensemble.servers:
         assert server.terminate() == 0

@@ -60,6 +60,7 @@ pub struct Recorder {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
     limit_bytes: u64,
+    max_waiting: usize,
     scratch: BytesMut,
     is_on: bool,
 }
@@ -107,8 +108,14 @@ impl Recorder {
             .spawn(move || own.write_all(&mut segments))
             .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("record thread: {e}")))?;
         end_at_panic(&shared);
-        let (limit_bytes, scratch) = (options.limit_bytes, BytesMut::new());
-        Ok(Recorder { shared, writer: Some(writer), limit_bytes, scratch, is_on: true })
+        Ok(Recorder {
+            shared,
+            writer: Some(writer),
+            limit_bytes: options.limit_bytes,
+            max_waiting: MAX_WAITING,
+            scratch: BytesMut::new(),
+            is_on: true,
+        })
     }
 
     /// [`Node::step`], recorded. The event is in the journal's buffer before the node sees it.
@@ -152,7 +159,7 @@ impl Recorder {
             return;
         }
         let waiting = queue.encoder.waiting();
-        let why = if waiting > MAX_WAITING {
+        let why = if waiting > self.max_waiting {
             format!("the disk was too slow: {} MiB waited to be written", waiting >> 20)
         } else if state_bytes > self.limit_bytes.min(MAX_STATE) {
             format!(
@@ -376,9 +383,10 @@ fn segments(journal: &Path) -> io::Result<VecDeque<(u64, u64)>> {
 
 #[cfg(test)]
 mod tests {
-    use zabkeeper_core::event::Port;
+    use zabkeeper_core::event::{Port, Recovered};
+    use zabkeeper_core::node;
     use zabkeeper_core::record::{ConfigSource, Item, SegmentReader};
-    use zabkeeper_core::types::{ConnId, Ticket, Time};
+    use zabkeeper_core::types::{ConnId, Ticket, Time, Zxid};
 
     use super::*;
 
@@ -487,6 +495,52 @@ mod tests {
         recorder.step(&mut node, start().now, Event::Tick, &mut out);
         drop(recorder);
         assert!(!items(&journal, 1).1.is_empty());
+    }
+
+    /// What the journal of a single segment ends with.
+    fn last_word(journal: &Path) -> String {
+        match items(journal, 1).1.pop() {
+            Some(Item::End(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_too_slow_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = dir.path().join("journal");
+        let (mut recorder, mut node) = begin(&journal, 1 << 30);
+        recorder.max_waiting = 1000;
+        let mut out = Actions::new();
+        let bytes = vec![7; 2000].into();
+        let large = Event::Received { conn: ConnId::accepted(9), bytes };
+        recorder.step(&mut node, start().now, large, &mut out);
+        recorder.step(&mut node, start().now, Event::Tick, &mut out);
+        assert!(!recorder.is_on);
+        recorder.finish("not this");
+        assert!(last_word(&journal).starts_with("the disk was too slow"));
+        let (_, all) = items(&journal, 1);
+        assert!(matches!(all[0], Item::Event(_, Event::Received { .. })), "{all:?}");
+    }
+
+    #[test]
+    fn a_state_that_is_larger_than_the_limit_is_not_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = dir.path().join("journal");
+        let (mut recorder, mut node) = begin(&journal, 256);
+        let recovered = Recovered {
+            ticket: Ticket(0),
+            state: Store::new(node::store_options(&start().source.parse().unwrap().0)),
+            last_zxid: Zxid::ZERO,
+            tail: Vec::new(),
+            current_epoch: 0,
+            accepted_epoch: 0,
+            snapshot_bytes: 0,
+        };
+        let event = Event::Recovered(Box::new(recovered));
+        recorder.step(&mut node, start().now, event, &mut Actions::new());
+        recorder.finish("not this");
+        assert!(last_word(&journal).starts_with("the loaded state is about"));
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crc32fast::Hasher;
 use crate::action::{Action, DiskAction, EpochFile, Reason};
 use crate::event::Port;
 
+/// Longer parts of an action are not gathered with others.
+const COPIED: usize = 1 << 12;
+
 /// How many actions a step emitted, and the CRC-32 of all that is in them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ActionsDigest {
@@ -32,13 +35,23 @@ impl ActionsDigest {
         if actions.is_empty() {
             return ActionsDigest::NONE;
         }
+        scratch.clear();
         let mut crc = Hasher::new();
         for action in actions {
-            scratch.clear();
             let bytes = put_action(scratch, action);
-            crc.update(scratch);
-            crc.update(bytes);
+            // To copy what is short costs less than to begin anew with it.
+            if bytes.len() <= COPIED {
+                scratch.put_slice(bytes);
+            }
+            if scratch.len() > COPIED || bytes.len() > COPIED {
+                crc.update(scratch);
+                scratch.clear();
+            }
+            if bytes.len() > COPIED {
+                crc.update(bytes);
+            }
         }
+        crc.update(scratch);
         scratch.clear();
         ActionsDigest { count: actions.len() as u64, crc: crc.finalize() }
     }
