@@ -293,6 +293,8 @@ struct Segments {
     first: u64,
     file: Option<File>,
     written: u64,
+    /// Whether there is more in it than its head.
+    used: bool,
 }
 
 impl Segments {
@@ -304,8 +306,18 @@ impl Segments {
         let complete = segments(&journal)?;
         let number = complete.back().map_or(0, |(number, _)| *number);
         let (limit, first) = (options.limit_bytes, number + 1);
-        let (file, written) = (None, 0);
-        Ok(Segments { journal, start, config, limit, complete, number, first, file, written })
+        Ok(Segments {
+            journal,
+            start,
+            config,
+            limit,
+            complete,
+            number,
+            first,
+            file: None,
+            written: 0,
+            used: false,
+        })
     }
 
     /// No segment is larger.
@@ -315,12 +327,13 @@ impl Segments {
 
     fn write(&mut self, batch: &[u8]) -> io::Result<()> {
         let length = batch.len() as u64;
-        if self.written.saturating_add(length) > self.max_segment() {
+        if self.used && self.written.saturating_add(length) > self.max_segment() {
             self.roll(length)?;
         }
         if let Some(file) = &mut self.file {
             file.write_all(batch)?;
             self.written += length;
+            self.used = true;
         }
         Ok(())
     }
@@ -354,7 +367,7 @@ impl Segments {
         std::os::unix::fs::OpenOptionsExt::mode(&mut create, 0o600);
         let mut file = create.open(segment_path(&self.journal, self.number))?;
         file.write_all(&head)?;
-        (self.file, self.written) = (Some(file), head.len() as u64);
+        (self.file, self.written, self.used) = (Some(file), head.len() as u64, false);
         Ok(())
     }
 }
