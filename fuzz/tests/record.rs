@@ -15,7 +15,12 @@ use zabkeeper_core::record::{
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Now, Time};
 use zabkeeper_core::wire::client::{Acl, CreateRequest, Id, WatchedRequest};
+use zabkeeper_fuzz::plan::Plan;
 use zabkeeper_fuzz::record::{Ending, Error, Verdict, command, replay};
+use zabkeeper_fuzz::world::World;
+
+/// These seeds' servers are recorded: few, because the test is to be quick.
+const SIMULATED: [u64; 4] = [0, 9, 21, 65];
 
 /// One server alone, with a disk in memory, and its journal.
 struct Recorded {
@@ -299,4 +304,31 @@ fn what_is_not_there_any_more_is_said_and_not_guessed() {
     fs::write(path(&dir.path().join("other"), 1), "some text").unwrap();
     let foreign = replay(&dir.path().join("other"), None).unwrap_err();
     assert!(foreign.to_string().contains("other.000001: this is no journal"), "{foreign}");
+}
+
+/// Whatever happens to a server (elections, truncations, snapshots from a leader, reads of its
+/// log, disks that fail), its journal holds all that its actions depend on.
+#[test]
+fn simulated_servers_replay_whatever_happened_to_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut runs, mut recoveries, mut truncations) = (0, 0, 0);
+    for seed in SIMULATED {
+        let mut world = World::new(Plan::draw(seed)).with_journals();
+        world.run();
+        for simulated in world.take_journals() {
+            let journal = dir.path().join(format!("seed{seed}-{}", simulated.name));
+            fs::write(path(&journal, 1), simulated.into_segment()).unwrap();
+            let mut story = Vec::new();
+            for run in replay(&journal, Some(&mut story)).unwrap().runs {
+                assert!(matches!(run.verdict, Verdict::Identical), "{run}");
+                runs += 1;
+            }
+            let story = String::from_utf8(story).unwrap();
+            recoveries += story.matches(" Recovered ticket 0 ").count();
+            truncations += story.matches("Truncate {").count();
+            fs::remove_file(path(&journal, 1)).unwrap();
+        }
+    }
+    assert!(runs > 10 && recoveries > 10, "{recoveries} recoveries in {runs} runs");
+    println!("{runs} runs, {recoveries} recoveries, {truncations} truncations");
 }

@@ -6,6 +6,7 @@
 //! nothing else leads to the state that its first event met.
 
 mod files;
+mod journal;
 mod run;
 mod story;
 mod verdict;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use zabkeeper_core::record::{RecordError, SegmentReader};
 
 use files::Segment;
+pub use journal::Journal;
 use run::Replay;
 pub use story::{action_text, event_text};
 pub use verdict::{Divergence, Ending, Run, Verdict};

@@ -26,6 +26,7 @@ use zabkeeper_core::types::Time;
 use crate::check::zab::Zab;
 use crate::check::{Violation, history::History};
 use crate::plan::Plan;
+use crate::record::Journal;
 use actors::ActorHost;
 use agenda::Agenda;
 use faults::Lasting;
@@ -59,6 +60,8 @@ pub struct World {
     is_calm: bool,
     rng: Rng,
     story: Option<Vec<String>>,
+    /// One for each process so far, if they are kept.
+    journals: Option<Vec<Journal>>,
     // Buffers that are used again.
     arrivals: Vec<(End, Arrival)>,
     out: Actions,
@@ -120,6 +123,7 @@ impl World {
             is_calm: false,
             rng,
             story: None,
+            journals: None,
             arrivals: Vec::new(),
             out: Actions::new(),
             events: Vec::new(),
@@ -136,6 +140,17 @@ impl World {
     /// What happened so far, if it is kept.
     pub fn story(&self) -> &[String] {
         self.story.as_deref().unwrap_or_default()
+    }
+
+    /// Keeps a journal of each server's process.
+    pub fn with_journals(mut self) -> World {
+        self.journals = Some(Vec::new());
+        self
+    }
+
+    /// The journals so far, if they are kept.
+    pub fn take_journals(&mut self) -> Vec<Journal> {
+        self.journals.take().unwrap_or_default()
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {

@@ -10,8 +10,9 @@ use zabkeeper_core::config::Config;
 use zabkeeper_core::disk::{Completion, Disk, FileOp};
 use zabkeeper_core::event::{Event, Port};
 use zabkeeper_core::node::{self, Node};
+use zabkeeper_core::record::{ConfigSource, Start};
 use zabkeeper_core::store::Store;
-use zabkeeper_core::types::{ConnId, HostPort, ServerId, Time, Zxid};
+use zabkeeper_core::types::{ConnId, HostPort, Now, ServerId, Time, Zxid};
 use zabkeeper_core::zab::Role;
 
 use super::clock::Clock;
@@ -20,6 +21,7 @@ use super::network::{Arrival, Host, Place};
 use super::{Happening, World, address};
 use crate::check::Violation;
 use crate::plan::Plan;
+use crate::record::Journal;
 
 /// More wake-ups than this at one moment are a loop.
 const MOST_WAKES: u32 = 1000;
@@ -52,6 +54,8 @@ pub(super) struct Server {
 pub(super) struct Process {
     pub(super) node: Node,
     pub(super) disk: Disk<Store>,
+    /// Which one of the world's journals is its own.
+    journal: Option<usize>,
     /// The disk operation under way, and its outcome if it is known already.
     busy: Option<(FileOp, Option<Completion>)>,
     conns: HashMap<ConnId, Place, FxBuildHasher>,
@@ -98,8 +102,17 @@ impl Server {
         }
     }
 
+    fn source(&self) -> ConfigSource {
+        let (name, text) = (String::from("zoo.cfg"), self.text.clone());
+        ConfigSource { name, text, my_id: Some(self.myid.clone()), dynamic: None }
+    }
+
+    fn start(&self, seed: u64, now: Now) -> Start {
+        Start::new(self.source(), seed, now)
+    }
+
     pub(super) fn config(&self) -> Config {
-        match Config::parse("zoo.cfg", &self.text, Some(&self.myid), None) {
+        match self.source().parse() {
             Ok((config, _)) => config,
             Err(error) => panic!("{error}:\n{}", self.text),
         }
@@ -151,10 +164,17 @@ impl World {
         let config = server.config();
         let disk = Disk::new(node::disk_options(&config), node::store_options(&config));
         let dial_limit_ms = config.cnx_timeout_ms;
-        let node = Node::new(config, server.rng.u64(..), server.clock.now(self.now));
+        let (seed, now) = (server.rng.u64(..), server.clock.now(self.now));
+        let journal = self.journals.as_mut().map(|journals| {
+            let name = format!("server{}-run{}", server.id, server.run);
+            journals.push(Journal::new(name, &server.start(seed, now), &config));
+            journals.len() - 1
+        });
+        let node = Node::new(config, seed, now);
         server.process = Some(Process {
             node,
             disk,
+            journal,
             busy: None,
             conns: HashMap::default(),
             accepted: 0,
@@ -348,7 +368,16 @@ impl World {
         let server = &mut self.servers[index];
         let Some(process) = &mut server.process else { return };
         let mut out = std::mem::take(&mut self.out);
-        process.node.step(server.clock.now(self.now), event, &mut out);
+        let now = server.clock.now(self.now);
+        let journal = self.journals.as_mut().zip(process.journal);
+        let mut journal = journal.and_then(|(journals, at)| journals.get_mut(at));
+        if let Some(journal) = &mut journal {
+            journal.event(now, &event);
+        }
+        process.node.step(now, event, &mut out);
+        if let Some(journal) = &mut journal {
+            journal.actions(&out);
+        }
         for action in out.drain(..) {
             self.execute(index, action);
         }
