@@ -185,8 +185,10 @@ fn the_same_events_give_the_same_actions_in_every_run() {
     let dir = tempfile::tempdir().unwrap();
     let journal = dir.path().join("journal");
     let files = record(&journal);
+    // One that was killed before it had written anything.
+    fs::write(path(&journal, 4), "zabkeeper jour").unwrap();
     // The next run finds what the first one left: snapshots, ACLs, sessions, a log.
-    let mut second = Recorded::begin(&journal, files, 4);
+    let mut second = Recorded::begin(&journal, files, 5);
     second.serve_a_client(1);
     second.write_segment(1);
     let nodes = second.node.store().node_count();

@@ -108,7 +108,8 @@ pub struct DevArgs {
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
 pub struct RecordArgs {
     /// Journal every event that enters the core, to FILE.000001, FILE.000002, ...: what `sim
-    /// replay --record FILE` repeats. It holds all that clients send, data and passwords too
+    /// replay --record FILE` repeats. It holds all that clients send, data and passwords too.
+    /// (dev: FILE is a directory, with a journal for each node)
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// About how much the journal may take on disk, MiB. The oldest segments go first; without

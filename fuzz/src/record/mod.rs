@@ -67,15 +67,14 @@ pub enum Error {
 pub fn replay(journal: &Path, mut story: Option<&mut dyn Write>) -> Result<Outcome, Error> {
     let mut runs = Vec::new();
     let mut current: Option<Replay> = None;
-    let segments = files::segments(journal)?;
-    let last = segments.last().map(|segment| segment.number);
-    for Segment { path, number } in segments {
+    for Segment { path, .. } in files::segments(journal)? {
         let bytes =
             std::fs::read(&path).map_err(|error| Error::File { path: path.clone(), error })?;
         let reader = match SegmentReader::new(bytes.into()) {
             Ok(reader) => reader,
-            // Killed in the moment in which it was made.
-            Err(RecordError::Headless) if Some(number) == last => break,
+            // Killed in the moment in which it was made: what is lacking otherwise is noticed by
+            // the numbers of the events.
+            Err(RecordError::Headless) => continue,
             Err(error) => return Err(Error::Segment { path, error }),
         };
         let mut replay = match current.take() {
