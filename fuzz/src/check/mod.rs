@@ -2,6 +2,7 @@
 
 pub mod history;
 pub mod model;
+mod predict;
 pub mod zab;
 
 use std::fmt;

@@ -2,34 +2,81 @@
 //! zxid. It is fed with committed transactions and knows nothing of the core's store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use zabkeeper_core::types::{SessionId, Zxid};
-use zabkeeper_core::wire::client::Stat;
-use zabkeeper_core::wire::txn::{CreateTxn, LoggedTxn, Txn};
+use zabkeeper_core::wire::client::{Acl, Stat};
+use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
+
+/// Whose a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// Nobody's.
+    Nobody,
+    /// It goes with this session.
+    Session(SessionId),
+    /// It goes some time after its last child, or when it was not changed for long.
+    Leader,
+}
 
 /// One node, as of one zxid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
     /// Its data.
     pub data: Option<Bytes>,
-    czxid: Zxid,
-    mzxid: Zxid,
-    pzxid: Zxid,
-    ctime: i64,
-    mtime: i64,
-    version: i32,
-    /// Counts creations of children, as the log does.
-    creations: i32,
-    aversion: i32,
-    /// The session whose ephemeral this is, or 0.
-    pub owner: i64,
-    children: i32,
+    /// Who may do what.
+    pub acl: Arc<[Acl]>,
+    /// Made by.
+    pub czxid: Zxid,
+    /// Data set by.
+    pub mzxid: Zxid,
+    /// Last child made or deleted by.
+    pub pzxid: Zxid,
+    /// Made at, by the leader's wall clock.
+    pub ctime: i64,
+    /// Data set at.
+    pub mtime: i64,
+    /// How often its data was set.
+    pub version: i32,
+    /// How many children were ever made.
+    pub creations: i32,
+    /// How often its ACL was set.
+    pub aversion: i32,
+    /// Whose it is.
+    pub owner: Owner,
+    /// How many children it has.
+    pub children: i32,
 }
 
 impl Node {
+    /// A node that was just made.
+    pub fn new(
+        data: Option<Bytes>,
+        acl: Arc<[Acl]>,
+        owner: Owner,
+        zxid: Zxid,
+        time_ms: i64,
+    ) -> Node {
+        Node {
+            data,
+            acl,
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            ctime: time_ms,
+            mtime: time_ms,
+            version: 0,
+            creations: 0,
+            aversion: 0,
+            owner,
+            children: 0,
+        }
+    }
+
     /// What a client is told of it.
     pub fn stat(&self) -> Stat {
         Stat {
@@ -40,19 +87,14 @@ impl Node {
             version: self.version,
             cversion: self.creations.wrapping_mul(2).wrapping_sub(self.children),
             aversion: self.aversion,
-            ephemeral_owner: self.owner,
+            ephemeral_owner: match self.owner {
+                Owner::Session(session) => session.0,
+                Owner::Nobody | Owner::Leader => 0,
+            },
             data_length: self.data.as_ref().map_or(0, |data| data.len() as i32),
             num_children: self.children,
             pzxid: self.pzxid,
         }
-    }
-    /// How often its data was set.
-    pub fn version(&self) -> i32 {
-        self.version
-    }
-    /// How many children it has.
-    pub fn children(&self) -> i32 {
-        self.children
     }
 }
 
@@ -69,6 +111,23 @@ pub enum Change {
     Children,
 }
 
+/// What a transaction came to, as its client is to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Done.
+    Done,
+    /// This path was made, by create.
+    Path(ByteString),
+    /// This path was made, by its newer kin.
+    Created(ByteString, Stat),
+    /// A node was changed.
+    Stat(Stat),
+    /// Refused.
+    Error(i32),
+    /// Each part.
+    Multi(Vec<Effect>),
+}
+
 /// All of a path's past.
 #[derive(Default, Debug)]
 struct Past {
@@ -79,59 +138,78 @@ struct Past {
     changes: Vec<(Zxid, Change)>,
 }
 
+/// A session's ephemerals now, and those that came (true) and went.
+#[derive(Default, Debug)]
+struct Owned {
+    paths: BTreeSet<String>,
+    moves: Vec<(Zxid, String, bool)>,
+}
+
 /// The tree and its past.
 #[derive(Debug)]
 pub struct Model {
     paths: HashMap<String, Past, FxBuildHasher>,
-    ephemerals: BTreeMap<i64, BTreeSet<String>>,
+    owned: BTreeMap<i64, Owned>,
     last: Zxid,
 }
 
 impl Default for Model {
     fn default() -> Model {
-        let root = Node {
-            data: Some(Bytes::new()),
-            czxid: Zxid(0),
-            mzxid: Zxid(0),
-            pzxid: Zxid(0),
-            ctime: 0,
-            mtime: 0,
-            version: 0,
-            creations: 0,
-            aversion: 0,
-            owner: 0,
-            children: 1,
+        let anyone = zabkeeper_core::wire::client::Id {
+            scheme: ByteString::from_static("world"),
+            id: ByteString::from_static("anyone"),
         };
-        let mut paths: HashMap<String, Past, FxBuildHasher> = HashMap::default();
+        let acl = Arc::from([Acl { perms: 31, id: anyone }]);
+        let mut root = Node::new(Some(Bytes::new()), acl, Owner::Nobody, Zxid::ZERO, 0);
+        root.children = 1;
         let names = BTreeSet::from([String::from("zookeeper")]);
         let states = vec![(Zxid(-1), Some(root))];
+        let mut paths: HashMap<String, Past, FxBuildHasher> = HashMap::default();
         paths.insert(String::from("/"), Past { states, names, ..Past::default() });
-        Model { paths, ephemerals: BTreeMap::new(), last: Zxid(0) }
+        Model { paths, owned: BTreeMap::new(), last: Zxid::ZERO }
     }
 }
 
 impl Model {
-    /// Takes the next committed transaction.
+    /// Takes the next committed transaction; tells what it came to.
     ///
     /// # Errors
     /// What it does that cannot be done to this tree.
-    pub fn apply(&mut self, txn: &LoggedTxn) -> Result<(), String> {
-        let zxid = txn.header.zxid;
+    pub fn apply(&mut self, logged: &LoggedTxn) -> Result<Effect, String> {
+        let zxid = logged.header.zxid;
         if zxid <= self.last {
             return Err(format!("{zxid} is committed after {}", self.last));
         }
         self.last = zxid;
-        self.one(txn.header.client, zxid, txn.header.time_ms, &txn.txn)
+        let place = Place { client: logged.header.client, zxid, time_ms: logged.header.time_ms };
+        self.one(&place, &logged.txn)
+    }
+
+    /// The last transaction.
+    pub fn last(&self) -> Zxid {
+        self.last
     }
 
     /// A node at a zxid.
     pub fn at(&self, path: &str, zxid: Zxid) -> Option<&Node> {
         let states = &self.paths.get(path)?.states;
-        let upto = states.partition_point(|(at, _)| *at <= zxid);
+        let is_last = states.last().is_some_and(|(at, _)| *at <= zxid);
+        let upto =
+            if is_last { states.len() } else { states.partition_point(|(at, _)| *at <= zxid) };
         states.get(upto.checked_sub(1)?)?.1.as_ref()
     }
 
-    /// Whether a node had just these children at a zxid; says what is wrong.
+    /// A node as it is now.
+    pub fn now(&self, path: &str) -> Option<&Node> {
+        self.paths.get(path)?.states.last()?.1.as_ref()
+    }
+
+    /// The names of a node's children now.
+    pub fn names(&self, path: &str) -> impl Iterator<Item = &str> {
+        self.paths.get(path).into_iter().flat_map(|past| past.names.iter().map(String::as_str))
+    }
+
+    /// Whether a node had just these children at a zxid.
     ///
     /// # Errors
     /// The first name that is missing or too many.
@@ -139,31 +217,38 @@ impl Model {
         &self,
         path: &str,
         zxid: Zxid,
-        names: impl Iterator<Item = &'a str>,
+        told: impl Iterator<Item = &'a str>,
     ) -> Result<(), String> {
         let Some(past) = self.paths.get(path) else { return Err(String::from("no such node")) };
-        // From what is there now back to what was there then.
-        let mut undone: BTreeMap<&str, bool> = BTreeMap::new();
-        for (at, name, came) in past.moves.iter().rev() {
-            if *at <= zxid {
-                break;
-            }
-            undone.insert(name, !came);
-        }
-        let was_there =
-            |name: &str| undone.get(name).copied().unwrap_or_else(|| past.names.contains(name));
-        let mut told = BTreeSet::new();
-        for name in names {
-            if !was_there(name) {
-                return Err(format!("{name} is not there"));
-            }
-            told.insert(name);
-        }
-        let all = past.names.iter().map(String::as_str).chain(undone.keys().copied());
-        match all.into_iter().find(|name| was_there(name) && !told.contains(name)) {
-            Some(name) => Err(format!("{name} is missing")),
-            None => Ok(()),
-        }
+        compare(&past.names, &past.moves, zxid, |_| true, told)
+    }
+
+    /// Whether a session had just these ephemerals below a path at a zxid.
+    ///
+    /// # Errors
+    /// The first path that is missing or too many.
+    pub fn check_ephemerals<'a>(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        zxid: Zxid,
+        told: impl Iterator<Item = &'a str>,
+    ) -> Result<(), String> {
+        let none = Owned::default();
+        let owned = self.owned.get(&session.0).unwrap_or(&none);
+        compare(&owned.paths, &owned.moves, zxid, |path| path.starts_with(prefix), told)
+    }
+
+    /// How many nodes there were below a node at a zxid.
+    pub fn descendants(&self, path: &str, zxid: Zxid) -> usize {
+        let Some(past) = self.paths.get(path) else { return 0 };
+        let undone = undone(&past.moves, zxid);
+        let all: BTreeSet<&str> =
+            past.names.iter().map(String::as_str).chain(undone.keys().copied()).collect();
+        let there = all
+            .into_iter()
+            .filter(|name| undone.get(name).copied().unwrap_or_else(|| past.names.contains(*name)));
+        there.map(|name| 1 + self.descendants(&join(path, name), zxid)).sum()
     }
 
     /// The first change of these kinds to a path after a zxid.
@@ -174,86 +259,120 @@ impl Model {
         is_wanted: impl Fn(Change) -> bool,
     ) -> Option<(Zxid, Change)> {
         let changes = &self.paths.get(path)?.changes;
+        let is_news = changes.last().is_some_and(|(at, _)| *at > after);
+        if !is_news {
+            return None;
+        }
         let from = changes.partition_point(|(at, _)| *at <= after);
         changes.get(from..)?.iter().find(|(_, change)| is_wanted(*change)).copied()
     }
 
-    /// Ephemerals that are there, by owner.
-    pub fn ephemerals(&self) -> &BTreeMap<i64, BTreeSet<String>> {
-        &self.ephemerals
+    /// An ephemeral that is there, and its owner.
+    pub fn any_ephemeral(&self) -> Option<(SessionId, &str)> {
+        let mut all = self.owned.iter();
+        all.find_map(|(owner, owned)| Some((SessionId(*owner), owned.paths.first()?.as_str())))
     }
 
-    fn one(
-        &mut self,
-        client: SessionId,
-        zxid: Zxid,
-        time_ms: i64,
-        txn: &Txn,
-    ) -> Result<(), String> {
+    /// Whether a session owns anything now.
+    pub fn owns(&self, session: SessionId) -> bool {
+        self.owned.get(&session.0).is_some_and(|owned| !owned.paths.is_empty())
+    }
+
+    // ---- one transaction
+
+    fn one(&mut self, place: &Place, txn: &Txn) -> Result<Effect, String> {
+        let zxid = place.zxid;
         match txn {
-            Txn::CreateSession(_) | Txn::Error(_) | Txn::Check(_) => Ok(()),
-            Txn::CloseSession(paths) => {
-                let own = self.ephemerals.remove(&client.0).unwrap_or_default();
-                if let Some(paths) = paths {
-                    let told: BTreeSet<String> = paths.iter().map(|p| p.to_string()).collect();
-                    if told != own {
-                        return Err(format!(
-                            "session {client} ends with the ephemerals {told:?}, and owns {own:?}"
-                        ));
-                    }
+            Txn::Error(code) => Ok(Effect::Error(*code)),
+            Txn::CreateSession(_) | Txn::Check(_) => Ok(Effect::Done),
+            Txn::CloseSession(paths) => self.close(place, paths.as_deref()),
+            Txn::Create(t) | Txn::Create2(t) => {
+                let owner = if t.ephemeral { Owner::Session(place.client) } else { Owner::Nobody };
+                let stat =
+                    self.create(place, &t.path, &t.data, &t.acl, owner, t.parent_cversion)?;
+                Ok(match txn {
+                    Txn::Create(_) => Effect::Path(t.path.clone()),
+                    _ => Effect::Created(t.path.clone(), stat),
+                })
+            }
+            Txn::CreateContainer(t) => {
+                let owner = Owner::Leader;
+                let stat =
+                    self.create(place, &t.path, &t.data, &t.acl, owner, t.parent_cversion)?;
+                Ok(Effect::Created(t.path.clone(), stat))
+            }
+            Txn::CreateTtl(t) => {
+                let owner = Owner::Leader;
+                let stat =
+                    self.create(place, &t.path, &t.data, &t.acl, owner, t.parent_cversion)?;
+                Ok(Effect::Created(t.path.clone(), stat))
+            }
+            Txn::Delete(t) => self.remove(&t.path, zxid).map(|()| Effect::Done),
+            Txn::DeleteContainer(t) => {
+                let node = self.now(&t.path);
+                if node.is_some_and(|node| node.owner != Owner::Leader) {
+                    return Err(format!("{} is deleted as a container, and is none", t.path));
                 }
-                own.iter().try_for_each(|path| self.remove(path, zxid))
+                self.remove(&t.path, zxid).map(|()| Effect::Done)
             }
-            Txn::Create(txn) | Txn::Create2(txn) => {
-                let owner = if txn.ephemeral { client.0 } else { 0 };
-                self.create(txn, owner, zxid, time_ms)
-            }
-            Txn::Delete(txn) | Txn::DeleteContainer(txn) => {
-                if let Some(node) = self.at(&txn.path, zxid) {
-                    let owner = node.owner;
-                    if let Some(own) = self.ephemerals.get_mut(&owner) {
-                        own.remove(&*txn.path);
-                    }
-                }
-                self.remove(&txn.path, zxid)
-            }
-            Txn::SetData(txn) => {
-                self.change(&txn.path, zxid, |node| {
-                    (node.data, node.version) = (txn.data.clone(), txn.version);
-                    (node.mzxid, node.mtime) = (zxid, time_ms);
+            Txn::SetData(t) => {
+                let stat = self.change(&t.path, zxid, |node| {
+                    (node.data, node.version) = (t.data.clone(), t.version);
+                    (node.mzxid, node.mtime) = (zxid, place.time_ms);
                 })?;
-                self.note(&txn.path, zxid, Change::Data);
-                Ok(())
+                self.note(&t.path, zxid, Change::Data);
+                Ok(Effect::Stat(stat))
             }
-            Txn::SetAcl(txn) => self.change(&txn.path, zxid, |node| node.aversion = txn.version),
+            Txn::SetAcl(t) => {
+                let stat = self.change(&t.path, zxid, |node| {
+                    (node.acl, node.aversion) = (Arc::from(&*t.acl), t.version);
+                })?;
+                Ok(Effect::Stat(stat))
+            }
             Txn::Multi(all) => {
-                if all.iter().any(|txn| matches!(txn, Txn::Error(_))) {
-                    return Ok(());
-                }
-                all.iter().try_for_each(|txn| self.one(client, zxid, time_ms, txn))
+                let has_failed = all.iter().any(|txn| matches!(txn, Txn::Error(_)));
+                let part = |txn: &Txn| match txn {
+                    Txn::Error(code) => Ok(Effect::Error(*code)),
+                    _ if has_failed => Ok(Effect::Error(0)),
+                    _ => self.one(place, txn),
+                };
+                Ok(Effect::Multi(all.iter().map(part).collect::<Result<_, _>>()?))
             }
-            Txn::CreateContainer(_) | Txn::CreateTtl(_) | Txn::Reconfig(_) => {
-                Err(String::from("a transaction that nobody asked for"))
+            Txn::Reconfig(_) => Err(String::from("a transaction that nobody asked for")),
+        }
+    }
+
+    fn close(&mut self, place: &Place, paths: Option<&[ByteString]>) -> Result<Effect, String> {
+        let session = place.client;
+        let own = self.owned.get(&session.0).map(|owned| owned.paths.clone()).unwrap_or_default();
+        if let Some(paths) = paths {
+            let told: BTreeSet<&str> = paths.iter().map(|path| &**path).collect();
+            if told.len() != own.len() || !own.iter().all(|path| told.contains(path.as_str())) {
+                return Err(format!(
+                    "session {session} ends with the ephemerals {told:?}, and owns {own:?}"
+                ));
             }
         }
+        own.iter().try_for_each(|path| self.remove(path, place.zxid))?;
+        Ok(Effect::Done)
     }
 
     fn create(
         &mut self,
-        txn: &CreateTxn,
-        owner: i64,
-        zxid: Zxid,
-        time_ms: i64,
-    ) -> Result<(), String> {
-        let path = &*txn.path;
-        if self.at(path, zxid).is_some() {
+        place: &Place,
+        path: &str,
+        data: &Option<Bytes>,
+        acl: &[Acl],
+        owner: Owner,
+        parent_cversion: i32,
+    ) -> Result<Stat, String> {
+        let zxid = place.zxid;
+        if self.now(path).is_some() {
             return Err(format!("{path} is made, and is there"));
         }
         let (parent, name) = parent_of(path);
         self.change(parent, zxid, |node| {
-            if txn.parent_cversion > node.creations {
-                (node.creations, node.pzxid) = (txn.parent_cversion, zxid);
-            }
+            (node.creations, node.pzxid) = (parent_cversion, zxid);
             node.children += 1;
         })?;
         self.note(parent, zxid, Change::Children);
@@ -261,35 +380,26 @@ impl Model {
             past.names.insert(String::from(name));
             past.moves.push((zxid, String::from(name), true));
         }
-        if owner != 0 {
-            self.ephemerals.entry(owner).or_default().insert(String::from(path));
+        if let Owner::Session(owner) = owner {
+            let owned = self.owned.entry(owner.0).or_default();
+            owned.paths.insert(String::from(path));
+            owned.moves.push((zxid, String::from(path), true));
         }
-        let node = Node {
-            data: txn.data.clone(),
-            czxid: zxid,
-            mzxid: zxid,
-            pzxid: zxid,
-            ctime: time_ms,
-            mtime: time_ms,
-            version: 0,
-            creations: 0,
-            aversion: 0,
-            owner,
-            children: 0,
-        };
+        let node = Node::new(data.clone(), Arc::from(acl), owner, zxid, place.time_ms);
+        let stat = node.stat();
         self.set(path, zxid, Some(node));
         self.note(path, zxid, Change::Created);
-        Ok(())
+        Ok(stat)
     }
 
     fn remove(&mut self, path: &str, zxid: Zxid) -> Result<(), String> {
-        match self.at(path, zxid) {
+        let owner = match self.now(path) {
             None => return Err(format!("{path} is deleted, and is not there")),
             Some(node) if node.children > 0 => {
                 return Err(format!("{path} is deleted, and has {} children", node.children));
             }
-            Some(_) => {}
-        }
+            Some(node) => node.owner,
+        };
         let (parent, name) = parent_of(path);
         self.change(parent, zxid, |node| {
             node.pzxid = zxid;
@@ -299,6 +409,12 @@ impl Model {
         if let Some(past) = self.paths.get_mut(parent) {
             past.names.remove(name);
             past.moves.push((zxid, String::from(name), false));
+        }
+        if let Owner::Session(owner) = owner
+            && let Some(owned) = self.owned.get_mut(&owner.0)
+        {
+            owned.paths.remove(path);
+            owned.moves.push((zxid, String::from(path), false));
         }
         self.set(path, zxid, None);
         self.note(path, zxid, Change::Deleted);
@@ -310,23 +426,20 @@ impl Model {
         path: &str,
         zxid: Zxid,
         change: impl FnOnce(&mut Node),
-    ) -> Result<(), String> {
-        let Some(node) = self.at(path, zxid) else { return Err(format!("{path} is not there")) };
+    ) -> Result<Stat, String> {
+        let Some(node) = self.now(path) else { return Err(format!("{path} is not there")) };
         let mut node = node.clone();
         change(&mut node);
+        let stat = node.stat();
         self.set(path, zxid, Some(node));
-        Ok(())
+        Ok(stat)
     }
 
     fn set(&mut self, path: &str, zxid: Zxid, node: Option<Node>) {
-        if !self.paths.contains_key(path) {
-            self.paths.insert(String::from(path), Past::default());
-        }
-        if let Some(past) = self.paths.get_mut(path) {
-            match past.states.last_mut() {
-                Some((at, state)) if *at == zxid => *state = node,
-                _ => past.states.push((zxid, node)),
-            }
+        let past = self.paths.entry_ref(path).or_default();
+        match past.states.last_mut() {
+            Some((at, state)) if *at == zxid => *state = node,
+            _ => past.states.push((zxid, node)),
         }
     }
 
@@ -337,11 +450,57 @@ impl Model {
     }
 }
 
+/// Where a transaction stands.
+struct Place {
+    client: SessionId,
+    zxid: Zxid,
+    time_ms: i64,
+}
+
 /// A path's parent and its own name.
 pub(crate) fn parent_of(path: &str) -> (&str, &str) {
     match path.rsplit_once('/') {
         Some(("", name)) => ("/", name),
         Some((parent, name)) => (parent, name),
         None => ("/", path),
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path == "/" { format!("/{name}") } else { format!("{path}/{name}") }
+}
+
+/// What came and went after a zxid, with whether it was there at that zxid.
+fn undone(moves: &[(Zxid, String, bool)], zxid: Zxid) -> BTreeMap<&str, bool> {
+    let later = moves.iter().rev().take_while(|(at, ..)| *at > zxid);
+    later.map(|(_, name, came)| (name.as_str(), !came)).collect()
+}
+
+/// Compares names that were told with those that were there at a zxid: from what is there now
+/// back to what was there then.
+fn compare<'a>(
+    now: &BTreeSet<String>,
+    moves: &[(Zxid, String, bool)],
+    zxid: Zxid,
+    is_meant: impl Fn(&str) -> bool,
+    told: impl Iterator<Item = &'a str>,
+) -> Result<(), String> {
+    let undone = undone(moves, zxid);
+    let was_there = |name: &str| {
+        is_meant(name) && undone.get(name).copied().unwrap_or_else(|| now.contains(name))
+    };
+    let mut seen = BTreeSet::new();
+    for name in told {
+        if !was_there(name) {
+            return Err(format!("{name} was not there at {zxid}"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("{name} is told twice"));
+        }
+    }
+    let all = now.iter().map(String::as_str).chain(undone.keys().copied());
+    match all.into_iter().find(|name| was_there(name) && !seen.contains(name)) {
+        Some(name) => Err(format!("{name} is missing, and was there at {zxid}")),
+        None => Ok(()),
     }
 }

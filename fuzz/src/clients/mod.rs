@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use zabkeeper_core::client::{Client, ClientEvent, ClientOptions, Ended, Request};
+use zabkeeper_core::client::{Client, ClientEvent, ClientOptions, Ended, Failure, Request};
 use zabkeeper_core::types::{SessionId, Time};
 
 use crate::check::history::{ClientId, History};
@@ -42,6 +42,16 @@ pub enum ActorAction {
     Send(Bytes),
     /// Drop the connection, or the dialling.
     Disconnect,
+}
+
+/// Whether the client hung up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Parting {
+    No,
+    /// Its session goes on.
+    OfItsOwn,
+    /// There is no session any more.
+    AtTheEnd,
 }
 
 /// One client: one session after another.
@@ -105,8 +115,11 @@ impl Actor {
         out: &mut Vec<ActorAction>,
         history: &mut History,
     ) {
+        let name = self.name();
         self.client.received(now, bytes);
-        self.settle(now, out, history);
+        if self.settle(now, out, history) == Parting::OfItsOwn {
+            history.broken(name, "it was sent what it cannot understand, and has hung up");
+        }
     }
 
     /// A deadline has come, or may have.
@@ -128,7 +141,7 @@ impl Actor {
     /// Asks for nothing more, and ends its session.
     pub fn stop(&mut self, now: Time, out: &mut Vec<ActorAction>, history: &mut History) {
         self.is_stopping = true;
-        self.client.close(now);
+        self.close(now, history);
         self.settle(now, out, history);
     }
 
@@ -185,16 +198,22 @@ impl Actor {
                     self.asked.insert(xid, request);
                 }
             }
-            Step::Close => self.client.close(now),
+            Step::Close => self.close(now, history),
+            Step::Move => self.reattach_elsewhere(now, out, history),
             Step::Vanish => {
                 out.push(ActorAction::Disconnect);
-                self.begin_anew(now, history);
+                history.ended(self.name(), None);
+                self.begin_anew(now);
             }
         }
     }
 
-    fn begin_anew(&mut self, now: Time, history: &mut History) {
-        history.ended(self.name());
+    fn close(&mut self, now: Time, history: &mut History) {
+        history.closing(self.name());
+        self.client.close(now);
+    }
+
+    fn begin_anew(&mut self, now: Time) {
         self.life += 1;
         self.asked.clear();
         self.worker.restart();
@@ -202,15 +221,19 @@ impl Actor {
         self.client = client(&self.options, self.rng.usize(..self.options.servers), now);
     }
 
-    fn settle(&mut self, now: Time, out: &mut Vec<ActorAction>, history: &mut History) {
+    fn settle(&mut self, now: Time, out: &mut Vec<ActorAction>, history: &mut History) -> Parting {
+        let mut parting = Parting::No;
         loop {
             if let Some(bytes) = self.client.take_output() {
                 out.push(ActorAction::Send(bytes));
             }
-            let Some(event) = self.client.next_event() else { break };
+            let Some(event) = self.client.next_event() else { return parting };
             match event {
                 ClientEvent::Connect { server } => out.push(ActorAction::Connect { server }),
-                ClientEvent::Disconnect => out.push(ActorAction::Disconnect),
+                ClientEvent::Disconnect => {
+                    out.push(ActorAction::Disconnect);
+                    parting = Parting::OfItsOwn;
+                }
                 ClientEvent::Attached { session, .. } => {
                     self.is_attached = true;
                     history.attached(self.name(), session);
@@ -224,28 +247,29 @@ impl Actor {
                     history.answered(self.name(), xid, zxid, &result);
                     if let Some(request) = self.asked.remove(&xid) {
                         self.worker.answered(&request, &result);
-                        self.completed += u64::from(zxid.0 > 0);
+                        let is_answered = !matches!(result, Err(Failure::ConnectionLost));
+                        self.completed += u64::from(is_answered);
                     }
                 }
                 ClientEvent::Watch { kind, path } => {
                     history.fired(self.name(), kind, &path);
                     self.worker.fired(kind, &path);
                 }
-                ClientEvent::Ended(why) => self.ended(now, why, history),
+                ClientEvent::Ended(why) => {
+                    self.ended(now, why, history);
+                    parting = Parting::AtTheEnd;
+                }
             }
         }
     }
 
     fn ended(&mut self, now: Time, why: Ended, history: &mut History) {
         self.is_attached = false;
-        if self.is_stopping {
-            // A close that was lost leaves the session to expire.
-            self.is_done = true;
-            history.ended(self.name());
-            return;
-        }
-        match why {
-            Ended::Expired | Ended::Closed | Ended::AuthFailed => self.begin_anew(now, history),
+        history.ended(self.name(), Some(why));
+        // A close that was lost leaves the session to expire.
+        self.is_done = self.is_stopping;
+        if !self.is_done {
+            self.begin_anew(now);
         }
     }
 }

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use fastrand::Rng;
 use zabkeeper_core::client::{Failure, MultiOp, Request, Response};
-use zabkeeper_core::wire::EventType;
 use zabkeeper_core::wire::client::{
-    Acl, CheckRequest, CreateRequest, DeleteRequest, Id, PathRequest, SetAclRequest,
-    SetDataRequest, WatchedRequest,
+    Acl, CheckRequest, CreateRequest, CreateTtlRequest, DeleteRequest, Id, PathRequest,
+    SetAclRequest, SetDataRequest, WatchedRequest, perms,
 };
+use zabkeeper_core::wire::{ErrorCode, EventType};
 
 const EPHEMERAL: i32 = 1;
 const SEQUENTIAL: i32 = 2;
@@ -27,8 +27,10 @@ pub enum Workload {
     Churn,
     /// Changes several nodes at once, or none.
     Multi,
-    /// Writes and reads large values.
+    /// Writes and reads large values, now and then one that no server takes.
     Large,
+    /// Changes, reads and watches from one server after another, with the same session.
+    Wander,
     /// Anything on a few nodes, several requests under way at a time.
     Mixed,
 }
@@ -44,6 +46,8 @@ pub(super) enum Step {
     Close,
     /// To vanish, and let its session expire.
     Vanish,
+    /// To go to another server with its session.
+    Move,
 }
 
 /// A workload at work.
@@ -70,6 +74,8 @@ enum Stage {
     Holding(String),
     /// Queue: this is at its head.
     Head(String),
+    /// Lock: what became of its node it cannot know, so that it ends its session.
+    Unsure,
 }
 
 const SHARED: [&str; 5] = ["/counter", "/lock", "/queue", "/conf", "/mixed"];
@@ -78,7 +84,7 @@ const PLACES: [&str; 6] = ["/mixed/a", "/mixed/b", "/mixed/c", "/mixed/a/x", "/m
 impl Workload {
     /// Draws one.
     pub fn draw(rng: &mut Rng) -> Workload {
-        match rng.u32(..10) {
+        match rng.u32(..11) {
             0 => Workload::Counter,
             1 => Workload::Lock,
             2 => Workload::Queue,
@@ -86,6 +92,7 @@ impl Workload {
             5 => Workload::Churn,
             6 => Workload::Multi,
             7 if rng.bool() => Workload::Large,
+            8 => Workload::Wander,
             _ => Workload::Mixed,
         }
     }
@@ -94,7 +101,7 @@ impl Workload {
     pub(super) fn depth(self, rng: &mut Rng) -> usize {
         match self {
             Workload::Mixed | Workload::Multi => rng.usize(1..=8),
-            Workload::Configuration => 3,
+            Workload::Configuration | Workload::Wander => 3,
             Workload::Counter
             | Workload::Lock
             | Workload::Queue
@@ -129,11 +136,18 @@ impl Worker {
             Workload::Multi => Step::Ask(multi(rng, self.counter)),
             Workload::Large => Step::Ask(large(rng)),
             Workload::Mixed => Step::Ask(mixed(rng, self.counter)),
+            Workload::Wander => wander(rng, self.counter),
         }
     }
 
     /// The answer to what it asked.
     pub(super) fn answered(&mut self, request: &Request, result: &Result<Response, Failure>) {
+        let is_simple =
+            matches!(self.workload, Workload::Counter | Workload::Lock | Workload::Queue);
+        if is_simple && *result == Err(Failure::Refused(ErrorCode::NoNode)) {
+            // What all share may not be there: the answer to its making was lost.
+            self.prepared = 0;
+        }
         let stage = std::mem::replace(&mut self.stage, Stage::Begin);
         self.stage = match (self.workload, request, result) {
             (Workload::Counter, Request::GetData(_), Ok(Response::Data(told))) => {
@@ -160,11 +174,17 @@ impl Worker {
             },
             (Workload::Lock, Request::Exists(_), answer) => match (stage, answer) {
                 (Stage::Behind(own, _), Ok(_)) => Stage::Waiting(own),
-                (Stage::Behind(own, _), Err(Failure::Refused(_))) => Stage::InRow(own),
+                (Stage::Behind(own, _), Err(_)) => Stage::InRow(own),
                 _ => Stage::Begin,
             },
             // Whoever holds the lock shows it, then lets go.
-            (Workload::Lock, Request::SetData(_), _) => stage,
+            (Workload::Lock, Request::Multi(_), Ok(Response::Multi(_))) => stage,
+            (
+                Workload::Lock,
+                Request::Create(_) | Request::Delete(_),
+                Err(Failure::ConnectionLost),
+            ) => Stage::Unsure,
+            (Workload::Lock, Request::GetChildren(_) | Request::Multi(_), _) => stage,
             (Workload::Queue, Request::GetChildren(_), Ok(Response::Names(names))) => {
                 match names.iter().map(|name| &**name).min() {
                     Some(first) => Stage::Head(format!("/queue/{first}")),
@@ -202,11 +222,14 @@ impl Worker {
             Stage::Waiting(_) => Step::Wait,
             Stage::Holding(own) => {
                 if self.counter.is_multiple_of(2) {
-                    return Step::Ask(set("/lock", own.clone().into_bytes(), -1));
+                    return Step::Ask(guarded(own));
                 }
                 Step::Ask(delete(own, -1))
             }
-            _ => Step::Ask(create("/lock/member-", b"", EPHEMERAL | SEQUENTIAL)),
+            Stage::Unsure => Step::Close,
+            Stage::Begin | Stage::Counted(..) | Stage::Head(_) => {
+                Step::Ask(create("/lock/member-", b"", EPHEMERAL | SEQUENTIAL))
+            }
         }
     }
 
@@ -219,6 +242,14 @@ impl Worker {
     }
 }
 
+/// What only the holder of the lock may do, and does only as long as it holds it.
+fn guarded(own: &str) -> Request {
+    let check = CheckRequest { path: own.into(), version: 0 };
+    let data = Some(Bytes::copy_from_slice(own.as_bytes()));
+    let set = SetDataRequest { path: "/lock".into(), data, version: -1 };
+    Request::Multi(vec![MultiOp::Check(check), MultiOp::SetData(set)])
+}
+
 fn configuration(rng: &mut Rng, counter: u64) -> Request {
     let path = PLACES[rng.usize(..PLACES.len())];
     match rng.u32(..12) {
@@ -228,8 +259,24 @@ fn configuration(rng: &mut Rng, counter: u64) -> Request {
         3..=5 => Request::GetData(watched(path, true)),
         6..=8 => Request::Exists(watched(path, true)),
         9 => Request::GetChildren(watched(path, true)),
+        10 => Request::Sync(PathRequest { path: path.into() }),
         _ => Request::GetChildren2(watched(path, true)),
     }
+}
+
+fn wander(rng: &mut Rng, counter: u64) -> Step {
+    let path = PLACES[rng.usize(..PLACES.len())];
+    Step::Ask(match rng.u32(..12) {
+        0 | 1 => return Step::Move,
+        2..=4 => set(path, counter.to_string().into_bytes(), -1),
+        5 => create("/mixed/w-", b"", EPHEMERAL | SEQUENTIAL),
+        6 => create(path, b"wander", 0),
+        7 => delete(path, -1),
+        8 => Request::Exists(watched(path, true)),
+        9 => Request::GetData(watched(path, true)),
+        10 => Request::GetChildren2(watched(path, true)),
+        _ => Request::GetEphemerals(PathRequest { path: "/".into() }),
+    })
 }
 
 fn churn(rng: &mut Rng) -> Step {
@@ -264,9 +311,11 @@ fn multi(rng: &mut Rng, counter: u64) -> Request {
 
 fn large(rng: &mut Rng) -> Request {
     let path = format!("/mixed/large{}", rng.u32(..2));
-    let len = match rng.u32(..20) {
-        0 => 900_000,
-        1..=4 => rng.usize(10_000..200_000),
+    let len = match rng.u32(..40) {
+        // More than `jute.maxbuffer`: the connection will not survive it.
+        0 => 1_048_576,
+        1 => 900_000,
+        2..=9 => rng.usize(10_000..200_000),
         _ => rng.usize(..10_000),
     };
     match rng.u32(..5) {
@@ -279,22 +328,71 @@ fn large(rng: &mut Rng) -> Request {
 fn mixed(rng: &mut Rng, counter: u64) -> Request {
     let path = PLACES[rng.usize(..PLACES.len())];
     let version = if rng.u32(..3) == 0 { rng.i32(0..4) } else { -1 };
-    match rng.u32(..16) {
+    let below = |path: &str| PathRequest { path: path.into() };
+    match rng.u32(..24) {
         0 | 1 => create(path, b"one", rng.i32(0..4)),
-        2 => Request::Create2(creation(path, b"two", 0)),
-        3 | 4 => delete(path, version),
-        5..=7 => set(path, counter.to_string().into_bytes(), version),
-        8 => Request::Exists(watched(path, rng.bool())),
-        9..=11 => Request::GetData(watched(path, rng.bool())),
-        12 => Request::GetChildren2(watched(path, rng.bool())),
-        13 => Request::GetAcl(PathRequest { path: path.into() }),
-        14 => Request::SetAcl(SetAclRequest { path: path.into(), acl: open(), version: -1 }),
-        _ => Request::Sync(PathRequest { path: path.into() }),
+        2 => Request::Create2(creation(path, b"two", rng.i32(0..2))),
+        3 => Request::CreateContainer(creation(path, b"container", 4)),
+        4..=6 => delete(path, version),
+        7..=9 => set(path, counter.to_string().into_bytes(), version),
+        10 => Request::Exists(watched(path, rng.bool())),
+        11..=13 => Request::GetData(watched(path, rng.bool())),
+        14 => Request::GetChildren2(watched(path, rng.bool())),
+        15 => Request::GetChildren(watched(path, rng.bool())),
+        16 => Request::GetAcl(below(path)),
+        17 | 18 => {
+            let (path, version) = (path.into(), if rng.bool() { -1 } else { version });
+            Request::SetAcl(SetAclRequest { path, acl: acl(rng), version })
+        }
+        19 => Request::GetEphemerals(below(if rng.bool() { "/" } else { "/mixed/a" })),
+        20 => Request::GetAllChildrenNumber(below("/mixed")),
+        21 => Request::WhoAmI,
+        22 if rng.u32(..4) == 0 => odd(rng),
+        _ => Request::Sync(below(path)),
+    }
+}
+
+/// What has to be refused, each for its own reason.
+fn odd(rng: &mut Rng) -> Request {
+    let ttl = |flags| {
+        let CreateRequest { path, data, acl, .. } = creation("/mixed/ttl", b"", 0);
+        Request::CreateTtl(CreateTtlRequest { path, data, acl, flags, ttl: 1000 })
+    };
+    match rng.u32(..8) {
+        0 => create("/mixed/", b"", 0),
+        1 => create("/mixed/../x", b"", 0),
+        2 => create("/mixed/a/y/z", b"", 0),
+        3 => create("/mixed/a", b"", 9),
+        4 => ttl(rng.i32(0..7)),
+        5 => delete("/zookeeper", -1),
+        6 => delete("/", -1),
+        _ => set("/mixed//a", Vec::new(), -1),
+    }
+}
+
+/// Mostly one that allows everything. Whatever it takes away, all may read, and all may set it
+/// anew.
+fn acl(rng: &mut Rng) -> Vec<Acl> {
+    let allows = |perms| {
+        let id = Id { scheme: "world".into(), id: "anyone".into() };
+        Acl { perms, id }
+    };
+    let always = perms::READ | perms::ADMIN;
+    match rng.u32(..8) {
+        0 => vec![allows(always)],
+        1 => vec![allows(perms::READ), allows(perms::ADMIN), allows(perms::READ)],
+        2 => vec![allows(always | perms::WRITE), allows(perms::DELETE)],
+        3 => Vec::new(),
+        4 => {
+            let id = Id { scheme: "world".into(), id: "someone".into() };
+            vec![Acl { perms: perms::ALL, id }]
+        }
+        _ => open(),
     }
 }
 
 fn open() -> Vec<Acl> {
-    vec![Acl { perms: 31, id: Id { scheme: "world".into(), id: "anyone".into() } }]
+    vec![Acl { perms: perms::ALL, id: Id { scheme: "world".into(), id: "anyone".into() } }]
 }
 
 fn creation(path: &str, data: &'static [u8], flags: i32) -> CreateRequest {
