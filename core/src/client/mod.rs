@@ -27,6 +27,8 @@ use crate::wire::{ErrorCode, EventType, OpCode, Reader, Record};
 
 /// No longer than this without a sign of life to the server (`MAX_SEND_PING_INTERVAL`), ms.
 const MAX_PING_INTERVAL_MS: u64 = 10_000;
+/// A server that grants less is treated as if it had granted this, ms.
+const LEAST_TIMEOUT_MS: i32 = 30;
 
 /// What a client is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -260,7 +262,7 @@ impl Client {
         match self.link {
             Link::Waiting(until) => Some(until),
             Link::Dialling(since) | Link::Handshake(since) => {
-                Some(since.plus_ms(self.timeout_ms.max(1) as u64 / self.options.servers as u64))
+                Some(since.plus_ms((self.patience_ms() / self.options.servers as u64).max(1)))
             }
             Link::Attached => {
                 let interval = (self.silence_ms() / 2).min(MAX_PING_INTERVAL_MS);
@@ -404,18 +406,17 @@ impl Client {
                 self.events.push_back(ClientEvent::Watch { kind, path: event.path });
             }
             _ => {
-                if self.pending.front()?.xid != xid {
-                    return None;
-                }
+                // An answer that cannot be read is none: the request is lost with the connection.
+                let op = self.pending.front().filter(|pending| pending.xid == xid)?.op;
+                let result = match ErrorCode::from_i32(err) {
+                    Some(ErrorCode::Ok) => Ok(Response::read(op, r).ok()?),
+                    Some(code) => Err(Failure::Refused(code)),
+                    None => Err(Failure::Unknown(err)),
+                };
                 let pending = self.pending.pop_front()?;
                 if zxid > Zxid::ZERO {
                     self.last_zxid = zxid;
                 }
-                let result = match ErrorCode::from_i32(err) {
-                    Some(ErrorCode::Ok) => Ok(Response::read(pending.op, r).ok()?),
-                    Some(code) => Err(Failure::Refused(code)),
-                    None => Err(Failure::Unknown(err)),
-                };
                 if let Some(path) = pending.watch {
                     match result {
                         Ok(_) => self.watched.left(pending.op, path, true),
@@ -479,10 +480,15 @@ impl Client {
         self.held.clear();
     }
 
+    /// The session's time-out, but never so short that nothing but pings would be sent.
+    fn patience_ms(&self) -> u64 {
+        self.timeout_ms.max(LEAST_TIMEOUT_MS) as u64
+    }
+
     /// How long the server may be silent, ms: it leaves a third of the session's time to find
     /// another one.
     fn silence_ms(&self) -> u64 {
-        self.timeout_ms.max(1) as u64 * 2 / 3
+        self.patience_ms() * 2 / 3
     }
 
     fn silence_ends(&self) -> Time {

@@ -233,6 +233,29 @@ fn a_server_that_does_not_keep_the_protocol_is_left() {
 }
 
 #[test]
+fn a_request_whose_answer_cannot_be_read_is_lost_with_the_connection() {
+    let mut client = client(1);
+    attach(&mut client, ms(0), 7);
+    let xid = client.submit(ms(1), &exists("/a", true)).unwrap();
+    events(&mut client);
+    client.received(ms(2), reply(xid, 5, 0, |out| out.put_i32(1)));
+    let result = Err(Failure::ConnectionLost);
+    assert!(events(&mut client).contains(&ClientEvent::Reply { xid, zxid: Zxid(0), result }));
+    assert_eq!((client.outstanding(), client.last_zxid()), (0, Zxid(0)));
+}
+
+#[test]
+fn a_server_that_grants_no_time_does_not_keep_the_client_busy() {
+    let mut client = client(3);
+    client.connected(ms(0));
+    client.received(ms(0), hello(7, 1));
+    for now in [ms(0), ms(1), ms(5)] {
+        client.tick(now);
+        assert!(client.deadline() > Some(now));
+    }
+}
+
+#[test]
 fn refused_authentication_ends_the_session() {
     let mut client = client(1);
     attach(&mut client, ms(0), 7);
