@@ -6,4 +6,5 @@ pub mod clients;
 pub mod plan;
 pub mod record;
 pub mod run;
+pub mod targets;
 pub mod world;

@@ -1,0 +1,3 @@
+//! `client_frames` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::client_frames(data));

@@ -1,0 +1,3 @@
+//! `election_frames` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::election_frames(data));

@@ -1,0 +1,3 @@
+//! `epoch_files` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::epoch_files(data));

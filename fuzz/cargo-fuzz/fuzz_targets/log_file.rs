@@ -1,0 +1,3 @@
+//! `log_file` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::log_file(data));

@@ -1,0 +1,3 @@
+//! `node_events` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::node_events(data));

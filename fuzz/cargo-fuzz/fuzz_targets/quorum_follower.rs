@@ -1,0 +1,3 @@
+//! `quorum_follower` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::quorum_follower(data));

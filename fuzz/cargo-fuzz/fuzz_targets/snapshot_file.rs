@@ -1,0 +1,3 @@
+//! `snapshot_file` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::snapshot_file(data));

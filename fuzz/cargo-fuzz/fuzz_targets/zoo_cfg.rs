@@ -1,0 +1,3 @@
+//! `zoo_cfg` under libFuzzer.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zabkeeper_fuzz::targets::zoo_cfg(data));

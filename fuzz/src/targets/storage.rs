@@ -1,0 +1,137 @@
+//! Files of a data directory that anything may have happened to: transaction logs, snapshots,
+//! epoch files.
+
+use zabkeeper_core::config::Config;
+use zabkeeper_core::disk::{Disk, DiskOptions, MemoryFiles, drive};
+use zabkeeper_core::event::{DiskFault, Event, Recovered};
+use zabkeeper_core::node::{disk_options, store_options};
+use zabkeeper_core::store::{Store, StoreOptions};
+
+/// What became of a recovery.
+pub(super) enum Outcome {
+    Recovered(Box<Recovered<Store>>),
+    Failed(DiskFault),
+}
+
+const SNAPSHOT_0: &[u8] = include_bytes!("../../../core/testdata/storage/3.9.5/snapshot.0");
+const SNAPSHOT_31: &[u8] = include_bytes!("../../../core/testdata/storage/3.9.5/snapshot.31");
+const LOG_1: &[u8] = include_bytes!("../../../core/testdata/storage/3.9.5/log.1");
+const LOG_32: &[u8] = include_bytes!("../../../core/testdata/storage/3.9.5/log.32");
+
+/// The bytes are the last log of a directory: all of it, or what follows a good log.
+pub fn log_file(data: &[u8]) {
+    let Some((how, log)) = data.split_first() else { return };
+    let mut files = MemoryFiles::new();
+    match how % 3 {
+        0 => {
+            files.put("/d/version-2/snapshot.0", SNAPSHOT_0);
+            files.put("/d/version-2/log.1", log);
+        }
+        1 => {
+            files.put("/d/version-2/snapshot.0", SNAPSHOT_0);
+            files.put("/d/version-2/log.1", LOG_1);
+            files.put("/d/version-2/log.32", log);
+        }
+        _ => {
+            files.put("/d/version-2/snapshot.0", SNAPSHOT_0);
+            files.put("/d/version-2/log.1", log);
+            files.put("/d/version-2/log.32", LOG_32);
+        }
+    }
+    recovers_or_says_why(files, how / 3 % 2 == 1);
+}
+
+/// The bytes are the newest snapshot of a directory, with an older one and logs, or alone.
+pub fn snapshot_file(data: &[u8]) {
+    let Some((how, snapshot)) = data.split_first() else { return };
+    let mut files = MemoryFiles::new();
+    if how & 1 == 1 {
+        files.put("/d/version-2/snapshot.0", SNAPSHOT_0);
+        files.put("/d/version-2/log.1", LOG_1);
+    }
+    if how & 2 == 2 {
+        files.put("/d/version-2/log.32", LOG_32);
+    }
+    files.put("/d/version-2/snapshot.31", snapshot);
+    if how & 4 == 4 {
+        // A leader's snapshot that was about to be put in place.
+        files.put("/d/version-2/snapshot.31", SNAPSHOT_31);
+        files.put("/d/version-2/install.snapshot.40", snapshot);
+    }
+    recovers_or_says_why(files, false);
+}
+
+/// The bytes are the two epoch files, cut at the first zero byte.
+pub fn epoch_files(data: &[u8]) {
+    let mut parts = data.splitn(2, |b| *b == 0);
+    let mut files = MemoryFiles::new();
+    files.put("/d/version-2/snapshot.0", SNAPSHOT_0);
+    files.put("/d/version-2/log.1", LOG_1);
+    files.put("/d/version-2/currentEpoch", parts.next().unwrap_or_default());
+    if let Some(accepted) = parts.next() {
+        files.put("/d/version-2/acceptedEpoch", accepted);
+    }
+    recovers_or_says_why(files, true);
+}
+
+/// A recovery ends; and a second one finds the same.
+fn recovers_or_says_why(mut files: MemoryFiles, ensemble: bool) {
+    let first = load_with(options(ensemble), StoreOptions::default(), &mut files);
+    let again = load_with(options(ensemble), StoreOptions::default(), &mut files);
+    match (first, again) {
+        (Outcome::Recovered(first), Outcome::Recovered(again)) => assert_same(&first, &again),
+        (Outcome::Failed(first), Outcome::Failed(again)) => {
+            assert!(!first.what.is_empty() && first.exit_code != 0);
+            assert_eq!(first, again);
+        }
+        (Outcome::Recovered(_), Outcome::Failed(fault)) => {
+            panic!("recovered once, and then: {}", fault.what);
+        }
+        (Outcome::Failed(fault), Outcome::Recovered(_)) => {
+            panic!("recovers by trying again: {}", fault.what);
+        }
+    }
+}
+
+fn assert_same(a: &Recovered<Store>, b: &Recovered<Store>) {
+    assert_eq!(a.last_zxid, b.last_zxid);
+    assert_eq!((a.current_epoch, a.accepted_epoch), (b.current_epoch, b.accepted_epoch));
+    assert_eq!(a.tail, b.tail);
+    assert!(a.tail.windows(2).all(|two| two[0].zxid < two[1].zxid), "the tail is in order");
+    assert_eq!(a.tail.last().map_or(a.last_zxid, |last| last.zxid), a.last_zxid);
+    let (a, b) = (&a.state, &b.state);
+    assert_eq!((a.digest(), a.node_count()), (b.digest(), b.node_count()));
+    assert_eq!(a.sessions().collect::<Vec<_>>(), b.sessions().collect::<Vec<_>>());
+    let encoded = |store: &Store| {
+        let mut out = bytes::BytesMut::new();
+        store.encode_image(&mut out);
+        out
+    };
+    assert_eq!(encoded(a), encoded(b), "the same state");
+}
+
+/// Loads a server's directory.
+pub(super) fn load(config: &Config, files: &mut MemoryFiles) -> Outcome {
+    load_with(disk_options(config), store_options(config), files)
+}
+
+fn options(ensemble: bool) -> DiskOptions {
+    DiskOptions { ensemble, preallocate_bytes: 1024, ..DiskOptions::new("/d", "/d") }
+}
+
+fn load_with(options: DiskOptions, store: StoreOptions, files: &mut MemoryFiles) -> Outcome {
+    let mut disk: Disk<Store> = Disk::new(options, store);
+    let mut events = Vec::new();
+    let mut operations = 0;
+    let mut execute = |operation: &_| {
+        operations += 1;
+        assert!(operations < 100_000, "the recovery never ends");
+        files.execute(operation)
+    };
+    drive(&mut disk, &mut execute, &mut events);
+    match events.pop() {
+        Some(Event::Recovered(recovered)) => Outcome::Recovered(recovered),
+        Some(Event::DiskFailed(fault)) => Outcome::Failed(fault),
+        other => panic!("neither recovered nor failed: {other:?}"),
+    }
+}
