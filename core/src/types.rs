@@ -52,7 +52,21 @@ impl fmt::Debug for Zxid {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Epoch(pub i64);
 
+/// Epochs from here on are the last: a server goes on there only step by step.
+const RESERVED_EPOCHS: i64 = 0x7f00_0000;
+/// More epochs than this are not begun while a member is away.
+const STEP_OF_EPOCHS: i64 = 1024;
+
 impl Epoch {
+    /// The last epoch that a zxid can carry.
+    pub const LAST: Epoch = Epoch(i32::MAX as i64);
+
+    /// Whether a peer's word is enough to go on from this epoch to `other`. Zxids of 64 bits end
+    /// with epoch 0x7fffffff, and an ensemble that was talked into it could never elect again.
+    pub const fn may_go_on_to(self, other: Epoch) -> bool {
+        other.0 < Epoch::LAST.0 && (other.0 < RESERVED_EPOCHS || other.0 - self.0 <= STEP_OF_EPOCHS)
+    }
+
     /// The zxid that NEWLEADER carries: this epoch, counter 0.
     pub const fn first_zxid(self) -> Zxid {
         Zxid::new(self, 0)
@@ -216,6 +230,15 @@ mod tests {
         assert_eq!((z.epoch(), z.counter(), z.0), (Epoch(5), 7, 0x5_0000_0007));
         assert!(Zxid::UNTRUSTED < Zxid::ZERO);
         assert_eq!(alloc::format!("{z}"), "0x500000007");
+    }
+
+    #[test]
+    fn the_last_epochs_are_not_reached_by_a_word() {
+        let epochs = |from, to| Epoch(from).may_go_on_to(Epoch(to));
+        assert!(epochs(0, 1) && epochs(0, 0x6000_0000) && epochs(0x7f00_0000, 0x7f00_0001));
+        assert!(epochs(5, 4), "an older one is judged elsewhere");
+        assert!(!epochs(0, 0x7f00_0000) && !epochs(0, 0x7fff_ffff));
+        assert!(!epochs(0x7fff_fffe, 0x7fff_ffff), "there is none after it");
     }
 
     #[test]

@@ -549,6 +549,10 @@ impl Ensemble {
             Part::Leader(leader) => leader.close(out),
             Part::Learner(learner) => {
                 reloading = learner.truncating();
+                if !learner.active() {
+                    // An election among settled peers takes no time: the pause is made here.
+                    self.shared.join_not_before = now.plus_ms(super::learner::RETRY_MS);
+                }
                 learner.close(out);
             }
             Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => {}
@@ -581,6 +585,7 @@ fn new_shared(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOption
         persisted: Ticket(0),
         deliveries: VecDeque::new(),
         last_read: ReadId(0),
+        join_not_before: Time(0),
         dials: 0,
     }
 }

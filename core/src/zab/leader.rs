@@ -205,6 +205,11 @@ impl Leader {
                 if info.config_version > shared.config.version {
                     return Err("a learner with a newer configuration");
                 }
+                if !shared.history.accepted_epoch.may_go_on_to(packet.zxid.epoch()) {
+                    return Err(
+                        "a learner whose accepted epoch cannot be (its acceptedEpoch file)",
+                    );
+                }
                 learner.server = info.server;
                 learner.observer = kind == PacketType::ObserverInfo;
                 learner.phase = Phase::Introduced;

@@ -17,7 +17,7 @@ use crate::wire::client::Id;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket};
 
 /// Between two attempts to reach the leader (`leaderConnectDelayDuringRetryMs`).
-const RETRY_MS: u64 = 100;
+pub(super) const RETRY_MS: u64 = 100;
 
 /// How far the join has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +72,7 @@ impl Learner {
             leader,
             observer,
             epoch: Epoch(0),
-            stage: Stage::Disconnected(now),
+            stage: Stage::Disconnected(now.max(shared.join_not_before)),
             conn: None,
             reader: PacketReader::default(),
             outbound: None,
@@ -329,6 +329,9 @@ impl Learner {
     ) -> Result<(), &'static str> {
         let epoch = zxid.epoch();
         let accepted = shared.history.accepted_epoch;
+        if !accepted.may_go_on_to(epoch) {
+            return Err("the leader proposes an epoch that cannot be");
+        }
         self.epoch = epoch;
         if epoch < accepted {
             return Err("the leader proposes an epoch older than the accepted one");

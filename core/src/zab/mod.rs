@@ -28,7 +28,7 @@ use crate::config::EnsembleConfig;
 use crate::election::ElectionOptions;
 use crate::event::Entry;
 use crate::quorum::Verifier;
-use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Zxid};
+use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 
 pub use ensemble::{Ensemble, Input, Role};
@@ -176,6 +176,8 @@ struct Shared {
     persisted: Ticket,
     deliveries: VecDeque<Delivery>,
     last_read: ReadId,
+    /// After a join that failed no leader is dialled before this time.
+    join_not_before: Time,
     dials: u64,
 }
 

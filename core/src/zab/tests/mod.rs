@@ -242,6 +242,28 @@ fn the_zxid_counter_runs_out_and_a_new_epoch_begins() {
 }
 
 #[test]
+fn a_member_that_says_it_accepted_the_last_epoch_does_not_end_the_ensemble() {
+    for epoch in [i64::from(i32::MAX), i64::from(i32::MAX) - 1, -1] {
+        let mut world = World::new(3, 0);
+        world.servers.get_mut(&2).unwrap().platter.accepted = Epoch(epoch);
+        world.start_all().run(5000);
+        assert!(world.story().ends_with("3 leads epoch 1"), "{epoch}: {}", world.story());
+        world.propose("a");
+        world.run(100);
+        assert_eq!(world.payloads(1), ["a"], "after {epoch}");
+    }
+}
+
+#[test]
+fn a_member_ahead_of_the_leaders_epoch_asks_again_without_haste() {
+    let mut world = World::new(3, 0);
+    world.start(1).start(3).run(3000);
+    world.servers.get_mut(&2).unwrap().platter.accepted = Epoch(5);
+    world.start(2).run(1000);
+    assert!(world.story().ends_with("3 leads epoch 1"), "{}", world.story());
+}
+
+#[test]
 fn garbage_on_the_quorum_port_closes_its_connection_only() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);

@@ -20,7 +20,7 @@ use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
 pub(super) struct Platter {
     pub(super) log: Vec<Entry>,
     snapshot: Option<(Zxid, Vec<Bytes>)>,
-    accepted: Epoch,
+    pub(super) accepted: Epoch,
     current: Epoch,
 }
 
