@@ -127,12 +127,15 @@ pub fn quorum_looking(data: &[u8]) {
 pub fn quorum_leader(data: &[u8]) {
     let Some((&[phase, cut], bytes)) = data.split_first_chunk() else { return };
     let mut ring = Ring::new(&[1, 2, 3]);
-    let end = hijack(&mut ring, 3, 2, phase);
-    let leader = ring.rigs.get_mut(&3).expect("it is up");
-    let end = match end {
-        Some(end) => end,
-        None => (3, leader.accept(Port::Quorum)),
+    let end = if phase & 0x80 == 0 {
+        hijack(&mut ring, 3, 2, phase)
+    } else {
+        // A connection of its own, about when the leader is elected.
+        ring.run(30 * u64::from(phase & 0x0f), |_| false);
+        None
     };
+    let leader = ring.rigs.get_mut(&3).expect("it is up");
+    let end = end.unwrap_or_else(|| (3, leader.accept(Port::Quorum)));
     leader.disk_stalls = phase & 0x40 != 0;
     ring.inject(end, pieces(bytes, cut));
     ring.run(300, |_| false);
@@ -170,13 +173,6 @@ fn hijack(ring: &mut Ring, id: i64, peer: i64, phase: u8) -> Option<End> {
         let end = ring.quorum_end(id, peer);
         end.is_some_and(|end| ring.quorum_chunks.get(&end).copied().unwrap_or(0) >= chunks)
     };
-    if phase & 0x80 != 0 {
-        // From the very beginning, without waiting for an honest peer.
-        ring.run(450, |_| false);
-        if ring.quorum_end(id, peer).is_none() && id == 3 {
-            return None;
-        }
-    }
     ring.run(6000, reached);
     let end = ring.quorum_end(id, peer)?;
     let rig = ring.rigs.get_mut(&id)?;

@@ -9,6 +9,9 @@ use zabkeeper_core::types::{ConnId, Time};
 
 use super::rig::{Rig, Wire, config};
 
+/// More deliveries than this without time passing never end.
+const MAX_DELIVERIES_AT_ONCE: u32 = 10_000;
+
 /// One end of a wire.
 pub(super) type End = (i64, ConnId);
 
@@ -77,7 +80,10 @@ impl Ring {
         let end = self.now().plus_ms(ms);
         let mut at_once = 0u32;
         loop {
+            let mut delivered = 0u32;
             while self.deliver_one() {
+                delivered += 1;
+                assert!(delivered < MAX_DELIVERIES_AT_ONCE, "they never come to rest");
                 if done(self) {
                     return true;
                 }
