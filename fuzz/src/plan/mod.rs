@@ -136,6 +136,22 @@ impl Plan {
         (1..=self.servers() as i64).map(ServerId).collect()
     }
 
+    /// Whether nothing keeps servers from hearing of clients: no fault that stops or delays
+    /// anybody, and no client whose data takes long to travel.
+    pub fn is_quiet(&self) -> bool {
+        let is_harmless = |fault: &Fault| {
+            matches!(
+                fault.kind,
+                FaultKind::BitRot(_)
+                    | FaultKind::Purge(_)
+                    | FaultKind::WallJump(..)
+                    | FaultKind::Move(_)
+            )
+        };
+        self.faults.iter().all(is_harmless)
+            && self.clients.iter().all(|client| client.workload != Workload::Large)
+    }
+
     /// Leaves out what a reduction leaves out.
     #[must_use]
     pub fn cut(mut self, cut: &Cut) -> Plan {

@@ -30,6 +30,9 @@ impl ActorHost {
 
 impl World {
     pub(super) fn start_actors(&mut self) {
+        if self.plan.is_quiet() {
+            self.history.expect_quiet();
+        }
         let servers = self.servers.len();
         for (i, plan) in self.plan.clients.clone().into_iter().enumerate() {
             let options = ActorOptions {

@@ -9,7 +9,8 @@
 //!   never go back; a sync brings everything that was acknowledged before it.
 //! - A watch fires once, for what it was left for, before anything is told that shows the change.
 //! - Session ids are unique; nothing is done or told for a session after its end; an ephemeral
-//!   goes with its session and with nothing else.
+//!   goes with its session and with nothing else; where nothing keeps servers from hearing of a
+//!   client, its session does not expire.
 
 mod reads;
 mod recipes;
@@ -41,6 +42,8 @@ pub struct History {
     /// The last write that anybody was told of.
     acknowledged: Zxid,
     answers: u64,
+    /// Nothing happens that could keep servers from hearing of a client.
+    is_quiet: bool,
     violation: Option<Violation>,
 }
 
@@ -65,6 +68,7 @@ struct Seen {
     /// What waits for its answer or, if its connection is gone, for its transaction.
     asked: HashMap<i32, Asked, FxBuildHasher>,
     watches: Watches,
+    is_attached: bool,
     was_detached: bool,
     is_closing: bool,
 }
@@ -95,6 +99,12 @@ impl History {
     /// The tree and its past.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Nothing will happen that could keep servers from hearing of a client that is attached:
+    /// no session may expire beneath it.
+    pub fn expect_quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     // ---- what servers do
@@ -146,6 +156,11 @@ impl History {
                 if !is_asked_for {
                     let what = format!("{zxid} closes session {session}, as nobody asked for");
                     return Err(("nothing is done that nobody asked for", what));
+                }
+                let client = life.client.and_then(|client| self.clients.get(&client));
+                if cxid == 0 && self.is_quiet && client.is_some_and(|seen| seen.is_attached) {
+                    let what = format!("{zxid} ends session {session}, whose client is attached");
+                    return Err(("who is heard of does not expire", what));
                 }
                 // A client may ask for the end of a session that has just expired.
                 match life.ended {
@@ -241,6 +256,7 @@ impl History {
     pub fn attached(&mut self, client: ClientId, session: SessionId) {
         let seen = self.clients.entry(client).or_default();
         let before = std::mem::replace(&mut seen.session, session);
+        seen.is_attached = true;
         let life = self.sessions.entry(session).or_default();
         let other = life.client.replace(client).filter(|other| *other != client);
         let begun = life.begun;
@@ -259,13 +275,14 @@ impl History {
     /// A client's connection is gone.
     pub fn detached(&mut self, client: ClientId) {
         let seen = self.clients.entry(client).or_default();
-        seen.was_detached = true;
+        (seen.is_attached, seen.was_detached) = (false, true);
         seen.watches.detached();
     }
 
     /// A client's session is over for it; `None`: it has gone away and left it behind.
     pub fn ended(&mut self, client: ClientId, why: Option<Ended>) {
         let seen = self.clients.entry(client).or_default();
+        seen.is_attached = false;
         seen.watches.forget();
         // What it asked may still be done.
         seen.asked.retain(|_, asked| asked.done.is_none());

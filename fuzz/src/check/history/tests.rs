@@ -660,6 +660,19 @@ fn a_session_ends_once_and_then_nothing_is_done_for_it() {
 }
 
 #[test]
+fn who_is_heard_of_does_not_expire() {
+    let close = || Txn::CloseSession(Some(vec![]));
+    let mut story = Story::begin();
+    story.history.expect_quiet();
+    // Bob has gone away.
+    story.history.ended(BOB, None);
+    story.commit(2, 0, close());
+    assert_eq!(story.broken(), None);
+    story.commit(1, 0, close());
+    assert_eq!(story.broken(), Some("who is heard of does not expire"));
+}
+
+#[test]
 fn ephemerals_go_with_their_session() {
     let fits = Some("what is committed fits the tree");
     // Left behind, taken from another one, told and not there.
