@@ -11,6 +11,10 @@ use super::Delivery;
 use crate::event::Entry;
 use crate::types::{Epoch, Zxid};
 
+/// Bytes of transactions in the window. A learner is sent all of it without waiting, and a link
+/// holds only so much.
+const WINDOW_BYTES: usize = 24 << 20;
+
 /// What recovery found, as far as the ensemble is concerned.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Start {
@@ -30,6 +34,7 @@ pub struct Start {
 pub(super) struct History {
     window: VecDeque<Entry>,
     window_limit: usize,
+    window_bytes: usize,
     pending: VecDeque<Entry>,
     /// The last zxid in the log.
     pub(super) last_logged: Zxid,
@@ -49,6 +54,7 @@ impl History {
     pub(super) fn load(&mut self, start: Start) {
         self.pending.clear();
         self.window = start.tail.into();
+        self.window_bytes = self.window.iter().map(|e| e.body.len()).sum();
         self.trim();
         self.last_logged = start.last_zxid;
         self.last_processed = start.last_zxid;
@@ -61,6 +67,7 @@ impl History {
     pub(super) fn replace(&mut self, zxid: Zxid) {
         self.pending.clear();
         self.window.clear();
+        self.window_bytes = 0;
         self.last_logged = zxid;
         self.last_processed = zxid;
     }
@@ -92,6 +99,7 @@ impl History {
     pub(super) fn deliver(&mut self, entry: Entry, deliveries: &mut VecDeque<Delivery>) {
         self.last_processed = entry.zxid;
         deliveries.push_back(Delivery::Committed { zxid: entry.zxid, body: entry.body.clone() });
+        self.window_bytes += entry.body.len();
         self.window.push_back(entry);
         self.trim();
     }
@@ -109,8 +117,38 @@ impl History {
     }
 
     fn trim(&mut self) {
-        while self.window.len() > self.window_limit {
-            self.window.pop_front();
+        while self.window.len() > self.window_limit || self.window_bytes > WINDOW_BYTES {
+            let Some(entry) = self.window.pop_front() else { return };
+            self.window_bytes -= entry.body.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn the_window_is_bounded_in_entries_and_in_bytes() {
+        let entry = |n: i64, bytes| Entry { zxid: Zxid(n), body: Bytes::from(vec![0; bytes]) };
+        let mut history = History::new(50);
+        let window = |h: &History| (h.window.front().map(|e| e.zxid.0), h.window.len());
+        for n in 1..=100 {
+            history.deliver(entry(n, 10), &mut VecDeque::new());
+        }
+        assert_eq!(window(&history), (Some(51), 50));
+        for n in 101..=200 {
+            history.deliver(entry(n, 1 << 20), &mut VecDeque::new());
+        }
+        assert_eq!(window(&history), (Some(177), 24));
+        let tail = (1..=40).map(|n| entry(n, 1 << 20)).collect();
+        history.load(Start { tail, ..Start::default() });
+        assert_eq!(window(&history), (Some(17), 24));
+        history.replace(Zxid(300));
+        assert_eq!((window(&history), history.window_bytes), ((None, 0), 0));
     }
 }

@@ -13,6 +13,9 @@ use crate::event::{Entry, LogEnd};
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::quorum::{PacketType, QuorumPacket};
 
+/// Bytes of the log on disk in one DIFF: what is longer is a snapshot's, which waits for the link.
+const LOG_BYTES: usize = 24 << 20;
+
 /// How far a learner has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -57,6 +60,8 @@ pub(super) struct LearnerHandler {
 struct LogWalk {
     read: ReadId,
     walk: Walk,
+    /// Of entries that were read.
+    bytes: usize,
     /// The committed log in memory when the read began: what follows the log on disk.
     then: Vec<Entry>,
 }
@@ -122,8 +127,9 @@ impl LearnerHandler {
                 let then = window.iter().cloned().collect();
                 let factor = shared.options.snapshot_size_factor.min(1.0);
                 let max_bytes = (history.snapshot_bytes as f64 * factor) as u64;
+                let max_bytes = max_bytes.min(LOG_BYTES as u64);
                 let (from, upto) = (self.last_zxid, bounds.0);
-                self.log_walk = Some(LogWalk { read, walk: Walk::new(from), then });
+                self.log_walk = Some(LogWalk { read, walk: Walk::new(from), bytes: 0, then });
                 self.outbound.holding = true;
                 out.push(Action::Disk(DiskAction::ReadLog { read, from, upto, max_bytes }));
             }
@@ -145,7 +151,8 @@ impl LearnerHandler {
     ) -> bool {
         let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == read) else { return true };
         let max = log_walk.then.last().map_or(shared.history.last_processed, |e| e.zxid);
-        let mut fits = end != LogEnd::Unusable;
+        log_walk.bytes += entries.iter().map(|entry| entry.body.len()).sum::<usize>();
+        let mut fits = end != LogEnd::Unusable && log_walk.bytes <= LOG_BYTES;
         // The part of the stream goes out past what is held.
         let mut stream = Outbound::new(self.conn);
         core::mem::swap(&mut self.outbound, &mut stream);

@@ -193,6 +193,29 @@ fn a_late_server_is_sent_what_it_lacks() {
 }
 
 #[test]
+fn a_late_server_is_never_sent_more_at_once_than_a_link_holds() {
+    // What is in memory; and so much that most of it is in the log alone.
+    for (n, most_bytes) in [(4, 25 << 20), (12, 25 << 20)] {
+        let mut world = World::new(3, 0);
+        world.start_all().run(3000);
+        world.propose("small");
+        world.run(10);
+        world.crash(1);
+        let large = "x".repeat(6 << 20);
+        for _ in 0..n {
+            world.propose(&large);
+            world.run(10);
+        }
+        (world.unasked, world.most_unasked) = Default::default();
+        world.start(1).run(3000);
+        assert_eq!(world.payloads(1), world.payloads(2));
+        assert_eq!(world.payloads(1).len(), 1 + n);
+        let most = world.most_unasked;
+        assert!(most <= most_bytes, "{n}: {most} bytes");
+    }
+}
+
+#[test]
 fn a_write_at_a_follower_travels_to_the_leader_and_back_once() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);

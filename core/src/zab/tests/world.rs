@@ -49,6 +49,9 @@ pub(super) struct World {
     accepted: u64,
     /// Who established which epoch.
     pub(super) leaders: BTreeMap<i64, i64>,
+    /// Bytes that were sent on a connection since its sender last asked whether it takes more.
+    pub(super) unasked: BTreeMap<(i64, ConnId), usize>,
+    pub(super) most_unasked: usize,
 }
 
 pub(super) fn options() -> EnsembleOptions {
@@ -78,6 +81,8 @@ impl World {
             now: Time(0),
             accepted: 0,
             leaders: BTreeMap::new(),
+            unasked: BTreeMap::new(),
+            most_unasked: 0,
         }
     }
 
@@ -242,8 +247,10 @@ impl World {
                     server.incoming_zxid = zxid;
                 }
                 Delivery::SnapshotBytes(bytes) => {
+                    let from = server.incoming.len().saturating_sub(3);
                     server.incoming.extend_from_slice(&bytes);
-                    let end = server.incoming.windows(4).position(|w| w == b"END\n");
+                    let end = server.incoming[from..].windows(4).position(|w| w == b"END\n");
+                    let end = end.map(|end| from + end);
                     if let Some(end) = end {
                         let rest = Bytes::copy_from_slice(&server.incoming[end + 4..]);
                         let body = Bytes::copy_from_slice(&server.incoming[..end]);
@@ -296,6 +303,9 @@ impl World {
                 self.input(from, Input::Opened { conn, port });
             }
             Action::Send { conn, bytes } => {
+                let unasked = self.unasked.entry((from, conn)).or_default();
+                *unasked += bytes.len();
+                self.most_unasked = self.most_unasked.max(*unasked);
                 if let Some((to, other)) = self.wires.get(&(from, conn)).copied() {
                     self.input(to, Input::Received { conn: other, bytes });
                 }
@@ -306,7 +316,10 @@ impl World {
                     self.input(to, Input::Closed { conn: other });
                 }
             }
-            Action::AwaitWritable { conn } => self.input(from, Input::Writable { conn }),
+            Action::AwaitWritable { conn } => {
+                self.unasked.remove(&(from, conn));
+                self.input(from, Input::Writable { conn });
+            }
             Action::Disk(action) => self.servers.get_mut(&from).unwrap().lane.push_back(action),
             Action::Pause { .. } | Action::Resume { .. } => {}
             Action::Halt(fault) => panic!("{from}: {fault:?}"),
