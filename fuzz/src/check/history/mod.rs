@@ -206,11 +206,11 @@ impl History {
                 && made(Standing::Moved).as_ref() == Some(&logged.txn));
         if !is_it {
             let what = format!(
-                "{}: {} at {zxid} came to {}, and has to come to {}",
+                "{}: at {zxid} it came to {}, and has to come to {}; it was {}",
                 who(),
-                brief(&asked.request),
                 brief(&logged.txn),
-                expected.map_or_else(|| String::from("nothing"), |txn| brief(&txn))
+                expected.map_or_else(|| String::from("nothing"), |txn| brief(&txn)),
+                brief(&asked.request)
             );
             return Err(("a request comes to what it must", what));
         }
@@ -337,7 +337,7 @@ impl History {
         if let Err((rule, what)) = self.checked(client, zxid, &asked, result) {
             let seen = self.clients.entry(client).or_default();
             let what = format!(
-                "client {client:?}, session {}, xid {xid}, answered at {zxid}: {}: {what}",
+                "client {client:?}, session {}, xid {xid}, answered at {zxid}: {what}; it asked for {}",
                 seen.session,
                 brief(&asked.request)
             );
