@@ -5,6 +5,7 @@
 mod client;
 mod config;
 mod friend;
+mod journal;
 mod quorum;
 mod rig;
 mod ring;
@@ -13,6 +14,7 @@ mod storage;
 
 pub use client::{client_frames, client_records, client_replies, four_letter_words};
 pub use config::zoo_cfg;
+pub use journal::journal;
 pub use quorum::{election_frames, quorum_follower, quorum_leader, quorum_looking, quorum_packets};
 pub use stateful::node_events;
 pub use storage::{epoch_files, log_file, snapshot_file};
@@ -28,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("election_frames", election_frames),
     ("epoch_files", epoch_files),
     ("four_letter_words", four_letter_words),
+    ("journal", journal),
     ("log_file", log_file),
     ("node_events", node_events),
     ("quorum_follower", quorum_follower),
