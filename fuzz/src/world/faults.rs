@@ -151,8 +151,10 @@ impl World {
             }
             FaultKind::BitRot(who) => {
                 let server = self.who(who);
-                // Only where its directory could be replaced.
-                if self.plan.participants >= 3 {
+                // Only where its directory could be replaced: by one that votes and is sound.
+                let voters = self.servers.iter().take(self.plan.participants).enumerate();
+                let is_alone = !voters.into_iter().any(|(i, s)| i != server && s.is_rotten);
+                if self.plan.participants >= 3 && is_alone {
                     let rotten = self.servers[server].disk.rot();
                     if let Some(path) = rotten {
                         let machine = &mut self.servers[server];
