@@ -142,10 +142,15 @@ impl Worker {
 
     /// The answer to what it asked.
     pub(super) fn answered(&mut self, request: &Request, result: &Result<Response, Failure>) {
-        let is_simple =
-            matches!(self.workload, Workload::Counter | Workload::Lock | Workload::Queue);
-        if is_simple && *result == Err(Failure::Refused(ErrorCode::NoNode)) {
-            // What all share may not be there: the answer to its making was lost.
+        let is_recipe = matches!(
+            (self.workload, request),
+            (
+                Workload::Counter | Workload::Lock | Workload::Queue,
+                Request::GetData(_) | Request::GetChildren(_) | Request::Create(_)
+            )
+        );
+        if is_recipe && *result == Err(Failure::Refused(ErrorCode::NoNode)) {
+            // What all share is not there: the answer to its making was lost.
             self.prepared = 0;
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Begin);

@@ -1,0 +1,63 @@
+//! The simulated clients in good weather, and at a server that talks nonsense.
+
+use bytes::Bytes;
+use zabkeeper_core::types::Time;
+use zabkeeper_fuzz::check::history::History;
+use zabkeeper_fuzz::clients::{Actor, ActorAction, ActorOptions, Workload};
+use zabkeeper_fuzz::plan::{ClientPlan, Plan};
+use zabkeeper_fuzz::run;
+
+const ALL: [Workload; 9] = [
+    Workload::Counter,
+    Workload::Lock,
+    Workload::Queue,
+    Workload::Configuration,
+    Workload::Churn,
+    Workload::Multi,
+    Workload::Large,
+    Workload::Mixed,
+    Workload::Wander,
+];
+
+/// Three servers, nothing that goes wrong, two clients of one kind.
+fn good_weather(seed: u64, workload: Workload) -> Plan {
+    let is_fine =
+        |plan: &Plan| plan.participants == 3 && plan.observers == 0 && plan.weather.delay_us < 5000;
+    let plan = (seed..).map(Plan::draw).find(is_fine).expect("some seed");
+    let client = ClientPlan { workload, timeout_ms: 20_000, pace_ms: 5 };
+    Plan { faults: Vec::new(), clients: vec![client.clone(), client], stormy_ms: 8_000, ..plan }
+}
+
+#[test]
+fn every_workload_gets_on_and_is_answered_truly() {
+    for workload in ALL {
+        let outcome = run::run(good_weather(1, workload));
+        assert_eq!(outcome.violation, None, "{workload:?}");
+        assert!(outcome.committed > 50, "{workload:?}: {}", outcome.committed);
+    }
+}
+
+#[test]
+fn a_client_that_cannot_understand_its_server_is_reported() {
+    let options = ActorOptions { servers: 2, first_server: 1, timeout_ms: 9000, pace_ms: 10 };
+    let (mut history, mut out) = (History::default(), Vec::new());
+    let mut actor = Actor::new(0, Workload::Mixed, options, 7, Time(0));
+    actor.tick(Time(0), &mut out, &mut history);
+    assert_eq!(out, [ActorAction::Connect { server: 1 }]);
+    out.clear();
+    actor.connected(Time(1), &mut out, &mut history);
+    assert!(matches!(out[..], [ActorAction::Send(_)]));
+    out.clear();
+    actor.received(
+        Time(2),
+        Bytes::from_static(b"HTTP/1.1 400 Bad Request"),
+        &mut out,
+        &mut history,
+    );
+    assert_eq!(out, [ActorAction::Disconnect, ActorAction::Connect { server: 0 }]);
+    let violation = history.take_violation().unwrap_err();
+    assert_eq!(violation.rule, "servers keep the client protocol");
+    // A connection that breaks is nobody's fault.
+    actor.disconnected(Time(3), &mut out, &mut history);
+    assert_eq!(history.take_violation(), Ok(()));
+}
