@@ -104,6 +104,7 @@ pub mod config;
 pub mod disk;
 pub mod election;
 pub mod event;
+pub mod mutant;
 pub mod node;
 pub mod prep;
 pub mod quorum;

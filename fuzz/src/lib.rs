@@ -3,6 +3,8 @@
 
 pub mod check;
 pub mod clients;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod plan;
 pub mod record;
 pub mod run;

@@ -10,6 +10,7 @@ use super::io::{DiskError, Io};
 use super::log_format;
 use super::log_reader::LogFile;
 use crate::event::Entry;
+use crate::mutant::Mutant;
 
 /// Most entries of one batch (`zookeeper.maxBatchSize`).
 pub(crate) const MAX_BATCH: usize = 1000;
@@ -118,7 +119,7 @@ impl LogWriter {
         if let Some(file) = self.files.last_mut() {
             file.len = open.position.max(open.padded_to);
         }
-        if self.force_sync {
+        if self.force_sync && !Mutant::LogNotSynced.is_on() {
             io.sync_data(&open.path).await?;
             if is_new {
                 io.sync_dir(&self.places.logs).await?;

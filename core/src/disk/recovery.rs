@@ -19,6 +19,7 @@ use super::snapshot_reader::{self, Loaded, SnapshotFile};
 use super::snapshot_writer;
 use super::state::State;
 use crate::event::{Entry, Event, Progress, Recovered};
+use crate::mutant::Mutant;
 use crate::types::{Ticket, Zxid};
 
 /// A progress event is sent after this many bytes.
@@ -127,6 +128,9 @@ pub(crate) async fn recover<S: State>(
 /// only the system's cache knows of, and from now on this server votes with them.
 async fn settle<S: State>(context: &Context<S>, newest: Option<&LogFile>) -> Result<(), DiskError> {
     let (io, places) = (&context.io, &context.places);
+    if Mutant::RecoveredNotDurable.is_on() {
+        return Ok(());
+    }
     if let Some(newest) = newest
         && context.options.force_sync
     {

@@ -10,6 +10,7 @@ use super::log_format::Damage;
 use super::log_reader::{CHUNK, LogFile, LogReader, Next};
 use super::state::State;
 use super::tail::{self, Tail};
+use crate::mutant::Mutant;
 use crate::types::Zxid;
 
 /// Deletes the newest files as long as they hold no entry: preallocated, perhaps with a
@@ -62,6 +63,7 @@ pub(crate) async fn mend<S: State>(
     let path = &file.path;
     match tail::examine(io, file, offset, damage, last, max).await? {
         Tail::Padding => Ok(None),
+        Tail::Torn { .. } if Mutant::TornTailKept.is_on() => Ok(None),
         Tail::Torn { end } => {
             keep_aside(context, file, offset, end).await?;
             io.set_len(path, offset).await?;

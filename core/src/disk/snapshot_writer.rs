@@ -20,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use super::files::{FilePath, Named, Places, join};
 use super::io::{DiskError, Io};
 use super::snapshot_format::Sealer;
+use crate::mutant::Mutant;
 use crate::types::Zxid;
 
 /// Long snapshots are synced piece by piece, so that no sync of the log waits for all of it.
@@ -125,7 +126,9 @@ pub(crate) async fn install(io: &Io, places: &Places, zxid: Zxid) -> Result<(), 
     io.sync_dir(&places.logs).await?;
     for file in io.list(&places.data).await? {
         // Older ones, too: they may be of a history that was given up.
-        if let Named::Snapshot(_) | Named::CompressedSnapshot(_) = Named::parse(&file.name) {
+        if let Named::Snapshot(z) | Named::CompressedSnapshot(z) = Named::parse(&file.name)
+            && (z > zxid || !Mutant::OldSnapshotsStay.is_on())
+        {
             io.delete(&join(&places.data, &file.name)).await?;
         }
     }

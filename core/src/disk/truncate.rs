@@ -8,6 +8,7 @@ use super::log_reader::{LogReader, Next};
 use super::recovery::log_files;
 use super::snapshot_reader::{looks_complete, snapshots};
 use super::state::State;
+use crate::mutant::Mutant;
 use crate::types::Zxid;
 
 /// Removes every transaction later than `after` and every snapshot that could hold one.
@@ -34,6 +35,7 @@ pub(crate) async fn truncate<S: State>(context: &Context<S>, after: Zxid) -> Res
         let mut reader = LogReader::new(file.clone(), context.options.max_record_bytes);
         while let Next::Entry { offset, entry } = reader.next(io).await? {
             is_there |= entry.zxid == after;
+            let after = if Mutant::TruncatesOneLess.is_on() { after.next() } else { after };
             if entry.zxid > after {
                 cut = Some((file, offset));
                 break;
@@ -53,6 +55,12 @@ pub(crate) async fn truncate<S: State>(context: &Context<S>, after: Zxid) -> Res
             exit_code: EXIT_TRUNCATE,
         });
     }
+    if Mutant::SnapshotsGoBeforeTheLog.is_on() {
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.zxid > after) {
+            io.delete(&snapshot.path).await?;
+            io.sync_dir(&places.data).await?;
+        }
+    }
     for log in logs.iter().rev().filter(|log| log.zxid > after) {
         io.delete(&log.path).await?;
         io.sync_dir(&places.logs).await?;
@@ -63,7 +71,7 @@ pub(crate) async fn truncate<S: State>(context: &Context<S>, after: Zxid) -> Res
         io.close(&file.path).await?;
     }
     for snapshot in snapshots.iter().filter(|snapshot| snapshot.zxid > after) {
-        io.delete(&snapshot.path).await?;
+        io.delete_if_there(&snapshot.path).await?;
         io.sync_dir(&places.data).await?;
     }
     Ok(())

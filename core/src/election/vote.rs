@@ -1,5 +1,6 @@
 //! Votes: their order, and when two are the same (`Vote`, `totalOrderPredicate`).
 
+use crate::mutant::Mutant;
 use crate::quorum::Verifier;
 use crate::types::{Epoch, ServerId, Zxid};
 
@@ -51,7 +52,8 @@ impl Vote {
     /// Whether this vote is better than `other`: epoch, then zxid, then server id; a candidate
     /// without weight is never better.
     pub fn beats(&self, other: &Vote, verifier: &dyn Verifier) -> bool {
-        let rank = |v: &Vote| (v.peer_epoch, v.zxid, v.leader);
+        let zxid = |v: &Vote| if Mutant::VoteIgnoresZxid.is_on() { Zxid(0) } else { v.zxid };
+        let rank = |v: &Vote| (v.peer_epoch, zxid(v), v.leader);
         verifier.weight(self.leader) != 0 && rank(self) > rank(other)
     }
 

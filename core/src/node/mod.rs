@@ -24,6 +24,7 @@ use crate::admin::{self, Recovery, Whitelist};
 use crate::config::Config;
 use crate::disk::SnapshotTrigger;
 use crate::event::{Event, Port, Recovered};
+use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Prep, Prepared, Request, SessionCheck};
 use crate::serve::{Owner, Serve, SessionTracker, Submission};
 use crate::store::{Effects, SnapshotDecoder, Store};
@@ -213,7 +214,9 @@ impl Node {
         match delivery {
             Delivery::Looking => {
                 // What is applied from here on may be cut off again.
-                self.abort_own_snapshot(out);
+                if !Mutant::SnapshotOfUncommitted.is_on() {
+                    self.abort_own_snapshot(out);
+                }
                 self.stop_serving(out);
             }
             Delivery::Leading { epoch } => self.lead(now, epoch),
@@ -317,6 +320,9 @@ impl Node {
             },
             Submission::Sync(request) => match &self.tracker {
                 Some(_) => self.serve.synced(now, &self.store, request.session, out),
+                None if Mutant::SyncStaysHere.is_on() => {
+                    self.serve.synced(now, &self.store, request.session, out);
+                }
                 None => {
                     self.syncing.push_back(request.session);
                     self.forward(&request, out);
@@ -338,7 +344,7 @@ impl Node {
     // ---- roles
 
     fn recovered(&mut self, now: Now, recovered: Recovered<Store>, out: &mut Actions) {
-        let truncated = recovered.ticket != Ticket(0);
+        let truncated = recovered.ticket != Ticket(0) && !Mutant::TruncationTakenForAStart.is_on();
         self.store = recovered.state;
         self.prep.clear();
         self.recovery = None;
@@ -366,7 +372,8 @@ impl Node {
         self.prep.clear();
         self.proposed.clear();
         let mut tracker = SessionTracker::new(now.mono, self.config.tick_time_ms);
-        for (session, timeout_ms) in self.store.sessions() {
+        let known = |_: &(SessionId, i32)| !Mutant::SessionForgottenByLeader.is_on();
+        for (session, timeout_ms) in self.store.sessions().filter(known) {
             tracker.add(now.mono, session, timeout_ms);
         }
         self.tracker = Some(tracker);
@@ -424,7 +431,8 @@ impl Node {
         self.effects.triggers.clear();
         let is_due = self.trigger.appended(body.len());
         // A server that does not serve may have applied what is not committed.
-        if is_due && self.snapshots.own.is_none() && self.serving() {
+        let may = self.serving() || Mutant::SnapshotOfUncommitted.is_on();
+        if is_due && self.snapshots.own.is_none() && may {
             self.begin_own_snapshot(out);
         }
     }

@@ -31,6 +31,7 @@ use tracing::info;
 
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
+use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Request, acl, auth};
 use crate::store::{Effects, Outcome, Store, Trigger};
 use crate::types::{ConnId, Now, SessionId, Time, Zxid};
@@ -545,8 +546,10 @@ impl Serve {
         out: &mut Actions,
     ) {
         let (header, txn) = (&logged.header, &logged.txn);
-        for trigger in &effects.triggers {
-            self.fire(trigger, header.zxid);
+        if !Mutant::WatchAfterReply.is_on() {
+            for trigger in &effects.triggers {
+                self.fire(trigger, header.zxid);
+            }
         }
         let orphaned = self.take_orphan(header.client, header.cxid);
         if let Txn::CloseSession(_) = txn {
@@ -582,7 +585,9 @@ impl Serve {
             } else if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
                 self.dirty.push(conn);
-                connection.reply(&mut self.stats, done.xid, header.zxid, code, body);
+                let told = if Mutant::ReplyZxidTooLow.is_on() { 1 } else { 0 };
+                let zxid = Zxid(header.zxid.0 - told);
+                connection.reply(&mut self.stats, done.xid, zxid, code, body);
                 connection.answered(&mut self.stats, now.mono, &done, header.zxid);
             }
         }
@@ -591,6 +596,11 @@ impl Serve {
         }
         if place.is_some() {
             self.resume(now, store, conn, out);
+        }
+        if Mutant::WatchAfterReply.is_on() {
+            for trigger in &effects.triggers {
+                self.fire(trigger, header.zxid);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::watches::Watches;
+use crate::mutant::Mutant;
 use crate::prep::acl;
 use crate::store::{NodeRef, Outcome, Store};
 use crate::types::{ConnId, SessionId};
@@ -145,7 +146,9 @@ pub(super) fn set_watches(
     for path in request.data {
         match store.node(&path) {
             None => missed.push((EventType::NodeDeleted, path)),
-            Some(n) if n.stored().mzxid > since => missed.push((EventType::NodeDataChanged, path)),
+            Some(n) if n.stored().mzxid > since && !Mutant::MissedWatchForgotten.is_on() => {
+                missed.push((EventType::NodeDataChanged, path))
+            }
             Some(_) => watches.watch_data(&path, conn),
         }
     }

@@ -1,6 +1,7 @@
 //! Session ids and passwords (`SessionTrackerImpl.initializeNextSessionId`,
 //! `ZooKeeperServer.generatePasswd`).
 
+use crate::mutant::Mutant;
 use crate::types::SessionId;
 
 /// Gives out session ids: the server's id in the top byte, then the clock, then a count.
@@ -12,6 +13,7 @@ pub(super) struct SessionIds {
 impl SessionIds {
     /// `clock_ms` must not be what it was at an earlier start of this server.
     pub(super) fn new(server: i64, clock_ms: i64) -> SessionIds {
+        let clock_ms = if Mutant::SessionIdsRepeat.is_on() { 0 } else { clock_ms };
         let clock = ((clock_ms as u64) << 24) >> 8;
         SessionIds { next: (clock as i64) | (server << 56) }
     }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use crate::mutant::Mutant;
 use crate::prep::SessionCheck;
 use crate::types::{ConnId, SessionId, Time};
 
@@ -80,7 +81,9 @@ impl SessionTracker {
     pub fn check(&mut self, session: SessionId, owner: Owner) -> SessionCheck {
         match self.sessions.get_mut(&session) {
             None => SessionCheck::Expired,
-            Some(tracked) if tracked.closing => SessionCheck::Expired,
+            Some(tracked) if tracked.closing && !Mutant::CreateAfterClose.is_on() => {
+                SessionCheck::Expired
+            }
             Some(tracked) => match *tracked.owner.get_or_insert(owner) {
                 current if current == owner => SessionCheck::Ok,
                 _ => SessionCheck::Moved,

@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
+use crate::mutant::Mutant;
 use crate::types::ConnId;
 use crate::wire::EventType;
 
@@ -80,6 +81,9 @@ impl Watches {
     pub(super) fn fire(&mut self, kind: EventType, path: &str) -> Watchers {
         match kind {
             EventType::NodeCreated | EventType::NodeDataChanged => self.data.take(path),
+            EventType::NodeChildrenChanged if Mutant::WatchFiresTwice.is_on() => {
+                self.child.by_path.get(path).cloned().unwrap_or_default()
+            }
             EventType::NodeChildrenChanged => self.child.take(path),
             EventType::NodeDeleted => {
                 let mut watchers = self.data.take(path);

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::tree::{NodeId, split};
 use super::{Effects, Outcome, OwnerKind, Store, StoredStat, Trigger};
+use crate::mutant::Mutant;
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::Acl;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
@@ -128,7 +129,9 @@ impl Store {
         let failed = all.iter().any(|t| matches!(t, Txn::Error(_)));
         let outcome = |store: &mut Store, txn: &Txn, effects: &mut Effects| match txn {
             Txn::Error(code) => Outcome::Error(*code),
-            _ if failed => Outcome::Error(ErrorCode::Ok as i32),
+            _ if failed && !Mutant::FailedMultiHalfDone.is_on() => {
+                Outcome::Error(ErrorCode::Ok as i32)
+            }
             _ => store.apply_txn(header, txn, effects),
         };
         let mut outcomes = Vec::with_capacity(all.len());
@@ -179,7 +182,8 @@ impl Store {
     /// cversion and pzxid grow only: a replay must not turn them back.
     fn raise_parent(&mut self, parent: NodeId, path: &str, cversion: i32, zxid: Zxid) {
         let stat = &mut self.tree.node_mut(parent).stat;
-        let cversion = if cversion == -1 { stat.cversion.wrapping_add(1) } else { cversion };
+        let is_relative = cversion == -1 || Mutant::CversionCountsTwice.is_on();
+        let cversion = if is_relative { stat.cversion.wrapping_add(1) } else { cversion };
         // The counter may wrap: sequence numbers go on below zero then.
         if cversion > stat.cversion || (stat.cversion == i32::MAX && cversion == i32::MIN) {
             (stat.cversion, stat.pzxid) = (cversion, zxid);
@@ -225,6 +229,13 @@ impl Store {
         zxid: Zxid,
         effects: &mut Effects,
     ) {
+        let paths = match paths.split_last() {
+            Some((_, others)) if Mutant::EphemeralOutlivesSession.is_on() => {
+                self.ephemerals.remove(&session);
+                others
+            }
+            _ => paths,
+        };
         for path in paths {
             self.delete(path, zxid, effects);
         }

@@ -11,6 +11,7 @@ use super::learner_handler::{LearnerHandler, Phase};
 use super::{Delivery, Ended, Shared};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::event::{Entry, LogEnd};
+use crate::mutant::Mutant;
 use crate::quorum::AckSet;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::jute::Reader;
@@ -328,8 +329,10 @@ impl Leader {
             if let Some(learner) = self.learners.get_mut(&conn) {
                 // What it acknowledged and is not committed it may be told to cut off: it will be
                 // sent that again, and acknowledge it again.
-                for outstanding in &mut self.outstanding {
-                    outstanding.acks.remove(learner.server);
+                if !Mutant::AcksOutliveASync.is_on() {
+                    for outstanding in &mut self.outstanding {
+                        outstanding.acks.remove(learner.server);
+                    }
                 }
                 let log_allowed = !self.failed_by_log.contains(learner.server);
                 learner.synchronise(shared, self.epoch, log_allowed, out);
@@ -341,7 +344,10 @@ impl Leader {
             return Ok(());
         }
         let theirs = (Epoch(i64::from(epoch)), learner.last_zxid);
-        if theirs > (shared.history.current_epoch, shared.history.last_logged) {
+        if theirs > (shared.history.current_epoch, shared.history.last_logged)
+            && !Mutant::LeaderForgetsNewerHistory.is_on()
+            && !Mutant::VoteIgnoresZxid.is_on()
+        {
             warn!(learner = %learner.server, epoch, zxid = %learner.last_zxid,
                 "a learner has a newer history than this leader");
             return Err("a learner with a newer history");
@@ -458,6 +464,9 @@ impl Leader {
         }
         let ticket = shared.append(Entry { zxid, body: frame.body() }, out);
         self.outstanding.push_back(Outstanding { zxid, ticket, acks: AckSet::new() });
+        if Mutant::LeaderAcksBeforeDurable.is_on() {
+            self.persisted(shared, out);
+        }
     }
 
     fn ack(&mut self, from: ServerId, zxid: Zxid) {
@@ -495,7 +504,9 @@ impl Leader {
     /// Commits, strictly in order, all that has its quorum.
     fn commit(&mut self, shared: &mut Shared, out: &mut Actions) {
         while let Some(first) = self.outstanding.front() {
-            if !shared.verifier.is_quorum(&first.acks) {
+            let is_half = || first.acks.iter().count() * 2 >= shared.config.voters().count();
+            let is_enough = Mutant::HalfIsAQuorum.is_on() && is_half();
+            if !(is_enough || shared.verifier.is_quorum(&first.acks)) {
                 break;
             }
             let zxid = first.zxid;
@@ -544,7 +555,7 @@ impl Leader {
             _ => {}
         }
         while let Some(next) = self.outstanding.get_mut(self.self_acked) {
-            if next.ticket > upto {
+            if next.ticket > upto && !Mutant::LeaderAcksBeforeDurable.is_on() {
                 break;
             }
             next.acks.insert(shared.me);

@@ -12,6 +12,7 @@ use super::link::{Outbound, PacketReader};
 use super::{Delivery, Ended, Shared, Start};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::event::{Entry, Port};
+use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket};
@@ -245,6 +246,10 @@ impl Learner {
             }
             (Stage::AwaitSync, PacketType::Trunc) => {
                 info!(zxid = %shared.history.last_logged, to = %packet.zxid, "TRUNC from the leader");
+                if Mutant::TruncIgnored.is_on() {
+                    self.stage = Stage::Syncing;
+                    return Ok(());
+                }
                 let ticket = shared.ticket();
                 self.stage = Stage::Truncating(ticket);
                 shared.deliveries.push_back(Delivery::Truncating);
@@ -287,6 +292,10 @@ impl Learner {
                 shared.history.current_epoch = self.epoch;
                 let (file, epoch) = (EpochFile::Current, self.epoch);
                 out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
+                if Mutant::NewLeaderAckedBeforeDurable.is_on() {
+                    self.stage = Stage::AwaitUpToDate;
+                    self.bare(PacketType::Ack, packet.zxid);
+                }
                 Ok(())
             }
             (Stage::AwaitUpToDate, PacketType::UpToDate) => {
@@ -343,6 +352,10 @@ impl Learner {
         }
         let ticket = shared.ticket();
         shared.history.accepted_epoch = epoch;
+        if Mutant::EpochNotSaved.is_on() {
+            self.ack_epoch(shared, shared.history.current_epoch.0 as i32);
+            return Ok(());
+        }
         self.stage = Stage::SavingAccepted(ticket);
         out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file: EpochFile::Accepted, epoch }));
         Ok(())
@@ -400,7 +413,9 @@ impl Learner {
             return Err("a gap in the leader's proposals");
         }
         let ticket = shared.append(entry, out);
-        if !self.observer {
+        if Mutant::AckBeforeDurable.is_on() && self.stage == Stage::Broadcast && !self.observer {
+            self.bare(PacketType::Ack, zxid);
+        } else if !self.observer {
             self.unacked.push_back((ticket, zxid));
         }
         Ok(())

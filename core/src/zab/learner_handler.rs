@@ -10,6 +10,7 @@ use super::sync_plan::{Plan, Situation, Step, Walk, plan};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, DiskAction};
 use crate::event::{Entry, LogEnd};
+use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::quorum::{PacketType, QuorumPacket};
 
@@ -196,7 +197,7 @@ impl LearnerHandler {
 
     /// What is proposed and not committed follows the synchronisation, then NEWLEADER.
     fn start_forwarding(&mut self, shared: &mut Shared, epoch: Epoch, out: &mut Actions) {
-        if !self.observer {
+        if !self.observer && !Mutant::PendingNotForwarded.is_on() {
             for entry in shared.history.pending() {
                 self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);
             }
@@ -218,6 +219,12 @@ impl LearnerHandler {
                 }
                 Step::DiffThenSend => self.outbound.bare(PacketType::Diff, max),
                 Step::TruncThenSend(to) => self.outbound.bare(PacketType::Trunc, to),
+                Step::Send
+                    if Mutant::DiffSkipsAnEntry.is_on()
+                        && entry.zxid.counter().is_multiple_of(8) =>
+                {
+                    continue;
+                }
                 Step::Send => {}
             }
             self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);

@@ -1,6 +1,7 @@
 //! How a learner is brought up to date: DIFF, TRUNC or SNAP, chosen as ZooKeeper chooses
 //! (`LearnerHandler.syncFollower`, `queueCommittedProposals`). Pure.
 
+use crate::mutant::Mutant;
 use crate::types::Zxid;
 
 /// Where the learner's history can be continued from.
@@ -110,7 +111,7 @@ impl Walk {
                 Step::TruncThenSend(previous)
             }
             _ => {
-                self.begun = false;
+                self.begun = Mutant::WalkBegunByGivingUp.is_on();
                 Step::GiveUp
             }
         }

@@ -44,6 +44,53 @@ enum Command {
             be replayed to its end"
     )]
     Replay(ReplayArguments),
+    /// Puts bugs into the core, one at a time, and tells how many seeds it takes to find each.
+    #[cfg(feature = "mutants")]
+    Mutants(MutantArguments),
+}
+
+#[cfg(feature = "mutants")]
+#[derive(Args, Debug)]
+struct MutantArguments {
+    /// Only those whose name contains this.
+    #[arg(default_value = "")]
+    name: String,
+    /// Give up after this many seeds.
+    #[arg(long, default_value_t = 2000)]
+    most: u64,
+    /// Hunt each this many times, with other seeds.
+    #[arg(long, default_value_t = 1)]
+    times: u64,
+    /// How many seeds at a time.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+}
+
+/// Prints a table; the exit status is 1 if one is never found.
+#[cfg(feature = "mutants")]
+fn mutants(arguments: &MutantArguments) -> ExitCode {
+    use zabkeeper_core::mutant::Mutant;
+    use zabkeeper_fuzz::mutants::hunt;
+
+    let mut all_found = true;
+    for mutant in Mutant::ALL {
+        let name = format!("{mutant:?}");
+        if !name.to_lowercase().contains(&arguments.name.to_lowercase()) {
+            continue;
+        }
+        let catches: Vec<_> = (0..arguments.times)
+            .map(|i| hunt(*mutant, i * 1_000_000, arguments.most, arguments.jobs))
+            .collect();
+        let mut seeds: Vec<u64> =
+            catches.iter().map(|catch| catch.as_ref().map_or(u64::MAX, |c| c.seeds)).collect();
+        seeds.sort_unstable();
+        let median = seeds.get(seeds.len() / 2).copied().unwrap_or(u64::MAX);
+        let rule = catches.iter().flatten().next().map_or("-", |catch| catch.violation.rule);
+        let shown = if median == u64::MAX { String::from("never") } else { median.to_string() };
+        println!("| {name} | {shown} | {rule} |");
+        all_found &= median != u64::MAX;
+    }
+    ExitCode::from(u8::from(!all_found))
 }
 
 #[derive(Args, Debug)]
@@ -104,6 +151,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => swarm(&arguments),
         Command::Replay(arguments) => replay(arguments),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(arguments) => mutants(&arguments),
     }
 }
 

@@ -26,7 +26,7 @@ impl Plan {
         let ticks: Vec<u64> =
             [200, 500, 1000, 2000, 3000].into_iter().filter(|tick| *tick >= 8 * way_ms).collect();
         let tick_ms = *pick(rng, &ticks);
-        let stormy_ms = 1000 * rng.u64(10..=60);
+        let stormy_ms = 1000 * rng.u64(5..=40);
         let clients = rng.usize(1..=6);
         let patience_ms = servers as u64 * (8 * way_ms + 100);
         let clients = (0..clients).map(|_| client(rng, tick_ms, patience_ms)).collect();
@@ -62,7 +62,7 @@ fn client(rng: &mut Rng, tick_ms: u64, patience_ms: u64) -> ClientPlan {
     ClientPlan {
         workload: Workload::draw(rng),
         timeout_ms: (tick_ms * rng.u64(least..=20)) as i32,
-        pace_ms: *pick(rng, &[1, 5, 20, 100, 500]),
+        pace_ms: *pick(rng, &[2, 10, 20, 50, 100, 300]),
     }
 }
 
@@ -78,7 +78,7 @@ fn settings(rng: &mut Rng, tick_ms: u64) -> Vec<(&'static str, String)> {
             settings.push((key, (*pick(rng, values)).to_string()));
         }
     };
-    sometimes(rng, "snapCount", &["2", "5", "20", "100", "1000"]);
+    sometimes(rng, "snapCount", &["2", "10", "50", "50", "200", "1000"]);
     sometimes(rng, "commitLogCount", &["1", "5", "50", "500"]);
     sometimes(rng, "snapshotSizeFactor", &["-1", "0", "0.33", "10"]);
     sometimes(rng, "txnLogSizeLimitInKb", &["1", "4", "64"]);
@@ -108,7 +108,11 @@ fn weather(rng: &mut Rng) -> Weather {
 
 fn faults(rng: &mut Rng, plan: &Plan, tick_ms: u64) -> Vec<Fault> {
     // Which kinds happen in this run at all, and how often one does.
-    let mix = if rng.u32(..20) == 0 { 0 } else { rng.u64(..) & rng.u64(..) };
+    let mix = match rng.u32(..20) {
+        0 => 0,
+        1..=9 => rng.u64(..) & rng.u64(..),
+        _ => rng.u64(..) & rng.u64(..) & rng.u64(..),
+    };
     let kinds: Vec<u32> = (0..KINDS).filter(|kind| mix & (1 << kind) != 0).collect();
     if kinds.is_empty() {
         return Vec::new();
@@ -130,7 +134,7 @@ fn faults(rng: &mut Rng, plan: &Plan, tick_ms: u64) -> Vec<Fault> {
     faults
 }
 
-const KINDS: u32 = 21;
+const KINDS: u32 = 22;
 
 fn kind(rng: &mut Rng, kind: u32, plan: &Plan) -> FaultKind {
     let servers = plan.servers();
@@ -165,6 +169,7 @@ fn kind(rng: &mut Rng, kind: u32, plan: &Plan) -> FaultKind {
         17 => FaultKind::Drift(who, rng.i64(-100_000..=100_000)),
         18 => FaultKind::WallJump(who, rng.i64(-100_000_000..=100_000_000)),
         19 => FaultKind::Move(client),
+        20 => FaultKind::Deposed,
         _ => FaultKind::ClientCutOff(client),
     }
 }

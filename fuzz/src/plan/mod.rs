@@ -86,6 +86,8 @@ pub enum FaultKind {
     Isolated(Who),
     /// Servers are in two parts by the bits of this mask; clients reach both.
     Partition(u64),
+    /// Who leads reaches no other server, but its clients: what it proposes stays with it.
+    Deposed,
     /// Nothing passes from the one to the other.
     OneWay(usize, usize),
     /// Connections between the two break, and can be made anew.

@@ -118,6 +118,13 @@ impl World {
                 (Host::Server(from), Host::Server(to)) => (mask >> from) & 1 != (mask >> to) & 1,
                 _ => false,
             }),
+            FaultKind::Deposed => {
+                let leader = Host::Server(self.who(Who::Leader));
+                self.block(|from, to| match (from, to) {
+                    (Host::Server(_), Host::Server(_)) => (from == leader) != (to == leader),
+                    _ => false,
+                })
+            }
             FaultKind::OneWay(a, b) => {
                 self.block(|from, to| from == Host::Server(a) && to == Host::Server(b))
             }
@@ -272,6 +279,7 @@ fn name(kind: &FaultKind) -> &'static str {
         FaultKind::Mute(_) => "mute server",
         FaultKind::Isolated(_) => "isolated server",
         FaultKind::Partition(_) => "partition",
+        FaultKind::Deposed => "deposed leader",
         FaultKind::OneWay(..) => "one-way partition",
         FaultKind::Cut(..) => "cut connections",
         FaultKind::SlowLink(..) => "slow link",

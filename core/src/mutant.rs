@@ -1,0 +1,75 @@
+//! Causes of bugs that have lost data elsewhere, to be put into this code on purpose: a test of
+//! the simulator's checkers. Without the feature `mutants` none of it is compiled.
+
+/// One wrong thing that this code can be made to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+#[rustfmt::skip]
+pub enum Mutant {
+    // election and discovery
+    VoteIgnoresZxid, EpochNotSaved, LeaderForgetsNewerHistory,
+    // synchronisation
+    NewLeaderAckedBeforeDurable, TruncIgnored, TruncatesOneLess, DiffSkipsAnEntry,
+    WindowHasAHole, PendingNotForwarded, AcksOutliveASync,
+    TruncationTakenForAStart, WalkBegunByGivingUp,
+    // broadcast
+    AckBeforeDurable, LeaderAcksBeforeDurable, HalfIsAQuorum,
+    // disk
+    LogNotSynced, DiskErrorIgnored, RecoveredNotDurable, SnapshotsGoBeforeTheLog,
+    OldSnapshotsStay, SnapshotOfUncommitted, TornTailKept, EpochsNotSynced,
+    // sessions and the tree
+    EphemeralOutlivesSession, CreateAfterClose, SessionIdsRepeat, CversionCountsTwice,
+    FailedMultiHalfDone, SessionForgottenByLeader, ReplyZxidTooLow,
+    // watches and reads
+    WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
+}
+
+impl Mutant {
+    /// All of them.
+    #[rustfmt::skip]
+    pub const ALL: &'static [Mutant] = &[
+        Mutant::VoteIgnoresZxid, Mutant::EpochNotSaved,
+        Mutant::LeaderForgetsNewerHistory, Mutant::NewLeaderAckedBeforeDurable,
+        Mutant::TruncIgnored, Mutant::TruncatesOneLess, Mutant::DiffSkipsAnEntry,
+        Mutant::WindowHasAHole, Mutant::PendingNotForwarded,
+        Mutant::AcksOutliveASync, Mutant::TruncationTakenForAStart, Mutant::WalkBegunByGivingUp,
+        Mutant::AckBeforeDurable, Mutant::LeaderAcksBeforeDurable, Mutant::HalfIsAQuorum,
+        Mutant::LogNotSynced, Mutant::DiskErrorIgnored, Mutant::RecoveredNotDurable,
+        Mutant::SnapshotsGoBeforeTheLog, Mutant::OldSnapshotsStay, Mutant::SnapshotOfUncommitted,
+        Mutant::TornTailKept, Mutant::EpochsNotSynced, Mutant::EphemeralOutlivesSession,
+        Mutant::CreateAfterClose, Mutant::SessionIdsRepeat, Mutant::CversionCountsTwice,
+        Mutant::FailedMultiHalfDone, Mutant::SessionForgottenByLeader, Mutant::ReplyZxidTooLow,
+        Mutant::WatchAfterReply, Mutant::WatchFiresTwice, Mutant::MissedWatchForgotten,
+        Mutant::SyncStaysHere,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::Mutant;
+
+    /// The one that is on, plus one; 0: none.
+    static ON: AtomicUsize = AtomicUsize::new(0);
+
+    impl Mutant {
+        /// Puts this bug, or none, into every node of the process.
+        pub fn put(mutant: Option<Mutant>) {
+            ON.store(mutant.map_or(0, |mutant| mutant as usize + 1), Ordering::SeqCst);
+        }
+
+        pub(crate) fn is_on(self) -> bool {
+            ON.load(Ordering::Relaxed) == self as usize + 1
+        }
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+impl Mutant {
+    /// Never, in what is not a test of the checkers.
+    #[inline(always)]
+    pub(crate) const fn is_on(self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,40 @@
+//! The checkers notice: each of these bugs, put into the core on purpose, is found within its
+//! number of seeds. `sim mutants` hunts the rare ones, too.
+#![cfg(feature = "mutants")]
+
+use zabkeeper_core::mutant::Mutant;
+use zabkeeper_fuzz::mutants::hunt;
+
+/// A bug, and the most seeds that finding it may take.
+const KNOWN: &[(Mutant, u64)] = &[
+    (Mutant::VoteIgnoresZxid, 100),
+    (Mutant::EpochNotSaved, 50),
+    (Mutant::NewLeaderAckedBeforeDurable, 50),
+    (Mutant::TruncIgnored, 200),
+    (Mutant::DiffSkipsAnEntry, 50),
+    (Mutant::WindowHasAHole, 50),
+    (Mutant::PendingNotForwarded, 50),
+    (Mutant::TruncationTakenForAStart, 200),
+    (Mutant::AckBeforeDurable, 50),
+    (Mutant::LeaderAcksBeforeDurable, 50),
+    (Mutant::HalfIsAQuorum, 50),
+    (Mutant::LogNotSynced, 50),
+    (Mutant::DiskErrorIgnored, 100),
+    (Mutant::EpochsNotSynced, 50),
+    (Mutant::EphemeralOutlivesSession, 100),
+    (Mutant::SessionIdsRepeat, 100),
+    (Mutant::FailedMultiHalfDone, 50),
+    (Mutant::SessionForgottenByLeader, 50),
+    (Mutant::ReplyZxidTooLow, 50),
+    (Mutant::WatchFiresTwice, 50),
+    (Mutant::WatchAfterReply, 100),
+    (Mutant::SyncStaysHere, 200),
+];
+
+#[test]
+fn every_mutant_is_found() {
+    for (mutant, most) in KNOWN {
+        let catch = hunt(*mutant, 0, *most, 2);
+        assert!(catch.is_some(), "{mutant:?} is not found within {most} seeds");
+    }
+}
