@@ -8,5 +8,7 @@ pub mod mutants;
 pub mod plan;
 pub mod record;
 pub mod run;
+pub mod script;
 pub mod targets;
+pub mod trace;
 pub mod world;

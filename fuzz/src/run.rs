@@ -6,6 +6,7 @@ use std::sync::Once;
 
 use crate::check::Violation;
 use crate::plan::{Cut, Plan};
+use crate::trace::story::Step;
 use crate::world::{Outcome, World};
 
 thread_local! {
@@ -18,12 +19,12 @@ pub fn run(plan: Plan) -> Outcome {
     told(plan, false).0
 }
 
-/// Runs a plan and tells what happened, a line a thing.
-pub fn tell(plan: Plan) -> (Outcome, Vec<String>) {
+/// Runs a plan and tells what happened, step by step.
+pub fn tell(plan: Plan) -> (Outcome, Vec<Step>) {
     told(plan, true)
 }
 
-fn told(plan: Plan, with_story: bool) -> (Outcome, Vec<String>) {
+fn told(plan: Plan, with_story: bool) -> (Outcome, Vec<Step>) {
     catch_panics();
     let mut world = World::new(plan);
     if with_story {

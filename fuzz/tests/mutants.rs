@@ -7,18 +7,19 @@ use zabkeeper_fuzz::mutants::hunt;
 
 /// A bug, and the most seeds that finding it may take.
 const KNOWN: &[(Mutant, u64)] = &[
-    (Mutant::VoteIgnoresZxid, 100),
+    (Mutant::VoteIgnoresZxid, 400),
     (Mutant::EpochNotSaved, 50),
     (Mutant::NewLeaderAckedBeforeDurable, 50),
     (Mutant::TruncIgnored, 200),
+    (Mutant::TruncatesOneLess, 200),
     (Mutant::DiffSkipsAnEntry, 50),
     (Mutant::WindowHasAHole, 50),
-    (Mutant::PendingNotForwarded, 50),
+    (Mutant::PendingNotForwarded, 100),
     (Mutant::TruncationTakenForAStart, 200),
     (Mutant::AckBeforeDurable, 50),
     (Mutant::LeaderAcksBeforeDurable, 50),
     (Mutant::HalfIsAQuorum, 50),
-    (Mutant::LogNotSynced, 50),
+    (Mutant::LogNotSynced, 100),
     (Mutant::DiskErrorIgnored, 100),
     (Mutant::EpochsNotSynced, 50),
     (Mutant::EphemeralOutlivesSession, 100),
@@ -29,6 +30,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::WatchFiresTwice, 50),
     (Mutant::WatchAfterReply, 100),
     (Mutant::SyncStaysHere, 200),
+    (Mutant::MissedWatchForgotten, 100),
 ];
 
 #[test]

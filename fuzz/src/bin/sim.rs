@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use zabkeeper_fuzz::check::{Kind, Violation};
 use zabkeeper_fuzz::plan::{Cut, Plan};
+use zabkeeper_fuzz::trace::story;
 use zabkeeper_fuzz::world::Counters;
 use zabkeeper_fuzz::{record, run};
 
@@ -136,6 +137,9 @@ struct ReplayArguments {
     /// Show this many of the last lines; all, if it is not said.
     #[arg(long)]
     last: Option<usize>,
+    /// Draw a sequence diagram of it into this file instead.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Show what the seed draws.
     #[arg(long)]
     plan: bool,
@@ -234,8 +238,8 @@ fn report(seed: u64, violation: &Violation, as_it_is: bool) {
     let plan = Plan::draw(seed);
     let cut = if as_it_is { Cut::default() } else { run::shrink(&plan, violation, SHRINKING_RUNS) };
     let (_, story) = run::tell(plan.cut(&cut));
-    for line in story.iter().skip(story.len().saturating_sub(LAST_LINES)) {
-        println!("  {line}");
+    for step in story.iter().skip(story.len().saturating_sub(LAST_LINES)) {
+        println!("  {}", story::line(step));
     }
     println!("tell it all: {}", command(seed, &cut));
 }
@@ -280,8 +284,16 @@ fn replay(arguments: ReplayArguments) -> ExitCode {
     }
     let (outcome, story) = run::tell(plan);
     let skipped = arguments.last.map_or(0, |last| story.len().saturating_sub(last));
-    for line in story.iter().skip(skipped) {
-        println!("{line}");
+    let shown = story.get(skipped..).unwrap_or_default();
+    if let Some(file) = &arguments.svg {
+        if let Err(error) = std::fs::write(file, story::svg(shown)) {
+            let _ = writeln!(io::stderr(), "sim: {}: {error}", file.display());
+            return ExitCode::from(2);
+        }
+    } else {
+        for step in shown {
+            println!("{}", story::line(step));
+        }
     }
     match &outcome.violation {
         Some(violation) => println!("{violation}"),

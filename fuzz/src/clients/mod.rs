@@ -159,6 +159,18 @@ impl Actor {
         }
     }
 
+    /// Asks for this, whatever its workload says.
+    pub fn ask(
+        &mut self,
+        now: Time,
+        request: &Request,
+        out: &mut Vec<ActorAction>,
+        history: &mut History,
+    ) {
+        self.submit(now, request, history);
+        self.settle(now, out, history);
+    }
+
     /// What it was answered so far.
     pub fn progress(&self) -> u64 {
         self.completed
@@ -189,15 +201,17 @@ impl Actor {
         self.is_attached && !self.is_stopping && self.asked.len() < self.depth
     }
 
+    fn submit(&mut self, now: Time, request: &Request, history: &mut History) {
+        if let Ok(xid) = self.client.submit(now, request) {
+            history.asked(self.name(), xid, request.clone());
+            self.asked.insert(xid, request.clone());
+        }
+    }
+
     fn act(&mut self, now: Time, out: &mut Vec<ActorAction>, history: &mut History) {
         match self.worker.next(&mut self.rng) {
             Step::Wait => self.completed += 1,
-            Step::Ask(request) => {
-                if let Ok(xid) = self.client.submit(now, &request) {
-                    history.asked(self.name(), xid, request.clone());
-                    self.asked.insert(xid, request);
-                }
-            }
+            Step::Ask(request) => self.submit(now, &request, history),
             Step::Close => self.close(now, history),
             Step::Move => self.reattach_elsewhere(now, out, history),
             Step::Vanish => {

@@ -31,6 +31,8 @@ pub enum Workload {
     Large,
     /// Changes, reads and watches from one server after another, with the same session.
     Wander,
+    /// Only what it is told to: for scripts.
+    Told,
     /// Anything on a few nodes, several requests under way at a time.
     Mixed,
 }
@@ -102,6 +104,7 @@ impl Workload {
         match self {
             Workload::Mixed | Workload::Multi => rng.usize(1..=8),
             Workload::Configuration | Workload::Wander => 3,
+            Workload::Told => 0,
             Workload::Counter
             | Workload::Lock
             | Workload::Queue
@@ -137,6 +140,7 @@ impl Worker {
             Workload::Large => Step::Ask(large(rng)),
             Workload::Mixed => Step::Ask(mixed(rng, self.counter)),
             Workload::Wander => wander(rng, self.counter),
+            Workload::Told => Step::Wait,
         }
     }
 

@@ -5,7 +5,7 @@ use zabkeeper_core::types::{ConnId, Time};
 use super::network::{Arrival, Host, Place};
 use super::servers::CLIENT_PORT;
 use super::{Happening, World};
-use crate::clients::{Actor, ActorAction, ActorOptions};
+use crate::clients::{Actor, ActorAction, ActorOptions, Workload};
 
 /// A dial of a client ends in vain after this, ms.
 const DIAL_LIMIT_MS: u64 = 3000;
@@ -41,11 +41,18 @@ impl World {
                 timeout_ms: plan.timeout_ms,
                 pace_ms: plan.pace_ms,
             };
-            let actor = Actor::new(i as u32, plan.workload, options, self.rng.u64(..), self.now);
-            let wake_at = Time::NEVER;
-            self.actors.push(ActorHost { actor, link: None, dialled: 0, wake_at });
-            self.with_actor(i, |actor, now, out, history| actor.tick(now, out, history));
+            debug_assert_eq!(i, self.actors.len());
+            self.add_actor(plan.workload, options);
         }
+    }
+
+    pub(super) fn add_actor(&mut self, workload: Workload, options: ActorOptions) -> usize {
+        let client = self.actors.len();
+        let actor = Actor::new(client as u32, workload, options, self.rng.u64(..), self.now);
+        let wake_at = Time::NEVER;
+        self.actors.push(ActorHost { actor, link: None, dialled: 0, wake_at });
+        self.with_actor(client, |actor, now, out, history| actor.tick(now, out, history));
+        client
     }
 
     pub(super) fn stop_actors(&mut self) {
@@ -107,15 +114,15 @@ impl World {
         self.with_actor(client, |actor, now, out, history| actor.tick(now, out, history));
     }
 
-    fn with_actor(
+    pub(super) fn with_actor(
         &mut self,
         client: usize,
         act: impl FnOnce(&mut Actor, Time, &mut Vec<ActorAction>, &mut crate::check::history::History),
     ) {
         let mut out = Vec::new();
         act(&mut self.actors[client].actor, self.now, &mut out, &mut self.history);
-        let host = &mut self.actors[client];
         for action in out {
+            let host = &mut self.actors[client];
             match action {
                 ActorAction::Connect { server } => {
                     host.dialled += 1;
@@ -133,6 +140,7 @@ impl World {
                 }
                 ActorAction::Send(bytes) => {
                     if let Some((_, place)) = host.link {
+                        self.tell_sent(place, &bytes);
                         // A client that floods is the server's to hold back.
                         let _ = self.network.send(self.now, &mut self.agenda, place, bytes);
                     }
@@ -144,6 +152,7 @@ impl World {
                 }
             }
         }
+        let host = &mut self.actors[client];
         if let Some(at) = host.actor.deadline() {
             let at = at.max(Time(self.now.0 + 1));
             if at < host.wake_at {

@@ -6,6 +6,7 @@
 
 mod actors;
 mod agenda;
+mod by_hand;
 mod clock;
 mod disk;
 mod faults;
@@ -14,8 +15,10 @@ mod outcome;
 mod servers;
 mod storm;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use bytes::Bytes;
 use fastrand::Rng;
 use zabkeeper_core::action::Actions;
 use zabkeeper_core::event::Event;
@@ -27,6 +30,8 @@ use crate::check::zab::Zab;
 use crate::check::{Violation, history::History};
 use crate::plan::Plan;
 use crate::record::Journal;
+use crate::trace::Tap;
+use crate::trace::story::{Step, What};
 use actors::ActorHost;
 use agenda::Agenda;
 use faults::Lasting;
@@ -59,13 +64,20 @@ pub struct World {
     /// Nothing more goes wrong.
     is_calm: bool,
     rng: Rng,
-    story: Option<Vec<String>>,
+    story: Option<Story>,
     /// One for each process so far, if they are kept.
     journals: Option<Vec<Journal>>,
     // Buffers that are used again.
     arrivals: Vec<(End, Arrival)>,
     out: Actions,
     events: Vec<Event<Store>>,
+}
+
+/// What happened so far, and what is heard on each connection.
+#[derive(Debug, Default)]
+struct Story {
+    steps: Vec<Step>,
+    taps: BTreeMap<u64, Tap>,
 }
 
 /// What is on the agenda.
@@ -133,13 +145,13 @@ impl World {
 
     /// Keeps what happens as text.
     pub fn with_story(mut self) -> World {
-        self.story = Some(Vec::new());
+        self.story = Some(Story::default());
         self
     }
 
     /// What happened so far, if it is kept.
-    pub fn story(&self) -> &[String] {
-        self.story.as_deref().unwrap_or_default()
+    pub fn story(&self) -> &[Step] {
+        self.story.as_ref().map(|story| &story.steps[..]).unwrap_or_default()
     }
 
     /// Keeps a journal of each server's process.
@@ -153,10 +165,29 @@ impl World {
         self.journals.take().unwrap_or_default()
     }
 
-    fn tell(&mut self, line: impl FnOnce() -> String) {
+    fn tell(&mut self, text: impl FnOnce() -> String) {
         if let Some(story) = &mut self.story {
-            let (ms, us) = (self.now.as_millis(), self.now.0 / 1000 % 1000);
-            story.push(format!("{:>5}.{:03}{us:03}  {}", ms / 1000, ms % 1000, line()));
+            story.steps.push(Step { at: self.now, what: What::Note(text()) });
+        }
+    }
+
+    fn tell_at(&mut self, server: usize, text: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            let what = What::At(Host::Server(server), text());
+            story.steps.push(Step { at: self.now, what });
+        }
+    }
+
+    /// Tells what these bytes say that are sent from this end.
+    fn tell_sent(&mut self, place: Place, bytes: &Bytes) {
+        let Some(story) = &mut self.story else { return };
+        let Some((port, from, to)) = self.network.ends(place) else { return };
+        let tap = story.taps.entry(place.link).or_insert_with(|| Tap::new(port));
+        for message in tap.push(place.side, bytes) {
+            if !message.is_ping {
+                let what = What::Sent { from, to, text: message.text };
+                story.steps.push(Step { at: self.now, what });
+            }
         }
     }
 

@@ -368,6 +368,12 @@ impl Network {
         self.end(place).map(|end| end.host)
     }
 
+    /// The port that was dialled, this end's machine, and the other's.
+    pub(crate) fn ends(&self, place: Place) -> Option<(Port, Host, Host)> {
+        let link = self.links.get(&place.link)?;
+        Some((link.port, link.ends[place.side].host, link.ends[1 - place.side].host))
+    }
+
     /// Who holds this end, if it is open.
     pub(crate) fn end(&self, place: Place) -> Option<End> {
         self.links.get(&place.link).map(|link| link.ends[place.side])

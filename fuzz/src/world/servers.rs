@@ -184,8 +184,7 @@ impl World {
             dial_limit_ms,
             installs: None,
         });
-        let id = server.id;
-        self.tell(|| format!("server {id} starts"));
+        self.tell_at(index, || String::from("starts"));
         self.pump(index);
         self.set_alarm(index);
     }
@@ -222,9 +221,8 @@ impl World {
         let server = &mut self.servers[index];
         server.disk.wipe();
         (server.is_rotten, server.is_refusing) = (false, false);
-        let id = server.id;
         self.zab.wiped(index);
-        self.tell(|| format!("server {id} loses its directory"));
+        self.tell_at(index, || String::from("loses its directory"));
         self.counters.add("directory lost");
     }
 
@@ -232,7 +230,7 @@ impl World {
         let server = &mut self.servers[index];
         let (id, is_excused) = (server.id, server.is_excused);
         server.is_refusing = server.is_rotten;
-        self.tell(|| format!("server {id} stops: {}", fault.what));
+        self.tell_at(index, || format!("stops: {}", fault.what));
         self.counters.add("server stopped itself");
         if !is_excused {
             let what = format!("server {id}: {}", fault.what);
@@ -388,7 +386,6 @@ impl World {
     /// Compares what a step led to with what may be.
     fn observe(&mut self, index: usize) {
         let server = &mut self.servers[index];
-        let id = server.id;
         let Some(process) = &mut server.process else { return };
         let (role, node) = (process.node.role(), &process.node);
         let store = node.store();
@@ -400,7 +397,7 @@ impl World {
         if is_news {
             self.counters.role(role);
             let last = store.last_zxid();
-            self.tell(|| format!("server {id} is {role:?} at {last}"));
+            self.tell_at(index, || format!("is {role:?} at {last}"));
         }
         self.check(checked);
         while let Some(zxid) = self.zab.committed().get(self.told) {
@@ -429,6 +426,7 @@ impl World {
             Action::Send { conn, bytes } => {
                 let Some(place) = process.conns.get(&conn).copied() else { return };
                 self.counters.bytes_sent += bytes.len() as u64;
+                self.tell_sent(place, &bytes);
                 if !self.network.send(now, &mut self.agenda, place, bytes) {
                     let what = format!("server {id} lets too much pile up for {conn}");
                     self.check(Err(Violation::safety("lanes are bounded", what)));
@@ -437,7 +435,7 @@ impl World {
             Action::Close { conn, why } => {
                 let Some(place) = process.conns.remove(&conn) else { return };
                 self.network.close(now, &mut self.agenda, place);
-                self.tell(|| format!("server {id} closes {conn}: {why:?}"));
+                self.tell_at(index, || format!("closes {conn}: {why:?}"));
             }
             Action::Pause { conn } => {
                 if let Some(place) = process.conns.get(&conn) {

@@ -1,0 +1,328 @@
+//! What the bytes on a connection say: one line a message.
+
+pub mod story;
+
+use std::collections::HashMap;
+
+use bytes::{Buf, Bytes, BytesMut};
+use zabkeeper_core::election::{Notification, PeerState};
+use zabkeeper_core::event::Port;
+use zabkeeper_core::store::{SnapshotDecoder, StoreOptions};
+use zabkeeper_core::wire::client::{
+    ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent, XID_AUTH, XID_EVENT,
+    XID_PING, XID_SET_WATCHES,
+};
+use zabkeeper_core::wire::frame::FrameReader;
+use zabkeeper_core::wire::quorum::{ForwardedRequest, LearnerInfo, PacketType, QuorumPacket};
+use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
+use zabkeeper_core::wire::{ErrorCode, OpCode, Reader, Record};
+
+/// Longer messages are not looked into.
+const MOST_BYTES: usize = 16 << 20;
+/// Ends a snapshot inside the quorum stream: a length and this.
+const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
+
+/// Both directions of one connection.
+#[derive(Debug)]
+pub struct Tap {
+    port: Port,
+    /// From the dialler, from the acceptor.
+    sides: [Side; 2],
+    /// What the client asked, by xid.
+    asked: HashMap<i32, OpCode>,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    frames: FrameReader,
+    buffer: BytesMut,
+    is_begun: bool,
+    snapshot: Option<Incoming>,
+    is_lost: bool,
+}
+
+/// A snapshot inside the quorum stream.
+struct Incoming {
+    decoder: Option<SnapshotDecoder>,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a snapshot, {} bytes so far", self.bytes)
+    }
+}
+
+/// One message, as a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// What it says.
+    pub text: String,
+    /// It only shows that somebody is alive.
+    pub is_ping: bool,
+}
+
+impl Tap {
+    /// A connection to this port.
+    pub fn new(port: Port) -> Tap {
+        Tap { port, sides: Default::default(), asked: HashMap::new() }
+    }
+
+    /// Takes bytes of one side (0: the dialler); says what messages they complete.
+    pub fn push(&mut self, side: usize, bytes: &Bytes) -> Vec<Message> {
+        let mut told = Vec::new();
+        let Some(known) = self.sides.get_mut(side).filter(|side| !side.is_lost) else {
+            return told;
+        };
+        let understood = match self.port {
+            Port::Client => known.client(side, bytes, &mut self.asked, &mut told),
+            Port::Election => known.election(side, bytes, &mut told),
+            Port::Quorum => known.quorum(bytes, &mut told),
+        };
+        if understood.is_none() {
+            known.is_lost = true;
+            told.push(line("bytes that are no message"));
+        }
+        told
+    }
+}
+
+fn line(text: impl Into<String>) -> Message {
+    Message { text: text.into(), is_ping: false }
+}
+
+fn ping(text: impl Into<String>) -> Message {
+    Message { text: text.into(), is_ping: true }
+}
+
+impl Side {
+    fn client(
+        &mut self,
+        side: usize,
+        bytes: &Bytes,
+        asked: &mut HashMap<i32, OpCode>,
+        told: &mut Vec<Message>,
+    ) -> Option<()> {
+        self.frames.push(bytes.clone());
+        while let Some(frame) = self.frames.next(MOST_BYTES).ok()? {
+            let is_first = !std::mem::replace(&mut self.is_begun, true);
+            let r = &mut Reader::new(&frame);
+            told.push(match (is_first, side) {
+                (true, 0) => {
+                    let hello = ConnectRequest::from_bytes(&frame).ok()?;
+                    if hello.session.0 == 0 {
+                        line(format!("CONNECT, a new session of {} ms", hello.timeout_ms))
+                    } else {
+                        line(format!("CONNECT, has seen {}", hello.last_zxid_seen))
+                    }
+                }
+                (true, _) => {
+                    let answer = ConnectResponse::from_bytes(&frame).ok()?;
+                    match answer.timeout_ms {
+                        0 => line("the session is not known"),
+                        ms => line(format!("CONNECTED for {ms} ms")),
+                    }
+                }
+                (false, 0) => {
+                    let RequestHeader { xid, op } = r.record().ok()?;
+                    let op = OpCode::from_i32(op)?;
+                    asked.insert(xid, op);
+                    match xid {
+                        XID_PING => ping("ping"),
+                        XID_SET_WATCHES => line("setWatches"),
+                        XID_AUTH => line("auth"),
+                        _ => line(format!("{op:?} #{xid}{}", path(op, r))),
+                    }
+                }
+                (false, _) => {
+                    let ReplyHeader { xid, zxid, err } = r.record().ok()?;
+                    match xid {
+                        XID_PING => ping("pong"),
+                        XID_EVENT => {
+                            let event: WatcherEvent = r.record().ok()?;
+                            let kind = zabkeeper_core::wire::EventType::from_i32(event.kind)?;
+                            line(format!("EVENT {kind:?} {}", event.path))
+                        }
+                        XID_SET_WATCHES => line("the watches are set"),
+                        _ => line(format!("#{xid} at {zxid}: {}", outcome(err))),
+                    }
+                }
+            });
+        }
+        Some(())
+    }
+
+    fn election(&mut self, side: usize, bytes: &Bytes, told: &mut Vec<Message>) -> Option<()> {
+        self.buffer.extend_from_slice(bytes);
+        if side == 0 && !self.is_begun {
+            let head = self.buffer.get(..20)?;
+            let mut rest = head.get(8..)?;
+            let (from, length) = (rest.get_i64(), usize::try_from(rest.get_i32()).ok()?);
+            if self.buffer.len() < 20 + length {
+                return Some(());
+            }
+            self.is_begun = true;
+            self.buffer.advance(20 + length);
+            told.push(line(format!("HELLO from {from}")));
+        }
+        while let Some(length) = self.buffer.first_chunk::<4>().map(|n| u32::from_be_bytes(*n)) {
+            let length = length as usize;
+            if length > MOST_BYTES {
+                return None;
+            }
+            if self.buffer.len() < 4 + length {
+                break;
+            }
+            let frame = self.buffer.split_to(4 + length).freeze().slice(4..);
+            let vote = Notification::parse(&frame).ok()?.vote;
+            let state = match vote.state {
+                PeerState::Looking => "LOOKING",
+                PeerState::Following => "FOLLOWING",
+                PeerState::Leading => "LEADING",
+                PeerState::Observing => "OBSERVING",
+            };
+            told.push(line(format!(
+                "NOTIFICATION {state}, for {} with {} of epoch {}, round {}",
+                vote.leader, vote.zxid, vote.peer_epoch, vote.round
+            )));
+        }
+        Some(())
+    }
+
+    fn quorum(&mut self, bytes: &Bytes, told: &mut Vec<Message>) -> Option<()> {
+        self.buffer.extend_from_slice(bytes);
+        loop {
+            if self.snapshot.is_some() && !self.snapshot_bytes(told)? {
+                return Some(());
+            }
+            let whole = self.buffer.clone().freeze();
+            let Some((packet, length)) = QuorumPacket::parse(&whole, MOST_BYTES).ok()? else {
+                return Some(());
+            };
+            self.buffer.advance(length);
+            let kind = PacketType::from_i32(packet.kind)?;
+            if kind == PacketType::Snap {
+                let decoder = Some(SnapshotDecoder::new(StoreOptions::default()));
+                self.snapshot = Some(Incoming { decoder, bytes: 0 });
+            }
+            told.push(describe(kind, &packet));
+        }
+    }
+
+    /// False: the snapshot goes on.
+    fn snapshot_bytes(&mut self, told: &mut Vec<Message>) -> Option<bool> {
+        let incoming = self.snapshot.as_mut()?;
+        if let Some(decoder) = &mut incoming.decoder {
+            let bytes = self.buffer.split().freeze();
+            let length = bytes.len();
+            let rest = decoder.push(bytes).ok()?;
+            incoming.bytes += length - rest.as_ref().map_or(0, Bytes::len);
+            let Some(rest) = rest else { return Some(false) };
+            incoming.decoder = None;
+            self.buffer.extend_from_slice(&rest);
+        }
+        if self.buffer.len() < SIGNATURE.len() {
+            return Some(false);
+        }
+        self.buffer.advance(SIGNATURE.len());
+        told.push(line(format!("the snapshot's end, after {} bytes", incoming.bytes)));
+        self.snapshot = None;
+        Some(true)
+    }
+}
+
+fn describe(kind: PacketType, packet: &QuorumPacket) -> Message {
+    let zxid = packet.zxid;
+    let data = packet.data.clone().unwrap_or_default();
+    match kind {
+        PacketType::Ping => ping("PING"),
+        PacketType::FollowerInfo | PacketType::ObserverInfo => {
+            let name =
+                if kind == PacketType::FollowerInfo { "FOLLOWERINFO" } else { "OBSERVERINFO" };
+            let server = LearnerInfo::parse(&data).map_or(0, |info| info.server.0);
+            line(format!("{name} of {server}, has accepted epoch {}", zxid.epoch()))
+        }
+        PacketType::LeaderInfo => line(format!("LEADERINFO, epoch {}", zxid.epoch())),
+        PacketType::AckEpoch => {
+            let epoch = Reader::new(&data).int().unwrap_or(0);
+            line(format!("ACKEPOCH, has {zxid} of epoch {epoch}"))
+        }
+        PacketType::Diff => line(format!("DIFF to {zxid}")),
+        PacketType::Trunc => line(format!("TRUNC to {zxid}")),
+        PacketType::Snap => line(format!("SNAP of {zxid}")),
+        PacketType::NewLeader => line(format!("NEWLEADER {zxid}")),
+        PacketType::UpToDate => line("UPTODATE"),
+        PacketType::Proposal => line(format!("PROPOSAL {zxid} {}", transaction(&data))),
+        PacketType::Inform => line(format!("INFORM {zxid} {}", transaction(&data))),
+        PacketType::Ack => line(format!("ACK {zxid}")),
+        PacketType::Commit => line(format!("COMMIT {zxid}")),
+        PacketType::Request => {
+            let op = ForwardedRequest::parse(&data).ok().and_then(|r| {
+                let op = OpCode::from_i32(r.op)?;
+                let mut reader = Reader::new(&r.body);
+                Some(format!("{op:?}{}", path(op, &mut reader)))
+            });
+            line(format!("REQUEST {}", op.unwrap_or_default()))
+        }
+        PacketType::Revalidate => line(match data.len() {
+            9 if data.last() == Some(&1) => "REVALIDATE: it is valid",
+            9 => "REVALIDATE: it is not",
+            _ => "REVALIDATE a session",
+        }),
+        PacketType::Sync => line("SYNC"),
+        other => line(format!("{other:?} {zxid}")),
+    }
+}
+
+fn transaction(body: &Bytes) -> String {
+    match LoggedTxn::from_bytes(body) {
+        Ok(logged) => text_of(&logged.txn),
+        Err(_) => format!("{} bytes", body.len()),
+    }
+}
+
+/// A transaction in a few words.
+pub fn text_of(txn: &Txn) -> String {
+    match txn {
+        Txn::CreateSession(ms) => format!("createSession for {ms} ms"),
+        Txn::CloseSession(paths) => {
+            let paths = paths.as_deref().unwrap_or_default();
+            match paths.len() {
+                0 => String::from("closeSession"),
+                _ => format!("closeSession with {}", paths.join(" ")),
+            }
+        }
+        Txn::Create(txn) | Txn::Create2(txn) => {
+            let kind = if txn.ephemeral { " ephemeral" } else { "" };
+            format!("create{kind} {}", txn.path)
+        }
+        Txn::CreateContainer(txn) => format!("create container {}", txn.path),
+        Txn::CreateTtl(txn) => format!("create {} for {} ms", txn.path, txn.ttl),
+        Txn::Delete(txn) | Txn::DeleteContainer(txn) => format!("delete {}", txn.path),
+        Txn::SetData(txn) | Txn::Reconfig(txn) => {
+            format!("setData {} to version {}", txn.path, txn.version)
+        }
+        Txn::SetAcl(txn) => format!("setACL {}", txn.path),
+        Txn::Check(txn) => format!("check {}", txn.path),
+        Txn::Multi(all) => {
+            format!("multi [{}]", all.iter().map(text_of).collect::<Vec<_>>().join(", "))
+        }
+        Txn::Error(code) => format!("refusal: {}", outcome(*code)),
+    }
+}
+
+fn outcome(code: i32) -> String {
+    match ErrorCode::from_i32(code) {
+        Some(ErrorCode::Ok) => String::from("ok"),
+        Some(code) => format!("{code:?}"),
+        None => code.to_string(),
+    }
+}
+
+/// The path that a request begins with, if it does.
+fn path(op: OpCode, r: &mut Reader<'_>) -> String {
+    if matches!(op, OpCode::Multi | OpCode::CloseSession | OpCode::CreateSession) {
+        return String::new();
+    }
+    r.record::<bytestring::ByteString>().map(|path| format!(" {path}")).unwrap_or_default()
+}
