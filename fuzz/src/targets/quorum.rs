@@ -161,6 +161,7 @@ pub fn quorum_follower(data: &[u8]) {
     victim.pass(1500);
     victim.closed(end.1);
     victim.pass(5000);
+    victim.restarts_or_says_why();
     assert!(ring.run(HEALED_MS, Ring::all_serve), "no leader after {HEALED_MS} ms");
     ring.agree();
 }

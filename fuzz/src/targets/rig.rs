@@ -296,6 +296,25 @@ impl Rig {
         }
     }
 
+    /// A member's directory can be loaded again, or says why not and goes on saying so. What
+    /// was durable is there.
+    pub(super) fn restarts_or_says_why(mut self) {
+        let zxid = self.node.store().last_zxid();
+        let first = load(&self.config, &mut self.files);
+        match (first, load(&self.config, &mut self.files)) {
+            (Outcome::Recovered(first), Outcome::Recovered(again)) => {
+                assert_eq!(first.last_zxid, again.last_zxid);
+                assert_eq!(first.state.digest(), again.state.digest());
+                assert!(first.last_zxid >= zxid || self.halted.is_some(), "{zxid} was applied");
+            }
+            (Outcome::Failed(first), Outcome::Failed(again)) => assert_eq!(first, again),
+            (Outcome::Recovered(_), Outcome::Failed(fault))
+            | (Outcome::Failed(fault), Outcome::Recovered(_)) => {
+                panic!("sometimes it loads, and sometimes: {}", fault.what);
+            }
+        }
+    }
+
     /// The power fails now: what was applied was durable.
     pub(super) fn loses_nothing_at_a_power_failure(mut self, seed: u64) {
         let zxid = self.node.store().last_zxid();
