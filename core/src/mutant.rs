@@ -20,8 +20,11 @@ pub enum Mutant {
     // sessions and the tree
     EphemeralOutlivesSession, CreateAfterClose, SessionIdsRepeat, CversionCountsTwice,
     FailedMultiHalfDone, SessionForgottenByLeader, ReplyZxidTooLow,
+    MoveUnnoticed, TouchesNotReported, RequestForwardedTwice,
+    OutstandingIgnored, EphemeralsUnderWayForgotten, SequenceOfChildren,
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
+    ChildWatchOutlivesNode,
 }
 
 impl Mutant {
@@ -39,6 +42,9 @@ impl Mutant {
         Mutant::TornTailKept, Mutant::EpochsNotSynced, Mutant::EphemeralOutlivesSession,
         Mutant::CreateAfterClose, Mutant::SessionIdsRepeat, Mutant::CversionCountsTwice,
         Mutant::FailedMultiHalfDone, Mutant::SessionForgottenByLeader, Mutant::ReplyZxidTooLow,
+        Mutant::MoveUnnoticed, Mutant::TouchesNotReported, Mutant::RequestForwardedTwice,
+        Mutant::OutstandingIgnored, Mutant::EphemeralsUnderWayForgotten,
+        Mutant::SequenceOfChildren, Mutant::ChildWatchOutlivesNode,
         Mutant::WatchAfterReply, Mutant::WatchFiresTwice, Mutant::MissedWatchForgotten,
         Mutant::SyncStaysHere,
     ];

@@ -289,7 +289,9 @@ impl Node {
                     tracker.touch(now.mono, session, timeout_ms);
                 }
                 None => {
-                    self.touched.insert(session, timeout_ms);
+                    if !Mutant::TouchesNotReported.is_on() {
+                        self.touched.insert(session, timeout_ms);
+                    }
                 }
             },
             Submission::CreateSession { session, timeout_ms } => match &mut self.tracker {
@@ -527,6 +529,9 @@ impl Node {
             Ok((op, parsed)) => {
                 let body = forwarded.body;
                 let request = Request { session, cxid, op, body, auth: Arc::from(auth) };
+                if Mutant::RequestForwardedTwice.is_on() && cxid % 16 == 3 {
+                    self.write(now, &request, parsed.clone(), owner, out);
+                }
                 self.write(now, &request, parsed, owner, out);
             }
             Err(code) => {

@@ -11,6 +11,7 @@ use super::flags::CreateMode;
 use super::outstanding::{NodeState, Outstanding};
 use super::request::{Create, CreateKind, Operation};
 use super::{SessionCheck, acl, path};
+use crate::mutant::Mutant;
 use crate::store::{OwnerKind, Store, StoredStat};
 use crate::types::{SessionId, Zxid};
 use crate::wire::ErrorCode;
@@ -69,7 +70,9 @@ impl Context<'_> {
         let mut parent = self.node(tree, &above)?;
         acl::check(&parent.acl, perms::CREATE, self.ids)?;
         if mode.sequential {
-            path = format!("{path}{:010}", parent.stat.cversion).into();
+            let is_wrong = Mutant::SequenceOfChildren.is_on();
+            let next = if is_wrong { parent.children as i32 } else { parent.stat.cversion };
+            path = format!("{path}{next:010}").into();
         }
         valid(&path)?;
         if tree.get(self.store, &path).is_some() {

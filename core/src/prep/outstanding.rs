@@ -10,6 +10,7 @@ use bytestring::ByteString;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use crate::mutant::Mutant;
 use crate::store::{Store, StoredStat, node_digest};
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::Acl;
@@ -91,6 +92,7 @@ impl Outstanding {
     pub(super) fn get(&self, store: &Store, path: &str) -> Option<NodeState> {
         let key = key(path);
         match self.nodes.get(key) {
+            Some(_) if Mutant::OutstandingIgnored.is_on() => load(store, key),
             Some(change) => change.state.clone(),
             None => load(store, key),
         }
@@ -145,7 +147,8 @@ impl Outstanding {
 
     /// The ephemerals that a session will own, sorted.
     pub(super) fn ephemerals_of(&self, store: &Store, session: SessionId) -> Vec<ByteString> {
-        let created = self.ephemerals.iter().filter(|(_, owner, _)| *owner == session);
+        let is_own = |owner| owner == session && !Mutant::EphemeralsUnderWayForgotten.is_on();
+        let created = self.ephemerals.iter().filter(|(_, owner, _)| is_own(*owner));
         let mut all: Vec<ByteString> = store
             .ephemerals(session)
             .cloned()

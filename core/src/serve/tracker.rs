@@ -85,7 +85,7 @@ impl SessionTracker {
                 SessionCheck::Expired
             }
             Some(tracked) => match *tracked.owner.get_or_insert(owner) {
-                current if current == owner => SessionCheck::Ok,
+                current if current == owner || Mutant::MoveUnnoticed.is_on() => SessionCheck::Ok,
                 _ => SessionCheck::Moved,
             },
         }

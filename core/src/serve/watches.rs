@@ -87,6 +87,9 @@ impl Watches {
             EventType::NodeChildrenChanged => self.child.take(path),
             EventType::NodeDeleted => {
                 let mut watchers = self.data.take(path);
+                if Mutant::ChildWatchOutlivesNode.is_on() {
+                    return watchers;
+                }
                 for conn in self.child.take(path) {
                     if !watchers.contains(&conn) {
                         watchers.push(conn);
