@@ -3,6 +3,7 @@
 pub mod history;
 pub mod model;
 mod predict;
+pub mod wire;
 pub mod zab;
 
 use std::fmt;

@@ -1,5 +1,6 @@
 //! What the bytes on a connection say: one line a message.
 
+pub mod quorum;
 pub mod story;
 
 use std::collections::HashMap;
@@ -7,7 +8,6 @@ use std::collections::HashMap;
 use bytes::{Buf, Bytes, BytesMut};
 use zabkeeper_core::election::{Notification, PeerState};
 use zabkeeper_core::event::Port;
-use zabkeeper_core::store::{SnapshotDecoder, StoreOptions};
 use zabkeeper_core::wire::client::{
     ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent, XID_AUTH, XID_EVENT,
     XID_PING, XID_SET_WATCHES,
@@ -17,10 +17,10 @@ use zabkeeper_core::wire::quorum::{ForwardedRequest, LearnerInfo, PacketType, Qu
 use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
 use zabkeeper_core::wire::{ErrorCode, OpCode, Reader, Record};
 
+use quorum::{Item, QuorumStream};
+
 /// Longer messages are not looked into.
 const MOST_BYTES: usize = 16 << 20;
-/// Ends a snapshot inside the quorum stream: a length and this.
-const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
 
 /// Both directions of one connection.
 #[derive(Debug)]
@@ -37,20 +37,8 @@ struct Side {
     frames: FrameReader,
     buffer: BytesMut,
     is_begun: bool,
-    snapshot: Option<Incoming>,
+    packets: QuorumStream,
     is_lost: bool,
-}
-
-/// A snapshot inside the quorum stream.
-struct Incoming {
-    decoder: Option<SnapshotDecoder>,
-    bytes: usize,
-}
-
-impl std::fmt::Debug for Incoming {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a snapshot, {} bytes so far", self.bytes)
-    }
 }
 
 /// One message, as a line.
@@ -190,44 +178,16 @@ impl Side {
     }
 
     fn quorum(&mut self, bytes: &Bytes, told: &mut Vec<Message>) -> Option<()> {
-        self.buffer.extend_from_slice(bytes);
-        loop {
-            if self.snapshot.is_some() && !self.snapshot_bytes(told)? {
-                return Some(());
-            }
-            let whole = self.buffer.clone().freeze();
-            let Some((packet, length)) = QuorumPacket::parse(&whole, MOST_BYTES).ok()? else {
-                return Some(());
-            };
-            self.buffer.advance(length);
-            let kind = PacketType::from_i32(packet.kind)?;
-            if kind == PacketType::Snap {
-                let decoder = Some(SnapshotDecoder::new(StoreOptions::default()));
-                self.snapshot = Some(Incoming { decoder, bytes: 0 });
-            }
-            told.push(describe(kind, &packet));
+        self.packets.push(bytes);
+        while let Some(item) = self.packets.take().ok()? {
+            told.push(match item {
+                Item::Packet(kind, packet) => describe(kind, &packet),
+                Item::SnapshotEnd(bytes) => {
+                    line(format!("the snapshot's end, after {bytes} bytes"))
+                }
+            });
         }
-    }
-
-    /// False: the snapshot goes on.
-    fn snapshot_bytes(&mut self, told: &mut Vec<Message>) -> Option<bool> {
-        let incoming = self.snapshot.as_mut()?;
-        if let Some(decoder) = &mut incoming.decoder {
-            let bytes = self.buffer.split().freeze();
-            let length = bytes.len();
-            let rest = decoder.push(bytes).ok()?;
-            incoming.bytes += length - rest.as_ref().map_or(0, Bytes::len);
-            let Some(rest) = rest else { return Some(false) };
-            incoming.decoder = None;
-            self.buffer.extend_from_slice(&rest);
-        }
-        if self.buffer.len() < SIGNATURE.len() {
-            return Some(false);
-        }
-        self.buffer.advance(SIGNATURE.len());
-        told.push(line(format!("the snapshot's end, after {} bytes", incoming.bytes)));
-        self.snapshot = None;
-        Some(true)
+        Some(())
     }
 }
 

@@ -26,6 +26,7 @@ use zabkeeper_core::quorum;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::Time;
 
+use crate::check::wire::Wire;
 use crate::check::zab::Zab;
 use crate::check::{Violation, history::History};
 use crate::plan::Plan;
@@ -52,6 +53,7 @@ pub struct World {
     servers: Vec<Server>,
     actors: Vec<ActorHost>,
     zab: Zab,
+    wire: Wire,
     history: History,
     /// How much of what is committed the history was told.
     told: usize,
@@ -120,6 +122,7 @@ impl World {
         let verifier =
             config.as_ref().and_then(|config| config.ensemble.as_ref()).map(quorum::verifier);
         World {
+            wire: Wire::default(),
             zab: Zab::new(&plan.ids(), verifier),
             network: Network::new(plan.weather, rng.fork()),
             now: Time(0),
@@ -226,6 +229,9 @@ impl World {
                     self.arrived(end, arrival);
                 }
                 self.arrivals = arrivals;
+                if self.network.host(place).is_none() {
+                    self.wire.closed(place.link);
+                }
             }
             Happening::Dial { link } => {
                 let to = self.network.host(Place { link, side: 1 });

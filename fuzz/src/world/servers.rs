@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use fastrand::Rng;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -427,6 +428,7 @@ impl World {
                 let Some(place) = process.conns.get(&conn).copied() else { return };
                 self.counters.bytes_sent += bytes.len() as u64;
                 self.tell_sent(place, &bytes);
+                self.check_sent(place, &bytes);
                 if !self.network.send(now, &mut self.agenda, place, bytes) {
                     let what = format!("server {id} lets too much pile up for {conn}");
                     self.check(Err(Violation::safety("lanes are bounded", what)));
@@ -455,6 +457,13 @@ impl World {
             }
             Action::Disk(action) => self.submit(index, action),
             Action::Halt(fault) => self.halted(index, &fault),
+        }
+    }
+
+    fn check_sent(&mut self, place: Place, bytes: &Bytes) {
+        if matches!(self.network.ends(place), Some((Port::Quorum, ..))) {
+            let checked = self.wire.sent(place.link, place.side, bytes);
+            self.check(checked);
         }
     }
 
