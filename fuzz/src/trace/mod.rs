@@ -21,6 +21,10 @@ use quorum::{Item, QuorumStream};
 
 /// Longer messages are not looked into.
 const MOST_BYTES: usize = 16 << 20;
+/// What opens an election's hello that has an address.
+const HELLO_VERSIONS: [i64; 2] = [-65536, -65535];
+/// The longest address in a hello.
+const MOST_ADDRESS: usize = 2048;
 
 /// Both directions of one connection.
 #[derive(Debug)]
@@ -143,14 +147,8 @@ impl Side {
     fn election(&mut self, side: usize, bytes: &Bytes, told: &mut Vec<Message>) -> Option<()> {
         self.buffer.extend_from_slice(bytes);
         if side == 0 && !self.is_begun {
-            let head = self.buffer.get(..20)?;
-            let mut rest = head.get(8..)?;
-            let (from, length) = (rest.get_i64(), usize::try_from(rest.get_i32()).ok()?);
-            if self.buffer.len() < 20 + length {
-                return Some(());
-            }
+            let Some(from) = hello(&mut self.buffer)? else { return Some(()) };
             self.is_begun = true;
-            self.buffer.advance(20 + length);
             told.push(line(format!("HELLO from {from}")));
         }
         while let Some(length) = self.buffer.first_chunk::<4>().map(|n| u32::from_be_bytes(*n)) {
@@ -189,6 +187,29 @@ impl Side {
         }
         Some(())
     }
+}
+
+/// Takes the hello off the front, in any of its versions: who dials. `None`: it is no hello;
+/// `Some(None)`: it is not complete yet (`QuorumCnxManager.InitialMessage`).
+fn hello(buffer: &mut BytesMut) -> Option<Option<i64>> {
+    let Some(first) = buffer.first_chunk::<8>().map(|b| i64::from_be_bytes(*b)) else {
+        return Some(None);
+    };
+    if first >= 0 {
+        buffer.advance(8);
+        return Some(Some(first));
+    }
+    let Some(head) = buffer.first_chunk::<20>() else { return Some(None) };
+    let mut rest = head.get(8..)?;
+    let (from, length) = (rest.get_i64(), usize::try_from(rest.get_i32()).ok()?);
+    if !HELLO_VERSIONS.contains(&first) || length > MOST_ADDRESS {
+        return None;
+    }
+    if buffer.len() < 20 + length {
+        return Some(None);
+    }
+    buffer.advance(20 + length);
+    Some(Some(from))
 }
 
 fn describe(kind: PacketType, packet: &QuorumPacket) -> Message {
