@@ -40,6 +40,8 @@ pub fn run(text: &str) -> Result<String, String> {
             if let Some(violation) = stage.world.as_ref().and_then(World::violation) {
                 return Err(format!("line {}: {violation}", i + 1));
             }
+        } else if !line.is_empty() && !line.starts_with('#') {
+            return Err(format!("line {}: neither `#`, `>` nor indented", i + 1));
         }
     }
     Ok(out)

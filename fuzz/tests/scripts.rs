@@ -34,3 +34,11 @@ fn scripts_say_what_happens() {
     }
     assert!(wrong.is_empty(), "UPDATE_SCRIPTS=1 writes what happens:\n{}", wrong.join("\n"));
 }
+
+#[test]
+fn a_line_of_no_kind_is_refused() {
+    for text in ["ensemble 3\n", "> ensemble 3\n1 is down\n", "> state\n", "> ensemble 8\n"] {
+        assert!(script::run(text).is_err(), "{text}");
+    }
+    assert!(script::run("# A reader's line.\n\n> ensemble 3\n> state\n").is_ok());
+}
