@@ -585,6 +585,7 @@ fn new_shared(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOption
         persisted: Ticket(0),
         deliveries: VecDeque::new(),
         last_read: ReadId(0),
+        epoch_heard: Epoch(0),
         join_not_before: Time(0),
         dials: 0,
     }

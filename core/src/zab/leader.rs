@@ -87,7 +87,8 @@ impl Leader {
             odd_half_tick: false,
             ended: None,
         };
-        leader.introduced(shared, shared.me, shared.history.accepted_epoch, out);
+        let accepted = shared.history.accepted_epoch.max(shared.epoch_heard);
+        leader.introduced(shared, shared.me, accepted, out);
         leader
     }
 
@@ -210,6 +211,16 @@ impl Leader {
                     return Err(
                         "a learner whose accepted epoch cannot be (its acceptedEpoch file)",
                     );
+                }
+                // It follows no leader of an earlier epoch than it has accepted, and would stay out.
+                let is_member = shared.config.members.contains_key(&info.server);
+                if is_member && self.stage == Stage::Broadcast && packet.zxid.epoch() > self.epoch {
+                    shared.epoch_heard = shared.epoch_heard.max(packet.zxid.epoch());
+                    let (server, epoch) = (info.server, packet.zxid.epoch());
+                    self.ended = Some(format!(
+                        "server {server} has accepted epoch {epoch}: only a later one takes it in"
+                    ));
+                    return Ok(());
                 }
                 learner.server = info.server;
                 learner.observer = kind == PacketType::ObserverInfo;

@@ -176,6 +176,9 @@ struct Shared {
     persisted: Ticket,
     deliveries: VecDeque<Delivery>,
     last_read: ReadId,
+    /// The latest epoch that a member was turned away for having accepted: as leader this server
+    /// proposes a later one.
+    epoch_heard: Epoch,
     /// After a join that failed no leader is dialled before this time.
     join_not_before: Time,
     dials: u64,
