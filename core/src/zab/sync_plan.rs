@@ -43,7 +43,8 @@ pub(super) fn plan(s: Situation) -> Plan {
     } else if s.peer == s.last_processed {
         Plan::UpToDate
     } else if s.peer > max && !new_epoch_zxid {
-        Plan::Truncate(max)
+        // An epoch's beginning is in no log: nothing can be cut off after it.
+        if max.counter() == 0 { Plan::Snapshot } else { Plan::Truncate(max) }
     } else if min <= s.peer && s.peer <= max {
         Plan::Window
     } else if s.peer < min && s.log_allowed {
@@ -152,6 +153,16 @@ mod tests {
             ("in sync", Situation { peer: z(2, 9), ..base }, Plan::UpToDate),
             ("ahead", Situation { peer: z(2, 12), ..base }, Plan::Truncate(z(2, 9))),
             ("ahead, new epoch", Situation { peer: z(3, 0), ..base }, Plan::Snapshot),
+            (
+                "ahead of a leader that has committed nothing yet",
+                Situation {
+                    peer: z(2, 3),
+                    last_processed: z(2, 0),
+                    window: (z(2, 0), z(2, 0)),
+                    ..base
+                },
+                Plan::Snapshot,
+            ),
             ("within", base, Plan::Window),
             ("older", Situation { peer: z(1, 7), ..base }, Plan::Log),
             (
