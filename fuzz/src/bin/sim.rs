@@ -45,6 +45,12 @@ enum Command {
             be replayed to its end"
     )]
     Replay(ReplayArguments),
+    /// Measures, on one core, how fast a busy ensemble of three is simulated.
+    Rate {
+        /// How much of its time, in seconds.
+        #[arg(long, default_value_t = 600)]
+        simulated: u64,
+    },
     /// Puts bugs into the core, one at a time, and tells how many seeds it takes to find each.
     #[cfg(feature = "mutants")]
     Mutants(MutantArguments),
@@ -155,6 +161,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => swarm(&arguments),
         Command::Replay(arguments) => replay(arguments),
+        Command::Rate { simulated } => measure(simulated),
         #[cfg(feature = "mutants")]
         Command::Mutants(arguments) => mutants(&arguments),
     }
@@ -260,6 +267,18 @@ fn command(seed: u64, cut: &Cut) -> String {
         text += &format!(" --storm-ms {ms}");
     }
     text
+}
+
+fn measure(simulated: u64) -> ExitCode {
+    let began = Instant::now();
+    let outcome = run::run(Plan::busy(1, 1000 * simulated));
+    let (elapsed, seconds) = (began.elapsed().as_secs_f64(), outcome.simulated_ms as f64 / 1000.0);
+    println!(
+        "{:.0} simulated seconds a second: {seconds:.0} s with {} transactions in {elapsed:.1} s",
+        seconds / elapsed,
+        outcome.committed
+    );
+    status(outcome.violation.iter())
 }
 
 fn repeat(journal: &Path, with_story: bool) -> ExitCode {

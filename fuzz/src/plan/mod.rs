@@ -128,6 +128,39 @@ pub struct Cut {
 }
 
 impl Plan {
+    /// Three servers and four busy clients, where nothing goes wrong: to measure how fast the
+    /// simulator is.
+    pub fn busy(seed: u64, ms: u64) -> Plan {
+        // Workloads that leave the tree as small as it was.
+        let workloads =
+            [Workload::Counter, Workload::Lock, Workload::Configuration, Workload::Configuration];
+        let client = |workload| ClientPlan { workload, timeout_ms: 10_000, pace_ms: 20 };
+        Plan {
+            seed,
+            participants: 3,
+            observers: 0,
+            groups: Vec::new(),
+            settings: vec![
+                ("tickTime", String::from("1000")),
+                ("initLimit", String::from("10")),
+                ("syncLimit", String::from("5")),
+                ("preAllocSize", String::from("64")),
+            ],
+            weather: Weather {
+                delay_us: 200,
+                jitter_us: 100,
+                loss_permille: 0,
+                split_permille: 10,
+                bandwidth: 1 << 30,
+            },
+            disks: vec![DiskSpeed { sync_us: 1000, other_us: 10 }; 3],
+            clients: workloads.map(client).to_vec(),
+            faults: Vec::new(),
+            stormy_ms: ms,
+            calm_ms: 60_000,
+        }
+    }
+
     /// How many servers there are.
     pub fn servers(&self) -> usize {
         self.participants + self.observers
