@@ -14,6 +14,8 @@ use super::log_writer::{MAX_BATCH, MAX_BATCH_BYTES};
 use crate::types::Zxid;
 
 const SECTOR: usize = 512;
+/// The upper half of an entry's checksum: always zero.
+const ZERO_HEAD: usize = 4;
 
 /// What is at the end of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +58,11 @@ pub(crate) async fn examine(
     else {
         return Ok(Tail::Torn { end });
     };
+    // A sector that is missing may reach into the first bytes of the next entry, which are zero
+    // in any case.
+    let upto_follower = (follower - offset) as usize + ZERO_HEAD;
     if end - offset <= MAX_BATCH_BYTES as u64
-        && has_hole(&io.read(&file.path, offset, (follower - offset) as usize).await?, offset)
+        && has_hole(&io.read(&file.path, offset, upto_follower).await?, offset)
         && count_entries(io, file, follower, end, max_body).await? <= MAX_BATCH
     {
         return Ok(Tail::Torn { end });
@@ -175,10 +180,10 @@ async fn count_entries(
 }
 
 /// Whether these bytes, which begin at `offset`, hold a sector of zeros, or begin with the
-/// zero rest of a sector. (The first four bytes of a checksum are zero in any case.)
+/// zero rest of a sector.
 fn has_hole(bytes: &[u8], offset: u64) -> bool {
     let is_zero = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
     let first = (SECTOR as u64 - offset % SECTOR as u64) as usize % SECTOR;
     let Some((rest, aligned)) = bytes.split_at_checked(first) else { return false };
-    (rest.len() > 4 && is_zero(rest)) || aligned.chunks_exact(SECTOR).any(is_zero)
+    (rest.len() > ZERO_HEAD && is_zero(rest)) || aligned.chunks_exact(SECTOR).any(is_zero)
 }

@@ -127,6 +127,35 @@ fn sectors_of_the_last_batch_may_be_missing() {
 }
 
 #[test]
+fn a_missing_sector_may_reach_into_the_next_entry() {
+    let mut tried = 0;
+    for padding in 0..1200 {
+        let mut server = Server::new();
+        server.log(1..=1);
+        let begin = used(server.files.get(LOG).unwrap());
+        for (zxid, padding) in [(2, padding), (3, 10)] {
+            let ticket = server.ticket.take();
+            let entry = entry(Zxid(zxid), zxid as u32, padding);
+            server.disk.submit(DiskAction::Append { ticket, entry });
+        }
+        server.drive();
+        let end = used(server.files.get(LOG).unwrap());
+        let third = entry(Zxid(3), 3, 10).body.len() + 13;
+        let follower = end - third;
+        // Its first four bytes are zero in any case.
+        let lost = ((follower + 4) / 512 * 512).saturating_sub(512);
+        if lost < begin || lost + 512 <= follower {
+            continue;
+        }
+        tried += 1;
+        server.edit(LOG, |log| log[lost..lost + 512].fill(0));
+        server.restart();
+        assert_eq!(server.recovered().state, history(1..=1), "padding {padding}");
+    }
+    assert!(tried > 0);
+}
+
+#[test]
 fn a_newest_log_without_entries_is_dropped() {
     for content in [&b""[..], b"ZK", b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0", &[0; 4096]] {
         let mut server = Server::new();
