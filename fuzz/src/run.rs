@@ -1,6 +1,6 @@
 //! Runs plans, catches what panics, and reduces what fails.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
@@ -10,7 +10,9 @@ use crate::trace::story::Step;
 use crate::world::{Outcome, World};
 
 thread_local! {
-    /// What the last panic of this thread said.
+    /// Whether this thread runs a plan.
+    static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
+    /// What the last panic of such a run said.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -31,7 +33,9 @@ fn told(plan: Plan, with_story: bool) -> (Outcome, Vec<Step>) {
         world = world.with_story();
     }
     PANIC.set(None);
+    IS_RUNNING.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    IS_RUNNING.set(false);
     let outcome = outcome.unwrap_or_else(|_| {
         let what = PANIC.take().unwrap_or_default();
         Outcome { violation: Some(Violation::crash("nothing panics", what)), ..world.outcome() }
@@ -45,9 +49,7 @@ fn catch_panics() {
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-            let from = info.location().map(|at| at.file().replace('\\', "/")).unwrap_or_default();
-            let is_ours = !from.contains("fuzz/tests");
-            if is_ours {
+            if IS_RUNNING.get() {
                 PANIC.set(Some(info.to_string()));
             } else {
                 print(info);
