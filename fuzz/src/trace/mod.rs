@@ -3,8 +3,6 @@
 pub mod quorum;
 pub mod story;
 
-use std::collections::HashMap;
-
 use bytes::{Buf, Bytes, BytesMut};
 use zabkeeper_core::election::{Notification, PeerState};
 use zabkeeper_core::event::Port;
@@ -32,8 +30,6 @@ pub struct Tap {
     port: Port,
     /// From the dialler, from the acceptor.
     sides: [Side; 2],
-    /// What the client asked, by xid.
-    asked: HashMap<i32, OpCode>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +53,7 @@ pub struct Message {
 impl Tap {
     /// A connection to this port.
     pub fn new(port: Port) -> Tap {
-        Tap { port, sides: Default::default(), asked: HashMap::new() }
+        Tap { port, sides: Default::default() }
     }
 
     /// Takes bytes of one side (0: the dialler); says what messages they complete.
@@ -67,7 +63,7 @@ impl Tap {
             return told;
         };
         let understood = match self.port {
-            Port::Client => known.client(side, bytes, &mut self.asked, &mut told),
+            Port::Client => known.client(side, bytes, &mut told),
             Port::Election => known.election(side, bytes, &mut told),
             Port::Quorum => known.quorum(bytes, &mut told),
         };
@@ -88,13 +84,7 @@ fn ping(text: impl Into<String>) -> Message {
 }
 
 impl Side {
-    fn client(
-        &mut self,
-        side: usize,
-        bytes: &Bytes,
-        asked: &mut HashMap<i32, OpCode>,
-        told: &mut Vec<Message>,
-    ) -> Option<()> {
+    fn client(&mut self, side: usize, bytes: &Bytes, told: &mut Vec<Message>) -> Option<()> {
         self.frames.push(bytes.clone());
         while let Some(frame) = self.frames.next(MOST_BYTES).ok()? {
             let is_first = !std::mem::replace(&mut self.is_begun, true);
@@ -118,7 +108,6 @@ impl Side {
                 (false, 0) => {
                     let RequestHeader { xid, op } = r.record().ok()?;
                     let op = OpCode::from_i32(op)?;
-                    asked.insert(xid, op);
                     match xid {
                         XID_PING => ping("ping"),
                         XID_SET_WATCHES => line("setWatches"),

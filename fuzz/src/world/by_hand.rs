@@ -1,7 +1,6 @@
 //! A world that does only what it is told to: for protocol scripts.
 
 use zabkeeper_core::client::Request;
-use zabkeeper_core::types::Time;
 
 use super::network::Host;
 use super::{Happening, World};
@@ -109,10 +108,5 @@ impl World {
     /// What went wrong, if anything did.
     pub fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
-    }
-
-    /// The world's own time.
-    pub fn time(&self) -> Time {
-        self.now
     }
 }
