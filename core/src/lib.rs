@@ -91,8 +91,9 @@
 //! [`quorum`]; [`election`]; [`zab`], which with the election is an [`Ensemble`](zab::Ensemble)
 //! that any state machine can ride on; [`store`], the znodes; [`prep`], requests into
 //! transactions; [`admin`], figures and four-letter words; [`serve`], the clients; [`disk`], logs
-//! and snapshots; [`client`], the other side of a session; [`node`], one whole server; [`record`], the journal of
-//! what entered it.
+//! and snapshots; [`client`], the other side of a session; [`node`], one whole server;
+//! [`record`], the journal of what entered it. Below them all, [`mutant`]: bugs to be put in on
+//! purpose, for tests of the simulator; compiled out otherwise.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
