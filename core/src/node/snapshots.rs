@@ -8,8 +8,13 @@ use crate::store::{SnapshotDecoder, SnapshotWalk, Store};
 use crate::types::{ConnId, Zxid};
 use crate::wire::jute::Writer;
 
-/// What a walk appends at a time.
+/// What a walk appends at a time, at most.
 const CHUNK_BYTES: usize = 256 << 10;
+/// And at least, if there is more.
+const LEAST_CHUNK_BYTES: usize = 1 << 10;
+/// Small trees, too, are walked in about so many steps: that a snapshot is fuzzy is the rule, not
+/// the exception that only large trees see.
+const STEPS: usize = 4;
 /// About what a node takes beside its path and data.
 const NODE_BYTES: usize = 100;
 /// Ends a snapshot inside the quorum stream.
@@ -29,8 +34,9 @@ pub(super) struct Snapshots {
 /// Appends a walk's next chunk; true when it is the last.
 pub(super) fn next_chunk(walk: &mut SnapshotWalk, store: &Store) -> (Bytes, bool) {
     let whole = store.data_bytes() + NODE_BYTES * store.node_count();
-    let mut out = BytesMut::with_capacity(whole.min(CHUNK_BYTES + CHUNK_BYTES / 4));
-    let complete = walk.next_chunk(store, &mut out, CHUNK_BYTES);
+    let chunk = (whole / STEPS).clamp(LEAST_CHUNK_BYTES, CHUNK_BYTES);
+    let mut out = BytesMut::with_capacity(whole.min(chunk + chunk / 4));
+    let complete = walk.next_chunk(store, &mut out, chunk);
     (out.freeze(), complete)
 }
 

@@ -1,5 +1,6 @@
 //! What must hold in every run.
 
+pub mod disk;
 pub mod history;
 pub mod model;
 mod predict;

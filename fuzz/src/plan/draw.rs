@@ -59,10 +59,13 @@ fn pick<'a, T>(rng: &mut Rng, all: &'a [T]) -> &'a T {
 
 fn client(rng: &mut Rng, tick_ms: u64, patience_ms: u64) -> ClientPlan {
     let least = (patience_ms / tick_ms + 1).clamp(2, 20);
+    let workload = Workload::draw(rng);
+    // So much data would only fill the memory.
+    let least_pace_ms = if workload == Workload::Large { 50 } else { 0 };
     ClientPlan {
-        workload: Workload::draw(rng),
+        workload,
         timeout_ms: (tick_ms * rng.u64(least..=20)) as i32,
-        pace_ms: *pick(rng, &[2, 10, 20, 50, 100, 300]),
+        pace_ms: (*pick(rng, &[2, 10, 20, 50, 100, 300])).max(least_pace_ms),
     }
 }
 
@@ -79,8 +82,8 @@ fn settings(rng: &mut Rng, tick_ms: u64) -> Vec<(&'static str, String)> {
         }
     };
     sometimes(rng, "snapCount", &["2", "10", "50", "50", "200", "1000"]);
-    sometimes(rng, "commitLogCount", &["1", "5", "50", "500"]);
-    sometimes(rng, "snapshotSizeFactor", &["-1", "0", "0.33", "10"]);
+    sometimes(rng, "commitLogCount", &["1", "1", "5", "5", "50", "500"]);
+    sometimes(rng, "snapshotSizeFactor", &["-1", "0", "0.33", "10", "10", "10"]);
     sometimes(rng, "txnLogSizeLimitInKb", &["1", "4", "64"]);
     sometimes(rng, "autopurge.purgeInterval", &["1"]);
     sometimes(rng, "cnxTimeout", &["500", "5000"]);
@@ -124,6 +127,10 @@ fn faults(rng: &mut Rng, plan: &Plan, tick_ms: u64) -> Vec<Fault> {
         let drawn = *pick(rng, &kinds);
         let kind = kind(rng, drawn, plan);
         let for_ms = match rng.u32(..3) {
+            // Long enough to propose something, too short to give up.
+            _ if matches!(kind, FaultKind::LateLeader(_)) => rng.u64(20..=tick_ms),
+            // Long enough for others to go on without it.
+            0 | 1 if matches!(kind, FaultKind::Deposed) => 1000 + tick_ms * rng.u64(2..=20),
             0 => rng.u64(1..=tick_ms),
             1 => rng.u64(1..=10 * tick_ms),
             _ => rng.u64(1..=3 * every_ms),
@@ -134,7 +141,7 @@ fn faults(rng: &mut Rng, plan: &Plan, tick_ms: u64) -> Vec<Fault> {
     faults
 }
 
-const KINDS: u32 = 22;
+const KINDS: u32 = 23;
 
 fn kind(rng: &mut Rng, kind: u32, plan: &Plan) -> FaultKind {
     let servers = plan.servers();
@@ -170,6 +177,7 @@ fn kind(rng: &mut Rng, kind: u32, plan: &Plan) -> FaultKind {
         18 => FaultKind::WallJump(who, rng.i64(-100_000_000..=100_000_000)),
         19 => FaultKind::Move(client),
         20 => FaultKind::Deposed,
+        21 => FaultKind::LateLeader(rng.u64(0..60)),
         _ => FaultKind::ClientCutOff(client),
     }
 }

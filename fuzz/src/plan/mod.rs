@@ -88,6 +88,10 @@ pub enum FaultKind {
     Partition(u64),
     /// Who leads reaches no other server, but its clients: what it proposes stays with it.
     Deposed,
+    /// Who leads reaches no other server; then all processes are killed, and it comes back this
+    /// many ms after one of the others begins to lead. These have slow disks: while they
+    /// synchronise, there is somebody who has more than they. It may lose power once more.
+    LateLeader(u64),
     /// Nothing passes from the one to the other.
     OneWay(usize, usize),
     /// Connections between the two break, and can be made anew.

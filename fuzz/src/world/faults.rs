@@ -25,6 +25,10 @@ enum Ending {
     Free(usize),
     Works(usize),
     InTime(usize),
+    /// All are killed, and this one starts so many ms after one of the others leads.
+    StartLate(usize, u64, Vec<(Host, Host)>),
+    NoLongerLate(usize),
+    PowerLoss(usize),
 }
 
 impl World {
@@ -55,8 +59,11 @@ impl World {
     /// Everything that lasts ends, and nothing more begins.
     pub(super) fn heal(&mut self) {
         self.is_calm = true;
+        self.late = None;
         for Lasting { end, .. } in std::mem::take(&mut self.lasting) {
-            self.end(end);
+            if !matches!(end, Ending::PowerLoss(_)) {
+                self.end(end);
+            }
         }
         for server in 0..self.servers.len() {
             let machine = &mut self.servers[server];
@@ -104,33 +111,36 @@ impl World {
             }
             FaultKind::Deaf(who) => {
                 let server = Host::Server(self.who(who));
-                self.block(|from, to| to == server && from != server)
+                Some(Ending::Unblock(self.block(|from, to| to == server && from != server)))
             }
             FaultKind::Mute(who) => {
                 let server = Host::Server(self.who(who));
-                self.block(|from, to| from == server && to != server)
+                Some(Ending::Unblock(self.block(|from, to| from == server && to != server)))
             }
             FaultKind::Isolated(who) => {
                 let server = Host::Server(self.who(who));
-                self.block(|from, to| (from == server) != (to == server))
+                Some(Ending::Unblock(self.block(|from, to| (from == server) != (to == server))))
             }
-            FaultKind::Partition(mask) => self.block(|from, to| match (from, to) {
-                (Host::Server(from), Host::Server(to)) => (mask >> from) & 1 != (mask >> to) & 1,
-                _ => false,
-            }),
+            FaultKind::Partition(mask) => Some(Ending::Unblock(self.block(|from, to| {
+                let (Host::Server(from), Host::Server(to)) = (from, to) else { return false };
+                (mask >> from) & 1 != (mask >> to) & 1
+            }))),
             FaultKind::Deposed => {
-                let leader = Host::Server(self.who(Who::Leader));
-                self.block(|from, to| match (from, to) {
-                    (Host::Server(_), Host::Server(_)) => (from == leader) != (to == leader),
-                    _ => false,
-                })
+                let leader = self.who(Who::Leader);
+                Some(Ending::Unblock(self.block_from_servers(leader)))
+            }
+            FaultKind::LateLeader(late_ms) => {
+                let leader = self.who(Who::Leader);
+                Some(Ending::StartLate(leader, late_ms, self.block_from_servers(leader)))
             }
             FaultKind::OneWay(a, b) => {
-                self.block(|from, to| from == Host::Server(a) && to == Host::Server(b))
+                let is_blocked = |from, to| from == Host::Server(a) && to == Host::Server(b);
+                Some(Ending::Unblock(self.block(is_blocked)))
             }
             FaultKind::ClientCutOff(client) => {
                 let client = Host::Client(client);
-                self.block(|from, to| (from == client) != (to == client))
+                let is_blocked = |from, to| (from == client) != (to == client);
+                Some(Ending::Unblock(self.block(is_blocked)))
             }
             FaultKind::Cut(a, b) => {
                 self.network.cut(now, &mut self.agenda, Host::Server(a), Host::Server(b));
@@ -199,6 +209,10 @@ impl World {
     fn end(&mut self, end: Ending) {
         match end {
             Ending::Start(server) => self.start(server),
+            Ending::NoLongerLate(server) => {
+                self.late = None;
+                self.start(server);
+            }
             Ending::StartWiped(server) => {
                 if self.servers[server].process.is_none() && self.may_wipe(server) {
                     self.wipe(server);
@@ -211,10 +225,14 @@ impl World {
                     self.agenda.note(at, Happening::Start { server });
                 }
             }
-            Ending::Unblock(pairs) => {
-                for (from, to) in pairs {
-                    self.network.unblock(self.now, &mut self.agenda, from, to);
-                }
+            Ending::Unblock(pairs) => self.unblock(&pairs),
+            Ending::StartLate(leader, late_ms, pairs) => {
+                self.unblock(&pairs);
+                self.start_late(leader, late_ms);
+            }
+            Ending::PowerLoss(server) => {
+                self.kill(server, true);
+                self.agenda.note(self.now.plus_ms(100), Happening::Start { server });
             }
             Ending::Fast(a, b) => self.slow_link(a, b, 1),
             Ending::FastDisk(server) => self.servers[server].disk.slow(1),
@@ -239,7 +257,7 @@ impl World {
         }
     }
 
-    fn block(&mut self, is_blocked: impl Fn(Host, Host) -> bool) -> Option<Ending> {
+    fn block(&mut self, is_blocked: impl Fn(Host, Host) -> bool) -> Vec<(Host, Host)> {
         let servers = (0..self.servers.len()).map(Host::Server);
         let hosts: Vec<Host> =
             servers.chain((0..self.plan.clients.len()).map(Host::Client)).collect();
@@ -252,7 +270,59 @@ impl World {
                 }
             }
         }
-        Some(Ending::Unblock(pairs))
+        pairs
+    }
+
+    fn block_from_servers(&mut self, server: usize) -> Vec<(Host, Host)> {
+        let server = Host::Server(server);
+        self.block(|from, to| match (from, to) {
+            (Host::Server(_), Host::Server(_)) => (from == server) != (to == server),
+            _ => false,
+        })
+    }
+
+    fn unblock(&mut self, pairs: &[(Host, Host)]) {
+        for (from, to) in pairs {
+            self.network.unblock(self.now, &mut self.agenda, *from, *to);
+        }
+    }
+
+    /// All are killed. The others start now, with slow disks for a while, and this one when one
+    /// of them leads.
+    fn start_late(&mut self, late: usize, late_ms: u64) {
+        for server in 0..self.servers.len() {
+            self.kill(server, false);
+            self.agenda.note(self.now, Happening::Start { server });
+        }
+        if self.is_calm {
+            return;
+        }
+        self.late = Some((late, late_ms));
+        self.lasts(5000, Ending::NoLongerLate(late));
+        let factor = [5, 20, 100][self.rng.usize(..3)];
+        for server in (0..self.servers.len()).filter(|server| *server != late) {
+            self.servers[server].disk.slow(factor);
+            self.lasts(5000, Ending::FastDisk(server));
+        }
+    }
+
+    /// One of the others leads: whoever is late comes now.
+    pub(super) fn begins_to_lead(&mut self) {
+        let Some((server, late_ms)) = self.late.take() else { return };
+        let at = self.now.plus_ms(late_ms);
+        self.agenda.note(at, Happening::Start { server });
+        if !self.is_calm && self.rng.bool() {
+            let ms = late_ms + self.rng.u64(..200);
+            self.lasts(ms, Ending::PowerLoss(server));
+        }
+    }
+
+    /// Something ends in a while, or when all is healed.
+    fn lasts(&mut self, ms: u64, end: Ending) {
+        self.lasted += 1;
+        let number = (1 << 32) + self.lasted;
+        self.lasting.push(Lasting { number, end });
+        self.agenda.note(self.now.plus_ms(ms), Happening::FaultEnds { lasting: number });
     }
 
     fn slow_link(&mut self, a: usize, b: usize, factor: u64) {
@@ -280,6 +350,7 @@ fn name(kind: &FaultKind) -> &'static str {
         FaultKind::Isolated(_) => "isolated server",
         FaultKind::Partition(_) => "partition",
         FaultKind::Deposed => "deposed leader",
+        FaultKind::LateLeader(_) => "late leader",
         FaultKind::OneWay(..) => "one-way partition",
         FaultKind::Cut(..) => "cut connections",
         FaultKind::SlowLink(..) => "slow link",

@@ -63,6 +63,10 @@ pub struct World {
     steps: u64,
     /// Faults that last.
     lasting: Vec<Lasting>,
+    /// How many of them are not a fault of the plan's own.
+    lasted: u64,
+    /// Who starts only this many ms after somebody leads.
+    late: Option<(usize, u64)>,
     /// Nothing more goes wrong.
     is_calm: bool,
     rng: Rng,
@@ -135,6 +139,8 @@ impl World {
             counters: Counters::default(),
             steps: 0,
             lasting: Vec::new(),
+            lasted: 0,
+            late: None,
             is_calm: false,
             rng,
             story: None,

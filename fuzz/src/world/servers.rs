@@ -20,12 +20,16 @@ use super::clock::Clock;
 use super::disk::SimDisk;
 use super::network::{Arrival, Host, Place};
 use super::{Happening, World, address};
-use crate::check::Violation;
+use crate::check::{self, Violation};
 use crate::plan::Plan;
 use crate::record::Journal;
 
 /// More wake-ups than this at one moment are a loop.
 const MOST_WAKES: u32 = 1000;
+
+/// In the calm, a server that looks for a leader more often than this will never settle, or only
+/// by accident.
+const MOST_SEARCHES: u32 = 12;
 
 /// One machine that runs a server.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(super) struct Server {
     pub(super) is_rotten: bool,
     /// It did not start since, and its directory can be emptied.
     pub(super) is_refusing: bool,
+    /// How often it began to look for a leader in the calm.
+    searches: u32,
     rng: Rng,
 }
 
@@ -99,6 +105,7 @@ impl Server {
             is_excused: false,
             is_rotten: false,
             is_refusing: false,
+            searches: 0,
             rng,
         }
     }
@@ -153,7 +160,8 @@ impl World {
 
     /// The process starts, unless it runs.
     pub(super) fn start(&mut self, index: usize) {
-        if self.servers[index].process.is_some() {
+        let is_late = self.late.is_some_and(|(late, _)| late == index);
+        if self.servers[index].process.is_some() || is_late {
             return;
         }
         if self.servers[index].is_refusing && self.may_wipe(index) {
@@ -359,6 +367,7 @@ impl World {
         if let Event::Recovered(recovered) = &event {
             let last = recovered.last_zxid;
             let checked = self.zab.recovered(index, last.max(Zxid::ZERO));
+            let checked = checked.and_then(|()| check::disk::logs(server.id, &server.disk.files));
             (server.is_excused, server.is_refusing) = (server.disk.is_unreliable(), false);
             self.check(checked);
         } else if let Event::Persisted { upto } = &event {
@@ -399,6 +408,12 @@ impl World {
             self.counters.role(role);
             let last = store.last_zxid();
             self.tell_at(index, || format!("is {role:?} at {last}"));
+            if role == (Role::Leading { established: false }) {
+                self.begins_to_lead();
+            }
+            if role == Role::Looking && self.is_calm {
+                self.searches(index);
+            }
         }
         self.check(checked);
         while let Some(zxid) = self.zab.committed().get(self.told) {
@@ -406,6 +421,15 @@ impl World {
                 self.history.committed(*zxid, body);
             }
             self.told += 1;
+        }
+    }
+
+    fn searches(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        server.searches += 1;
+        if server.searches > MOST_SEARCHES {
+            let what = format!("server {} looked for a leader {MOST_SEARCHES} times", server.id);
+            self.check(Err(Violation::liveness("in the calm, a server settles", what)));
         }
     }
 
