@@ -145,6 +145,7 @@ fn ensemble(words: &[&str]) -> Result<World, String> {
             split_permille: 0,
             bandwidth: 1 << 30,
         },
+        jitters: Vec::new(),
         disks: Vec::new(),
         clients: Vec::new(),
         faults: Vec::new(),

@@ -42,6 +42,7 @@ impl Plan {
             groups,
             settings: settings(rng, tick_ms),
             weather,
+            jitters: Vec::new(),
             disks: (0..servers).map(|_| disk(rng)).collect(),
             clients,
             faults: Vec::new(),

@@ -2,6 +2,7 @@
 
 mod draw;
 
+use arbitrary::Arbitrary;
 use zabkeeper_core::types::ServerId;
 
 pub use crate::clients::Workload;
@@ -22,6 +23,8 @@ pub struct Plan {
     pub settings: Vec<(&'static str, String)>,
     /// The network.
     pub weather: Weather,
+    /// How much of the jitter the first packets take, in 255 parts; then chance decides.
+    pub jitters: Vec<u8>,
     /// Each server's disk.
     pub disks: Vec<DiskSpeed>,
     /// Clients.
@@ -57,7 +60,7 @@ pub struct Fault {
 }
 
 /// Whom a fault meets, decided when it begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Who {
     /// The server of this index.
     Server(usize),
@@ -68,7 +71,7 @@ pub enum Who {
 }
 
 /// What can go wrong.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Arbitrary, Clone, PartialEq, Debug)]
 pub enum FaultKind {
     /// The process is killed; its machine and files live on.
     Kill(Who),
@@ -157,6 +160,7 @@ impl Plan {
                 split_permille: 10,
                 bandwidth: 1 << 30,
             },
+            jitters: Vec::new(),
             disks: vec![DiskSpeed { sync_us: 1000, other_us: 10 }; 3],
             clients: workloads.map(client).to_vec(),
             faults: Vec::new(),

@@ -9,6 +9,7 @@ mod journal;
 mod quorum;
 mod rig;
 mod ring;
+mod schedule;
 mod stateful;
 mod storage;
 
@@ -16,6 +17,7 @@ pub use client::{client_frames, client_records, client_replies, four_letter_word
 pub use config::zoo_cfg;
 pub use journal::journal;
 pub use quorum::{election_frames, quorum_follower, quorum_leader, quorum_looking, quorum_packets};
+pub use schedule::schedule;
 pub use stateful::node_events;
 pub use storage::{epoch_files, log_file, snapshot_file};
 
@@ -37,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("quorum_leader", quorum_leader),
     ("quorum_looking", quorum_looking),
     ("quorum_packets", quorum_packets),
+    ("schedule", schedule),
     ("snapshot_file", snapshot_file),
     ("zoo_cfg", zoo_cfg),
 ];

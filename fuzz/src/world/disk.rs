@@ -1,6 +1,7 @@
 //! One server's disk: files in memory beneath the real disk machine, with latency, faults and
 //! decay.
 
+use arbitrary::Arbitrary;
 use fastrand::Rng;
 use zabkeeper_core::disk::{Completion, FailureKind, FileOp, MemoryFiles};
 use zabkeeper_core::types::Time;
@@ -15,7 +16,7 @@ pub struct DiskSpeed {
 }
 
 /// What an operation that shall fail is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Arbitrary, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailingOp {
     /// The next sync of a file or a directory.
     Sync,

@@ -128,7 +128,7 @@ impl World {
         World {
             wire: Wire::default(),
             zab: Zab::new(&plan.ids(), verifier),
-            network: Network::new(plan.weather, rng.fork()),
+            network: Network::new(plan.weather, plan.jitters.clone(), rng.fork()),
             now: Time(0),
             agenda: Agenda::new(),
             servers,

@@ -102,6 +102,8 @@ pub(crate) struct Network {
     made: u64,
     rng: Rng,
     weather: Weather,
+    /// Parts of the jitter that are told, not drawn.
+    jitters: VecDeque<u8>,
     /// Directions in which nothing passes.
     blocked: BTreeSet<(Host, Host)>,
     /// Directions with this many times the delay.
@@ -109,9 +111,9 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(weather: Weather, rng: Rng) -> Network {
+    pub(crate) fn new(weather: Weather, jitters: Vec<u8>, rng: Rng) -> Network {
         let (links, blocked, slow) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Network { links, made: 0, rng, weather, blocked, slow }
+        Network { links, made: 0, rng, weather, jitters: jitters.into(), blocked, slow }
     }
 
     /// A process dials; what comes of it is an arrival.
@@ -438,7 +440,11 @@ impl Network {
     /// When what is sent now arrives.
     fn arrival(&mut self, now: Time, from: Host, to: Host, len: usize) -> Time {
         let Weather { delay_us, jitter_us, loss_permille, bandwidth, .. } = self.weather;
-        let mut us = delay_us + self.rng.u64(..=jitter_us);
+        let jitter_us = match self.jitters.pop_front() {
+            Some(part) => jitter_us * u64::from(part) / 255,
+            None => self.rng.u64(..=jitter_us),
+        };
+        let mut us = delay_us + jitter_us;
         if self.rng.u32(..1000) < loss_permille {
             us += 200_000;
         }
