@@ -27,7 +27,6 @@ pub(super) fn judge(key: &str, value: &str) -> Verdict {
         | "quorum.auth.serverRequireSasl"
         | "reconfigEnabled"
         | "sessionRequireClientSASLAuth"
-        | "enforce.auth.enabled"
         | "localSessionsEnabled" => on,
         "DigestAuthenticationProvider.enabled" => !value.eq_ignore_ascii_case("true"),
         _ => key.starts_with("authProvider."),
@@ -59,7 +58,6 @@ const SWITCHES: &[&str] = &[
     "DigestAuthenticationProvider.enabled",
     "reconfigEnabled",
     "sessionRequireClientSASLAuth",
-    "enforce.auth.enabled",
     "localSessionsEnabled",
 ];
 
@@ -86,6 +84,8 @@ const USED: &[&str] = &[
     "dynamicConfigFile",
     "electionAlg",
     "electionPortBindRetry",
+    "enforce.auth.enabled",
+    "enforce.auth.schemes",
     "extendedTypesEnabled",
     "fastleader.maxNotificationInterval",
     "fastleader.minNotificationInterval",
@@ -152,7 +152,6 @@ const NO_EFFECT: &[&str] = &[
     "connection_throttle_weight_enabled",
     "emulate353TTLNodes",
     "enableEagerACLCheck",
-    "enforce.auth.schemes",
     "enforceQuota",
     "ensembleAuthName",
     "fips-mode",

@@ -111,6 +111,9 @@ pub struct Config {
     pub digest_enabled: bool,
     /// `DigestAuthenticationProvider.superDigest`.
     pub super_digest: Option<String>,
+    /// `enforce.auth.schemes`, if `enforce.auth.enabled`: a client has to authenticate by one of
+    /// them before it may do anything.
+    pub enforced_schemes: Vec<String>,
     /// `skipACL`.
     pub skip_acl: bool,
     /// `jute.maxbuffer`, bytes.
@@ -305,6 +308,21 @@ impl File<'_> {
         }
     }
 
+    fn enforced_schemes(&self) -> Result<Vec<String>, ConfigError> {
+        if !self.boolean("enforce.auth.enabled", false)? {
+            return Ok(Vec::new());
+        }
+        let Some(text) = self.text("enforce.auth.schemes") else {
+            return Err(self.error("enforce.auth.enabled", "enforce.auth.schemes beside it"));
+        };
+        let schemes: Vec<String> = text.split(',').map(|name| String::from(name.trim())).collect();
+        if schemes.iter().all(|name| matches!(name.as_str(), "digest" | "ip")) {
+            Ok(schemes)
+        } else {
+            Err(self.error("enforce.auth.schemes", "digest or ip, parted by commas"))
+        }
+    }
+
     fn port(&self, key: &str) -> Result<Option<u16>, ConfigError> {
         let Some(text) = self.text(key) else { return Ok(None) };
         match text.parse::<u16>() {
@@ -392,6 +410,7 @@ impl File<'_> {
             datadir_autocreate: self.boolean("datadir.autocreate", true)?,
             digest_enabled: self.boolean("digest.enabled", true)?,
             super_digest: self.text("DigestAuthenticationProvider.superDigest"),
+            enforced_schemes: self.enforced_schemes()?,
             skip_acl: !self.unless("skipACL", ["no", "false"], "yes")?,
             jute_max_buffer,
             jute_extra_size,

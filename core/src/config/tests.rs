@@ -136,7 +136,6 @@ fn promised_protection_is_never_ignored() {
         "sslQuorum=yes",
         "quorum.auth.enableSasl=true",
         "quorum.auth.serverRequireSasl=true",
-        "zookeeper.enforce.auth.enabled=true",
         "sessionRequireClientSASLAuth=true",
         "authProvider.1=x",
         "DigestAuthenticationProvider.enabled=false",
@@ -148,6 +147,25 @@ fn promised_protection_is_never_ignored() {
     for line in ["sslQuorum=false", "quorum.auth.enableSasl=False", "reconfigEnabled=false"] {
         assert_eq!(parse(&format!("dataDir=/d\n{line}\n"), None).unwrap().1.len(), 1, "{line}");
     }
+}
+
+#[test]
+fn enforced_authentication_names_schemes_that_are_there() {
+    let on = "dataDir=/d\nenforce.auth.enabled=true\n";
+    let (config, _) = parse(&format!("{on}enforce.auth.schemes=digest, ip\n"), None).unwrap();
+    assert_eq!(config.enforced_schemes, ["digest", "ip"]);
+    for (line, expected) in [
+        ("", "zoo.cfg:2: enforce.auth.enabled=true: expected enforce.auth.schemes beside it"),
+        (
+            "enforce.auth.schemes=digest,sasl\n",
+            "zoo.cfg:3: enforce.auth.schemes=digest,sasl: expected digest or ip, parted by commas",
+        ),
+    ] {
+        let error = parse(&format!("{on}{line}"), None).unwrap_err().to_string();
+        assert_eq!(error, expected);
+    }
+    let (config, _) = parse("dataDir=/d\nenforce.auth.schemes=digest\n", None).unwrap();
+    assert!(config.enforced_schemes.is_empty());
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(super) fn serve_options(config: &Config) -> ServeOptions {
         jute_max_buffer: config.jute_max_buffer,
         sessionless_timeout_ms: config.sessionless_timeout_ms,
         super_digest: config.super_digest.clone(),
+        enforced_schemes: config.enforced_schemes.iter().map(|name| name.as_str().into()).collect(),
         skip_acl: config.skip_acl,
         outstanding_limit: config.global_outstanding_limit.max(1),
     }

@@ -38,6 +38,7 @@ use crate::types::{ConnId, Now, SessionId, Time, Zxid};
 use crate::wire::client::{
     AuthPacket, Id, ReplyHeader, RequestHeader, WatcherEvent, XID_EVENT, XID_PING, perms,
 };
+use crate::wire::jute::{Reader, Writer};
 use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{ErrorCode, EventType, OpCode, Record, Word};
 
@@ -77,6 +78,8 @@ pub struct ServeOptions {
     pub super_digest: Option<String>,
     /// Checks no ACL.
     pub skip_acl: bool,
+    /// A connection has to authenticate by one of these first; none: by nothing.
+    pub enforced_schemes: Vec<ByteString>,
     /// Requests of one session that wait; more are not read.
     pub outstanding_limit: usize,
 }
@@ -358,14 +361,20 @@ impl Serve {
         };
         let body = frame.slice(8..);
         let (session, timeout_ms) = (connection.session, connection.timeout_ms);
-        let Some(op) = OpCode::from_i32(header.op) else {
-            return self.unknown(conn, header.xid, out);
-        };
+        let op = OpCode::from_i32(header.op);
         match op {
-            OpCode::Auth => return self.authenticate(conn, header.xid, &body, out),
-            OpCode::Check | OpCode::Error => return self.unknown(conn, header.xid, out),
+            Some(OpCode::Auth) => return self.authenticate(conn, header.xid, &body, out),
+            Some(OpCode::Sasl) => return self.sasl(conn, header.xid, &body, out),
             _ => {}
         }
+        let enforced = &self.options.enforced_schemes;
+        if !enforced.is_empty() && !connection.auth.iter().any(|id| enforced.contains(&id.scheme)) {
+            return self.unauthenticated(conn, header.xid, out);
+        }
+        let is_known = |op: &OpCode| !matches!(op, OpCode::Check | OpCode::Error);
+        let Some(op) = op.filter(is_known) else {
+            return self.unknown(conn, header.xid, out);
+        };
         self.submissions.push_back(Submission::Touch { session, timeout_ms });
         let xid = if op == OpCode::Ping { XID_PING } else { header.xid };
         let request = || Request {
@@ -436,6 +445,29 @@ impl Serve {
                 self.close(conn, Reason::Protocol("failed authentication"), out);
             }
         }
+    }
+
+    /// Where no SASL is configured, a token is answered with none, at once
+    /// (`ZooKeeperServer.processSasl`).
+    fn sasl(&mut self, conn: ConnId, xid: i32, body: &Bytes, out: &mut Actions) {
+        let Ok(Some(_)) = Reader::new(body).buffer() else {
+            return self.close(conn, Reason::Protocol("malformed SASL token"), out);
+        };
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let no_token = |out: &mut BytesMut| out.put_buffer(None);
+        connection.reply(&mut self.stats, xid, Zxid::ZERO, ErrorCode::Ok, no_token);
+        self.dirty.push(conn);
+    }
+
+    /// None of the schemes that every connection has to authenticate by
+    /// (`AuthenticationHelper.enforceAuthentication`).
+    fn unauthenticated(&mut self, conn: ConnId, xid: i32, out: &mut Actions) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            info!(%conn, peer = %connection.peer, "a client has to authenticate first");
+            let code = ErrorCode::SessionClosedRequireSaslAuth;
+            connection.reply(&mut self.stats, xid, Zxid::ZERO, code, |_| {});
+        }
+        self.close(conn, Reason::Protocol("authentication is enforced"), out);
     }
 
     /// Answers what stands at the head of a session's queue and needs nobody else.

@@ -62,26 +62,20 @@ pub(super) fn read(
         }
         OpCode::GetData => {
             let request: WatchedRequest = r.record().map_err(malformed)?;
-            let node = store.node(&request.path).ok_or(ErrorCode::NoNode)?;
-            asker.check(&node, perms::READ)?;
+            let node = readable(store, asker, &request.path)?;
             if request.watch {
                 watches.watch_data(&request.path, asker.conn);
             }
-            out.put_buffer(node.data().map(|d| &**d));
-            node.stat().write(out);
+            write_data(&node, out);
             Ok(())
         }
         OpCode::GetChildren | OpCode::GetChildren2 => {
             let request: WatchedRequest = r.record().map_err(malformed)?;
-            let node = store.node(&request.path).ok_or(ErrorCode::NoNode)?;
-            asker.check(&node, perms::READ)?;
+            let node = readable(store, asker, &request.path)?;
             if request.watch {
                 watches.watch_children(&request.path, asker.conn);
             }
-            out.put_count(node.child_count());
-            for name in node.children() {
-                out.put_ustring(name);
-            }
+            write_children(&node, out);
             if op == OpCode::GetChildren2 {
                 node.stat().write(out);
             }
@@ -112,10 +106,10 @@ pub(super) fn read(
             }
             Ok(())
         }
+        OpCode::MultiRead => multi_read(store, asker, &mut r, out),
         OpCode::GetAllChildrenNumber => {
             let path = r.text().map_err(malformed)?;
-            let node = store.node(&path).ok_or(ErrorCode::NoNode)?;
-            asker.check(&node, perms::READ)?;
+            readable(store, asker, &path)?;
             out.put_i32(store.descendants(&path).unwrap_or_default() as i32);
             Ok(())
         }
@@ -130,6 +124,64 @@ pub(super) fn read(
         }
         _ => Err(ErrorCode::Unimplemented),
     }
+}
+
+/// The node, if it is there and may be read.
+fn readable<'a>(store: &'a Store, asker: &Asker<'_>, path: &str) -> Result<NodeRef<'a>, ErrorCode> {
+    let node = store.node(path).ok_or(ErrorCode::NoNode)?;
+    asker.check(&node, perms::READ)?;
+    Ok(node)
+}
+
+fn write_data(node: &NodeRef<'_>, out: &mut BytesMut) {
+    out.put_buffer(node.data().map(|d| &**d));
+    node.stat().write(out);
+}
+
+fn write_children(node: &NodeRef<'_>, out: &mut BytesMut) {
+    out.put_count(node.child_count());
+    for name in node.children() {
+        out.put_ustring(name);
+    }
+}
+
+/// Several getData and getChildren, each with a result of its own; watch flags are without
+/// effect (`MultiOperationRecord`, `FinalRequestProcessor`).
+fn multi_read(
+    store: &Store,
+    asker: &Asker<'_>,
+    r: &mut Reader<'_>,
+    out: &mut BytesMut,
+) -> Result<(), ErrorCode> {
+    let malformed = |_| ErrorCode::MarshallingError;
+    loop {
+        let header: MultiHeader = r.record().map_err(malformed)?;
+        if header.done {
+            break;
+        }
+        let op = OpCode::from_i32(header.op);
+        let Some(op @ (OpCode::GetData | OpCode::GetChildren)) = op else {
+            return Err(ErrorCode::MarshallingError);
+        };
+        let request: WatchedRequest = r.record().map_err(malformed)?;
+        match readable(store, asker, &request.path) {
+            Ok(node) => {
+                MultiHeader { op: op as i32, done: false, err: 0 }.write(out);
+                if op == OpCode::GetData {
+                    write_data(&node, out);
+                } else {
+                    write_children(&node, out);
+                }
+            }
+            Err(code) => {
+                let err = code as i32;
+                MultiHeader { op: OpCode::Error as i32, done: false, err }.write(out);
+                out.put_i32(err);
+            }
+        }
+    }
+    MultiHeader { op: -1, done: true, err: -1 }.write(out);
+    Ok(())
 }
 
 /// Registers a reconnected client's watches; what happened meanwhile is told at once
@@ -182,6 +234,7 @@ pub(super) fn is_read(op: OpCode) -> bool {
             | OpCode::GetAcl
             | OpCode::GetEphemerals
             | OpCode::GetAllChildrenNumber
+            | OpCode::MultiRead
             | OpCode::WhoAmI
             | OpCode::SetWatches
     )

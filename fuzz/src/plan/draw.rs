@@ -83,7 +83,6 @@ fn settings(rng: &mut Rng, tick_ms: u64) -> Vec<(&'static str, String)> {
         }
     };
     sometimes(rng, "snapCount", &["2", "10", "50", "50", "200", "1000"]);
-    sometimes(rng, "commitLogCount", &["1", "1", "5", "5", "50", "500"]);
     sometimes(rng, "snapshotSizeFactor", &["-1", "0", "0.33", "10", "10", "10"]);
     sometimes(rng, "txnLogSizeLimitInKb", &["1", "4", "64"]);
     sometimes(rng, "autopurge.purgeInterval", &["1"]);

@@ -61,6 +61,7 @@ fn options() -> ServeOptions {
         jute_max_buffer: 1_048_575,
         sessionless_timeout_ms: 10_000,
         super_digest: None,
+        enforced_schemes: Vec::new(),
         skip_acl: false,
         outstanding_limit: 1000,
     }

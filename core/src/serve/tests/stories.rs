@@ -1,6 +1,7 @@
 //! Handshakes, limits, authentication and requests that go wrong.
 
 use super::*;
+use crate::wire::client::{MultiHeader, Stat};
 
 #[test]
 fn a_new_session_gets_its_id_password_and_timeout() {
@@ -254,11 +255,11 @@ fn operations_that_nobody_knows_end_the_connection_and_later_ones_do_not() {
         assert!(matches!(heard[1..], [Heard::Closed(_)]), "{heard:?}");
     }
     let (conn, _) = server.client(6);
-    for (xid, op) in [(1, OpCode::AddWatch), (2, OpCode::MultiRead), (3, OpCode::RemoveWatches)] {
+    for (xid, op) in [(1, OpCode::AddWatch), (2, OpCode::RemoveWatches)] {
         server.ask(conn, xid, op, nothing);
     }
     server.ask(conn, 4, OpCode::Exists, look("/"));
-    assert_eq!(server.brief(conn), ["1:-6", "2:-6", "3:-6", "4:0"]);
+    assert_eq!(server.brief(conn), ["1:-6", "2:-6", "4:0"]);
 }
 
 #[test]
@@ -435,4 +436,88 @@ fn cons_sees_what_a_connection_did() {
     assert_eq!((shown.last_operation, shown.last_cxid), (Some(OpCode::Create), Some(3)));
     assert_eq!((shown.last_latency_ms, shown.last_response_ms), (7, 57));
     assert_eq!(shown.last_zxid, Zxid(2));
+}
+
+#[test]
+fn reads_in_a_multi_have_a_result_each() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    server.ask(conn, 1, OpCode::Create, create("/a", 0));
+    let reads = |ops: &'static [(OpCode, &'static str)]| {
+        move |out: &mut BytesMut| {
+            for (op, path) in ops {
+                MultiHeader { op: *op as i32, done: false, err: -1 }.write(out);
+                look(path)(out);
+            }
+            MultiHeader { op: -1, done: true, err: -1 }.write(out);
+        }
+    };
+    use OpCode::{Delete, Exists, GetChildren, GetData};
+    let all: &[_] = &[(GetData, "/a"), (GetData, "/none"), (GetChildren, "/")];
+    for (xid, ops) in
+        [(2, all), (3, &[]), (4, &[(GetData, "/a"), (Delete, "/a")]), (5, &[(Exists, "/a")])]
+    {
+        server.ask(conn, xid, OpCode::MultiRead, reads(ops));
+    }
+    let heard = server.hear(conn);
+    let Heard::Reply { err: 0, body, .. } = &heard[1] else { panic!("{heard:?}") };
+    let r = &mut Reader::new(body);
+    let mut ops = Vec::new();
+    loop {
+        let header: MultiHeader = r.record().unwrap();
+        ops.push((header.op, header.err));
+        match header.op {
+            4 => {
+                assert!(r.buffer().unwrap().is_some());
+                r.record::<Stat>().unwrap();
+            }
+            8 => assert!(r.record::<Vec<ByteString>>().unwrap().contains(&"a".into())),
+            -1 if !header.done => assert_eq!(r.int(), Ok(-101)),
+            _ => break,
+        }
+    }
+    assert!(r.is_empty());
+    assert_eq!(ops, [(4, 0), (-1, -101), (8, 0), (-1, -1)]);
+    let rest: Vec<i32> = heard[2..]
+        .iter()
+        .map(|heard| match heard {
+            Heard::Reply { err, .. } => *err,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(rest, [0, -5, -5], "none at all; a write among reads; what is no read");
+}
+
+#[test]
+fn a_token_is_answered_with_none_where_no_sasl_is_configured() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    server.ask(conn, 5, OpCode::Sasl, |out| out.put_buffer(Some(b"hello")));
+    let heard = server.hear(conn);
+    let Heard::Reply { xid: 5, zxid: 0, err: 0, body } = &heard[0] else { panic!("{heard:?}") };
+    assert_eq!(body[..], [255, 255, 255, 255]);
+    server.ask(conn, 6, OpCode::Sasl, |out| out.put_buffer(None));
+    assert!(matches!(server.hear(conn)[..], [Heard::Closed(_)]), "no token at all");
+}
+
+#[test]
+fn where_authentication_is_enforced_nothing_is_done_before_it() {
+    let options = ServeOptions { enforced_schemes: Vec::from(["digest".into()]), ..options() };
+    let mut server = Server::with(options, 1_700_000_000_000);
+    let login = |out: &mut BytesMut| {
+        out.put_i32(0);
+        out.put_ustring("digest");
+        out.put_buffer(Some(b"user:secret"));
+    };
+    let (conn, _) = server.client(1);
+    server.ask(conn, -4, OpCode::Auth, login);
+    server.ask(conn, 1, OpCode::Exists, look("/"));
+    assert_eq!(server.brief(conn), ["-4:0", "1:0"]);
+    for (n, op) in [(2, OpCode::Exists), (3, OpCode::Ping), (4, OpCode::CloseSession)] {
+        let (conn, _) = server.client(n);
+        server.ask(conn, 1, op, look("/"));
+        let heard = server.hear(conn);
+        assert!(matches!(heard[0], Heard::Reply { xid: 1, zxid: 0, err: -124, .. }), "{heard:?}");
+        assert!(matches!(heard[1..], [Heard::Closed(_)]), "{heard:?}");
+    }
 }
