@@ -159,6 +159,10 @@ pub struct ServerStats {
     pub response_sizes: BufferSizes,
     /// Failed authentications.
     pub auth_failed: Counter,
+    /// Connections that were closed because too many came in a while.
+    pub connections_throttled: Counter,
+    /// Large requests that were refused with their connection.
+    pub large_requests_rejected: Counter,
 }
 
 /// One figure as a monitor reads it.

@@ -5,6 +5,7 @@ mod keys;
 mod members;
 mod properties;
 mod server_line;
+mod throttle;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -18,6 +19,7 @@ use crate::types::ServerId;
 
 pub use members::{EnsembleConfig, LearnerType, Member, ServerAddress};
 use properties::Property;
+pub use throttle::{ConnectionThrottle, Weights};
 
 /// What is wrong, where, and what would be right: one line.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -111,6 +113,12 @@ pub struct Config {
     pub digest_enabled: bool,
     /// `DigestAuthenticationProvider.superDigest`.
     pub super_digest: Option<String>,
+    /// `connection_throttle_*`; none: handshakes are not throttled.
+    pub connection_throttle: Option<ConnectionThrottle>,
+    /// Frames longer than this are large (`largeRequestThreshold`); none: none is.
+    pub large_request_bytes: Option<usize>,
+    /// All large requests together have at most this many bytes (`largeRequestMaxBytes`).
+    pub large_requests_max_bytes: usize,
     /// `enforce.auth.schemes`, if `enforce.auth.enabled`: a client has to authenticate by one of
     /// them before it may do anything.
     pub enforced_schemes: Vec<String>,
@@ -410,6 +418,16 @@ impl File<'_> {
             datadir_autocreate: self.boolean("datadir.autocreate", true)?,
             digest_enabled: self.boolean("digest.enabled", true)?,
             super_digest: self.text("DigestAuthenticationProvider.superDigest"),
+            connection_throttle: throttle::read(self)?,
+            large_request_bytes: usize::try_from(self.number(
+                "largeRequestThreshold",
+                -1_i64,
+                -1,
+                "bytes, or -1",
+            )?)
+            .ok()
+            .filter(|bytes| *bytes > 0),
+            large_requests_max_bytes: self.number("largeRequestMaxBytes", 100 << 20, 1, COUNT)?,
             enforced_schemes: self.enforced_schemes()?,
             skip_acl: !self.unless("skipACL", ["no", "false"], "yes")?,
             jute_max_buffer,

@@ -280,6 +280,8 @@ impl Node {
     fn submit(&mut self, now: Now, submission: Submission, out: &mut Actions) {
         match submission {
             Submission::Word { conn, word } => {
+                self.metrics.connection_rejected = self.serve.stats.connections_throttled;
+                self.metrics.large_requests_rejected = self.serve.stats.large_requests_rejected;
                 let report = self.report(now.mono);
                 let text = admin::answer(word, &self.whitelist, &report);
                 self.serve.answer_word(conn, text, out);

@@ -9,7 +9,7 @@ use super::session::{password, password_is};
 use super::{Serve, Submission};
 use crate::action::{Actions, Reason};
 use crate::store::Store;
-use crate::types::{ConnId, Now, SessionId};
+use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::client::{ConnectRequest, ConnectResponse};
 use crate::wire::{OpCode, Record};
 
@@ -17,6 +17,7 @@ impl Serve {
     /// The handshake (`ZooKeeperServer.processConnectRequest`).
     pub(super) fn connect(
         &mut self,
+        now: Time,
         store: &Store,
         conn: ConnId,
         frame: &Bytes,
@@ -25,6 +26,13 @@ impl Serve {
         let Ok(request) = ConnectRequest::from_bytes(frame) else {
             return self.close(conn, Reason::Protocol("malformed connect request"), out);
         };
+        let fresh = request.session == SessionId(0);
+        if let Some(throttle) = &mut self.throttle
+            && !(if fresh { throttle.admits_new(now) } else { throttle.admits_again(now) })
+        {
+            self.stats.connections_throttled.add(1);
+            return self.close(conn, Reason::Limit("connections in a while"), out);
+        }
         if request.last_zxid_seen > store.last_zxid() {
             info!(%conn, seen = %request.last_zxid_seen, here = %store.last_zxid(),
                 "a client has seen a newer state: it must try another server");
@@ -32,7 +40,6 @@ impl Serve {
         }
         let (min, max) = (self.options.min_session_timeout_ms, self.options.max_session_timeout_ms);
         let timeout_ms = request.timeout_ms.min(max).max(min);
-        let fresh = request.session == SessionId(0);
         let session = if fresh { self.ids.take() } else { request.session };
         if let Some(old) = self.by_session.get(&session).copied() {
             self.close(old, Reason::Replaced, out);

@@ -16,6 +16,7 @@ mod reads;
 mod session;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod tracker;
 mod watches;
 
@@ -31,6 +32,7 @@ use tracing::info;
 
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
+use crate::config::ConnectionThrottle;
 use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Request, acl, auth};
 use crate::store::{Effects, Outcome, Store, Trigger};
@@ -45,6 +47,7 @@ use crate::wire::{ErrorCode, EventType, OpCode, Record, Word};
 use connection::{Connection, Pending, PendingState, Phase};
 use session::SessionIds;
 pub use session::password;
+use throttle::Throttle;
 pub use tracker::{Owner, SessionTracker};
 use watches::Watches;
 
@@ -78,6 +81,13 @@ pub struct ServeOptions {
     pub super_digest: Option<String>,
     /// Checks no ACL.
     pub skip_acl: bool,
+    /// How many clients may connect in a while.
+    pub connection_throttle: Option<ConnectionThrottle>,
+    /// Longer requests are large.
+    pub large_request_bytes: usize,
+    /// What all large requests that wait may have together; one more is refused with its
+    /// connection.
+    pub large_requests_max_bytes: usize,
     /// A connection has to authenticate by one of these first; none: by nothing.
     pub enforced_schemes: Vec<ByteString>,
     /// Requests of one session that wait; more are not read.
@@ -136,6 +146,9 @@ pub struct Serve {
     /// answer the session's next connection, which may count its requests from 1 again.
     orphans: BTreeMap<SessionId, VecDeque<i32>>,
     ids: SessionIds,
+    throttle: Option<Throttle>,
+    /// Bytes of large requests that wait.
+    large_bytes: usize,
     submissions: VecDeque<Submission>,
     dirty: Vec<ConnId>,
     /// Totals for `srvr` and `mntr`.
@@ -147,6 +160,11 @@ impl Serve {
     pub fn new(options: ServeOptions, now: Now) -> Serve {
         Serve {
             ids: SessionIds::new(options.server, now.wall_ms),
+            throttle: options
+                .connection_throttle
+                .clone()
+                .map(|throttle| Throttle::new(throttle, now.mono, now.wall_ms as u64)),
+            large_bytes: 0,
             options,
             serving: false,
             connections: BTreeMap::new(),
@@ -244,6 +262,8 @@ impl Serve {
     pub fn closed(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(&conn) else { return };
         self.watches.forget(conn);
+        let larges = connection.pending.iter().map(|pending| large(&self.options, pending.bytes));
+        self.large_bytes -= larges.sum::<usize>();
         if self.by_session.get(&connection.session) == Some(&conn) {
             self.by_session.remove(&connection.session);
         }
@@ -336,6 +356,14 @@ impl Serve {
                 }
                 Phase::Established => {}
             }
+            let length = connection.frames.peek_length().and_then(|n| usize::try_from(n).ok());
+            if let Some(length) = length.filter(|length| *length > self.options.large_request_bytes)
+                && self.large_bytes.saturating_add(length) > self.options.large_requests_max_bytes
+            {
+                info!(%conn, peer = %connection.peer, length, "a large request is one too many");
+                self.stats.large_requests_rejected.add(1);
+                return self.close(conn, Reason::Limit("large requests"), out);
+            }
             let frame = match connection.frames.next(max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
@@ -347,7 +375,7 @@ impl Serve {
             connection.figures.received += 1;
             self.stats.packets_received.add(1);
             if connection.phase == Phase::New {
-                self.connect(store, conn, &frame, out);
+                self.connect(now.mono, store, conn, &frame, out);
             } else {
                 self.request(now, store, conn, frame, out);
             }
@@ -405,6 +433,7 @@ impl Serve {
         };
         let bytes = body.len();
         connection.pending_bytes += bytes;
+        self.large_bytes += large(&self.options, bytes);
         connection.pending.push_back(Pending { xid, op, since: now.mono, bytes, state });
         self.release(now, store, conn);
     }
@@ -537,6 +566,7 @@ impl Serve {
             self.dirty.push(conn);
             if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
+                self.large_bytes -= large(&self.options, done.bytes);
                 connection.answered(&mut self.stats, now.mono, &done, zxid);
             }
         }
@@ -616,6 +646,7 @@ impl Serve {
                 connection.pending[place].state = PendingState::Done(reply.freeze());
             } else if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
+                self.large_bytes -= large(&self.options, done.bytes);
                 self.dirty.push(conn);
                 let told = if Mutant::ReplyZxidTooLow.is_on() { 1 } else { 0 };
                 let zxid = Zxid(header.zxid.0 - told);
@@ -705,6 +736,11 @@ impl Serve {
             }
         }
     }
+}
+
+/// A request's bytes, if it is a large one.
+fn large(options: &ServeOptions, bytes: usize) -> usize {
+    if bytes > options.large_request_bytes { bytes } else { 0 }
 }
 
 /// Ids that one connection may gather.

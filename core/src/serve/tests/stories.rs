@@ -1,7 +1,8 @@
 //! Handshakes, limits, authentication and requests that go wrong.
 
 use super::*;
-use crate::wire::client::{MultiHeader, Stat};
+use crate::config::{ConnectionThrottle, Weights};
+use crate::wire::client::{MultiHeader, SetDataRequest, Stat};
 
 #[test]
 fn a_new_session_gets_its_id_password_and_timeout() {
@@ -520,4 +521,54 @@ fn where_authentication_is_enforced_nothing_is_done_before_it() {
         assert!(matches!(heard[0], Heard::Reply { xid: 1, zxid: 0, err: -124, .. }), "{heard:?}");
         assert!(matches!(heard[1..], [Heard::Closed(_)]), "{heard:?}");
     }
+}
+
+#[test]
+fn large_requests_have_a_share_of_the_memory() {
+    let options =
+        ServeOptions { large_request_bytes: 1000, large_requests_max_bytes: 5000, ..options() };
+    let mut server = Server::with(options, 1_700_000_000_000);
+    let (conn, _) = server.client(1);
+    let write = |bytes: usize| {
+        move |out: &mut BytesMut| {
+            SetDataRequest {
+                path: "/".into(),
+                data: Some(Bytes::from("x".repeat(bytes))),
+                version: 0,
+            }
+            .write(out);
+        }
+    };
+    // What is answered makes room.
+    for xid in 1..5 {
+        server.ask(conn, xid, OpCode::SetData, write(3000));
+    }
+    assert_eq!(server.brief(conn).len(), 4);
+    server.ask(conn, 5, OpCode::SetData, write(900));
+    server.ask(conn, 6, OpCode::SetData, write(5001));
+    let heard = server.hear(conn);
+    assert!(matches!(heard[..], [Heard::Reply { xid: 5, .. }, Heard::Closed(_)]), "{heard:?}");
+    assert_eq!(server.serve.stats.large_requests_rejected.get(), 1);
+}
+
+#[test]
+fn who_comes_too_soon_after_others_is_sent_away() {
+    let throttle = ConnectionThrottle {
+        tokens: 2,
+        fill_ms: 1000,
+        fill_count: 1,
+        freeze_ms: None,
+        drop_increase: 0.0,
+        drop_decrease: 0.0,
+        decrease_ratio: 0.0,
+        weights: Weights { global: 1, renew: 1, local: 1 },
+    };
+    let options = ServeOptions { connection_throttle: Some(throttle), ..options() };
+    let mut server = Server::with(options, 1_700_000_000_000);
+    server.client(1);
+    server.client(2);
+    let conn = server.open(3);
+    server.push(conn, connect(SessionId(0), None));
+    assert!(matches!(server.hear(conn)[..], [Heard::Closed(Reason::Limit(_))]));
+    assert_eq!(server.serve.stats.connections_throttled.get(), 1);
 }
