@@ -59,8 +59,7 @@ impl SessionTracker {
             return false;
         };
         tracked.timeout_ms = timeout_ms.max(0) as u64;
-        let bucket = (now.as_millis() + tracked.timeout_ms) / tick_ms + 1;
-        let bucket = Time(0).plus_ms(bucket * tick_ms);
+        let bucket = bucket(now, tracked.timeout_ms, tick_ms);
         if bucket > tracked.bucket || tracked.bucket == Time::NEVER {
             leave(&mut self.buckets, tracked.bucket, session);
             tracked.bucket = bucket;
@@ -107,22 +106,13 @@ impl SessionTracker {
     }
 
     /// The sessions whose time is up; they count as closing from now on. If this server itself
-    /// stood still for longer than a tick, all get as much time on top: nobody could be heard.
+    /// stood still for longer than a tick, all get as much time on top, as nobody could be heard;
+    /// but none gets more than a sign of life would give it now.
     pub fn expired(&mut self, now: Time) -> Vec<SessionId> {
         let since = now.ms_since(self.last_tick);
         self.last_tick = now;
         if since > 2 * self.tick_ms && self.buckets.keys().next().is_some_and(|b| *b <= now) {
-            let buckets = core::mem::take(&mut self.buckets);
-            let late = (since / self.tick_ms) * self.tick_ms;
-            for (bucket, sessions) in buckets {
-                let later = bucket.plus_ms(late);
-                for session in &sessions {
-                    if let Some(tracked) = self.sessions.get_mut(session) {
-                        tracked.bucket = later;
-                    }
-                }
-                self.buckets.insert(later, sessions);
-            }
+            self.make_up_for(now, (since / self.tick_ms) * self.tick_ms);
         }
         let mut all = Vec::new();
         while let Some(entry) = self.buckets.first_entry().filter(|e| *e.key() <= now) {
@@ -132,6 +122,18 @@ impl SessionTracker {
             self.closing(*session);
         }
         all
+    }
+
+    fn make_up_for(&mut self, now: Time, late_ms: u64) {
+        for (before, sessions) in core::mem::take(&mut self.buckets) {
+            for session in sessions {
+                if let Some(tracked) = self.sessions.get_mut(&session) {
+                    let most = bucket(now, tracked.timeout_ms, self.tick_ms);
+                    tracked.bucket = before.plus_ms(late_ms).min(most).max(before);
+                    self.buckets.entry(tracked.bucket).or_default().insert(session);
+                }
+            }
+        }
     }
 
     /// When [`SessionTracker::expired`] should be asked again: every tick.
@@ -148,6 +150,11 @@ impl SessionTracker {
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
+}
+
+/// The end of the tick in which a session expires that was last heard of at `now`.
+fn bucket(now: Time, timeout_ms: u64, tick_ms: u64) -> Time {
+    Time(0).plus_ms(((now.as_millis() + timeout_ms) / tick_ms + 1) * tick_ms)
 }
 
 fn leave(buckets: &mut BTreeMap<Time, BTreeSet<SessionId>>, bucket: Time, session: SessionId) {
@@ -192,6 +199,19 @@ mod tests {
         assert_eq!(tick_to(&mut tracker, 100, 1000), []);
         assert!(tracker.expired(ms(60_000)).is_empty());
         assert!(tracker.touch(ms(60_001), SessionId(1), 4000));
+    }
+
+    #[test]
+    fn who_is_heard_of_after_a_stall_gets_nothing_on_top_of_it() {
+        let mut tracker = SessionTracker::new(ms(0), 1000);
+        tracker.add(ms(0), SessionId(1), 4000);
+        tracker.add(ms(0), SessionId(2), 4000);
+        assert_eq!(tick_to(&mut tracker, 100, 1000), []);
+        // The server stands still; the first that it hears of then is session 2, which says no
+        // more.
+        tracker.touch(ms(60_000), SessionId(2), 4000);
+        assert!(tracker.expired(ms(60_000)).is_empty());
+        assert_eq!(tick_to(&mut tracker, 60_000, 70_000), [(64_000, 1), (65_000, 2)]);
     }
 
     #[test]

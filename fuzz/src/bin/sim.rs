@@ -23,6 +23,8 @@ const SHRINKING_RUNS: usize = 150;
 const LAST_LINES: usize = 25;
 /// How many failures are reported in full.
 const MOST_REPORTS: usize = 5;
+/// How often a line tells how far a swarm is, where no progress bar can be drawn.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// Whole ensembles in one thread, with every kind of fault.
 ///
@@ -88,6 +90,12 @@ fn mutants(arguments: &MutantArguments) -> ExitCode {
         let catches: Vec<_> = (0..arguments.times)
             .map(|i| hunt(*mutant, i * 1_000_000, arguments.most, arguments.jobs))
             .collect();
+        for (i, catch) in catches.iter().enumerate() {
+            if let Some(catch) = catch {
+                let seed = i as u64 * 1_000_000 + catch.seeds - 1;
+                eprintln!("{name}: seed {seed}: {}", short(&catch.violation));
+            }
+        }
         let mut seeds: Vec<u64> =
             catches.iter().map(|catch| catch.as_ref().map_or(u64::MAX, |c| c.seeds)).collect();
         seeds.sort_unstable();
@@ -185,6 +193,7 @@ fn swarm(arguments: &RunArguments) -> ExitCode {
         bar.set_style(style);
     }
     let began = Instant::now();
+    let told = Mutex::new(began);
     let end = arguments.seconds.map(|seconds| began + Duration::from_secs(seconds));
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs.max(1) {
@@ -202,11 +211,14 @@ fn swarm(arguments: &RunArguments) -> ExitCode {
                     found.steps += outcome.steps;
                     found.counters.merge(&outcome.counters);
                     if let Some(violation) = outcome.violation {
-                        bar.println(format!("seed {seed}: {}", short(&violation)));
+                        bar.suspend(|| eprintln!("seed {seed}: {}", short(&violation)));
                         found.failures.insert(seed, violation);
                     }
                     bar.set_message(rate(found.simulated_ms, began.elapsed()));
                     bar.inc(1);
+                    if bar.is_hidden() {
+                        tell_progress(&found, arguments, began, &told);
+                    }
                 }
             });
         }
@@ -218,6 +230,23 @@ fn swarm(arguments: &RunArguments) -> ExitCode {
         report(*seed, violation, arguments.no_shrink);
     }
     status(found.failures.values())
+}
+
+/// A line for logs, now and then.
+fn tell_progress(found: &Found, arguments: &RunArguments, began: Instant, told: &Mutex<Instant>) {
+    let Ok(mut told) = told.lock() else { return };
+    if told.elapsed() < TOLD_EVERY {
+        return;
+    }
+    *told = Instant::now();
+    eprintln!(
+        "{} of {} seeds in {:.0} s, {} failed; {}",
+        found.seeds,
+        arguments.seeds.end - arguments.seeds.start,
+        began.elapsed().as_secs_f64(),
+        found.failures.len(),
+        rate(found.simulated_ms, began.elapsed()),
+    );
 }
 
 fn rate(simulated_ms: u64, elapsed: Duration) -> String {
