@@ -22,6 +22,7 @@ pub enum Mutant {
     FailedMultiHalfDone, SessionForgottenByLeader, ReplyZxidTooLow,
     MoveUnnoticed, TouchesNotReported, RequestForwardedTwice,
     OutstandingIgnored, EphemeralsUnderWayForgotten, SequenceOfChildren,
+    ReapsWhatIsCommitted,
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
     ChildWatchOutlivesNode,
@@ -46,7 +47,7 @@ impl Mutant {
         Mutant::OutstandingIgnored, Mutant::EphemeralsUnderWayForgotten,
         Mutant::SequenceOfChildren, Mutant::ChildWatchOutlivesNode,
         Mutant::WatchAfterReply, Mutant::WatchFiresTwice, Mutant::MissedWatchForgotten,
-        Mutant::SyncStaysHere,
+        Mutant::SyncStaysHere, Mutant::ReapsWhatIsCommitted,
     ];
 }
 

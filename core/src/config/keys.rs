@@ -126,6 +126,9 @@ const USED: &[&str] = &[
     "syncLimit",
     "tickTime",
     "txnLogSizeLimitInKb",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxNeverUsedIntervalMs",
+    "znode.container.maxPerMinute",
 ];
 
 /// Of ZooKeeper 3.9, without effect here, sorted.
@@ -236,9 +239,6 @@ const NO_EFFECT: &[&str] = &[
     "watcherCleanIntervalInSeconds",
     "watcherCleanThreadsNum",
     "watcherCleanThreshold",
-    "znode.container.checkIntervalMs",
-    "znode.container.maxNeverUsedIntervalMs",
-    "znode.container.maxPerMinute",
 ];
 
 #[cfg(test)]

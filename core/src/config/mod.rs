@@ -140,6 +140,14 @@ pub struct Config {
     pub sessionless_timeout_ms: u64,
     /// `extendedTypesEnabled`.
     pub extended_types: bool,
+    /// `znode.container.checkIntervalMs`: how often the leader looks for containers and TTL
+    /// nodes whose time is up.
+    pub reap_interval_ms: u64,
+    /// `znode.container.maxPerMinute`: how many of them it deletes in a minute; 0: none.
+    pub reap_per_minute: u64,
+    /// `znode.container.maxNeverUsedIntervalMs`: how long a container may wait for its first
+    /// child; 0: for ever.
+    pub reap_never_used_ms: i64,
     /// `serializeLastProcessedZxid.enabled`.
     pub serialize_last_zxid: bool,
 }
@@ -443,6 +451,9 @@ impl File<'_> {
             )?,
             sessionless_timeout_ms: self.number("nio.sessionlessCnxnTimeout", 10_000, 1, MS)?,
             extended_types: self.boolean("extendedTypesEnabled", false)?,
+            reap_interval_ms: self.number("znode.container.checkIntervalMs", 60_000, 1, MS)?,
+            reap_per_minute: self.number("znode.container.maxPerMinute", 10_000, 0, COUNT)?,
+            reap_never_used_ms: self.number("znode.container.maxNeverUsedIntervalMs", 0, 0, MS)?,
             serialize_last_zxid: self.boolean("serializeLastProcessedZxid.enabled", true)?,
         })
     }

@@ -1,6 +1,7 @@
 //! One server: the rooms put together. Events are routed to the room that owns them, and what
 //! a room says is carried to the one that wants it.
 
+mod cleaner;
 mod options;
 mod report;
 mod snapshots;
@@ -36,6 +37,7 @@ use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
 use crate::zab::{Delivery, Ensemble, Input, Role, Start};
 
+use cleaner::Cleaner;
 pub use options::{disk_options, store_options};
 use snapshots::{Incoming, Progress, Snapshots, next_chunk, signature};
 pub use state::Decoder;
@@ -55,6 +57,8 @@ pub struct Node {
     serve: Serve,
     /// Leader and standalone: who is alive.
     tracker: Option<SessionTracker>,
+    /// Leader and standalone: what deletes containers and TTL nodes.
+    cleaner: Option<Cleaner>,
     /// Learner: sessions that were active since the last ping.
     touched: BTreeMap<SessionId, i32>,
     /// Learner: syncs at the leader, in order.
@@ -93,6 +97,7 @@ impl Node {
             prep: Prep::new(options::prep_options(&config)),
             serve: Serve::new(options::serve_options(&config), now),
             tracker: None,
+            cleaner: None,
             touched: BTreeMap::new(),
             syncing: VecDeque::new(),
             proposed: VecDeque::new(),
@@ -116,6 +121,7 @@ impl Node {
                 self.ensemble.step(now.mono, Input::Tick, out);
                 self.serve.tick(now.mono, out);
                 self.expire(now, out);
+                self.clean(now, out);
             }
             Event::Opened { conn, port: Port::Client, peer } => {
                 self.serve.opened(now.mono, conn, peer, out);
@@ -165,7 +171,9 @@ impl Node {
     /// When [`Event::Tick`] has work.
     pub fn deadline(&self) -> Option<Time> {
         let tracker = self.tracker.as_ref().and_then(SessionTracker::deadline);
-        [self.ensemble.deadline(), self.serve.deadline(), tracker].into_iter().flatten().min()
+        let cleaner = self.cleaner.as_ref().map(Cleaner::deadline);
+        let all = [self.ensemble.deadline(), self.serve.deadline(), tracker, cleaner];
+        all.into_iter().flatten().min()
     }
 
     /// Whether clients are served.
@@ -381,6 +389,7 @@ impl Node {
             tracker.add(now.mono, session, timeout_ms);
         }
         self.tracker = Some(tracker);
+        self.cleaner = Some(Cleaner::new(now.mono, &self.config));
         self.start_serving(now);
     }
 
@@ -398,6 +407,7 @@ impl Node {
         self.prep.clear();
         self.proposed.clear();
         self.tracker = None;
+        self.cleaner = None;
         self.touched.clear();
         self.syncing.clear();
         self.snapshots.learners.clear();

@@ -26,10 +26,11 @@ use self::operation::Context;
 use self::outstanding::Outstanding;
 use self::request::{Operation, Write};
 pub use self::request::{Parsed, Request, parse};
-use crate::store::Store;
+use crate::mutant::Mutant;
+use crate::store::{OwnerKind, Store};
 use crate::types::{SessionId, Zxid};
 use crate::wire::quorum::ProposalFrame;
-use crate::wire::txn::{LoggedTxn, Txn, TxnDigest, TxnHeader};
+use crate::wire::txn::{DeleteTxn, LoggedTxn, Txn, TxnDigest, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
 
 /// The version of the digest that transactions carry (`DigestCalculator.DIGEST_VERSION`).
@@ -161,6 +162,40 @@ impl Prep {
         self.finish(store, session, cxid, zxid, wall_ms, Ok(txn))
     }
 
+    /// Whether the leader is to delete this node, by what it will be once everything proposed is
+    /// committed: a container that has lost its last child, or has waited for its first one for
+    /// longer than `max_never_used_ms` (0: for ever), or a childless TTL node that nobody has set
+    /// for as long as its TTL (`ContainerManager.getCandidates`).
+    pub fn is_reapable(
+        &self,
+        store: &Store,
+        path: &str,
+        wall_ms: i64,
+        max_never_used_ms: i64,
+    ) -> bool {
+        let node = if Mutant::ReapsWhatIsCommitted.is_on() {
+            Outstanding::default().get(store, path)
+        } else {
+            self.tree.get(store, path)
+        };
+        let Some(node) = node.filter(|node| node.children == 0) else { return false };
+        let idle_ms = wall_ms.saturating_sub(node.stat.mtime);
+        match store.owner_kind(node.stat.ephemeral_owner) {
+            OwnerKind::Container if node.stat.cversion > 0 => true,
+            OwnerKind::Container => max_never_used_ms != 0 && idle_ms > max_never_used_ms,
+            OwnerKind::Ttl(ttl_ms) => ttl_ms != 0 && idle_ms > ttl_ms,
+            OwnerKind::Persistent | OwnerKind::Ephemeral => false,
+        }
+    }
+
+    /// Makes the transaction by which the leader deletes a [reapable](Self::is_reapable) node.
+    pub fn reap(&mut self, store: &Store, path: ByteString, zxid: Zxid, wall_ms: i64) -> Prepared {
+        self.tree.begin();
+        self.unlink(store, zxid, &path);
+        let txn = Txn::DeleteContainer(DeleteTxn { path });
+        self.finish(store, SessionId(0), 0, zxid, wall_ms, Ok(txn))
+    }
+
     /// Everything up to `zxid` is applied to the store: called after each transaction that
     /// is, before the next request is prepared.
     pub fn committed(&mut self, zxid: Zxid) {
@@ -201,15 +236,7 @@ impl Prep {
     fn close(&mut self, store: &Store, session: SessionId, zxid: Zxid) -> Txn {
         let all = self.tree.ephemerals_of(store, session);
         for path in &all {
-            let above = path.slice_ref(path::parent(path).unwrap_or_default());
-            if let Some(mut parent) = self.tree.get(store, &above) {
-                parent.stat.pzxid = zxid;
-                parent.children = parent.children.saturating_sub(1);
-                self.tree.put(store, zxid, above, parent);
-            }
-            if let Some(node) = self.tree.get(store, path) {
-                self.tree.remove(store, zxid, path.clone(), &node);
-            }
+            self.unlink(store, zxid, path);
         }
         self.tree.close(zxid, session);
         // Whoever applies it deletes what the session still owns after the listed paths, so
@@ -220,6 +247,19 @@ impl Prep {
             bytes <= self.options.max_txn_bytes
         };
         Txn::CloseSession(Some(all.into_iter().take_while(fits).collect()))
+    }
+
+    /// A node goes, without anybody having asked for it.
+    fn unlink(&mut self, store: &Store, zxid: Zxid, path: &ByteString) {
+        let above = path.slice_ref(path::parent(path).unwrap_or_default());
+        if let Some(mut parent) = self.tree.get(store, &above) {
+            parent.stat.pzxid = zxid;
+            parent.children = parent.children.saturating_sub(1);
+            self.tree.put(store, zxid, above, parent);
+        }
+        if let Some(node) = self.tree.get(store, path) {
+            self.tree.remove(store, zxid, path.clone(), &node);
+        }
     }
 
     /// Encodes the transaction, or the error in its place.

@@ -165,9 +165,7 @@ impl Store {
         let acl = self.acls.acquire(new.acl);
         let stat = StoredStat::created(zxid, time_ms, new.owner);
         let id = self.tree.insert(parent, name, own(new.data), acl, stat);
-        if self.owner_kind(new.owner) == OwnerKind::Ephemeral {
-            self.ephemerals.entry(SessionId(new.owner)).or_default().insert(own_text(new.path));
-        }
+        self.own(new.owner, new.path);
         self.redigest(id, new.path);
         self.trigger(effects, EventType::NodeCreated, new.path, id);
         self.trigger_parent(effects, new.path, above, parent);
@@ -209,15 +207,7 @@ impl Store {
         let node = self.tree.remove(id);
         self.acls.release(node.acl);
         self.digest = self.digest.wrapping_sub(node.digest.into());
-        if self.owner_kind(node.stat.ephemeral_owner) == OwnerKind::Ephemeral {
-            let owner = SessionId(node.stat.ephemeral_owner);
-            if let Some(owned) = self.ephemerals.get_mut(&owner) {
-                owned.remove(path);
-                if owned.is_empty() {
-                    self.ephemerals.remove(&owner);
-                }
-            }
-        }
+        self.disown(node.stat.ephemeral_owner, path);
         self.trigger_parent(effects, path, above, parent);
         Outcome::Done
     }
@@ -278,10 +268,6 @@ impl Store {
 /// A copy of its own: what arrived is part of a larger buffer, which it would keep alive.
 fn own(data: &Option<Bytes>) -> Option<Bytes> {
     data.as_ref().map(|d| Bytes::copy_from_slice(d))
-}
-
-fn own_text(text: &ByteString) -> ByteString {
-    ByteString::from(&**text)
 }
 
 fn no_node() -> Outcome {

@@ -16,6 +16,7 @@ mod tree;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -58,6 +59,8 @@ pub struct Store {
     acls: Acls,
     sessions: BTreeMap<SessionId, i32>,
     ephemerals: BTreeMap<SessionId, BTreeSet<ByteString>>,
+    /// Containers and TTL nodes.
+    reapable: BTreeSet<ByteString>,
     last_zxid: Zxid,
     digest: u64,
     mismatch: Option<Zxid>,
@@ -132,6 +135,7 @@ impl Store {
             acls: Acls::new(),
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
+            reapable: BTreeSet::new(),
             last_zxid: Zxid::ZERO,
             digest: 0,
             mismatch: None,
@@ -162,6 +166,11 @@ impl Store {
     /// How many ephemerals there are.
     pub fn ephemeral_count(&self) -> usize {
         self.ephemerals.values().map(BTreeSet::len).sum()
+    }
+
+    /// The paths of containers and TTL nodes after this one, in order.
+    pub fn reapable_after(&self, path: &str) -> impl Iterator<Item = &ByteString> {
+        self.reapable.range::<str, _>((Bound::Excluded(path), Bound::Unbounded))
     }
 
     /// The time-out (ms) with which a global session was created.
@@ -253,6 +262,39 @@ impl Store {
         let acl = self.acls.acquire(&[Acl { perms: perms::READ, id: anyone }]);
         let stat = StoredStat { aversion: -1, ..StoredStat::default() };
         self.tree.insert(zookeeper, "config", Some(Bytes::new()), acl, stat);
+    }
+
+    /// A node is there that its owner, or the leader's cleaner, will delete one day.
+    fn own(&mut self, owner: i64, path: &str) {
+        match self.owner_kind(owner) {
+            OwnerKind::Persistent => {}
+            OwnerKind::Ephemeral => {
+                let owned = self.ephemerals.entry(SessionId(owner)).or_default();
+                owned.insert(ByteString::from(path));
+            }
+            OwnerKind::Container | OwnerKind::Ttl(_) => {
+                self.reapable.insert(ByteString::from(path));
+            }
+        }
+    }
+
+    /// That node is gone.
+    fn disown(&mut self, owner: i64, path: &str) {
+        match self.owner_kind(owner) {
+            OwnerKind::Persistent => {}
+            OwnerKind::Ephemeral => {
+                let owner = SessionId(owner);
+                if let Some(owned) = self.ephemerals.get_mut(&owner) {
+                    owned.remove(path);
+                    if owned.is_empty() {
+                        self.ephemerals.remove(&owner);
+                    }
+                }
+            }
+            OwnerKind::Container | OwnerKind::Ttl(_) => {
+                self.reapable.remove(path);
+            }
+        }
     }
 
     /// Computes a node's digest anew and puts the difference into the tree's.

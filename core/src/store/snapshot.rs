@@ -304,10 +304,7 @@ pub(super) fn load_node(
         return Err(misplaced());
     }
     let id = store.tree.insert(parent, name, data, acl, stat);
-    if store.owner_kind(stat.ephemeral_owner) == super::OwnerKind::Ephemeral {
-        let owned = store.ephemerals.entry(SessionId(stat.ephemeral_owner)).or_default();
-        owned.insert(ByteString::from(&**path));
-    }
+    store.own(stat.ephemeral_owner, path);
     store.redigest(id, path);
     Ok(())
 }

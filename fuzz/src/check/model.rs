@@ -19,8 +19,10 @@ pub enum Owner {
     Nobody,
     /// It goes with this session.
     Session(SessionId),
-    /// It goes some time after its last child, or when it was not changed for long.
-    Leader,
+    /// It goes some time after its last child.
+    Container,
+    /// It goes some time after nobody has set it for so many ms.
+    Ttl(i64),
 }
 
 /// One node, as of one zxid.
@@ -89,7 +91,7 @@ impl Node {
             aversion: self.aversion,
             ephemeral_owner: match self.owner {
                 Owner::Session(session) => session.0,
-                Owner::Nobody | Owner::Leader => 0,
+                Owner::Nobody | Owner::Container | Owner::Ttl(_) => 0,
             },
             data_length: self.data.as_ref().map_or(0, |data| data.len() as i32),
             num_children: self.children,
@@ -296,22 +298,26 @@ impl Model {
                 })
             }
             Txn::CreateContainer(t) => {
-                let owner = Owner::Leader;
+                let owner = Owner::Container;
                 let stat =
                     self.create(place, &t.path, &t.data, &t.acl, owner, t.parent_cversion)?;
                 Ok(Effect::Created(t.path.clone(), stat))
             }
             Txn::CreateTtl(t) => {
-                let owner = Owner::Leader;
+                let owner = Owner::Ttl(t.ttl);
                 let stat =
                     self.create(place, &t.path, &t.data, &t.acl, owner, t.parent_cversion)?;
                 Ok(Effect::Created(t.path.clone(), stat))
             }
             Txn::Delete(t) => self.remove(&t.path, zxid).map(|()| Effect::Done),
             Txn::DeleteContainer(t) => {
-                let node = self.now(&t.path);
-                if node.is_some_and(|node| node.owner != Owner::Leader) {
-                    return Err(format!("{} is deleted as a container, and is none", t.path));
+                let is_due = self.now(&t.path).is_none_or(|node| match node.owner {
+                    Owner::Container => node.creations > 0,
+                    Owner::Ttl(ttl_ms) => place.time_ms - node.mtime > ttl_ms,
+                    Owner::Nobody | Owner::Session(_) => false,
+                });
+                if !is_due {
+                    return Err(format!("{} is deleted by the leader before its time", t.path));
                 }
                 self.remove(&t.path, zxid).map(|()| Effect::Done)
             }

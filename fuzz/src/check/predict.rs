@@ -9,10 +9,12 @@ use zabkeeper_core::client::{MultiOp, Request};
 use zabkeeper_core::types::{SessionId, Zxid};
 use zabkeeper_core::wire::ErrorCode;
 use zabkeeper_core::wire::client::{
-    Acl, CheckRequest, CreateRequest, DeleteRequest, SetAclRequest, SetDataRequest, perms,
+    Acl, CheckRequest, CreateRequest, CreateTtlRequest, DeleteRequest, SetAclRequest,
+    SetDataRequest, perms,
 };
 use zabkeeper_core::wire::txn::{
-    CheckVersionTxn, CreateContainerTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn, Txn,
+    CheckVersionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
+    Txn,
 };
 
 use super::model::{Model, Node, Owner, parent_of};
@@ -28,23 +30,26 @@ pub(super) enum Standing {
     Moved,
 }
 
+/// Where and when a request is the next transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) model: &'a Model,
+    pub(super) session: SessionId,
+    pub(super) zxid: Zxid,
+    pub(super) time_ms: i64,
+    /// `extendedTypesEnabled`.
+    pub(super) has_ttl: bool,
+}
+
 /// What a session's request becomes when it is the next transaction; `None` for one that is no
 /// write, or none that clients of this house send.
-pub(super) fn predict(
-    model: &Model,
-    session: SessionId,
-    standing: Standing,
-    zxid: Zxid,
-    time_ms: i64,
-    request: &Request,
-) -> Option<Txn> {
-    let mut draft = Draft { model, session, standing, zxid, time_ms, changed: Vec::new() };
+pub(super) fn predict(place: Place<'_>, standing: Standing, request: &Request) -> Option<Txn> {
+    let mut draft = Draft { place, standing, changed: Vec::new() };
     let made = match request {
         Request::Create(r) => draft.create(Kind::Create, r),
         Request::Create2(r) => draft.create(Kind::Create2, r),
         Request::CreateContainer(r) => draft.create(Kind::Container, r),
-        Request::CreateTtl(r) if (5..=6).contains(&r.flags) => Err(ErrorCode::Unimplemented),
-        Request::CreateTtl(_) => Err(ErrorCode::BadArguments),
+        Request::CreateTtl(r) => draft.create_ttl(r),
         Request::Delete(r) => draft.delete(r),
         Request::SetData(r) => draft.set_data(r),
         Request::SetAcl(r) => draft.set_acl(r),
@@ -68,15 +73,13 @@ enum Kind {
     Create,
     Create2,
     Container,
+    Ttl(i64),
 }
 
 /// The tree with what earlier parts of the same multi do to it.
 struct Draft<'a> {
-    model: &'a Model,
-    session: SessionId,
+    place: Place<'a>,
     standing: Standing,
-    zxid: Zxid,
-    time_ms: i64,
     changed: Vec<(String, Option<Node>)>,
 }
 
@@ -94,7 +97,7 @@ impl Draft<'_> {
                 MultiOp::Create(r) => self.create(Kind::Create, r),
                 MultiOp::Create2(r) => self.create(Kind::Create2, r),
                 MultiOp::CreateContainer(r) => self.create(Kind::Container, r),
-                MultiOp::CreateTtl(_) => Err(ErrorCode::Unimplemented),
+                MultiOp::CreateTtl(r) => self.create_ttl(r),
                 MultiOp::Delete(r) => self.delete(r),
                 MultiOp::SetData(r) => self.set_data(r),
                 MultiOp::Check(r) => self.check(r),
@@ -107,13 +110,25 @@ impl Draft<'_> {
         Txn::Multi(parts.collect())
     }
 
+    fn create_ttl(&mut self, r: &CreateTtlRequest) -> Result<Txn, ErrorCode> {
+        match r.flags {
+            5 | 6 if !self.place.has_ttl => return Err(ErrorCode::Unimplemented),
+            5 | 6 if 0 < r.ttl && r.ttl < 1 << 40 => {}
+            _ => return Err(ErrorCode::BadArguments),
+        }
+        let (path, data, acl) = (r.path.clone(), r.data.clone(), r.acl.clone());
+        // What is left of the flags is whether a number is appended.
+        let flags = if r.flags == 6 { 2 } else { 0 };
+        self.create(Kind::Ttl(r.ttl), &CreateRequest { path, data, acl, flags })
+    }
+
     fn create(&mut self, kind: Kind, r: &CreateRequest) -> Result<Txn, ErrorCode> {
         let (is_ephemeral, is_sequential) = match r.flags {
             0 | 4 => (false, false),
             1 => (true, false),
             2 => (false, true),
             3 => (true, true),
-            5 | 6 => return Err(ErrorCode::Unimplemented),
+            5 | 6 if !self.place.has_ttl => return Err(ErrorCode::Unimplemented),
             _ => return Err(ErrorCode::BadArguments),
         };
         self.standing()?;
@@ -138,17 +153,18 @@ impl Draft<'_> {
         }
         parent.creations = parent.creations.wrapping_add(1);
         parent.children += 1;
-        parent.pzxid = self.zxid;
+        parent.pzxid = self.place.zxid;
         let parent_cversion = parent.creations;
         self.put(above, Some(parent));
-        let is_ephemeral = is_ephemeral && kind != Kind::Container;
+        let is_ephemeral = is_ephemeral && matches!(kind, Kind::Create | Kind::Create2);
         let owner = match kind {
-            Kind::Container => Owner::Leader,
-            Kind::Create | Kind::Create2 if is_ephemeral => Owner::Session(self.session),
+            Kind::Container => Owner::Container,
+            Kind::Ttl(ttl_ms) => Owner::Ttl(ttl_ms),
+            Kind::Create | Kind::Create2 if is_ephemeral => Owner::Session(self.place.session),
             Kind::Create | Kind::Create2 => Owner::Nobody,
         };
         let made = Arc::from(&*acl);
-        let node = Node::new(r.data.clone(), made, owner, self.zxid, self.time_ms);
+        let node = Node::new(r.data.clone(), made, owner, self.place.zxid, self.place.time_ms);
         self.put(&path, Some(node));
         let (data, ephemeral) = (r.data.clone(), is_ephemeral);
         Ok(match kind {
@@ -158,6 +174,9 @@ impl Draft<'_> {
             }
             Kind::Container => {
                 Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion })
+            }
+            Kind::Ttl(ttl) => {
+                Txn::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl })
             }
         })
     }
@@ -177,7 +196,7 @@ impl Draft<'_> {
             return Err(ErrorCode::NotEmpty);
         }
         parent.children -= 1;
-        parent.pzxid = self.zxid;
+        parent.pzxid = self.place.zxid;
         self.put(above, Some(parent));
         self.put(&r.path, None);
         Ok(Txn::Delete(DeleteTxn { path: r.path.clone() }))
@@ -225,7 +244,7 @@ impl Draft<'_> {
     fn get(&self, path: &str) -> Option<&Node> {
         match self.changed.iter().rev().find(|(changed, _)| changed == path) {
             Some((_, node)) => node.as_ref(),
-            None => self.model.now(path),
+            None => self.place.model.now(path),
         }
     }
 

@@ -275,8 +275,10 @@ fn configuration(rng: &mut Rng, counter: u64) -> Request {
 
 fn wander(rng: &mut Rng, counter: u64) -> Step {
     let path = PLACES[rng.usize(..PLACES.len())];
-    Step::Ask(match rng.u32(..12) {
+    Step::Ask(match rng.u32(..14) {
         0 | 1 => return Step::Move,
+        12 => Request::CreateContainer(creation(path, b"container", 4)),
+        13 => ttl(rng, path),
         2..=4 => set(path, counter.to_string().into_bytes(), -1),
         5 => create("/mixed/w-", b"", EPHEMERAL | SEQUENTIAL),
         6 => create(path, b"wander", 0),
@@ -341,6 +343,7 @@ fn mixed(rng: &mut Rng, counter: u64) -> Request {
     match rng.u32(..24) {
         0 | 1 => create(path, b"one", rng.i32(0..4)),
         2 => Request::Create2(creation(path, b"two", rng.i32(0..2))),
+        3 if rng.u32(..3) == 0 => ttl(rng, path),
         3 => Request::CreateContainer(creation(path, b"container", 4)),
         4..=6 => delete(path, version),
         7..=9 => set(path, counter.to_string().into_bytes(), version),
@@ -359,6 +362,14 @@ fn mixed(rng: &mut Rng, counter: u64) -> Request {
         22 if rng.u32(..4) == 0 => odd(rng),
         _ => Request::Sync(below(path)),
     }
+}
+
+/// A node that goes by itself, if this house has such; now and then one that none has.
+fn ttl(rng: &mut Rng, path: &str) -> Request {
+    let CreateRequest { path, data, acl, .. } = creation(path, b"ttl", 0);
+    let flags = rng.i32(5..=6);
+    let ttl = [1, 100, 1000, 1000, 5000, 5000, 0, 1 << 40][rng.usize(..8)];
+    Request::CreateTtl(CreateTtlRequest { path, data, acl, flags, ttl })
 }
 
 /// What has to be refused, each for its own reason.

@@ -90,6 +90,9 @@ fn settings(rng: &mut Rng, tick_ms: u64) -> Vec<(&'static str, String)> {
     sometimes(rng, "globalOutstandingLimit", &["1", "10", "1000"]);
     sometimes(rng, "serializeLastProcessedZxid.enabled", &["false", "true"]);
     sometimes(rng, "dataLogDir", &["/log"]);
+    sometimes(rng, "extendedTypesEnabled", &["true"]);
+    sometimes(rng, "znode.container.checkIntervalMs", &["20", "100", "100", "1000", "5000"]);
+    sometimes(rng, "znode.container.maxPerMinute", &["100", "1000", "100000"]);
     // So many snapshots would only fill the memory.
     let is_small = |(key, value): &(&str, String)| *key == "snapCount" && value.len() < 3;
     if settings.iter().any(is_small) && !settings.iter().any(|(key, _)| key.starts_with("autop")) {

@@ -33,6 +33,10 @@ impl World {
         if self.plan.is_quiet() {
             self.history.expect_quiet();
         }
+        if self.plan.settings.iter().any(|(key, on)| *key == "extendedTypesEnabled" && on == "true")
+        {
+            self.history.expect_extended_types();
+        }
         let servers = self.servers.len();
         for (i, plan) in self.plan.clients.clone().into_iter().enumerate() {
             let options = ActorOptions {

@@ -4,6 +4,7 @@ mod golden;
 mod order;
 mod pipeline;
 mod random;
+mod reap;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

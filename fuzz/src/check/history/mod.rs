@@ -30,7 +30,7 @@ use zabkeeper_core::wire::{ErrorCode, EventType, Record};
 
 use super::Violation;
 use super::model::{Effect, Model};
-use super::predict::{Standing, predict};
+use super::predict::{Place, Standing, predict};
 use watches::{On, Watches};
 
 /// Everything that clients saw, and everything that happened.
@@ -44,6 +44,8 @@ pub struct History {
     answers: u64,
     /// Nothing happens that could keep servers from hearing of a client.
     is_quiet: bool,
+    /// TTL nodes can be made.
+    has_ttl: bool,
     violation: Option<Violation>,
 }
 
@@ -105,6 +107,11 @@ impl History {
     /// no session may expire beneath it.
     pub fn expect_quiet(&mut self) {
         self.is_quiet = true;
+    }
+
+    /// All servers run with `extendedTypesEnabled`.
+    pub fn expect_extended_types(&mut self) {
+        self.has_ttl = true;
     }
 
     // ---- what servers do
@@ -196,8 +203,9 @@ impl History {
             return Err(("writes are linearizable", what));
         }
         let time_ms = logged.header.time_ms;
-        let made =
-            |standing| predict(&self.model, session, standing, zxid, time_ms, &asked.request);
+        let (model, has_ttl) = (&self.model, self.has_ttl);
+        let place = Place { model, session, zxid, time_ms, has_ttl };
+        let made = |standing| predict(place, standing, &asked.request);
         let has_ended = life.ended.is_some();
         let expected = made(if has_ended { Standing::Ended } else { Standing::Good });
         let is_it = expected.as_ref() == Some(&logged.txn)
