@@ -25,7 +25,7 @@ pub enum Mutant {
     ReapsWhatIsCommitted,
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
-    ChildWatchOutlivesNode,
+    ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
 }
 
 impl Mutant {
@@ -48,6 +48,7 @@ impl Mutant {
         Mutant::SequenceOfChildren, Mutant::ChildWatchOutlivesNode,
         Mutant::WatchAfterReply, Mutant::WatchFiresTwice, Mutant::MissedWatchForgotten,
         Mutant::SyncStaysHere, Mutant::ReapsWhatIsCommitted,
+        Mutant::RecursiveWatchMissesDeletes, Mutant::PersistentWatchFiresOnce,
     ];
 }
 

@@ -5,6 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::wire::EventType;
+
 /// Counts something since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counter(u64);
@@ -163,6 +165,26 @@ pub struct ServerStats {
     pub connections_throttled: Counter,
     /// Large requests that were refused with their connection.
     pub large_requests_rejected: Counter,
+    /// Bytes of watch events sent.
+    pub watch_bytes: Counter,
+    /// How many were told of an event, by [`EventType`].
+    pub(crate) watchers: [Summary; 4],
+}
+
+impl ServerStats {
+    /// Of the events of one kind, how many were told of each.
+    pub fn watchers(&self, kind: EventType) -> &Summary {
+        &self.watchers[kind as usize - 1]
+    }
+    /// An event has so many watchers.
+    pub(crate) fn watch_fired(&mut self, kind: EventType, watchers: usize) {
+        self.watchers[kind as usize - 1].add(watchers as u64);
+    }
+    /// A watch event of this length is sent.
+    pub(crate) fn watch_sent(&mut self, bytes: usize) {
+        self.packets_sent.add(1);
+        self.watch_bytes.add(bytes as u64);
+    }
 }
 
 /// One figure as a monitor reads it.

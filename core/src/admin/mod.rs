@@ -11,7 +11,7 @@ mod text;
 mod whitelist;
 
 pub use report::{
-    Client, ClientSession, Conf, EnsembleConf, Leadership, Mode, Recovery, Report, Serving,
+    Client, ClientSession, Conf, EnsembleConf, Leadership, Mode, Recovery, Report, Serving, Watched,
 };
 pub use text::answer;
 pub use whitelist::Whitelist;

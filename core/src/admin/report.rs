@@ -38,7 +38,9 @@ pub struct Report<'a> {
     pub local_sessions: u64,
     /// Data and child watches.
     pub watches: u64,
-    /// Bytes of the watches' paths.
+    /// Who watches data. Only `wchs`, `wchc` and `wchp` look at it.
+    pub watched: Watched<'a>,
+    /// Bytes of watch events sent.
     pub watch_bytes: u64,
     /// Since the start of serving, in milliseconds.
     pub uptime_ms: u64,
@@ -135,6 +137,24 @@ impl Mode {
             Mode::ReadOnly => Some("looking"),
         }
     }
+}
+
+/// Watches of data, in the view that was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Watched<'a> {
+    /// How many.
+    Summary {
+        /// Connections that watch.
+        connections: usize,
+        /// Paths that are watched.
+        paths: usize,
+        /// Watches.
+        watches: usize,
+    },
+    /// Sessions, each with its paths.
+    BySession(Vec<(SessionId, Vec<&'a str>)>),
+    /// Paths, each with its sessions.
+    ByPath(Vec<(&'a str, Vec<SessionId>)>),
 }
 
 /// A leader's own figures.

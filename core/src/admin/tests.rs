@@ -66,6 +66,7 @@ fn report<'a>(mode: Mode, stats: &'a ServerStats, metrics: &'a Metrics) -> Repor
         global_sessions: 4,
         local_sessions: 0,
         watches: 0,
+        watched: Watched::Summary { connections: 0, paths: 0, watches: 0 },
         watch_bytes: 0,
         uptime_ms: 0,
         open_files: None,
@@ -332,9 +333,27 @@ fn a_word_that_is_not_enabled_says_so() {
     );
     assert!(answer(Word::Srvr, &whitelist, &standalone).starts_with("Zookeeper version: 3.9."));
     assert_eq!(
-        ask(Word::Wchc, &standalone),
-        "wchc is not executed because it is not in the whitelist.\n"
+        ask(Word::Envi, &standalone),
+        "envi is not executed because it is not in the whitelist.\n"
     );
+}
+
+#[test]
+fn watches_are_shown_in_sum_by_session_and_by_path() {
+    let (stats, metrics) = (ServerStats::default(), Metrics::default());
+    let mut standalone = report(Mode::Standalone, &stats, &metrics);
+    standalone.watched = Watched::Summary { connections: 2, paths: 1, watches: 3 };
+    let summary = "2 connections watching 1 paths\nTotal watches:3\n";
+    assert_eq!(ask(Word::Wchs, &standalone), summary);
+    let (one, two) = (SessionId(0x1_0000), SessionId(-1));
+    standalone.watched = Watched::BySession(vec![(one, vec!["/a", "/b"]), (two, vec![])]);
+    let by_session = "0x10000\n\t/a\n\t/b\n0xffffffffffffffff\n\n";
+    assert_eq!(ask(Word::Wchc, &standalone), by_session);
+    standalone.watched = Watched::ByPath(vec![("/a", vec![one, two])]);
+    assert_eq!(ask(Word::Wchp, &standalone), "/a\n\t0x10000\n\t0xffffffffffffffff\n\n");
+    standalone.serving = Serving::No;
+    let not_serving = "This ZooKeeper instance is not currently serving requests\n";
+    assert_eq!(ask(Word::Wchs, &standalone), not_serving);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use core::net::{IpAddr, SocketAddr};
 
 use super::metrics::{Metric, Summary};
-use super::report::{Client, Conf, Leadership, Mode, Report, Serving};
+use super::report::{Client, Conf, Leadership, Mode, Report, Serving, Watched};
 use super::whitelist::Whitelist;
 use crate::config::LearnerType;
 use crate::wire::Word;
@@ -37,7 +37,9 @@ fn write_answer(out: &mut String, word: Word, report: &Report<'_>) -> fmt::Resul
                 Serving::Yes | Serving::No => Ok(()),
             }
         }
-        Word::Conf | Word::Cons | Word::Mntr if !serving => out.write_str(NOT_SERVING),
+        Word::Conf | Word::Cons | Word::Mntr | Word::Wchc | Word::Wchp | Word::Wchs if !serving => {
+            out.write_str(NOT_SERVING)
+        }
         Word::Srvr => write_server(out, report, false),
         Word::Stat => write_server(out, report, true),
         Word::Conf => write_conf(out, &report.conf),
@@ -46,6 +48,7 @@ fn write_answer(out: &mut String, word: Word, report: &Report<'_>) -> fmt::Resul
             out.write_char('\n')
         }
         Word::Mntr => write_metrics(out, report),
+        Word::Wchc | Word::Wchp | Word::Wchs => write_watches(out, &report.watched),
         Word::Crst
         | Word::Dirs
         | Word::Dump
@@ -54,10 +57,7 @@ fn write_answer(out: &mut String, word: Word, report: &Report<'_>) -> fmt::Resul
         | Word::Hash
         | Word::Srst
         | Word::Stmk
-        | Word::TelnetClose
-        | Word::Wchc
-        | Word::Wchp
-        | Word::Wchs => Err(fmt::Error),
+        | Word::TelnetClose => Err(fmt::Error),
     }
 }
 
@@ -120,6 +120,28 @@ fn write_address(out: &mut String, address: SocketAddr) -> fmt::Result {
             write!(out, "/[{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{g:x}:{h:x}]:{}", address.port())
         }
     }
+}
+
+fn write_watches(out: &mut String, watched: &Watched<'_>) -> fmt::Result {
+    match watched {
+        Watched::Summary { connections, paths, watches } => {
+            writeln!(out, "{connections} connections watching {paths} paths")?;
+            write!(out, "Total watches:{watches}")?;
+        }
+        Watched::BySession(sessions) => {
+            for (session, paths) in sessions {
+                writeln!(out, "{session}")?;
+                paths.iter().try_for_each(|path| writeln!(out, "\t{path}"))?;
+            }
+        }
+        Watched::ByPath(paths) => {
+            for (path, sessions) in paths {
+                writeln!(out, "{path}")?;
+                sessions.iter().try_for_each(|session| writeln!(out, "\t{session}"))?;
+            }
+        }
+    }
+    out.write_char('\n')
 }
 
 fn write_conf(out: &mut String, conf: &Conf<'_>) -> fmt::Result {

@@ -34,7 +34,7 @@ use crate::wire::client::Id;
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{ForwardedRequest, ProposalFrame};
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
-use crate::wire::{ErrorCode, OpCode, Record};
+use crate::wire::{ErrorCode, EventType, OpCode, Record};
 use crate::zab::{Delivery, Ensemble, Input, Role, Start};
 
 use cleaner::Cleaner;
@@ -290,7 +290,12 @@ impl Node {
             Submission::Word { conn, word } => {
                 self.metrics.connection_rejected = self.serve.stats.connections_throttled;
                 self.metrics.large_requests_rejected = self.serve.stats.large_requests_rejected;
-                let report = self.report(now.mono);
+                let watchers = |kind| *self.serve.stats.watchers(kind);
+                self.metrics.node_created_watch_count = watchers(EventType::NodeCreated);
+                self.metrics.node_deleted_watch_count = watchers(EventType::NodeDeleted);
+                self.metrics.node_changed_watch_count = watchers(EventType::NodeDataChanged);
+                self.metrics.node_children_watch_count = watchers(EventType::NodeChildrenChanged);
+                let report = self.report(now.mono, word);
                 let text = admin::answer(word, &self.whitelist, &report);
                 self.serve.answer_word(conn, text, out);
             }

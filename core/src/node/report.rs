@@ -3,12 +3,13 @@
 use alloc::format;
 
 use super::Node;
-use crate::admin::{Conf, EnsembleConf, Leadership, Mode, Report, Serving};
+use crate::admin::{Conf, EnsembleConf, Leadership, Mode, Report, Serving, Watched};
 use crate::types::Time;
+use crate::wire::Word;
 use crate::zab::Role;
 
 impl Node {
-    pub(super) fn report(&self, now: Time) -> Report<'_> {
+    pub(super) fn report(&self, now: Time, word: Word) -> Report<'_> {
         let role = self.ensemble.role();
         let (mode, up) = match role {
             Role::Leading { established } => (Mode::Leader, established),
@@ -52,7 +53,15 @@ impl Node {
             global_sessions: self.store.sessions().len() as u64,
             local_sessions: 0,
             watches: self.serve.watch_count() as u64,
-            watch_bytes: 0,
+            watched: match word {
+                Word::Wchc => Watched::BySession(self.serve.watches_by_session()),
+                Word::Wchp => Watched::ByPath(self.serve.watches_by_path()),
+                _ => {
+                    let [connections, paths, watches] = self.serve.watch_summary();
+                    Watched::Summary { connections, paths, watches }
+                }
+            },
+            watch_bytes: self.serve.stats.watch_bytes.get(),
             uptime_ms,
             open_files: None,
             max_files: None,

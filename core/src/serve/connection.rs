@@ -7,6 +7,8 @@ use core::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::outbox::Outbox;
+use super::set_watches::SetWatches;
 use super::{ServeOptions, WAITING_FRAMES};
 use crate::action::{Action, Actions};
 use crate::admin::metrics::{ServerStats, Summary};
@@ -47,6 +49,8 @@ pub(super) enum PendingState {
     Sync(Bytes),
     /// Will be answered from the tree when its turn comes.
     Read(Bytes),
+    /// Leaves watches when its turn comes.
+    SetWatches(SetWatches),
     /// Has its answer: refused without a transaction.
     Refused(ErrorCode),
     /// Has its answer, header and all, from its transaction.
@@ -71,7 +75,7 @@ pub(super) struct Connection {
     pub(super) choked: bool,
     /// Bytes sent since it was last known to take them.
     pub(super) unconfirmed: usize,
-    pub(super) out: BytesMut,
+    pub(super) out: Outbox,
     pub(super) figures: Figures,
 }
 
@@ -104,7 +108,7 @@ impl Connection {
             paused: false,
             choked: false,
             unconfirmed: 0,
-            out: BytesMut::new(),
+            out: Outbox::default(),
             figures: Figures::default(),
         }
     }
@@ -126,13 +130,14 @@ impl Connection {
 
     /// Appends a frame whose payload `body` writes.
     pub(super) fn frame(&mut self, body: impl FnOnce(&mut BytesMut)) -> usize {
-        let at = self.out.len();
-        self.out.put_i32(0);
-        body(&mut self.out);
-        let length = self.out.len() - at - 4;
-        self.out[at..at + 4].copy_from_slice(&(length as i32).to_be_bytes());
         self.figures.sent += 1;
-        length
+        frame(self.out.end(), body)
+    }
+
+    /// Appends an event that others are told, too.
+    pub(super) fn tell(&mut self, event: &Bytes) {
+        self.figures.sent += 1;
+        self.out.share(event);
     }
 
     /// Appends a reply; its body stands only beside code 0.
@@ -174,4 +179,14 @@ impl Connection {
             figures.last_cxid = Some(pending.xid.into());
         }
     }
+}
+
+/// Appends a frame whose payload `body` writes; its length.
+pub(super) fn frame(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) -> usize {
+    let at = out.len();
+    out.put_i32(0);
+    body(out);
+    let length = out.len() - at - 4;
+    out[at..at + 4].copy_from_slice(&(length as i32).to_be_bytes());
+    length
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::Serve;
 use super::connection::{Connection, Phase};
 use crate::admin;
-use crate::types::Zxid;
+use crate::types::{ConnId, SessionId, Zxid};
 
 impl Serve {
     /// How many clients are connected.
@@ -16,6 +16,27 @@ impl Serve {
     /// How many watches there are.
     pub fn watch_count(&self) -> usize {
         self.watches.len()
+    }
+
+    /// Connections that watch data, paths whose data is watched, and watches of data (`wchs`).
+    pub fn watch_summary(&self) -> [usize; 3] {
+        self.watches.summary()
+    }
+
+    /// Watches of data: each session with its paths (`wchc`).
+    pub fn watches_by_session(&self) -> Vec<(SessionId, Vec<&str>)> {
+        let all = self.watches.by_connection().into_iter();
+        all.map(|(conn, paths)| (self.session_of(conn), paths)).collect()
+    }
+
+    /// Watches of data: each path with its sessions (`wchp`).
+    pub fn watches_by_path(&self) -> Vec<(&str, Vec<SessionId>)> {
+        let sessions = |all: Vec<ConnId>| all.into_iter().map(|c| self.session_of(c)).collect();
+        self.watches.by_path().into_iter().map(|(path, all)| (path, sessions(all))).collect()
+    }
+
+    fn session_of(&self, conn: ConnId) -> SessionId {
+        self.connections.get(&conn).map_or(SessionId(0), |connection| connection.session)
     }
 
     /// Requests that have no answer yet.

@@ -12,8 +12,10 @@
 mod connection;
 mod figures;
 mod handshake;
+mod outbox;
 mod reads;
 mod session;
+mod set_watches;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -37,9 +39,7 @@ use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Request, acl, auth};
 use crate::store::{Effects, Outcome, Store, Trigger};
 use crate::types::{ConnId, Now, SessionId, Time, Zxid};
-use crate::wire::client::{
-    AuthPacket, Id, ReplyHeader, RequestHeader, WatcherEvent, XID_EVENT, XID_PING, perms,
-};
+use crate::wire::client::{AuthPacket, Id, ReplyHeader, RequestHeader, XID_EVENT, XID_PING, perms};
 use crate::wire::jute::{Reader, Writer};
 use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{ErrorCode, EventType, OpCode, Record, Word};
@@ -47,6 +47,7 @@ use crate::wire::{ErrorCode, EventType, OpCode, Record, Word};
 use connection::{Connection, Pending, PendingState, Phase};
 use session::SessionIds;
 pub use session::password;
+use set_watches::{Next, SetWatches};
 use throttle::Throttle;
 pub use tracker::{Owner, SessionTracker};
 use watches::Watches;
@@ -142,6 +143,8 @@ pub struct Serve {
     /// Connections in order of opening, to find those that never ask for a session.
     young: VecDeque<(Time, ConnId)>,
     watches: Watches,
+    /// Whom an event is told.
+    told: Vec<ConnId>,
     /// Writes of connections that are gone, by session in order: their transactions must not
     /// answer the session's next connection, which may count its requests from 1 again.
     orphans: BTreeMap<SessionId, VecDeque<i32>>,
@@ -150,7 +153,10 @@ pub struct Serve {
     /// Bytes of large requests that wait.
     large_bytes: usize,
     submissions: VecDeque<Submission>,
+    /// Who is sent something at the next flush.
     dirty: Vec<ConnId>,
+    /// Who is told of an event, and need not wait for an answer.
+    events: VecDeque<ConnId>,
     /// Totals for `srvr` and `mntr`.
     pub stats: ServerStats,
 }
@@ -172,9 +178,11 @@ impl Serve {
             by_address: BTreeMap::new(),
             young: VecDeque::new(),
             watches: Watches::default(),
+            told: Vec::new(),
             orphans: BTreeMap::new(),
             submissions: VecDeque::new(),
             dirty: Vec::new(),
+            events: VecDeque::new(),
             stats: ServerStats::default(),
         }
     }
@@ -298,31 +306,17 @@ impl Serve {
     /// When [`Serve::tick`] has work.
     pub fn deadline(&self) -> Option<Time> {
         let limit = self.options.sessionless_timeout_ms;
-        self.young.front().map(|(since, _)| since.plus_ms(limit))
-    }
-
-    /// Sends what was gathered: one send for each connection.
-    pub fn flush(&mut self, out: &mut Actions) {
-        for conn in self.dirty.drain(..) {
-            if let Some(connection) = self.connections.get_mut(&conn)
-                && !connection.out.is_empty()
-            {
-                let bytes = connection.out.split().freeze();
-                connection.unconfirmed += bytes.len();
-                out.push(Action::Send { conn, bytes });
-                connection.choked |= connection.unconfirmed >= REPLY_BYTES;
-                if connection.choked {
-                    out.push(Action::AwaitWritable { conn });
-                }
-            }
+        if !self.events.is_empty() {
+            return Some(Time(0));
         }
+        self.young.front().map(|(since, _)| since.plus_ms(limit))
     }
 
     fn close(&mut self, conn: ConnId, why: Reason, out: &mut Actions) {
         if let Some(connection) = self.connections.get_mut(&conn)
             && !connection.out.is_empty()
         {
-            let bytes = connection.out.split().freeze();
+            let bytes = connection.out.take();
             out.push(Action::Send { conn, bytes });
         }
         self.closed(conn);
@@ -414,6 +408,11 @@ impl Serve {
         };
         let state = if reads::is_read(op) {
             PendingState::Read(body.clone())
+        } else if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) {
+            match SetWatches::new(op, &body) {
+                Ok(watches) => PendingState::SetWatches(watches),
+                Err(_) => PendingState::Refused(ErrorCode::MarshallingError),
+            }
         } else if op == OpCode::Sync {
             match reads::sync_path(&body) {
                 Ok(_) => {
@@ -502,14 +501,14 @@ impl Serve {
     /// Answers what stands at the head of a session's queue and needs nobody else.
     fn release(&mut self, now: Now, store: &Store, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        while let Some(head) = connection.pending.front() {
+        while let Some(head) = connection.pending.front_mut() {
             let (xid, op) = (head.xid, head.op);
             let zxid = store.last_zxid();
             if connection.choked || connection.out.len() >= REPLY_BYTES {
                 connection.choked = true;
                 return;
             }
-            match &head.state {
+            match &mut head.state {
                 PendingState::Write | PendingState::Sync(_) => return,
                 PendingState::Done(reply) => {
                     let reply = reply.clone();
@@ -522,16 +521,25 @@ impl Serve {
                         (*code, if *code == ErrorCode::Unimplemented { Zxid(-1) } else { zxid });
                     connection.reply(&mut self.stats, xid, zxid, code, |_| {});
                 }
-                PendingState::Read(body) if op == OpCode::SetWatches => {
-                    match reads::set_watches(store, &mut self.watches, conn, body) {
-                        Ok(missed) => {
-                            for (kind, path) in missed {
-                                send_event(connection, &mut self.stats, kind, path, Zxid(-1));
-                            }
-                            connection.reply(&mut self.stats, xid, zxid, ErrorCode::Ok, |_| {});
+                PendingState::SetWatches(request) => {
+                    let result = loop {
+                        // So much was missed that the client has to take some of it first.
+                        if connection.out.len() >= REPLY_BYTES {
+                            connection.choked = true;
+                            return self.dirty.push(conn);
                         }
-                        Err(code) => connection.reply(&mut self.stats, xid, zxid, code, |_| {}),
-                    }
+                        match request.next(store, &mut self.watches, conn) {
+                            Next::Done(result) => break result,
+                            Next::Missed(kind, path) => {
+                                let event = |out: &mut _| event(kind, &path, Zxid(-1), out);
+                                let sent = connection::frame(connection.out.end(), event);
+                                connection.figures.sent += 1;
+                                self.stats.watch_sent(sent);
+                            }
+                        }
+                    };
+                    let code = result.err().unwrap_or(ErrorCode::Ok);
+                    connection.reply(&mut self.stats, xid, zxid, code, |_| {});
                 }
                 PendingState::Read(body) => {
                     let body = body.clone();
@@ -556,7 +564,7 @@ impl Serve {
                             self.stats.response_sizes.add(size);
                         }
                         Err(code) => {
-                            connection.out.truncate(start);
+                            connection.out.end().truncate(start);
                             connection.figures.sent -= 1;
                             connection.reply(&mut self.stats, xid, zxid, code, |_| {});
                         }
@@ -725,14 +733,24 @@ impl Serve {
     }
 
     fn fire(&mut self, trigger: &Trigger, zxid: Zxid) {
-        for conn in self.watches.fire(trigger.kind, &trigger.path) {
+        self.watches.fire(trigger.kind, &trigger.path, &mut self.told);
+        if self.told.is_empty() {
+            return;
+        }
+        self.stats.watch_fired(trigger.kind, self.told.len());
+        let mut out = BytesMut::new();
+        let size = connection::frame(&mut out, |out| event(trigger.kind, &trigger.path, zxid, out));
+        let shared = out.freeze();
+        for conn in self.told.drain(..) {
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
             let allowed = self.options.skip_acl
                 || acl::check(&trigger.acl, perms::READ, &connection.auth).is_ok();
             if allowed {
-                self.dirty.push(conn);
-                let path = trigger.path.clone();
-                send_event(connection, &mut self.stats, trigger.kind, path, zxid);
+                if connection.out.is_empty() {
+                    self.events.push_back(conn);
+                }
+                connection.tell(&shared);
+                self.stats.watch_sent(size);
             }
         }
     }
@@ -746,16 +764,10 @@ fn large(options: &ServeOptions, bytes: usize) -> usize {
 /// Ids that one connection may gather.
 const MAX_IDS: usize = 64;
 
-fn send_event(
-    connection: &mut Connection,
-    stats: &mut ServerStats,
-    kind: EventType,
-    path: ByteString,
-    zxid: Zxid,
-) {
-    connection.frame(|out| {
-        ReplyHeader { xid: XID_EVENT, zxid, err: 0 }.write(out);
-        WatcherEvent { kind: kind as i32, state: SYNC_CONNECTED, path }.write(out);
-    });
-    stats.packets_sent.add(1);
+/// Appends a watch event.
+fn event(kind: EventType, path: &str, zxid: Zxid, out: &mut BytesMut) {
+    ReplyHeader { xid: XID_EVENT, zxid, err: 0 }.write(out);
+    out.put_i32(kind as i32);
+    out.put_i32(SYNC_CONNECTED);
+    out.put_ustring(path);
 }

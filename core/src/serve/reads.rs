@@ -6,13 +6,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::watches::Watches;
-use crate::mutant::Mutant;
 use crate::prep::acl;
 use crate::store::{NodeRef, Outcome, Store};
 use crate::types::{ConnId, SessionId};
-use crate::wire::client::{Id, MultiHeader, SetWatches, WatchedRequest, perms};
+use crate::wire::client::{
+    AddWatchRequest, Id, MultiHeader, WatchedRequest, WatcherRequest, perms,
+};
 use crate::wire::jute::{Reader, Writer};
-use crate::wire::{ErrorCode, EventType, OpCode, Record};
+use crate::wire::{AddWatchMode, ErrorCode, OpCode, Record, WatcherType};
 
 /// Who reads, and with which rights.
 pub(super) struct Asker<'a> {
@@ -55,7 +56,7 @@ pub(super) fn read(
                 asker.check(node, perms::READ)?;
             }
             if request.watch {
-                watches.watch_data(&request.path, asker.conn);
+                watches.watch_data(&request.path, asker.conn)?;
             }
             node.ok_or(ErrorCode::NoNode)?.stat().write(out);
             Ok(())
@@ -64,7 +65,7 @@ pub(super) fn read(
             let request: WatchedRequest = r.record().map_err(malformed)?;
             let node = readable(store, asker, &request.path)?;
             if request.watch {
-                watches.watch_data(&request.path, asker.conn);
+                watches.watch_data(&request.path, asker.conn)?;
             }
             write_data(&node, out);
             Ok(())
@@ -73,7 +74,7 @@ pub(super) fn read(
             let request: WatchedRequest = r.record().map_err(malformed)?;
             let node = readable(store, asker, &request.path)?;
             if request.watch {
-                watches.watch_children(&request.path, asker.conn);
+                watches.watch_children(&request.path, asker.conn)?;
             }
             write_children(&node, out);
             if op == OpCode::GetChildren2 {
@@ -121,6 +122,24 @@ pub(super) fn read(
                 out.put_ustring(id.id.split(':').next().unwrap_or_default());
             }
             Ok(())
+        }
+        OpCode::AddWatch => {
+            // As in ZooKeeper, any text will do for a path.
+            let request: AddWatchRequest = r.record().map_err(malformed)?;
+            let mode = AddWatchMode::from_i32(request.mode).ok_or(ErrorCode::MarshallingError)?;
+            watches.watch(&request.path, asker.conn, mode)?;
+            out.put_i32(0);
+            Ok(())
+        }
+        OpCode::CheckWatches | OpCode::RemoveWatches => {
+            let request: WatcherRequest = r.record().map_err(malformed)?;
+            let kind = WatcherType::from_i32(request.kind).ok_or(ErrorCode::MarshallingError)?;
+            let was_there = if op == OpCode::CheckWatches {
+                watches.contains(&request.path, asker.conn, kind)
+            } else {
+                watches.remove(&request.path, asker.conn, kind)
+            };
+            if was_there { Ok(()) } else { Err(ErrorCode::NoWatcher) }
         }
         _ => Err(ErrorCode::Unimplemented),
     }
@@ -184,44 +203,6 @@ fn multi_read(
     Ok(())
 }
 
-/// Registers a reconnected client's watches; what happened meanwhile is told at once
-/// (`DataTree.setWatches`). The events come before the answer.
-pub(super) fn set_watches(
-    store: &Store,
-    watches: &mut Watches,
-    conn: ConnId,
-    body: &Bytes,
-) -> Result<Vec<(EventType, ByteString)>, ErrorCode> {
-    let request = SetWatches::from_bytes(body).map_err(|_| ErrorCode::MarshallingError)?;
-    let since = request.relative_zxid;
-    let mut missed = Vec::new();
-    for path in request.data {
-        match store.node(&path) {
-            None => missed.push((EventType::NodeDeleted, path)),
-            Some(n) if n.stored().mzxid > since && !Mutant::MissedWatchForgotten.is_on() => {
-                missed.push((EventType::NodeDataChanged, path))
-            }
-            Some(_) => watches.watch_data(&path, conn),
-        }
-    }
-    for path in request.exist {
-        match store.node(&path) {
-            Some(_) => missed.push((EventType::NodeCreated, path)),
-            None => watches.watch_data(&path, conn),
-        }
-    }
-    for path in request.child {
-        match store.node(&path) {
-            None => missed.push((EventType::NodeDeleted, path)),
-            Some(n) if n.stored().pzxid > since => {
-                missed.push((EventType::NodeChildrenChanged, path));
-            }
-            Some(_) => watches.watch_children(&path, conn),
-        }
-    }
-    Ok(missed)
-}
-
 /// Whether a request is answered from the tree, in the session's order.
 pub(super) fn is_read(op: OpCode) -> bool {
     matches!(
@@ -236,7 +217,9 @@ pub(super) fn is_read(op: OpCode) -> bool {
             | OpCode::GetAllChildrenNumber
             | OpCode::MultiRead
             | OpCode::WhoAmI
-            | OpCode::SetWatches
+            | OpCode::AddWatch
+            | OpCode::CheckWatches
+            | OpCode::RemoveWatches
     )
 }
 

@@ -198,6 +198,35 @@ records! {
         /// getChildren watches.
         child: Vec<ByteString>,
     }
+    /// setWatches2.
+    SetWatches2 {
+        /// The client's last zxid.
+        relative_zxid: Zxid,
+        /// getData watches.
+        data: Vec<ByteString>,
+        /// exists watches on missing nodes.
+        exist: Vec<ByteString>,
+        /// getChildren watches.
+        child: Vec<ByteString>,
+        /// Persistent watches.
+        persistent: Vec<ByteString>,
+        /// Persistent recursive watches.
+        recursive: Vec<ByteString>,
+    }
+    /// addWatch.
+    AddWatchRequest {
+        /// Path.
+        path: ByteString,
+        /// [`super::AddWatchMode`] as a number.
+        mode: i32,
+    }
+    /// checkWatches, removeWatches.
+    WatcherRequest {
+        /// Path.
+        path: ByteString,
+        /// [`super::WatcherType`] as a number.
+        kind: i32,
+    }
     /// A watch event.
     WatcherEvent {
         /// [`super::EventType`].

@@ -94,6 +94,10 @@ impl<'a> Reader<'a> {
         let bytes = self.parse(take(n)(self.rest))?;
         Ok(self.source.slice_ref(bytes))
     }
+    /// Passes over the next `n` bytes.
+    pub fn skip(&mut self, n: usize) -> Result<(), Malformed> {
+        self.parse(take(n)(self.rest)).map(drop)
+    }
     /// A string; -1 is null, malformed UTF-8 becomes U+FFFD as in Java.
     pub fn ustring(&mut self) -> Result<Option<ByteString>, Malformed> {
         Ok(self.buffer()?.map(|bytes| match ByteString::try_from(bytes.clone()) {

@@ -10,9 +10,11 @@ pub mod jute;
 pub mod op;
 pub mod quorum;
 pub mod txn;
+pub mod watch;
 pub mod word;
 
 pub use error::ErrorCode;
 pub use jute::{Malformed, Reader, Record, Writer};
 pub use op::{EventType, OpCode};
+pub use watch::{AddWatchMode, WatcherType};
 pub use word::Word;

@@ -13,10 +13,12 @@ use super::*;
 use crate::prep::{Prep, PrepOptions, SessionCheck};
 use crate::store::StoreOptions;
 use crate::wire::client::{
-    Acl, ConnectRequest, ConnectResponse, CreateRequest, SetWatches, WatchedRequest,
+    Acl, AddWatchRequest, ConnectRequest, ConnectResponse, CreateRequest, SetWatches, SetWatches2,
+    WatchedRequest, WatcherEvent, WatcherRequest,
 };
 use crate::wire::frame::FrameReader;
 use crate::wire::jute::{Reader, Writer};
+use crate::wire::txn::TxnHeader;
 
 /// What a client saw, in its order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -185,6 +187,23 @@ impl Server {
         self.serve.committed(now, store, txn, &outcome, &effects, &mut self.out);
     }
 
+    /// Somebody's request failed, and that was written down.
+    fn number_an_error(&mut self) {
+        self.zxid += 1;
+        let header = TxnHeader {
+            client: SessionId(0),
+            cxid: 0,
+            zxid: Zxid(self.zxid),
+            time_ms: self.now.wall_ms,
+            op: OpCode::Error as i32,
+        };
+        self.commit(&LoggedTxn {
+            header,
+            txn: Txn::Error(ErrorCode::MarshallingError as i32),
+            digest: None,
+        });
+    }
+
     /// Commits all that is proposed, and answers syncs.
     fn catch_up(&mut self) {
         while !self.proposed.is_empty() || !self.syncs.is_empty() {
@@ -351,6 +370,17 @@ fn watched(path: &str) -> impl FnOnce(&mut BytesMut) + use<> {
 
 fn look(path: &str) -> impl FnOnce(&mut BytesMut) + use<> {
     let request = WatchedRequest { path: path.into(), watch: false };
+    move |out| request.write(out)
+}
+
+fn add_watch(path: &str, mode: i32) -> impl FnOnce(&mut BytesMut) + use<> {
+    let request = AddWatchRequest { path: path.into(), mode };
+    move |out| request.write(out)
+}
+
+/// checkWatches, removeWatches.
+fn watcher(path: &str, kind: i32) -> impl FnOnce(&mut BytesMut) + use<> {
+    let request = WatcherRequest { path: path.into(), kind };
     move |out| request.write(out)
 }
 

@@ -1,0 +1,155 @@
+//! A reconnected client's watches, left again piece by piece (`DataTree.setWatches`).
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use super::watches::Watches;
+use crate::mutant::Mutant;
+use crate::store::Store;
+use crate::types::{ConnId, Zxid};
+use crate::wire::jute::{Malformed, Reader};
+use crate::wire::{AddWatchMode, ErrorCode, EventType, OpCode};
+
+/// The lists of setWatches, and two more of setWatches2.
+const LISTS: u8 = 3;
+const LISTS_2: u8 = 5;
+
+/// The request, and how much of it is done: the paths stay where they are.
+#[derive(Debug)]
+pub(super) struct SetWatches {
+    body: Bytes,
+    /// What comes next.
+    at: usize,
+    since: Zxid,
+    /// Lists begun.
+    list: u8,
+    /// Paths of the list that are still to come.
+    left: u32,
+    lists: u8,
+}
+
+/// What to do next.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Next<'a> {
+    /// Tell that this was missed; there is more.
+    Missed(EventType, Cow<'a, str>),
+    /// Answer.
+    Done(Result<(), ErrorCode>),
+}
+
+impl SetWatches {
+    /// Takes a request whose every length is right; one of setWatches2 if `op` is not
+    /// setWatches.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn new(op: OpCode, body: &Bytes) -> Result<SetWatches, Malformed> {
+        let lists = if op == OpCode::SetWatches { LISTS } else { LISTS_2 };
+        let mut r = Reader::new(body);
+        let since = r.record()?;
+        let at = r.position();
+        for _ in 0..lists {
+            for _ in 0..r.int()?.max(0) {
+                skip_text(&mut r)?;
+            }
+        }
+        Ok(SetWatches { body: body.clone(), at, since, list: 0, left: 0, lists })
+    }
+
+    /// Leaves watches up to the next event that was missed, or the end. As in ZooKeeper, events
+    /// are told whoever may read, and a path in two lists is told of twice.
+    pub(super) fn next(&mut self, store: &Store, watches: &mut Watches, conn: ConnId) -> Next<'_> {
+        loop {
+            match self.path() {
+                Err(code) => return Next::Done(Err(code)),
+                Ok(None) => return Next::Done(Ok(())),
+                Ok(Some((start, end))) => {
+                    let missed = {
+                        let path = String::from_utf8_lossy(&self.body[start..end]);
+                        match self.rewatch(store, watches, conn, &path) {
+                            Ok(missed) => missed,
+                            Err(code) => return Next::Done(Err(code)),
+                        }
+                    };
+                    if let Some(kind) = missed {
+                        let path = String::from_utf8_lossy(&self.body[start..end]);
+                        return Next::Missed(kind, path);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the next path is. A null list or path stops ZooKeeper halfway, too.
+    fn path(&mut self) -> Result<Option<(usize, usize)>, ErrorCode> {
+        while self.left == 0 {
+            if self.list == self.lists {
+                return Ok(None);
+            }
+            let count = self.int();
+            self.list += 1;
+            self.left = u32::try_from(count).unwrap_or(0);
+            if count == -1 {
+                return Err(ErrorCode::MarshallingError);
+            }
+        }
+        let length = self.int();
+        self.left -= 1;
+        let length = usize::try_from(length).map_err(|_| ErrorCode::MarshallingError)?;
+        let start = self.at;
+        self.at += length;
+        Ok(Some((start, self.at)))
+    }
+
+    /// An int, which is there: all lengths were checked.
+    fn int(&mut self) -> i32 {
+        let bytes = self.body.get(self.at..).and_then(|rest| rest.first_chunk());
+        self.at += 4;
+        bytes.map_or(-1, |bytes| i32::from_be_bytes(*bytes))
+    }
+
+    fn rewatch(
+        &self,
+        store: &Store,
+        watches: &mut Watches,
+        conn: ConnId,
+        path: &str,
+    ) -> Result<Option<EventType>, ErrorCode> {
+        let node = store.node(path);
+        let missed = match (self.list, node) {
+            (1, None) | (3, None) => Some(EventType::NodeDeleted),
+            (1, Some(node)) => (node.stored().mzxid > self.since
+                && !Mutant::MissedWatchForgotten.is_on())
+            .then_some(EventType::NodeDataChanged),
+            (2, node) => node.is_some().then_some(EventType::NodeCreated),
+            (3, Some(node)) => {
+                (node.stored().pzxid > self.since).then_some(EventType::NodeChildrenChanged)
+            }
+            (4, _) => {
+                watches.watch(path, conn, AddWatchMode::Persistent)?;
+                return Ok(None);
+            }
+            (_, _) => {
+                watches.watch(path, conn, AddWatchMode::PersistentRecursive)?;
+                return Ok(None);
+            }
+        };
+        match (missed, self.list) {
+            (Some(_), _) => {}
+            (None, 3) => watches.watch_children(path, conn)?,
+            (None, _) => watches.watch_data(path, conn)?,
+        }
+        Ok(missed)
+    }
+}
+
+fn skip_text(r: &mut Reader<'_>) -> Result<(), Malformed> {
+    let length = r.int()?;
+    match usize::try_from(length) {
+        Ok(length) => r.skip(length),
+        Err(_) if length == -1 => Ok(()),
+        Err(_) => Err(Malformed::Length(length)),
+    }
+}
