@@ -125,6 +125,26 @@ impl MemoryFiles {
         self.names = self.durable_names.clone();
     }
 
+    /// Loses what is not synced: of each file all but its new length and the first `bytes` bytes
+    /// of the first write, of the directories every name.
+    pub fn tear(&mut self, bytes: usize) {
+        for node in &mut self.nodes {
+            for change in node.unsynced.drain(..) {
+                match change {
+                    Change::SetLen(len) => set_len(&mut node.durable, len),
+                    Change::Write(at, written) => {
+                        let torn = written.get(..bytes.min(written.len())).unwrap_or_default();
+                        write(&mut node.durable, at, torn);
+                        break;
+                    }
+                }
+            }
+            node.content = node.durable.clone();
+        }
+        self.unsynced_names.clear();
+        self.names = self.durable_names.clone();
+    }
+
     fn try_execute(&mut self, op: &FileOp) -> Result<Completion, FailureKind> {
         match op {
             FileOp::MakeDir { path } => self.dirs.push(path.clone()),

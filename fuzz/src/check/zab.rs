@@ -101,6 +101,11 @@ impl Zab {
         self.servers.get(server).is_some_and(|mirror| mirror.has(last))
     }
 
+    /// Whether a server's log goes as far as this.
+    pub fn reaches(&self, server: usize, zxid: Zxid) -> bool {
+        self.servers.get(server).is_some_and(|mirror| mirror.line.last() >= zxid)
+    }
+
     /// A server appends to its log.
     pub fn appended(
         &mut self,
@@ -124,7 +129,8 @@ impl Zab {
             }
         }
         let last = mirror.line.last();
-        let follows = if entry.zxid.epoch() == last.epoch() {
+        // Without epochs a zxid is just a number.
+        let follows = if entry.zxid.epoch() == last.epoch() || self.verifier.is_none() {
             entry.zxid == last.next()
         } else {
             entry.zxid > last && entry.zxid.counter() == 1

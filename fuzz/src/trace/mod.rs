@@ -75,6 +75,27 @@ impl Tap {
     }
 }
 
+/// Where the first message of these bytes ends; all of them, if they are none.
+pub fn first_message(port: Port, bytes: &Bytes) -> usize {
+    let framed = |at: usize| {
+        let length = bytes.get(at..)?.first_chunk::<4>().map(|n| i32::from_be_bytes(*n))?;
+        Some(at + 4 + usize::try_from(length).ok()?)
+    };
+    let end = match port {
+        Port::Client => framed(0),
+        Port::Election => {
+            let first = bytes.first_chunk::<8>().map(|b| i64::from_be_bytes(*b));
+            let is_hello = first.is_some_and(|first| HELLO_VERSIONS.contains(&first));
+            framed(if is_hello { 16 } else { 0 })
+        }
+        Port::Quorum => match QuorumPacket::parse(bytes, MOST_BYTES) {
+            Ok(Some((packet, length))) => PacketType::from_i32(packet.kind).map(|_| length),
+            Ok(None) | Err(_) => None,
+        },
+    };
+    end.filter(|end| *end <= bytes.len()).unwrap_or(bytes.len())
+}
+
 fn line(text: impl Into<String>) -> Message {
     Message { text: text.into(), is_ping: false }
 }

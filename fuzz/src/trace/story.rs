@@ -38,6 +38,7 @@ pub fn name(host: Host) -> String {
     match host {
         Host::Server(n) => (n + 1).to_string(),
         Host::Client(n) => format!("client {n}"),
+        Host::Stranger(n) => format!("stranger {n}"),
     }
 }
 

@@ -2,11 +2,17 @@
 
 use zabkeeper_core::client::Request;
 
-use super::network::Host;
-use super::{Happening, World};
+use super::network::{Arrival, Host};
+use super::{FailingOp, Happening, World};
 use crate::check::Violation;
 use crate::clients::{ActorOptions, Workload};
 use crate::trace::story::Step;
+use crate::trace::{self, Tap};
+
+/// How long a sync that is let go is waited for, ms.
+const SYNC_LIMIT_MS: u64 = 20;
+/// Every sync of a script's disks is begun and waits after this, ms.
+const SYNC_MS: u64 = 2;
 
 impl World {
     /// The processes of these servers (by index) start now.
@@ -47,6 +53,92 @@ impl World {
     /// The connections between two servers break.
     pub fn cut_servers(&mut self, a: usize, b: usize) {
         self.network.cut(self.now, &mut self.agenda, Host::Server(a), Host::Server(b));
+    }
+
+    /// What a server sends to another waits until it is delivered.
+    pub fn hold_servers(&mut self, from: usize, to: usize) {
+        self.network.hold(Host::Server(from), Host::Server(to));
+    }
+
+    /// It waits no longer.
+    pub fn release_servers(&mut self, from: usize, to: usize) {
+        let (from, to) = (Host::Server(from), Host::Server(to));
+        self.network.release(self.now, &mut self.agenda, from, to);
+    }
+
+    /// Delivers the first message that waits, with the pings before it; false if none does.
+    pub fn deliver_message(&mut self, from: usize, to: usize) -> bool {
+        let (from, to) = (Host::Server(from), Host::Server(to));
+        while let Some((place, port, end, bytes)) =
+            self.network.take_held(from, to, trace::first_message)
+        {
+            let heard = Tap::new(port).push(place.side, &bytes);
+            let text = heard.iter().find(|message| !message.is_ping).map(|m| m.text.clone());
+            if let Some(text) = &text {
+                self.tell_of(to, || format!("gets {text}"));
+            }
+            self.arrived(end, Arrival::Bytes(bytes));
+            if text.is_some() {
+                self.run_until(self.now);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// No sync of a server's disk is over any more: nothing becomes durable.
+    pub fn hold_disk(&mut self, server: usize) {
+        self.servers[server].disk.hold(true);
+    }
+
+    /// The sync that waits, or will within [`SYNC_LIMIT_MS`], is over; the next one waits. False
+    /// if there is none.
+    pub fn sync_disk(&mut self, server: usize) -> bool {
+        for _ in 0..SYNC_LIMIT_MS {
+            if self.servers[server].disk.is_waiting() {
+                self.disk_goes_on(server);
+                // All that can be done before the next sync is done.
+                self.run_for(SYNC_MS);
+                return true;
+            }
+            self.run_for(1);
+        }
+        false
+    }
+
+    /// Syncs go on as always.
+    pub fn release_disk(&mut self, server: usize) {
+        self.servers[server].disk.hold(false);
+        self.disk_goes_on(server);
+        self.run_until(self.now);
+    }
+
+    /// The next such operation of a server's disk fails.
+    pub fn fail_disk(&mut self, server: usize, op: FailingOp) {
+        self.servers[server].disk.fail(Some(op));
+        self.servers[server].is_excused = true;
+    }
+
+    /// A machine loses power. Of each file just so many bytes of the first write that was not
+    /// synced are there, and nothing of what came after.
+    pub fn power_off_torn(&mut self, server: usize, bytes: usize) {
+        self.servers[server].disk.will_tear(bytes);
+        self.kill_server(server, true);
+    }
+
+    /// What is in a server's directory; with their content, the two epochs.
+    pub fn files(&self, server: usize) -> Vec<String> {
+        let files = &self.servers[server].disk.files;
+        let line = |path: &str| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            match files.get(path) {
+                Some(content) if name.ends_with("Epoch") => {
+                    format!("{name}: {}", String::from_utf8_lossy(content).trim())
+                }
+                _ => String::from(name),
+            }
+        };
+        files.paths().map(line).collect()
     }
 
     /// Every operation of a server's disk takes this many times as long.

@@ -36,13 +36,29 @@ pub(crate) struct SimDisk {
     factor: u64,
     failing: Option<FailingOp>,
     is_full: bool,
+    /// Nothing becomes durable: a sync is not over before it is let go.
+    is_held: bool,
+    /// A sync that waits for it.
+    is_waiting: bool,
+    /// A power failure leaves just so many bytes of what was written last.
+    torn: Option<usize>,
     rng: Rng,
 }
 
 impl SimDisk {
     pub(crate) fn new(speed: DiskSpeed, rng: Rng) -> SimDisk {
         let files = MemoryFiles::new();
-        SimDisk { files, speed, factor: 1, failing: None, is_full: false, rng }
+        SimDisk {
+            files,
+            speed,
+            factor: 1,
+            failing: None,
+            is_full: false,
+            is_held: false,
+            is_waiting: false,
+            torn: None,
+            rng,
+        }
     }
 
     /// From now on everything takes this many times as long.
@@ -101,14 +117,43 @@ impl SimDisk {
             let text = String::from("input/output error (injected)");
             return Some(Completion::Failed { kind: FailureKind::Other, text });
         }
-        let is_sync = matches!(op, FileOp::SyncData { .. } | FileOp::SyncDir { .. });
-        (!is_sync).then(|| self.files.execute(op))
+        (!is_sync(op)).then(|| self.files.execute(op))
     }
 
     /// The power fails: what is not synced is lost in part.
     pub(crate) fn lose_power(&mut self) {
         let reorder = self.rng.bool();
-        self.files.crash(&mut self.rng, reorder);
+        match self.torn.take() {
+            Some(bytes) => self.files.tear(bytes),
+            None => self.files.crash(&mut self.rng, reorder),
+        }
+    }
+
+    /// The next power failure leaves of each file just so many bytes of the first write that is
+    /// not synced, and nothing of what came after.
+    pub(crate) fn will_tear(&mut self, bytes: usize) {
+        self.torn = Some(bytes);
+    }
+
+    /// From now on no sync is over before it is let go.
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// Whether this operation, which could be done now, has to wait.
+    pub(crate) fn holds(&mut self, op: &FileOp) -> bool {
+        self.is_waiting = self.is_held && is_sync(op);
+        self.is_waiting
+    }
+
+    /// Whether a sync waits to be let go.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
+    /// The sync that waits is over; false if there is none.
+    pub(crate) fn lets_go(&mut self) -> bool {
+        std::mem::take(&mut self.is_waiting)
     }
 
     /// Everything is lost.
@@ -140,11 +185,13 @@ impl SimDisk {
         match (self.failing, op) {
             (None, _) | (_, FileOp::Close { .. }) => false,
             (Some(FailingOp::Any), _) => true,
-            (Some(FailingOp::Sync), op) => {
-                matches!(op, FileOp::SyncData { .. } | FileOp::SyncDir { .. })
-            }
+            (Some(FailingOp::Sync), op) => is_sync(op),
             (Some(FailingOp::Write), op) => matches!(op, FileOp::Write { .. }),
             (Some(FailingOp::Read), op) => matches!(op, FileOp::Read { .. }),
         }
     }
+}
+
+fn is_sync(op: &FileOp) -> bool {
+    matches!(op, FileOp::SyncData { .. } | FileOp::SyncDir { .. })
 }

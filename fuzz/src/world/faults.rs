@@ -4,7 +4,7 @@ use zabkeeper_core::types::Time;
 
 use super::network::Host;
 use super::{Happening, World};
-use crate::plan::{FailingOp, FaultKind, Who};
+use crate::plan::{FaultKind, Who};
 
 /// A fault that lasts, and what ends it.
 #[derive(Debug)]
@@ -329,12 +329,6 @@ impl World {
         let (a, b) = (Host::Server(a), Host::Server(b));
         self.network.slow(a, b, factor);
         self.network.slow(b, a, factor);
-    }
-
-    fn fail_disk(&mut self, server: usize, op: FailingOp) {
-        let machine = &mut self.servers[server];
-        machine.is_excused = true;
-        machine.disk.fail(Some(op));
     }
 }
 

@@ -12,8 +12,10 @@ mod disk;
 mod faults;
 mod network;
 mod outcome;
+mod prepared;
 mod servers;
 mod storm;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -38,6 +40,7 @@ use agenda::Agenda;
 use faults::Lasting;
 use network::{Arrival, End, Network, Place};
 use servers::Server;
+use strangers::Stranger;
 
 pub use disk::{DiskSpeed, FailingOp};
 pub use network::{Host, Weather};
@@ -52,6 +55,7 @@ pub struct World {
     network: Network,
     servers: Vec<Server>,
     actors: Vec<ActorHost>,
+    strangers: Vec<Stranger>,
     zab: Zab,
     wire: Wire,
     history: History,
@@ -133,6 +137,7 @@ impl World {
             agenda: Agenda::new(),
             servers,
             actors: Vec::new(),
+            strangers: Vec::new(),
             history: History::default(),
             told: 0,
             violation: None,
@@ -181,8 +186,12 @@ impl World {
     }
 
     fn tell_at(&mut self, server: usize, text: impl FnOnce() -> String) {
+        self.tell_of(Host::Server(server), text);
+    }
+
+    fn tell_of(&mut self, host: Host, text: impl FnOnce() -> String) {
         if let Some(story) = &mut self.story {
-            let what = What::At(Host::Server(server), text());
+            let what = What::At(host, text());
             story.steps.push(Step { at: self.now, what });
         }
     }
@@ -273,6 +282,7 @@ impl World {
         match end.host {
             Host::Server(server) => self.reach(server, Some(end.conn), arrival),
             Host::Client(client) => self.actor_reached(client, end.conn, arrival),
+            Host::Stranger(stranger) => self.stranger_reached(stranger, arrival),
         }
     }
 }
@@ -281,6 +291,7 @@ fn address(host: Host) -> SocketAddr {
     let (net, n) = match host {
         Host::Server(n) => (0, n),
         Host::Client(n) => (1, n),
+        Host::Stranger(n) => (2, n),
     };
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, net, n as u8 + 1)), 40_000 + n as u16)
 }

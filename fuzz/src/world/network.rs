@@ -28,6 +28,8 @@ pub enum Host {
     Server(usize),
     /// The client of this index.
     Client(usize),
+    /// Somebody who sends bytes of his own, of this index.
+    Stranger(usize),
 }
 
 /// How good the network is.
@@ -106,6 +108,8 @@ pub(crate) struct Network {
     jitters: VecDeque<u8>,
     /// Directions in which nothing passes.
     blocked: BTreeSet<(Host, Host)>,
+    /// Directions in which bytes wait until they are asked for; connections are made, though.
+    held: BTreeSet<(Host, Host)>,
     /// Directions with this many times the delay.
     slow: BTreeMap<(Host, Host), u64>,
 }
@@ -113,7 +117,8 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(weather: Weather, jitters: Vec<u8>, rng: Rng) -> Network {
         let (links, blocked, slow) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Network { links, made: 0, rng, weather, jitters: jitters.into(), blocked, slow }
+        let held = BTreeSet::new();
+        Network { links, made: 0, rng, weather, jitters: jitters.into(), blocked, held, slow }
     }
 
     /// A process dials; what comes of it is an arrival.
@@ -222,7 +227,8 @@ impl Network {
     ) {
         let Some(link) = self.links.get(&place.link) else { return };
         let (from, to) = (link.ends[place.side], link.ends[1 - place.side]);
-        let is_blocked = self.blocked.contains(&(from.host, to.host));
+        let direction = (from.host, to.host);
+        let is_blocked = self.blocked.contains(&direction) || self.held.contains(&direction);
         let Some(link) = self.links.get_mut(&place.link) else { return };
         let lane = &mut link.lanes[place.side];
         lane.is_noted = false;
@@ -397,14 +403,67 @@ impl Network {
         if !self.blocked.remove(&(from, to)) {
             return;
         }
-        let held =
-            |ends: &[End; 2], side: usize| ends[side].host == from && ends[1 - side].host == to;
-        for place in self.places(held) {
+        for place in self.between(from, to) {
             let at = Time(now.0 + 1000 * self.rng.u64(..=200_000));
             if let Some(link) = self.links.get_mut(&place.link) {
                 note(agenda, place, &mut link.lanes[place.side], at);
             }
         }
+    }
+
+    /// What is sent in this direction waits.
+    pub(crate) fn hold(&mut self, from: Host, to: Host) {
+        self.held.insert((from, to));
+    }
+
+    /// It passes again, at once.
+    pub(crate) fn release(
+        &mut self,
+        now: Time,
+        agenda: &mut Agenda<Happening>,
+        from: Host,
+        to: Host,
+    ) {
+        if self.held.remove(&(from, to)) {
+            for place in self.between(from, to) {
+                if let Some(link) = self.links.get_mut(&place.link) {
+                    note(agenda, place, &mut link.lanes[place.side], now);
+                }
+            }
+        }
+    }
+
+    /// Of what waits in this direction, takes the message that was sent first; `length` says
+    /// where it ends.
+    pub(crate) fn take_held(
+        &mut self,
+        from: Host,
+        to: Host,
+        length: impl Fn(Port, &Bytes) -> usize,
+    ) -> Option<(Place, Port, End, Bytes)> {
+        let due = |place: &Place| {
+            let lane = &self.links.get(&place.link)?.lanes[place.side];
+            lane.chunks.front().map(|(due, _)| *due)
+        };
+        let waiting = self.between(from, to).into_iter().filter(|place| due(place).is_some());
+        let place = waiting.min_by_key(|place| due(place))?;
+        let link = self.links.get_mut(&place.link)?;
+        let (port, end) = (link.port, link.ends[1 - place.side]);
+        let lane = &mut link.lanes[place.side];
+        let (first, _) = *lane.chunks.front()?;
+        let mut all = BytesMut::new();
+        lane.chunks.drain(..).for_each(|(_, bytes)| all.extend_from_slice(&bytes));
+        let mut message = all.freeze();
+        let rest = message.split_off(length(port, &message).clamp(1, message.len()));
+        lane.backlog -= message.len();
+        if !rest.is_empty() {
+            lane.chunks.push_back((first, rest));
+        }
+        Some((place, port, end, message))
+    }
+
+    fn between(&self, from: Host, to: Host) -> Vec<Place> {
+        self.places(|ends, side| ends[side].host == from && ends[1 - side].host == to)
     }
 
     /// From now on this direction takes that many times as long; 1: as always.

@@ -23,6 +23,7 @@ use super::{Happening, World, address};
 use crate::check::{self, Violation};
 use crate::plan::Plan;
 use crate::record::Journal;
+use crate::trace::story;
 
 /// More wake-ups than this at one moment are a loop.
 const MOST_WAKES: u32 = 1000;
@@ -145,14 +146,14 @@ impl World {
     pub(super) fn is_up(&self, host: Host) -> bool {
         match host {
             Host::Server(server) => self.servers[server].process.is_some(),
-            Host::Client(_) => true,
+            Host::Client(_) | Host::Stranger(_) => true,
         }
     }
 
     pub(super) fn is_powered(&self, host: Host) -> bool {
         match host {
             Host::Server(server) => self.servers[server].is_powered,
-            Host::Client(_) => true,
+            Host::Client(_) | Host::Stranger(_) => true,
         }
     }
 
@@ -205,6 +206,7 @@ impl World {
             server.is_powered = false;
         }
         let was_up = server.process.take().is_some();
+        server.disk.lets_go();
         if is_power_loss {
             server.disk.lose_power();
         }
@@ -269,7 +271,20 @@ impl World {
     }
 
     pub(super) fn disk_done(&mut self, index: usize, run: u32) {
-        if self.servers[index].run == run {
+        let server = &mut self.servers[index];
+        if server.run != run {
+            return;
+        }
+        let op = server.process.as_ref().and_then(|process| process.busy.as_ref());
+        if op.is_some_and(|(op, _)| server.disk.holds(op)) {
+            return;
+        }
+        self.input(index, Input::DiskDone);
+    }
+
+    /// The operation that a disk holds, if it does, is done.
+    pub(super) fn disk_goes_on(&mut self, index: usize) {
+        if self.servers[index].disk.lets_go() {
             self.input(index, Input::DiskDone);
         }
     }
@@ -460,8 +475,14 @@ impl World {
             }
             Action::Close { conn, why } => {
                 let Some(place) = process.conns.remove(&conn) else { return };
+                let other = self.network.ends(place).map(|(_, _, other)| other);
                 self.network.close(now, &mut self.agenda, place);
-                self.tell_at(index, || format!("closes {conn}: {why:?}"));
+                self.tell_at(index, || match other {
+                    Some(other @ Host::Stranger(_)) => {
+                        format!("hangs up on {}: {why:?}", story::name(other))
+                    }
+                    _ => format!("closes {conn}: {why:?}"),
+                });
             }
             Action::Pause { conn } => {
                 if let Some(place) = process.conns.get(&conn) {
