@@ -52,6 +52,7 @@ class Server:
 
     def __init__(self, impl, directory, config, client_port, sid=None):
         self.options = []  # of the command line, zabkeeper only
+        self.jvm_options = []
         self.impl, self.client_port, self.sid = impl, client_port, sid
         self.dir = pathlib.Path(directory)
         self.data = self.dir / "data"
@@ -74,7 +75,7 @@ class Server:
         log4j.write_text(LOG4J)
         return [
             "java", "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={log4j}",
-            "-Dzookeeper.admin.enableServer=false", "-cp", parts.classpath(),
+            "-Dzookeeper.admin.enableServer=false", *self.jvm_options, "-cp", parts.classpath(),
             "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self.config),
         ]
 

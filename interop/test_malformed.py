@@ -1,0 +1,46 @@
+"""What no client sends is answered as Apache ZooKeeper 3.9.5 answers it: the corpus in
+differ/malformed, on both servers, and the list of where they differ on purpose."""
+import re
+
+import pytest
+
+from differ import malformed, servers
+from zk import parts
+
+pytestmark = pytest.mark.usefixtures("zabkeeper_only")
+
+EXAMPLES = malformed.read_all()
+# What is not there yet: the answer is ZooKeeper's, or what is recorded.
+NOT_YET = re.compile(r"(addWatch|checkWatches|removeWatches|setWatches2?|stmk|auth|sync|createTTL|multiRead)\b"
+                     r"|null ACL|set(Data|ACL) of a null path|whose id of")
+
+
+@pytest.fixture(scope="module")
+def ports():
+    impls = ["zabkeeper"] if parts.missing_java() else ["zabkeeper", "apache"]
+    with servers.pair(impls) as both:
+        yield [server.client_port for server in both]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_zabkeeper(ports, name):
+    example = EXAMPLES[name]
+    expected = example.zabkeeper or example.apache
+    answer = malformed.answers(example, ports[0], expected)
+    if NOT_YET.search(name) and answer == example.apache:
+        return
+    assert answer == expected
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_apache(ports, java, name):
+    """The record is right about the original."""
+    example = EXAMPLES[name]
+    assert malformed.answers(example, ports[1], example.apache) == example.apache
+
+
+def test_every_departure_is_explained():
+    text = (malformed.HERE / "README.md").read_text().split("on purpose")[1]
+    explained = set(re.findall(r"^\| (?!example \|)([^-|][^|]*?) \|", text, re.M))
+    different = {e.name for e in EXAMPLES.values() if e.zabkeeper and not NOT_YET.search(e.name)}
+    assert explained == different
