@@ -8,7 +8,7 @@ use crate::world::World;
 #[rustfmt::skip]
 const SETTINGS: &[&str] = &[
     "tickTime", "initLimit", "syncLimit", "snapCount", "commitLogCount", "snapshotSizeFactor",
-    "forceSnapshotSync", "maxSessionTimeout", "jute.maxbuffer",
+    "forceSnapshotSync", "maxSessionTimeout", "jute.maxbuffer", "znode.container.checkIntervalMs",
     "group.1", "group.2", "group.3",
     "weight.1", "weight.2", "weight.3", "weight.4", "weight.5", "weight.6", "weight.7",
 ];

@@ -9,6 +9,9 @@ use zabkeeper_core::wire::client::{
 
 use super::number;
 
+/// `CreateMode.CONTAINER`.
+const CONTAINER: i32 = 4;
+
 /// `create /x ephemeral`, `get /x watch`, `multi create:/x check:/y`.
 pub(super) fn request(words: &[&str]) -> Result<Request, String> {
     let (verb, rest) = words.split_first().ok_or("what shall the client ask?")?;
@@ -23,7 +26,10 @@ pub(super) fn request(words: &[&str]) -> Result<Request, String> {
             let size = rest.iter().find_map(|word| word.strip_prefix("size="));
             let size = size.map_or(Ok(0), |size| number(Some(&size)))? as usize;
             let flags = i32::from(has("ephemeral")) | (i32::from(has("sequential")) << 1);
-            Request::Create(creation(path, size, flags))
+            match has("container") {
+                true => Request::CreateContainer(creation(path, size, CONTAINER)),
+                false => Request::Create(creation(path, size, flags)),
+            }
         }
         "delete" => Request::Delete(DeleteRequest { path: path.into(), version: -1 }),
         "set" => Request::SetData(setting(path, rest.get(1).copied().unwrap_or_default())),
