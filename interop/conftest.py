@@ -17,6 +17,8 @@ def pytest_addoption(parser):
     parser.addoption("--impl", default="zabkeeper", choices=["zabkeeper", "apache"],
                      help="the server under test")
     parser.addoption("--quick", action="store_true", help="fewer rounds, for every commit")
+    parser.addoption("--seed", type=int, help="of what the tests draw; drawn and printed if not given")
+    parser.addoption("--recipe-seconds", type=int, help="how long the recipes work while members are killed")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -33,6 +33,18 @@ def missing_java():
     return None
 
 
+def missing_javac():
+    """Why Java programs cannot be compiled here, or None."""
+    return "javac is not installed" if shutil.which("javac") is None else None
+
+
+def missing_curator():
+    """Why Curator's recipes cannot run here, or None."""
+    if not list((CACHE / "jars").glob("curator-recipes-*.jar")):
+        return "Curator's jars are not here (interop/setup)"
+    return None
+
+
 def missing_c_client():
     """Why the C client cannot run here, or None."""
     return None if CLI_MT.exists() else "cli_mt (Debian's zookeeper-bin) is not installed"

@@ -52,7 +52,8 @@ class Server:
 
     def __init__(self, impl, directory, config, client_port, sid=None):
         self.options = []  # of the command line, zabkeeper only
-        self.jvm_options = []
+        # Apache ZooKeeper reads these as properties of the system only.
+        self.jvm_options = [f"-D{k}={v}" for k, v in config.items() if k.startswith("znode.")]
         self.impl, self.client_port, self.sid = impl, client_port, sid
         self.dir = pathlib.Path(directory)
         self.data = self.dir / "data"

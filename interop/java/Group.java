@@ -1,0 +1,66 @@
+import java.util.HashSet;
+import java.util.Random;
+import java.util.Set;
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.recipes.nodes.GroupMember;
+
+/** GroupMember: all members see who is there, also after a session ended and a member left. */
+final class Group extends Program {
+    private static final int MEMBERS = 4;
+    private final CuratorFramework[] clients = new CuratorFramework[MEMBERS];
+    private final GroupMember[] members = new GroupMember[MEMBERS];
+    private int changes;
+    private int agreed;
+
+    @Override
+    void prepare() throws Exception {
+        for (int i = 0; i < MEMBERS; i++) {
+            clients[i] = client();
+            join(i);
+        }
+        Random random = random(0);
+        worker(() -> {
+            int i = random.nextInt(MEMBERS);
+            if (members[i] == null) {
+                join(i);
+            } else if (random.nextInt(3) == 0) {
+                endSession(clients[i]);
+            } else {
+                members[i].close();
+                members[i] = null;
+            }
+            changes++;
+            if (random.nextInt(3) == 0) {
+                agree();
+            }
+            Thread.sleep(random.nextInt(100));
+        });
+    }
+
+    private void join(int i) throws Exception {
+        members[i] = new GroupMember(clients[i], at("/group"), "member" + i, bytes("payload" + i));
+        members[i].start();
+    }
+
+    private void agree() throws Exception {
+        Set<String> present = new HashSet<>();
+        for (int i = 0; i < MEMBERS; i++) {
+            if (members[i] != null) {
+                present.add("member" + i);
+            }
+        }
+        for (GroupMember member : members) {
+            if (member != null) {
+                within30s("all see " + present, () -> member.getCurrentMembers().keySet().equals(present));
+            }
+        }
+        agreed++;
+    }
+
+    @Override
+    String check() throws Exception {
+        agree();
+        require(changes > 0, "nothing changed");
+        return changes + " changes, agreed " + agreed + " times";
+    }
+}
