@@ -51,6 +51,20 @@ fn packets_of_real_servers_are_heard_in_any_pieces() {
 }
 
 #[test]
+fn four_letter_words_and_their_answers_are_heard() {
+    for piece in 1..=5 {
+        let mut tap = Tap::new(Port::Client);
+        let word =
+            b"srvr\n".chunks(piece).flat_map(|cut| tap.push(0, &Bytes::copy_from_slice(cut)));
+        let word: Vec<String> = word.map(|message| message.text).collect();
+        assert_eq!(word, ["four-letter word srvr"], "pieces of {piece}");
+        let answer = tap.push(1, &Bytes::from_static(b"Zookeeper version: 3.9.5\nLatency\n"));
+        assert_eq!(answer[0].text, "text of 2 lines, \"Zookeeper version: 3.9.5\"");
+    }
+    assert_eq!(heard(Port::Client, b"what is this?", 2), ["bytes that are no message"]);
+}
+
+#[test]
 fn garbage_is_said_once() {
     for port in [Port::Client, Port::Election, Port::Quorum] {
         let told = heard(port, &[0x7f; 200], 50);

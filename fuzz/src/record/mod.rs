@@ -5,6 +5,7 @@
 //! one after the other. A run whose first segments are gone can be read, and cannot be replayed:
 //! nothing else leads to the state that its first event met.
 
+mod ear;
 mod files;
 mod journal;
 mod run;
@@ -59,7 +60,8 @@ pub enum Error {
     Story(io::Error),
 }
 
-/// Replays all runs of a journal. `story` gets a line for each event and each action.
+/// Replays all runs of a journal. `story` gets lines for each event and each action, with the
+/// messages that the bytes hold.
 ///
 /// # Errors
 /// There is no such journal, or a file cannot be read. What is wrong with a single run is its

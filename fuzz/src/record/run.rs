@@ -13,6 +13,7 @@ use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{Now, Time};
 
 use super::Error;
+use super::ear::Ear;
 use super::story::{action_text, event_text};
 use super::verdict::{Broken, Divergence, Ending, Run, Verdict};
 
@@ -36,6 +37,8 @@ pub(super) struct Replay {
     /// What the node answered to it.
     out: Actions,
     scratch: BytesMut,
+    /// For the story.
+    ear: Ear,
 }
 
 impl Replay {
@@ -58,6 +61,7 @@ impl Replay {
             pending: None,
             out: Actions::new(),
             scratch: BytesMut::new(),
+            ear: Ear::default(),
             start,
         })
     }
@@ -126,7 +130,10 @@ impl Replay {
                 let text = event_text(&event);
                 if let Some(story) = story {
                     let ms = (now.mono - self.start.now.mono).as_secs_f64() * 1000.0;
-                    writeln!(story, "{number} {ms:.3} ms {text}")?;
+                    write!(story, "{number} {ms:.3} ms ")?;
+                    for line in self.ear.event(&event) {
+                        writeln!(story, "{line}")?;
+                    }
                 }
                 let (after, is_first) = (self.counted(number), self.last_number == 0);
                 self.last = now.mono;
@@ -139,8 +146,8 @@ impl Replay {
             }
             Item::Actions(recorded) => {
                 if let Some(story) = story {
-                    for action in &self.out {
-                        writeln!(story, "    {}", action_text(action))?;
+                    for line in self.out.iter().flat_map(|action| self.ear.action(action)) {
+                        writeln!(story, "    {line}")?;
                     }
                 }
                 self.compare(path, offset, number, recorded);

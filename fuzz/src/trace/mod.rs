@@ -13,7 +13,7 @@ use zabkeeper_core::wire::client::{
 use zabkeeper_core::wire::frame::FrameReader;
 use zabkeeper_core::wire::quorum::{ForwardedRequest, LearnerInfo, PacketType, QuorumPacket};
 use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
-use zabkeeper_core::wire::{ErrorCode, OpCode, Reader, Record};
+use zabkeeper_core::wire::{ErrorCode, OpCode, Reader, Record, Word};
 
 use quorum::{Item, QuorumStream};
 
@@ -21,6 +21,8 @@ use quorum::{Item, QuorumStream};
 const MOST_BYTES: usize = 16 << 20;
 /// What opens an election's hello that has an address.
 const HELLO_VERSIONS: [i64; 2] = [-65536, -65535];
+/// How much of a line of text is shown.
+const MOST_TEXT: usize = 80;
 /// The longest address in a hello.
 const MOST_ADDRESS: usize = 2048;
 
@@ -30,6 +32,8 @@ pub struct Tap {
     port: Port,
     /// From the dialler, from the acceptor.
     sides: [Side; 2],
+    /// The dialler sent a four-letter word: the answer is text.
+    is_text: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +41,8 @@ struct Side {
     frames: FrameReader,
     buffer: BytesMut,
     is_begun: bool,
+    /// What a client's connection begins with, up to four bytes.
+    head: Vec<u8>,
     packets: QuorumStream,
     is_lost: bool,
 }
@@ -53,7 +59,12 @@ pub struct Message {
 impl Tap {
     /// A connection to this port.
     pub fn new(port: Port) -> Tap {
-        Tap { port, sides: Default::default() }
+        Tap { port, sides: Default::default(), is_text: false }
+    }
+
+    /// Whether nothing that this side still sends can be understood.
+    pub fn is_lost(&self, side: usize) -> bool {
+        self.sides.get(side).is_none_or(|side| side.is_lost)
     }
 
     /// Takes bytes of one side (0: the dialler); says what messages they complete.
@@ -62,7 +73,15 @@ impl Tap {
         let Some(known) = self.sides.get_mut(side).filter(|side| !side.is_lost) else {
             return told;
         };
+        if self.is_text {
+            // Whatever a client says after its word is not looked at.
+            return if side == 0 { told } else { vec![line(text(bytes))] };
+        }
         let understood = match self.port {
+            Port::Client if known.four_letters(side, bytes, &mut told) => {
+                self.is_text = true;
+                Some(())
+            }
             Port::Client => known.client(side, bytes, &mut told),
             Port::Election => known.election(side, bytes, &mut told),
             Port::Quorum => known.quorum(bytes, &mut told),
@@ -104,7 +123,30 @@ fn ping(text: impl Into<String>) -> Message {
     Message { text: text.into(), is_ping: true }
 }
 
+/// The first line of an answer to a four-letter word.
+fn text(bytes: &Bytes) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let first = text.lines().next().unwrap_or_default();
+    let first: String = first.chars().take(MOST_TEXT).collect();
+    match text.lines().count() {
+        0 | 1 => format!("text {first:?}"),
+        lines => format!("text of {lines} lines, {first:?}"),
+    }
+}
+
 impl Side {
+    /// Whether this begins with a four-letter word.
+    fn four_letters(&mut self, side: usize, bytes: &Bytes, told: &mut Vec<Message>) -> bool {
+        if side == 1 || self.head.len() == 4 {
+            return false;
+        }
+        let missing = 4 - self.head.len();
+        self.head.extend(bytes.iter().take(missing));
+        let word = self.head.first_chunk().and_then(|head| Word::parse(*head));
+        told.extend(word.map(|word| line(format!("four-letter word {}", word.name()))));
+        word.is_some()
+    }
+
     fn client(&mut self, side: usize, bytes: &Bytes, told: &mut Vec<Message>) -> Option<()> {
         self.frames.push(bytes.clone());
         while let Some(frame) = self.frames.next(MOST_BYTES).ok()? {
@@ -146,6 +188,7 @@ impl Side {
                             line(format!("EVENT {kind:?} {}", event.path))
                         }
                         XID_SET_WATCHES => line("the watches are set"),
+                        XID_AUTH => line(format!("auth: {}", outcome(err))),
                         _ => line(format!("#{xid} at {zxid}: {}", outcome(err))),
                     }
                 }
@@ -265,7 +308,8 @@ fn describe(kind: PacketType, packet: &QuorumPacket) -> Message {
     }
 }
 
-fn transaction(body: &Bytes) -> String {
+/// What a logged transaction is, in a few words.
+pub fn transaction(body: &Bytes) -> String {
     match LoggedTxn::from_bytes(body) {
         Ok(logged) => text_of(&logged.txn),
         Err(_) => format!("{} bytes", body.len()),

@@ -1,0 +1,99 @@
+//! Hears what the bytes of a recorded run say.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use zabkeeper_core::action::{Action, DiskAction};
+use zabkeeper_core::event::Event;
+use zabkeeper_core::store::Store;
+use zabkeeper_core::types::ConnId;
+
+use super::story::{action_text, event_text};
+use crate::trace::{self, Tap};
+
+/// A tap on every connection that was opened since it listens.
+#[derive(Default)]
+pub(super) struct Ear {
+    taps: HashMap<ConnId, Tap>,
+}
+
+impl Ear {
+    /// Lines for an event: what happens, and what messages it brings.
+    pub(super) fn event(&mut self, event: &Event<Store>) -> Vec<String> {
+        match event {
+            Event::Opened { conn, port, .. } => {
+                self.taps.insert(*conn, Tap::new(*port));
+            }
+            Event::Received { conn, bytes } => {
+                if let Some(told) = self.hear(*conn, bytes, false) {
+                    return with(format!("Received {conn} {} bytes", bytes.len()), told);
+                }
+            }
+            Event::LogRead { read, entries, end } => {
+                let entries = entries.iter().map(|entry| transaction(entry.zxid, &entry.body));
+                return with(format!("LogRead {} {end:?}", read.0), entries.collect());
+            }
+            Event::Closed { conn } => {
+                self.taps.remove(conn);
+            }
+            Event::Tick
+            | Event::Writable { .. }
+            | Event::Persisted { .. }
+            | Event::SnapshotReady
+            | Event::Recovering(_)
+            | Event::Recovered(_)
+            | Event::DiskFailed(_) => {}
+        }
+        vec![event_text(event)]
+    }
+
+    /// Lines for an action.
+    pub(super) fn action(&mut self, action: &Action) -> Vec<String> {
+        match action {
+            Action::Send { conn, bytes } => {
+                if let Some(told) = self.hear(*conn, bytes, true) {
+                    return with(format!("Send {conn} {} bytes", bytes.len()), told);
+                }
+            }
+            Action::Disk(DiskAction::Append { ticket, entry }) => {
+                let told = transaction(entry.zxid, &entry.body);
+                return vec![format!("Append {} {told}", ticket.0)];
+            }
+            Action::Close { conn, .. } => {
+                self.taps.remove(conn);
+            }
+            Action::Dial { .. }
+            | Action::Pause { .. }
+            | Action::Resume { .. }
+            | Action::AwaitWritable { .. }
+            | Action::Disk(_)
+            | Action::Halt(_) => {}
+        }
+        vec![action_text(action)]
+    }
+
+    /// The messages that end in these bytes; none if it cannot be known what the bytes are.
+    fn hear(&mut self, conn: ConnId, bytes: &Bytes, is_ours: bool) -> Option<Vec<String>> {
+        let tap = self.taps.get_mut(&conn)?;
+        let side = usize::from(conn.is_dialled() != is_ours);
+        if tap.is_lost(side) {
+            return None;
+        }
+        Some(tap.push(side, bytes).into_iter().map(|message| message.text).collect())
+    }
+}
+
+fn transaction(zxid: impl std::fmt::Display, body: &Bytes) -> String {
+    format!("{zxid} {}", trace::transaction(body))
+}
+
+fn with(what: String, told: Vec<String>) -> Vec<String> {
+    match told.as_slice() {
+        [] => vec![format!("{what}: nothing complete")],
+        [one] => vec![format!("{what}: {one}")],
+        several => {
+            let several = several.iter().map(|one| format!("  {one}"));
+            std::iter::once(format!("{what}:")).chain(several).collect()
+        }
+    }
+}
