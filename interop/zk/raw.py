@@ -15,18 +15,30 @@ def buffer(data):
 OPEN_ACL = struct.pack(">ii", 1, 31) + ustring("world") + ustring("anyone")
 
 
+class NoSession(Exception):
+    """A reply's header in place of the handshake's answer."""
+
+    def __init__(self, xid, zxid, error):
+        super().__init__(f"xid {xid}, zxid {zxid:#x}, error {error}")
+        self.xid, self.zxid, self.error = xid, zxid, error
+
+
 class Raw:
     """One session on one server. Raises OSError or EOFError when the connection breaks."""
 
-    def __init__(self, port, timeout=1.0, session=(0, b"\0" * 16), session_timeout=10000, last_zxid=0):
+    def __init__(self, port, timeout=1.0, session=(0, b"\0" * 16), session_timeout=10000, last_zxid=0,
+                 read_only=False):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.xid = 0
         request = struct.pack(">iqiq", 0, last_zxid, session_timeout, session[0])
-        self.send(request + buffer(session[1]) + b"\0")
+        self.send(request + buffer(session[1]) + (b"\1" if read_only else b"\0"))
         reply = self.receive()
+        if len(reply) == 16:
+            raise NoSession(*struct.unpack(">iqi", reply))
         _, self.negotiated, self.session = struct.unpack(">iiq", reply[:16])
         self.password = reply[20:36]
+        self.is_read_only = reply[36:] == b"\1"
         if self.negotiated == 0:
             raise EOFError("session expired")
 

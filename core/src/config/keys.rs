@@ -26,8 +26,7 @@ pub(super) fn judge(key: &str, value: &str) -> Verdict {
         | "quorum.auth.learnerRequireSasl"
         | "quorum.auth.serverRequireSasl"
         | "reconfigEnabled"
-        | "sessionRequireClientSASLAuth"
-        | "localSessionsEnabled" => on,
+        | "sessionRequireClientSASLAuth" => on,
         "DigestAuthenticationProvider.enabled" => !value.eq_ignore_ascii_case("true"),
         _ => key.starts_with("authProvider."),
     };
@@ -58,7 +57,6 @@ const SWITCHES: &[&str] = &[
     "DigestAuthenticationProvider.enabled",
     "reconfigEnabled",
     "sessionRequireClientSASLAuth",
-    "localSessionsEnabled",
 ];
 
 /// Whole families of keys without effect.
@@ -107,6 +105,8 @@ const USED: &[&str] = &[
     "jute.maxbuffer.extrasize",
     "largeRequestMaxBytes",
     "largeRequestThreshold",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
     "maxClientCnxns",
     "maxCnxns",
     "maxSessionTimeout",
@@ -189,7 +189,6 @@ const NO_EFFECT: &[&str] = &[
     "learner.asyncSending",
     "learner.closeSocketAsync",
     "letAnySaslUserDoX",
-    "localSessionsUpgradingEnabled",
     "maxBatchSize",
     "maxGetChildrenResponseCacheSize",
     "maxResponseCacheSize",

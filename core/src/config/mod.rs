@@ -87,8 +87,14 @@ pub struct Config {
     pub purge_interval_hours: u64,
     /// `4lw.commands.whitelist`.
     pub four_letter_whitelist: Option<String>,
-    /// `readonlymode.enabled`.
+    /// `readonlymode.enabled`: a server that finds no leader serves reads to clients that ask
+    /// for no more.
     pub read_only_mode: bool,
+    /// `localSessionsEnabled`: sessions begin as their server's own, without a transaction.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`: the first ephemeral makes a local session a global one;
+    /// otherwise it is refused.
+    pub upgrades_local_sessions: bool,
     /// `snapCount`.
     pub snap_count: u64,
     /// `snapSizeLimitInKb`; 0 or less: off.
@@ -406,6 +412,8 @@ impl File<'_> {
             purge_interval_hours: self.number("autopurge.purgeInterval", 0, 0, COUNT)?,
             four_letter_whitelist: self.text("4lw.commands.whitelist"),
             read_only_mode: self.boolean("readonlymode.enabled", false)?,
+            local_sessions: self.boolean("localSessionsEnabled", false)?,
+            upgrades_local_sessions: self.boolean("localSessionsUpgradingEnabled", false)?,
             snap_count: self.number("snapCount", 100_000u64, 0, COUNT)?.max(2),
             snap_size_limit_kb: self.number("snapSizeLimitInKb", 4_194_304, i64::MIN, INTEGER)?,
             txn_log_size_limit_kb: self.number("txnLogSizeLimitInKb", -1, i64::MIN, INTEGER)?,

@@ -4,6 +4,7 @@
 mod cleaner;
 mod options;
 mod report;
+mod sessions;
 mod snapshots;
 mod state;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 use tracing::{error, info, warn};
 
-use crate::action::{Action, Actions, DiskAction, Fault, Reason};
+use crate::action::{Action, Actions, DiskAction, Fault};
 use crate::admin::metrics::{BufferSizes, Metrics};
 use crate::admin::{self, Recovery, Whitelist};
 use crate::config::Config;
@@ -59,6 +60,10 @@ pub struct Node {
     tracker: Option<SessionTracker>,
     /// Leader and standalone: what deletes containers and TTL nodes.
     cleaner: Option<Cleaner>,
+    /// Sessions that only this server knows, if there may be any.
+    local: Option<SessionTracker>,
+    /// Since when this server has looked for a leader.
+    looking_since: Option<Time>,
     /// Learner: sessions that were active since the last ping.
     touched: BTreeMap<SessionId, i32>,
     /// Learner: syncs at the leader, in order.
@@ -98,6 +103,8 @@ impl Node {
             serve: Serve::new(options::serve_options(&config), now),
             tracker: None,
             cleaner: None,
+            local: sessions::local_tracker(&config, now.mono),
+            looking_since: None,
             touched: BTreeMap::new(),
             syncing: VecDeque::new(),
             proposed: VecDeque::new(),
@@ -172,7 +179,9 @@ impl Node {
     pub fn deadline(&self) -> Option<Time> {
         let tracker = self.tracker.as_ref().and_then(SessionTracker::deadline);
         let cleaner = self.cleaner.as_ref().map(Cleaner::deadline);
-        let all = [self.ensemble.deadline(), self.serve.deadline(), tracker, cleaner];
+        let local = self.local.as_ref().and_then(SessionTracker::deadline);
+        let (ensemble, serve) = (self.ensemble.deadline(), self.serve.deadline());
+        let all = [ensemble, serve, tracker, cleaner, local, self.read_only_due()];
         all.into_iter().flatten().min()
     }
 
@@ -205,6 +214,7 @@ impl Node {
     // ---- carrying things from room to room
 
     fn settle(&mut self, now: Now, out: &mut Actions) {
+        self.switch_read_only(now, out);
         loop {
             if let Some(delivery) = self.ensemble.next_delivery() {
                 self.deliver(now, delivery, out);
@@ -299,42 +309,22 @@ impl Node {
                 let text = admin::answer(word, &self.whitelist, &report);
                 self.serve.answer_word(conn, text, out);
             }
-            Submission::Touch { session, timeout_ms } => match &mut self.tracker {
-                Some(tracker) => {
-                    tracker.touch(now.mono, session, timeout_ms);
+            Submission::Touch { session, timeout_ms } => self.touch(now, session, timeout_ms),
+            Submission::CreateSession { session, timeout_ms } => {
+                self.begin_session(now, session, timeout_ms, out);
+            }
+            Submission::Reattach { session, timeout_ms } => {
+                self.reattach(now, session, timeout_ms, out);
+            }
+            Submission::Write(request, parsed) => {
+                if self.is_done_locally(now, &request, &parsed, out) {
+                    return;
                 }
-                None => {
-                    if !Mutant::TouchesNotReported.is_on() {
-                        self.touched.insert(session, timeout_ms);
-                    }
+                match &self.tracker {
+                    Some(_) => self.write(now, &request, parsed, Owner::Here, out),
+                    None => self.forward(&request, out),
                 }
-            },
-            Submission::CreateSession { session, timeout_ms } => match &mut self.tracker {
-                Some(_) => self.create_session(now, session, timeout_ms, 0, Owner::Here, out),
-                None => {
-                    let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
-                    let op = OpCode::CreateSession as i32;
-                    let request = ForwardedRequest { session, cxid: 0, op, body };
-                    self.ensemble.request(request.to_bytes(), None, out);
-                }
-            },
-            Submission::Reattach { session, timeout_ms } => match &mut self.tracker {
-                Some(tracker) => {
-                    let valid = tracker.touch(now.mono, session, timeout_ms);
-                    tracker.set_owner(session, Owner::Here);
-                    self.serve.reattached(now, &self.store, session, valid, out);
-                }
-                None => {
-                    let mut data = BytesMut::with_capacity(12);
-                    data.put_i64(session.0);
-                    data.put_i32(timeout_ms);
-                    self.ensemble.revalidate(data.freeze(), out);
-                }
-            },
-            Submission::Write(request, parsed) => match &self.tracker {
-                Some(_) => self.write(now, &request, parsed, Owner::Here, out),
-                None => self.forward(&request, out),
-            },
+            }
             Submission::Sync(request) => match &self.tracker {
                 Some(_) => self.serve.synced(now, &self.store, request.session, out),
                 None if Mutant::SyncStaysHere.is_on() => {
@@ -404,6 +394,7 @@ impl Node {
             self.store.show_config(&self.config_text, version, now.wall_ms);
         }
         self.serving_since = now.mono;
+        self.heard_of_all_local(now);
         self.serve.start_serving();
     }
 
@@ -443,9 +434,7 @@ impl Node {
             error!(zxid = %at, "the digest of this server's tree is not the leader's");
         }
         self.metrics.commit_count.add(1);
-        if let (Txn::CloseSession(_), Some(tracker)) = (&logged.txn, &mut self.tracker) {
-            tracker.remove(logged.header.client);
-        }
+        self.session_committed(&logged);
         self.serve.committed(now, &self.store, &logged, &outcome, &self.effects, out);
         self.effects.triggers.clear();
         let is_due = self.trigger.appended(body.len());
@@ -472,26 +461,6 @@ impl Node {
         next
     }
 
-    fn create_session(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        timeout_ms: i32,
-        cxid: i32,
-        owner: Owner,
-        out: &mut Actions,
-    ) {
-        let Some(zxid) = self.next_zxid(now, out) else { return };
-        if let Some(tracker) = &mut self.tracker {
-            tracker.add(now.mono, session, timeout_ms);
-            tracker.set_owner(session, owner);
-        }
-        let wall_ms = now.wall_ms;
-        let prepared =
-            self.prep.create_session(&self.store, session, timeout_ms, cxid, zxid, wall_ms);
-        self.propose(prepared, out);
-    }
-
     fn write(
         &mut self,
         now: Now,
@@ -501,10 +470,7 @@ impl Node {
         out: &mut Actions,
     ) {
         let Some(zxid) = self.next_zxid(now, out) else { return };
-        let check = match &mut self.tracker {
-            Some(tracker) => tracker.check(request.session, owner),
-            None => SessionCheck::Expired,
-        };
+        let check = self.check_session(request.session, owner);
         if request.op == OpCode::CloseSession
             && check == SessionCheck::Ok
             && let Some(tracker) = &mut self.tracker
@@ -561,31 +527,6 @@ impl Node {
                 let frame = ProposalFrame::encode(zxid, 40, |out| txn.write(out));
                 self.propose(Prepared { txn, frame }, out);
             }
-        }
-    }
-
-    fn revalidate(&mut self, now: Now, learner: ConnId, data: &Bytes) {
-        let mut r = Reader::new(data);
-        let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) else { return };
-        let valid = self.tracker.as_mut().is_some_and(|tracker| {
-            tracker.set_owner(session, Owner::Learner(learner));
-            tracker.touch(now.mono, session, timeout_ms)
-        });
-        let mut answer = BytesMut::with_capacity(9);
-        answer.put_i64(session.0);
-        answer.put_u8(valid.into());
-        self.ensemble.revalidated(learner, answer.freeze());
-    }
-
-    fn expire(&mut self, now: Now, out: &mut Actions) {
-        let Some(tracker) = &mut self.tracker else { return };
-        for session in tracker.expired(now.mono) {
-            info!(%session, "a session expired");
-            self.metrics.stale_sessions_expired.add(1);
-            let Some(zxid) = self.next_zxid(now, out) else { return };
-            let prepared = self.prep.close_session(&self.store, session, 0, zxid, now.wall_ms);
-            self.propose(prepared, out);
-            self.serve.drop_session(session, Reason::Timeout("the session expired"), out);
         }
     }
 

@@ -55,6 +55,7 @@ pub(super) fn serve_options(config: &Config) -> ServeOptions {
         jute_max_buffer: config.jute_max_buffer,
         sessionless_timeout_ms: config.sessionless_timeout_ms,
         super_digest: config.super_digest.clone(),
+        local_sessions: config.local_sessions && config.ensemble.is_some(),
         connection_throttle: config.connection_throttle.clone(),
         large_request_bytes: config.large_request_bytes.unwrap_or(usize::MAX),
         large_requests_max_bytes: config.large_requests_max_bytes,

@@ -16,6 +16,7 @@ impl Node {
             Role::Following { active, observing: true } => (Mode::Observer, active),
             Role::Following { active, observing: false } => (Mode::Follower, active),
             Role::Standalone => (Mode::Standalone, true),
+            Role::Looking if self.serve.is_read_only() => (Mode::ReadOnly, true),
             Role::Recovering | Role::Looking => (Mode::Follower, false),
         };
         let serving = match (role, &self.recovery) {
@@ -51,7 +52,7 @@ impl Node {
             data_size: self.store.data_bytes() as u64,
             ephemerals: self.store.ephemeral_count() as u64,
             global_sessions: self.store.sessions().len() as u64,
-            local_sessions: 0,
+            local_sessions: self.local.as_ref().map_or(0, |local| local.len() as u64),
             watches: self.serve.watch_count() as u64,
             watched: match word {
                 Word::Wchc => Watched::BySession(self.serve.watches_by_session()),

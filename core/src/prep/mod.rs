@@ -51,14 +51,24 @@ pub enum SessionCheck {
     Expired,
     /// It is attached to another server by now.
     Moved,
+    /// It is known to its own server only, and may do anything but own an ephemeral, which is
+    /// refused with this code.
+    Local(ErrorCode),
 }
 
 impl SessionCheck {
     fn ok(self) -> Result<(), ErrorCode> {
         match self {
-            SessionCheck::Ok => Ok(()),
+            SessionCheck::Ok | SessionCheck::Local(_) => Ok(()),
             SessionCheck::Expired => Err(ErrorCode::SessionExpired),
             SessionCheck::Moved => Err(ErrorCode::SessionMoved),
+        }
+    }
+
+    fn may_own(self) -> Result<(), ErrorCode> {
+        match self {
+            SessionCheck::Local(code) => Err(code),
+            other => other.ok(),
         }
     }
 }

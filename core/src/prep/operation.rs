@@ -61,7 +61,12 @@ impl Context<'_> {
         if !mode.accepts_ttl(ttl_ms) || (kind == CreateKind::Ttl && !mode.ttl) {
             return Err(ErrorCode::BadArguments);
         }
-        self.check.ok()?;
+        let ephemeral = mode.ephemeral && matches!(kind, CreateKind::Create | CreateKind::Create2);
+        if ephemeral {
+            self.check.may_own()?
+        } else {
+            self.check.ok()?
+        };
         let above = match path::parent(&path) {
             Some(parent) if path::has_parent(&path) => path.slice_ref(parent),
             Some(_) | None => return Err(ErrorCode::BadArguments),
@@ -88,7 +93,6 @@ impl Context<'_> {
         parent.children += 1;
         tree.put(self.store, self.zxid, above, parent);
 
-        let ephemeral = mode.ephemeral && matches!(kind, CreateKind::Create | CreateKind::Create2);
         let owner = match kind {
             CreateKind::Create | CreateKind::Create2 if ephemeral => self.session.0,
             CreateKind::Create | CreateKind::Create2 => 0,

@@ -69,6 +69,33 @@ pub(super) enum CreateKind {
     Ttl,
 }
 
+impl Parsed {
+    /// Whether it is one request to create an ephemeral, or a multi with such a request in it
+    /// (`QuorumZooKeeperServer.checkUpgradeSession`).
+    pub fn creates_ephemeral(&self) -> bool {
+        let is_ephemeral = |operation: &Operation| match operation {
+            Operation::Create(create) => {
+                matches!(create.kind, CreateKind::Create | CreateKind::Create2)
+                    && CreateMode::from_flags(create.flags).is_some_and(|mode| mode.ephemeral)
+            }
+            Operation::Delete(_)
+            | Operation::SetData(_)
+            | Operation::SetAcl { .. }
+            | Operation::Check(_) => false,
+        };
+        match &self.0 {
+            Write::One(operation) => is_ephemeral(operation),
+            Write::Multi(operations) => operations.iter().any(is_ephemeral),
+            Write::CloseSession | Write::Reconfig => false,
+        }
+    }
+
+    /// Whether it is a multi.
+    pub fn is_multi(&self) -> bool {
+        matches!(self.0, Write::Multi(_))
+    }
+}
+
 /// Reads the body of a write.
 ///
 /// # Errors

@@ -53,6 +53,8 @@ pub(super) enum PendingState {
     SetWatches(SetWatches),
     /// Has its answer: refused without a transaction.
     Refused(ErrorCode),
+    /// Has its answer, the last one: its session ended without a transaction.
+    Ended,
     /// Has its answer, header and all, from its transaction.
     Done(Bytes),
 }

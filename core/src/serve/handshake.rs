@@ -6,12 +6,12 @@ use tracing::{debug, info};
 
 use super::connection::Phase;
 use super::session::{password, password_is};
-use super::{Serve, Submission};
+use super::{Serve, Service, Submission};
 use crate::action::{Actions, Reason};
 use crate::store::Store;
 use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::client::{ConnectRequest, ConnectResponse};
-use crate::wire::{OpCode, Record};
+use crate::wire::{ErrorCode, OpCode, Record};
 
 impl Serve {
     /// The handshake (`ZooKeeperServer.processConnectRequest`).
@@ -28,7 +28,11 @@ impl Serve {
         };
         let fresh = request.session == SessionId(0);
         if let Some(throttle) = &mut self.throttle
-            && !(if fresh { throttle.admits_new(now) } else { throttle.admits_again(now) })
+            && !(if fresh {
+                throttle.admits_new(now, self.options.local_sessions)
+            } else {
+                throttle.admits_again(now)
+            })
         {
             self.stats.connections_throttled.add(1);
             return self.close(conn, Reason::Limit("connections in a while"), out);
@@ -37,6 +41,18 @@ impl Serve {
             info!(%conn, seen = %request.last_zxid_seen, here = %store.last_zxid(),
                 "a client has seen a newer state: it must try another server");
             return self.close(conn, Reason::NotServing, out);
+        }
+        if self.is_read_only() {
+            // Everybody else looks for a server that can do more.
+            if request.read_only != Some(true) {
+                return self.close(conn, Reason::NotServing, out);
+            }
+            // The leader knows whether it lives, and there is none.
+            if store.session(request.session).is_some() {
+                info!(%conn, session = %request.session,
+                    "a session cannot be re-attached to a read-only server");
+                return self.close(conn, Reason::NotServing, out);
+            }
         }
         let (min, max) = (self.options.min_session_timeout_ms, self.options.max_session_timeout_ms);
         let timeout_ms = request.timeout_ms.min(max).max(min);
@@ -59,6 +75,25 @@ impl Serve {
         } else {
             Submission::Reattach { session, timeout_ms }
         });
+    }
+
+    /// A session begins, without a transaction.
+    pub fn began(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
+        if let Some(conn) = self.by_session.get(&session).copied() {
+            self.established(now, store, conn, out);
+        }
+    }
+
+    /// A read-only server cannot begin a session that the ensemble would know: this is told in
+    /// place of the handshake's answer (`ReadOnlyRequestProcessor.sendErrorResponse`). Nothing
+    /// could follow on this connection.
+    pub fn not_begun(&mut self, store: &Store, session: SessionId, out: &mut Actions) {
+        let Some(conn) = self.by_session.get(&session).copied() else { return };
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            let (zxid, code) = (store.last_zxid(), ErrorCode::NotReadOnly);
+            connection.reply(&mut self.stats, 0, zxid, code, |_| {});
+        }
+        self.close(conn, Reason::NotServing, out);
     }
 
     /// Whether a session of old lives.
@@ -95,7 +130,7 @@ impl Serve {
             timeout_ms: connection.timeout_ms,
             session: connection.session,
             password: Some(Bytes::copy_from_slice(&password(connection.session))),
-            read_only: connection.read_only.map(|_| false),
+            read_only: connection.read_only.map(|_| self.service == Service::ReadOnly),
         };
         connection.frame(|out| response.write(out));
         self.stats.packets_sent.add(1);
@@ -113,7 +148,7 @@ impl Serve {
                 timeout_ms: 0,
                 session: SessionId(0),
                 password: Some(Bytes::from_static(&[0; 16])),
-                read_only: connection.read_only.map(|_| false),
+                read_only: connection.read_only.map(|_| self.service == Service::ReadOnly),
             };
             connection.frame(|out| response.write(out));
             self.stats.packets_sent.add(1);

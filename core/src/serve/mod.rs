@@ -9,6 +9,7 @@
 //! too many of its requests wait, or too many bytes of them, or while it does not take its
 //! replies.
 
+mod authenticate;
 mod connection;
 mod figures;
 mod handshake;
@@ -24,7 +25,6 @@ mod watches;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -39,8 +39,8 @@ use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Request, acl, auth};
 use crate::store::{Effects, Outcome, Store, Trigger};
 use crate::types::{ConnId, Now, SessionId, Time, Zxid};
-use crate::wire::client::{AuthPacket, Id, ReplyHeader, RequestHeader, XID_EVENT, XID_PING, perms};
-use crate::wire::jute::{Reader, Writer};
+use crate::wire::client::{ReplyHeader, RequestHeader, XID_EVENT, XID_PING, perms};
+use crate::wire::jute::Writer;
 use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{ErrorCode, EventType, OpCode, Record, Word};
 
@@ -82,6 +82,8 @@ pub struct ServeOptions {
     pub super_digest: Option<String>,
     /// Checks no ACL.
     pub skip_acl: bool,
+    /// New sessions are local.
+    pub local_sessions: bool,
     /// How many clients may connect in a while.
     pub connection_throttle: Option<ConnectionThrottle>,
     /// Longer requests are large.
@@ -132,11 +134,22 @@ pub enum Submission {
     },
 }
 
+/// What clients may do here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Service {
+    /// Nothing.
+    None,
+    /// Read what this server knew last, if that is all they ask for.
+    ReadOnly,
+    /// Everything.
+    Full,
+}
+
 /// All client connections of one server.
 #[derive(Debug)]
 pub struct Serve {
     options: ServeOptions,
-    serving: bool,
+    service: Service,
     connections: BTreeMap<ConnId, Connection>,
     by_session: BTreeMap<SessionId, ConnId>,
     by_address: BTreeMap<IpAddr, u32>,
@@ -172,7 +185,7 @@ impl Serve {
                 .map(|throttle| Throttle::new(throttle, now.mono, now.wall_ms as u64)),
             large_bytes: 0,
             options,
-            serving: false,
+            service: Service::None,
             connections: BTreeMap::new(),
             by_session: BTreeMap::new(),
             by_address: BTreeMap::new(),
@@ -199,12 +212,22 @@ impl Serve {
 
     /// From now on sessions are created.
     pub fn start_serving(&mut self) {
-        self.serving = true;
+        self.service = Service::Full;
+    }
+
+    /// From now on clients that accept it are served reads (`ReadOnlyZooKeeperServer`).
+    pub fn start_read_only(&mut self) {
+        self.service = Service::ReadOnly;
+    }
+
+    /// Whether reads alone are served.
+    pub fn is_read_only(&self) -> bool {
+        self.service == Service::ReadOnly
     }
 
     /// The role is lost: every client goes, and what it waited for.
     pub fn stop_serving(&mut self, out: &mut Actions) {
-        self.serving = false;
+        self.service = Service::None;
         self.submissions.clear();
         self.flush(out);
         for conn in self.connections.keys().copied().collect::<Vec<_>>() {
@@ -340,7 +363,7 @@ impl Serve {
                         self.submissions.push_back(Submission::Word { conn, word });
                         return;
                     }
-                    if !self.serving && word.is_some() {
+                    if self.service == Service::None && word.is_some() {
                         return self.close(conn, Reason::NotServing, out);
                     }
                 }
@@ -413,6 +436,8 @@ impl Serve {
                 Ok(watches) => PendingState::SetWatches(watches),
                 Err(_) => PendingState::Refused(ErrorCode::MarshallingError),
             }
+        } else if self.service == Service::ReadOnly && op != OpCode::CloseSession {
+            PendingState::Refused(ErrorCode::NotReadOnly)
         } else if op == OpCode::Sync {
             match reads::sync_path(&body) {
                 Ok(_) => {
@@ -434,7 +459,7 @@ impl Serve {
         connection.pending_bytes += bytes;
         self.large_bytes += large(&self.options, bytes);
         connection.pending.push_back(Pending { xid, op, since: now.mono, bytes, state });
-        self.release(now, store, conn);
+        self.release(now, store, conn, out);
     }
 
     /// An operation that ZooKeeper does not know either.
@@ -446,60 +471,8 @@ impl Serve {
         self.close(conn, Reason::Protocol("unknown operation"), out);
     }
 
-    /// Answered at once, before what is queued.
-    fn authenticate(&mut self, conn: ConnId, xid: i32, body: &Bytes, out: &mut Actions) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        let ids = AuthPacket::from_bytes(body).ok().and_then(|packet| {
-            let super_digest = self.options.super_digest.as_deref();
-            let address = connection.peer.ip();
-            auth::authenticate(&packet.scheme, packet.auth.as_deref(), address, super_digest)
-        });
-        self.dirty.push(conn);
-        match ids {
-            Some(new) => {
-                let mut all: Vec<Id> = connection.auth.to_vec();
-                for id in new {
-                    if !all.contains(&id) && all.len() < MAX_IDS {
-                        all.push(id);
-                    }
-                }
-                connection.auth = Arc::from(all);
-                connection.reply(&mut self.stats, xid, Zxid::ZERO, ErrorCode::Ok, |_| {});
-            }
-            None => {
-                self.stats.auth_failed.add(1);
-                let code = ErrorCode::AuthFailed;
-                connection.reply(&mut self.stats, xid, Zxid::ZERO, code, |_| {});
-                self.close(conn, Reason::Protocol("failed authentication"), out);
-            }
-        }
-    }
-
-    /// Where no SASL is configured, a token is answered with none, at once
-    /// (`ZooKeeperServer.processSasl`).
-    fn sasl(&mut self, conn: ConnId, xid: i32, body: &Bytes, out: &mut Actions) {
-        let Ok(Some(_)) = Reader::new(body).buffer() else {
-            return self.close(conn, Reason::Protocol("malformed SASL token"), out);
-        };
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        let no_token = |out: &mut BytesMut| out.put_buffer(None);
-        connection.reply(&mut self.stats, xid, Zxid::ZERO, ErrorCode::Ok, no_token);
-        self.dirty.push(conn);
-    }
-
-    /// None of the schemes that every connection has to authenticate by
-    /// (`AuthenticationHelper.enforceAuthentication`).
-    fn unauthenticated(&mut self, conn: ConnId, xid: i32, out: &mut Actions) {
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            info!(%conn, peer = %connection.peer, "a client has to authenticate first");
-            let code = ErrorCode::SessionClosedRequireSaslAuth;
-            connection.reply(&mut self.stats, xid, Zxid::ZERO, code, |_| {});
-        }
-        self.close(conn, Reason::Protocol("authentication is enforced"), out);
-    }
-
     /// Answers what stands at the head of a session's queue and needs nobody else.
-    fn release(&mut self, now: Now, store: &Store, conn: ConnId) {
+    fn release(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         while let Some(head) = connection.pending.front_mut() {
             let (xid, op) = (head.xid, head.op);
@@ -515,6 +488,10 @@ impl Serve {
                     connection.frame(|out| out.put_slice(&reply));
                     self.stats.packets_sent.add(1);
                     self.stats.response_sizes.add(reply.len());
+                }
+                PendingState::Ended => {
+                    connection.reply(&mut self.stats, xid, zxid, ErrorCode::Ok, |_| {});
+                    return self.close(conn, Reason::Done, out);
                 }
                 PendingState::Refused(code) => {
                     let (code, zxid) =
@@ -582,7 +559,7 @@ impl Serve {
 
     /// After answers were given: the connection may be listened to again.
     fn resume(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
-        self.release(now, store, conn);
+        self.release(now, store, conn, out);
         if let Some(connection) = self.connections.get_mut(&conn)
             && connection.paused
             && !connection.is_busy(&self.options, 2)
@@ -698,6 +675,19 @@ impl Serve {
         code: ErrorCode,
         out: &mut Actions,
     ) {
+        self.answer(now, store, session, cxid, PendingState::Refused(code), out);
+    }
+
+    /// Gives a write its answer in place of the one that its transaction would have had.
+    fn answer(
+        &mut self,
+        now: Now,
+        store: &Store,
+        session: SessionId,
+        cxid: i32,
+        answer: PendingState,
+        out: &mut Actions,
+    ) {
         if self.take_orphan(session, cxid) {
             return;
         }
@@ -705,10 +695,23 @@ impl Serve {
         if let Some(connection) = self.connections.get_mut(&conn) {
             let waits = |p: &&mut Pending| matches!(p.state, PendingState::Write) && p.xid == cxid;
             if let Some(pending) = connection.pending.iter_mut().find(waits) {
-                pending.state = PendingState::Refused(code);
+                pending.state = answer;
             }
         }
         self.resume(now, store, conn, out);
+    }
+
+    /// A session ended without a transaction, as its client wished; what it asked before is
+    /// answered first.
+    pub fn ended(
+        &mut self,
+        now: Now,
+        store: &Store,
+        session: SessionId,
+        cxid: i32,
+        out: &mut Actions,
+    ) {
+        self.answer(now, store, session, cxid, PendingState::Ended, out);
     }
 
     /// The oldest sync of a session is done.
@@ -760,9 +763,6 @@ impl Serve {
 fn large(options: &ServeOptions, bytes: usize) -> usize {
     if bytes > options.large_request_bytes { bytes } else { 0 }
 }
-
-/// Ids that one connection may gather.
-const MAX_IDS: usize = 64;
 
 /// Appends a watch event.
 fn event(kind: EventType, path: &str, zxid: Zxid, out: &mut BytesMut) {

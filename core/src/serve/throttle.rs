@@ -23,9 +23,10 @@ impl Throttle {
         Throttle { options, tokens, filled: now, frozen: now, drop: 0.0, rng }
     }
 
-    /// A new session wants in.
-    pub(super) fn admits_new(&mut self, now: Time) -> bool {
-        self.admits(now, self.options.weights.global)
+    /// A new session wants in; a local one costs no transaction.
+    pub(super) fn admits_new(&mut self, now: Time, is_local: bool) -> bool {
+        let weights = &self.options.weights;
+        self.admits(now, if is_local { weights.local } else { weights.global })
     }
 
     /// A session of old wants in.
@@ -86,13 +87,13 @@ mod tests {
     fn the_bucket_empties_and_fills() {
         let start = Time(0).plus_ms(1000);
         let mut throttle = Throttle::new(options(), start, 1);
-        assert!(throttle.admits_new(start) && throttle.admits_again(start));
+        assert!(throttle.admits_new(start, false) && throttle.admits_again(start));
         assert!(!throttle.admits_again(start), "one token is left");
         assert!(!throttle.admits_again(start.plus_ms(100)), "not yet");
-        assert!(throttle.admits_new(start.plus_ms(101)), "two more");
+        assert!(throttle.admits_new(start.plus_ms(101), false), "two more");
         assert!(!throttle.admits_again(start.plus_ms(101)));
         let later = start.plus_ms(1_000_000);
-        assert!(throttle.admits_new(later) && throttle.admits_new(later));
+        assert!(throttle.admits_new(later, false) && throttle.admits_new(later, false));
         assert!(!throttle.admits_again(later), "no more than it holds");
     }
 
@@ -100,7 +101,7 @@ mod tests {
     fn who_comes_to_an_empty_bucket_again_and_again_is_dropped_by_chance() {
         let options = ConnectionThrottle { freeze_ms: Some(10), fill_count: 0, ..options() };
         let mut throttle = Throttle::new(options, Time(0), 1);
-        assert!(throttle.admits_new(Time(0)) && throttle.admits_new(Time(0)));
+        assert!(throttle.admits_new(Time(0), false) && throttle.admits_new(Time(0), false));
         for n in 1..=2 {
             assert!(!throttle.admits_again(Time(0).plus_ms(11 * n)));
         }
@@ -110,6 +111,6 @@ mod tests {
             throttle.admits_again(Time(0).plus_ms(11 * n));
             throttle.tokens = 6;
         }
-        assert!(throttle.drop < f64::EPSILON && throttle.admits_new(Time(0).plus_ms(100)));
+        assert!(throttle.drop < f64::EPSILON && throttle.admits_new(Time(0).plus_ms(100), false));
     }
 }

@@ -68,6 +68,20 @@ impl SessionTracker {
         true
     }
 
+    /// Every session that lives is heard of now.
+    pub fn touch_all(&mut self, now: Time) {
+        let all: Vec<_> = self.sessions.iter().map(|(id, t)| (*id, t.timeout_ms)).collect();
+        for (session, timeout_ms) in all {
+            self.touch(now, session, timeout_ms as i32);
+        }
+    }
+
+    /// The time-out (ms) of a session that is known, and not about to be closed.
+    pub fn timeout_ms(&self, session: SessionId) -> Option<i32> {
+        let tracked = self.sessions.get(&session).filter(|tracked| !tracked.closing)?;
+        Some(tracked.timeout_ms as i32)
+    }
+
     /// The session is attached there now.
     pub fn set_owner(&mut self, session: SessionId, owner: Owner) {
         if let Some(tracked) = self.sessions.get_mut(&session) {

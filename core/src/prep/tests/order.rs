@@ -140,6 +140,26 @@ fn check_is_refused_in_this_order() {
 }
 
 #[test]
+fn a_session_that_its_server_alone_knows_owns_nothing() {
+    use ErrorCode::*;
+    let l = &mut leader();
+    let local = SessionCheck::Local(EphemeralOnLocalSession);
+    for op in [Create, Create2] {
+        refused(l, local, op, create("bad", 1), EphemeralOnLocalSession);
+        refused(l, local, op, create("/open/x", 3), EphemeralOnLocalSession);
+        refused(l, local, op, create("/open/child", 0), NodeExists);
+    }
+    let parts = [(Delete, versioned("/open/child", -1)), (Create, create("/open/x", 1))];
+    refused(l, local, Multi, multi(&parts), EphemeralOnLocalSession);
+    l.check = local;
+    assert!(matches!(l.done(Create, create("/open/x", 2)), Txn::Create(_)));
+    let creates = |op, body: Bytes| parse(op, &body).unwrap().creates_ephemeral();
+    assert!(creates(Create, create("/x", 1)) && creates(Create2, create("/x", 3)));
+    assert!(creates(Multi, multi(&parts)) && !creates(Multi, multi(&parts[..1])));
+    assert!(!creates(Create, create("/x", 0)) && !creates(CreateContainer, create("/x", 1)));
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_before_a_zxid_is_taken() {
     use ErrorCode::*;
     for (op, whole) in [

@@ -13,8 +13,8 @@ use super::*;
 use crate::prep::{Prep, PrepOptions, SessionCheck};
 use crate::store::StoreOptions;
 use crate::wire::client::{
-    Acl, AddWatchRequest, ConnectRequest, ConnectResponse, CreateRequest, SetWatches, SetWatches2,
-    WatchedRequest, WatcherEvent, WatcherRequest,
+    Acl, AddWatchRequest, ConnectRequest, ConnectResponse, CreateRequest, Id, SetWatches,
+    SetWatches2, WatchedRequest, WatcherEvent, WatcherRequest,
 };
 use crate::wire::frame::FrameReader;
 use crate::wire::jute::{Reader, Writer};
@@ -55,6 +55,7 @@ struct Server {
 
 fn options() -> ServeOptions {
     ServeOptions {
+        local_sessions: false,
         server: 1,
         min_session_timeout_ms: 4000,
         max_session_timeout_ms: 40_000,
@@ -157,7 +158,7 @@ impl Server {
                 self.proposed.push_back(p.txn);
             }
             Submission::Reattach { session, .. } => {
-                let valid = self.store.session(session).is_some();
+                let valid = self.store.session(session).is_some() || self.serve.is_read_only();
                 self.serve.reattached(now, &self.store, session, valid, &mut self.out);
             }
             Submission::Write(request, parsed) => {

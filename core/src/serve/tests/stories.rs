@@ -566,3 +566,58 @@ fn who_comes_too_soon_after_others_is_sent_away() {
     assert!(matches!(server.hear(conn)[..], [Heard::Closed(Reason::Limit(_))]));
     assert_eq!(server.serve.stats.connections_throttled.get(), 1);
 }
+
+#[test]
+fn a_session_that_ends_without_a_transaction_is_answered_in_its_order() {
+    let mut server = Server::new();
+    let (conn, session) = server.client(1);
+    server.eager = false;
+    server.ask(conn, 1, OpCode::Create, create("/a", 0));
+    server.ask(conn, 2, OpCode::CloseSession, |_| {});
+    server.proposed.pop_back();
+    server.serve.ended(server.now, &server.store, session, 2, &mut server.out);
+    server.settle();
+    assert!(server.hear(conn).is_empty(), "the write before it is under way");
+    server.commit_one();
+    server.settle();
+    assert_eq!(server.brief(conn), ["1:0", "2:0", "closed"]);
+}
+
+#[test]
+fn a_read_only_server_serves_those_that_ask_for_no_more() {
+    let mut server = Server::new();
+    let (known, session) = server.client(1);
+    server.create(known, "/a");
+    server.serve.stop_serving(&mut server.out);
+    server.serve.start_read_only();
+    server.settle();
+    let ask = |session, read_only| {
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: Zxid(0),
+            timeout_ms: 10_000,
+            session,
+            password: Some(Bytes::copy_from_slice(&password(session))),
+            read_only,
+        };
+        connect_with(request)
+    };
+    for (n, session, read_only) in
+        [(2, SessionId(0), None), (3, SessionId(0), Some(false)), (4, session, Some(true))]
+    {
+        let conn = server.open(n);
+        server.push(conn, ask(session, read_only));
+        assert_eq!(server.hear(conn), [Heard::Closed(Reason::NotServing)], "{n}");
+    }
+    // A session that began elsewhere meanwhile.
+    let conn = server.open(5);
+    let elsewhere = SessionId(0x0200_0000_0000_0001);
+    server.push(conn, ask(elsewhere, Some(true)));
+    let [Heard::Hello(hello)] = &server.hear(conn)[..] else { panic!() };
+    assert_eq!((hello.session, hello.read_only), (elsewhere, Some(true)));
+    server.ask(conn, 1, OpCode::GetData, look("/a"));
+    server.ask(conn, 2, OpCode::Create, create("/b", 0));
+    server.ask(conn, 3, OpCode::Sync, |out| out.put_ustring("/"));
+    server.ask(conn, 4, OpCode::Exists, look("/b"));
+    assert_eq!(server.brief(conn), ["1:0", "2:-119", "3:-119", "4:-101"]);
+}

@@ -1,0 +1,73 @@
+//! Who a connection is: auth packets, SASL tokens where there is no SASL, and connections that
+//! have to authenticate first.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+use tracing::info;
+
+use super::Serve;
+use crate::action::{Actions, Reason};
+use crate::prep::auth;
+use crate::types::{ConnId, Zxid};
+use crate::wire::client::{AuthPacket, Id};
+use crate::wire::jute::{Reader, Writer};
+use crate::wire::{ErrorCode, Record};
+
+/// Ids that one connection may gather.
+const MAX_IDS: usize = 64;
+
+impl Serve {
+    /// Answered at once, before what is queued.
+    pub(super) fn authenticate(&mut self, conn: ConnId, xid: i32, body: &Bytes, out: &mut Actions) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let ids = AuthPacket::from_bytes(body).ok().and_then(|packet| {
+            let super_digest = self.options.super_digest.as_deref();
+            let address = connection.peer.ip();
+            auth::authenticate(&packet.scheme, packet.auth.as_deref(), address, super_digest)
+        });
+        self.dirty.push(conn);
+        match ids {
+            Some(new) => {
+                let mut all: Vec<Id> = connection.auth.to_vec();
+                for id in new {
+                    if !all.contains(&id) && all.len() < MAX_IDS {
+                        all.push(id);
+                    }
+                }
+                connection.auth = Arc::from(all);
+                connection.reply(&mut self.stats, xid, Zxid::ZERO, ErrorCode::Ok, |_| {});
+            }
+            None => {
+                self.stats.auth_failed.add(1);
+                let code = ErrorCode::AuthFailed;
+                connection.reply(&mut self.stats, xid, Zxid::ZERO, code, |_| {});
+                self.close(conn, Reason::Protocol("failed authentication"), out);
+            }
+        }
+    }
+
+    /// Where no SASL is configured, a token is answered with none, at once
+    /// (`ZooKeeperServer.processSasl`).
+    pub(super) fn sasl(&mut self, conn: ConnId, xid: i32, body: &Bytes, out: &mut Actions) {
+        let Ok(Some(_)) = Reader::new(body).buffer() else {
+            return self.close(conn, Reason::Protocol("malformed SASL token"), out);
+        };
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let no_token = |out: &mut BytesMut| out.put_buffer(None);
+        connection.reply(&mut self.stats, xid, Zxid::ZERO, ErrorCode::Ok, no_token);
+        self.dirty.push(conn);
+    }
+
+    /// None of the schemes that every connection has to authenticate by
+    /// (`AuthenticationHelper.enforceAuthentication`).
+    pub(super) fn unauthenticated(&mut self, conn: ConnId, xid: i32, out: &mut Actions) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            info!(%conn, peer = %connection.peer, "a client has to authenticate first");
+            let code = ErrorCode::SessionClosedRequireSaslAuth;
+            connection.reply(&mut self.stats, xid, Zxid::ZERO, code, |_| {});
+        }
+        self.close(conn, Reason::Protocol("authentication is enforced"), out);
+    }
+}

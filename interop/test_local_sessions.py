@@ -1,0 +1,100 @@
+"""Sessions that their server alone knows, until they want an ephemeral."""
+import re
+import struct
+import time
+
+import pytest
+
+from zk.ensemble import Ensemble
+from zk.raw import Raw, ustring
+from zk.server import wait_until
+
+CLOSE, EPHEMERAL, ON_LOCAL_SESSION = -11, 1, -120
+
+
+def zxid(server):
+    return int(re.search("Zxid: (0x[0-9a-f]+)", server.words("srvr"))[1], 16)
+
+
+def figure(server, name):
+    return int(re.search(f"^zk_{name}\t(\\d+)$", server.words("mntr"), re.MULTILINE)[1])
+
+
+def known(server, client):
+    """Whether the client's session can be re-attached there; it is, then."""
+    try:
+        return Raw(server.client_port, session=(client.session, client.password))
+    except EOFError:
+        return None
+
+
+def owner(client, path):
+    error, _, stat = client.call(3, ustring(path) + b"\0")
+    return struct.unpack(">q", stat[44:52])[0] if error == 0 else None
+
+
+@pytest.fixture(params=["leader", "follower"])
+def role(request):
+    return request.param
+
+
+def chosen(ensemble, role):
+    return ensemble.leader() if role == "leader" else ensemble.followers()[0]
+
+
+def test_a_local_session_takes_no_transaction(impl, tmp_path, role):
+    with Ensemble(impl, tmp_path, localSessionsEnabled="true") as ensemble:
+        server = chosen(ensemble, role)
+        elsewhere = next(s for s in ensemble.servers if s is not server)
+        before = zxid(server)
+        client = Raw(server.client_port, timeout=10)
+        assert zxid(server) == before, "the handshake is no transaction"
+        assert client.session >> 56 == server.sid
+        assert client.create("/kept", b"x") == (0, "/kept")
+        assert client.create("/mine", flags=EPHEMERAL)[0] == ON_LOCAL_SESSION
+        assert client.get("/kept") == (0, b"x"), "the session lives"
+        assert figure(server, "local_sessions") == 1
+        assert known(elsewhere, client) is None, "no other server knows it"
+        again = known(server, client)
+        assert again and again.get("/kept") == (0, b"x")
+        again.xid = 10
+        before = zxid(server)
+        assert again.call(CLOSE, b"")[0] == 0
+        assert known(server, client) is None, "it has ended"
+        assert zxid(server) == before, "its end is no transaction"
+        assert figure(server, "local_sessions") == 0
+
+
+def test_a_local_session_that_is_silent_ends(impl, tmp_path):
+    with Ensemble(impl, tmp_path, localSessionsEnabled="true") as ensemble:
+        server = ensemble.followers()[0]
+        client = Raw(server.client_port, timeout=20, session_timeout=2000)
+        began = time.monotonic()
+        with pytest.raises((EOFError, ConnectionError)):
+            client.receive()
+        assert 1.5 < time.monotonic() - began < 8
+        wait_until(lambda: known(server, client) is None, 10, "the session is gone")
+
+
+def test_the_first_ephemeral_makes_a_local_session_a_global_one(impl, tmp_path, role):
+    extra = {"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"}
+    with Ensemble(impl, tmp_path, **extra) as ensemble:
+        server = chosen(ensemble, role)
+        elsewhere = next(s for s in ensemble.servers if s is not server)
+        client = Raw(server.client_port, timeout=10)
+        assert figure(server, "global_sessions") == 0
+        assert client.create("/plain")[0] == 0
+        assert figure(server, "global_sessions") == 0
+        assert client.create("/mine", flags=EPHEMERAL) == (0, "/mine")
+        assert owner(client, "/mine") == client.session
+        assert figure(server, "global_sessions") == 1
+        assert figure(server, "local_sessions") == 0
+        moved = known(elsewhere, client)
+        assert moved, "every server knows it now"
+        moved.xid = 10
+        assert moved.create("/mine too", flags=EPHEMERAL)[0] == 0
+        assert moved.call(CLOSE, b"")[0] == 0
+        other = ensemble.client(server)
+        other.sync("/")
+        assert sorted(other.get_children("/")) == ["plain", "zookeeper"]
+        other.stop()
