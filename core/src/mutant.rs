@@ -22,7 +22,7 @@ pub enum Mutant {
     FailedMultiHalfDone, SessionForgottenByLeader, ReplyZxidTooLow,
     MoveUnnoticed, TouchesNotReported, RequestForwardedTwice,
     OutstandingIgnored, EphemeralsUnderWayForgotten, SequenceOfChildren,
-    ReapsWhatIsCommitted,
+    ReapsWhatIsCommitted, QuotaKeepsTheDeleted,
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
     ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
@@ -48,6 +48,7 @@ impl Mutant {
         Mutant::SequenceOfChildren, Mutant::ChildWatchOutlivesNode,
         Mutant::WatchAfterReply, Mutant::WatchFiresTwice, Mutant::MissedWatchForgotten,
         Mutant::SyncStaysHere, Mutant::ReapsWhatIsCommitted,
+        Mutant::QuotaKeepsTheDeleted,
         Mutant::RecursiveWatchMissesDeletes, Mutant::PersistentWatchFiresOnce,
     ];
 }

@@ -34,6 +34,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::EphemeralsUnderWayForgotten, 100),
     (Mutant::SequenceOfChildren, 50),
     (Mutant::ReapsWhatIsCommitted, 100),
+    (Mutant::QuotaKeepsTheDeleted, 100),
     (Mutant::ChildWatchOutlivesNode, 50),
     (Mutant::WatchFiresTwice, 50),
     (Mutant::WatchAfterReply, 100),

@@ -1,5 +1,6 @@
 //! What the four-letter words tell, as the server's rooms know it.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,6 +9,7 @@ use core::net::SocketAddr;
 use crate::admin::metrics::{BufferSizes, Metrics, ServerStats, Summary};
 use crate::config::{EnsembleConfig, LearnerType};
 use crate::event::Progress;
+use crate::store::QuotaFigures;
 use crate::types::{ServerId, SessionId, Zxid};
 use crate::wire::OpCode;
 
@@ -54,6 +56,10 @@ pub struct Report<'a> {
     pub leadership: Option<Leadership>,
     /// Of an observer: whom it observes.
     pub observed: Option<ServerId>,
+    /// Quotas and their usage, by the first name of the paths that they are for.
+    pub quotas: BTreeMap<String, QuotaFigures>,
+    /// Writes that a quota's hard limit has refused, in the same way.
+    pub quota_refusals: &'a BTreeMap<String, u64>,
     /// The client side's figures.
     pub stats: &'a ServerStats,
     /// All other figures.

@@ -10,6 +10,7 @@ use super::metrics::{BufferSizes, Metrics, ServerStats, Summary};
 use super::*;
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
 use crate::event::Progress;
+use crate::store::QuotaFigures;
 use crate::types::{HostPort, ServerId, SessionId, Zxid};
 use crate::wire::{OpCode, Word};
 
@@ -52,6 +53,8 @@ fn stats(latency: &[u64], received: u64, sent: u64) -> ServerStats {
     stats
 }
 
+static NO_REFUSALS: BTreeMap<String, u64> = BTreeMap::new();
+
 fn report<'a>(mode: Mode, stats: &'a ServerStats, metrics: &'a Metrics) -> Report<'a> {
     Report {
         serving: Serving::Yes,
@@ -74,6 +77,8 @@ fn report<'a>(mode: Mode, stats: &'a ServerStats, metrics: &'a Metrics) -> Repor
         quorum_size: None,
         leadership: None,
         observed: None,
+        quotas: BTreeMap::new(),
+        quota_refusals: &NO_REFUSALS,
         stats,
         metrics,
         conf: Conf {
@@ -386,4 +391,33 @@ fn isro_tells_read_only_mode() {
     let (stats, metrics) = (ServerStats::default(), Metrics::default());
     assert_eq!(ask(Word::Isro, &report(Mode::Leader, &stats, &metrics)), golden!("isro"));
     assert_eq!(ask(Word::Isro, &report(Mode::ReadOnly, &stats, &metrics)), "ro");
+}
+
+#[test]
+fn quotas_stand_where_monitors_of_3_9_find_them() {
+    let (stats, metrics) = (stats(&[], 0, 0), Metrics::default());
+    let refusals = BTreeMap::from([(String::from("a"), 3)]);
+    let a = QuotaFigures {
+        count_limit: Some(3),
+        bytes_limit: Some(20),
+        count_usage: Some(2),
+        bytes_usage: Some(7),
+    };
+    let b = QuotaFigures { count_usage: Some(1), bytes_usage: Some(0), ..QuotaFigures::default() };
+    let quotas = BTreeMap::from([(String::from("a"), a), (String::from("b"), b)]);
+    let report =
+        Report { quotas, quota_refusals: &refusals, ..report(Mode::Standalone, &stats, &metrics) };
+    let text = ask(Word::Mntr, &report);
+    let place = text.find("zk_non_mtls_local_conn_count").unwrap();
+    let gauges = "zk_non_mtls_local_conn_count\t0\n\
+        zk_a_quota_bytes_limit_per_namespace\t20\n\
+        zk_a_quota_count_usage_per_namespace\t2\n\
+        zk_b_quota_count_usage_per_namespace\t1\n\
+        zk_a_quota_count_limit_per_namespace\t3\n\
+        zk_a_quota_bytes_usage_per_namespace\t7\n\
+        zk_b_quota_bytes_usage_per_namespace\t0\n\
+        zk_watch_bytes\t0\n";
+    assert_eq!(&text[place..place + gauges.len()], gauges);
+    let counters = "zk_revalidate_count\t0\nzk_a_quota_exceeded_error_per_namespace\t3\nzk_avg_socket_closing_time\t0.0\n";
+    assert!(text.contains(counters), "{text}");
 }

@@ -1,5 +1,7 @@
 //! The answers to four-letter words, byte for byte as monitors parse them.
 
+use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use core::net::{IpAddr, SocketAddr};
@@ -8,6 +10,7 @@ use super::metrics::{Metric, Summary};
 use super::report::{Client, Conf, Leadership, Mode, Report, Serving, Watched};
 use super::whitelist::Whitelist;
 use crate::config::LearnerType;
+use crate::store::QuotaFigures;
 use crate::wire::Word;
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
@@ -178,27 +181,54 @@ fn write_metrics(out: &mut String, report: &Report<'_>) -> fmt::Result {
         result = result.and_then(|()| writeln!(out, "zk_{key}\t{value}"));
     };
     write_gauges(report, &mut line);
-    report.metrics.for_each(|name, metric| match metric {
-        Metric::Counter(counter) => line(name, &counter.get()),
-        Metric::Summary(summary) => write_summary(name, summary, &mut line),
-        Metric::Distribution(distribution) => {
-            write_summary(name, distribution.summary(), &mut line);
-            for (prefix, mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)] {
-                line(&alloc::format!("{prefix}_{name}"), &distribution.per_mille(mille));
+    let mut is_counter = true;
+    report.metrics.for_each(|name, metric| {
+        if core::mem::replace(&mut is_counter, matches!(metric, Metric::Counter(_))) && !is_counter
+        {
+            for (namespace, count) in report.quota_refusals {
+                line(&format!("{namespace}_quota_exceeded_error_per_namespace"), count);
+            }
+        }
+        match metric {
+            Metric::Counter(counter) => line(name, &counter.get()),
+            Metric::Summary(summary) => write_summary(name, summary, &mut line),
+            Metric::Distribution(distribution) => {
+                write_summary(name, distribution.summary(), &mut line);
+                for (prefix, mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)] {
+                    line(&format!("{prefix}_{name}"), &distribution.per_mille(mille));
+                }
             }
         }
     });
     result
 }
 
+/// One row for each figure of each namespace that has it.
+fn write_quotas(quotas: &BTreeMap<String, QuotaFigures>, line: &mut Line<'_>) {
+    type Figure = fn(&QuotaFigures) -> Option<i64>;
+    let figures: [(&str, Figure); 4] = [
+        ("bytes_limit", |q| q.bytes_limit),
+        ("count_usage", |q| q.count_usage),
+        ("count_limit", |q| q.count_limit),
+        ("bytes_usage", |q| q.bytes_usage),
+    ];
+    for (name, figure) in figures {
+        for (namespace, quota) in quotas {
+            if let Some(value) = figure(quota) {
+                line(&format!("{namespace}_quota_{name}_per_namespace"), &value);
+            }
+        }
+    }
+}
+
 type Line<'a> = dyn FnMut(&str, &dyn fmt::Display) + 'a;
 
 fn write_summary(name: &str, summary: &Summary, line: &mut Line<'_>) {
-    line(&alloc::format!("avg_{name}"), &summary.average());
-    line(&alloc::format!("min_{name}"), &summary.min());
-    line(&alloc::format!("max_{name}"), &summary.max());
-    line(&alloc::format!("cnt_{name}"), &summary.count());
-    line(&alloc::format!("sum_{name}"), &summary.sum());
+    line(&format!("avg_{name}"), &summary.average());
+    line(&format!("min_{name}"), &summary.min());
+    line(&format!("max_{name}"), &summary.max());
+    line(&format!("cnt_{name}"), &summary.count());
+    line(&format!("sum_{name}"), &summary.sum());
 }
 
 /// What is looked up at the moment of asking, in ZooKeeper's own order. What has no meaning
@@ -264,5 +294,6 @@ fn write_gauges(report: &Report<'_>, line: &mut Line<'_>) {
     if let Some(size) = report.quorum_size {
         line("quorum_size", &size);
     }
+    write_quotas(&report.quotas, line);
     line("watch_bytes", &report.watch_bytes);
 }

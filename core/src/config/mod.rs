@@ -146,6 +146,10 @@ pub struct Config {
     pub sessionless_timeout_ms: u64,
     /// `extendedTypesEnabled`.
     pub extended_types: bool,
+    /// `emulate353TTLNodes`.
+    pub emulate_353: bool,
+    /// `enforceQuota`: what would exceed a hard limit is refused.
+    pub enforce_quota: bool,
     /// `znode.container.checkIntervalMs`: how often the leader looks for containers and TTL
     /// nodes whose time is up.
     pub reap_interval_ms: u64,
@@ -459,6 +463,8 @@ impl File<'_> {
             )?,
             sessionless_timeout_ms: self.number("nio.sessionlessCnxnTimeout", 10_000, 1, MS)?,
             extended_types: self.boolean("extendedTypesEnabled", false)?,
+            emulate_353: self.boolean("emulate353TTLNodes", false)?,
+            enforce_quota: self.boolean("enforceQuota", false)?,
             reap_interval_ms: self.number("znode.container.checkIntervalMs", 60_000, 1, MS)?,
             reap_per_minute: self.number("znode.container.maxPerMinute", 10_000, 0, COUNT)?,
             reap_never_used_ms: self.number("znode.container.maxNeverUsedIntervalMs", 0, 0, MS)?,

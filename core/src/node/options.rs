@@ -36,13 +36,18 @@ pub fn disk_options(config: &Config) -> DiskOptions {
 pub fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         extended_types: config.extended_types,
+        emulate_353: config.emulate_353,
         digest: config.digest_enabled,
         max_field_bytes: max_txn_bytes(config),
     }
 }
 
 pub(super) fn prep_options(config: &Config) -> PrepOptions {
-    PrepOptions { extended_types: config.extended_types, max_txn_bytes: max_txn_bytes(config) }
+    PrepOptions {
+        extended_types: config.extended_types,
+        enforce_quota: config.enforce_quota,
+        max_txn_bytes: max_txn_bytes(config),
+    }
 }
 
 pub(super) fn serve_options(config: &Config) -> ServeOptions {

@@ -69,6 +69,8 @@ impl Node {
             quorum_size: self.config.ensemble.as_ref().map(|e| e.voters().count() as u64),
             leadership,
             observed: (mode == Mode::Observer).then(|| self.ensemble.leader()).flatten(),
+            quotas: self.store.quota_figures(),
+            quota_refusals: self.prep.quota_refusals(),
             stats: &self.serve.stats,
             metrics: &self.metrics,
             conf: self.conf(),

@@ -108,9 +108,8 @@ fn the_logs_and_snapshots_of_real_servers_replay_to_the_tree_that_they_showed() 
         let paths: Vec<&String> = expected.keys().collect();
         assert_eq!(shown.keys().collect::<Vec<_>>(), paths, "{name}");
         for (path, node) in &shown {
-            // Every server writes its own configuration there at its start; and usage under
-            // quotas is not counted here yet.
-            if path != "/zookeeper/config" && !path.ends_with("/zookeeper_stats") {
+            // Every server writes its own configuration there at its start.
+            if path != "/zookeeper/config" {
                 assert_eq!(node.to_string(), expected[path].to_string(), "{name}: {path}");
             }
         }

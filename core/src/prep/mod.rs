@@ -13,10 +13,13 @@ pub mod path;
 mod flags;
 mod operation;
 mod outstanding;
+mod quota;
 mod request;
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -24,6 +27,7 @@ use bytestring::ByteString;
 
 use self::operation::Context;
 use self::outstanding::Outstanding;
+use self::quota::Excesses;
 use self::request::{Operation, Write};
 pub use self::request::{Parsed, Request, parse};
 use crate::mutant::Mutant;
@@ -78,6 +82,8 @@ impl SessionCheck {
 pub struct PrepOptions {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes may be created.
     pub extended_types: bool,
+    /// `zookeeper.enforceQuota`: what would exceed a quota's hard limit is refused.
+    pub enforce_quota: bool,
     /// The longest transaction that every member can read back from its log and from a
     /// PROPOSAL: `jute.maxbuffer` plus its extra size.
     pub max_txn_bytes: usize,
@@ -98,12 +104,13 @@ pub struct Prepared {
 pub struct Prep {
     options: PrepOptions,
     tree: Outstanding,
+    excesses: Excesses,
 }
 
 impl Prep {
     /// Nothing is under way.
     pub fn new(options: PrepOptions) -> Prep {
-        Prep { options, tree: Outstanding::default() }
+        Prep { options, tree: Outstanding::default(), excesses: Excesses::default() }
     }
 
     /// Makes the transaction of a [parsed](parse) request, whatever comes of it.
@@ -126,6 +133,7 @@ impl Prep {
         let context = Context {
             store,
             extended_types: self.options.extended_types,
+            enforce_quota: self.options.enforce_quota,
             session: request.session,
             check,
             ids: &request.auth,
@@ -135,10 +143,11 @@ impl Prep {
         self.tree.begin();
         let txn = match parsed.0 {
             Write::One(operation) => context.prepare(&mut self.tree, operation),
-            Write::Multi(operations) => Ok(self.multi(&context, operations)),
+            Write::Multi(operations) => self.multi(&context, operations),
             Write::CloseSession => Ok(self.close(store, request.session, zxid)),
             Write::Reconfig => Err(ErrorCode::ReconfigDisabled),
         };
+        self.excesses.tell(self.tree.take_excesses(), wall_ms);
         self.finish(store, request.session, request.cxid, zxid, wall_ms, txn)
     }
 
@@ -222,25 +231,42 @@ impl Prep {
         self.tree.len()
     }
 
+    /// How many requests were refused because of a quota's hard limit, by the first name of
+    /// their paths (`quota_exceeded_error_per_namespace`).
+    pub fn quota_refusals(&self) -> &BTreeMap<String, u64> {
+        &self.excesses.refused
+    }
+
     /// All or nothing: after a failure the operations before it keep their records for the
     /// log, and the ones after it are not tried.
-    fn multi(&mut self, context: &Context<'_>, operations: Vec<Operation>) -> Txn {
+    ///
+    /// # Errors
+    /// MARSHALLINGERROR ends it as a whole: something in the tree cannot be read.
+    fn multi(
+        &mut self,
+        context: &Context<'_>,
+        operations: Vec<Operation>,
+    ) -> Result<Txn, ErrorCode> {
         let mut failed = false;
         let mut txns = Vec::with_capacity(operations.len());
         for operation in operations {
-            txns.push(if failed {
-                Txn::error(ErrorCode::RuntimeInconsistency)
-            } else {
-                context.prepare(&mut self.tree, operation).unwrap_or_else(|code| {
+            if failed {
+                txns.push(Txn::error(ErrorCode::RuntimeInconsistency));
+                continue;
+            }
+            match context.prepare(&mut self.tree, operation) {
+                Ok(txn) => txns.push(txn),
+                Err(ErrorCode::MarshallingError) => return Err(ErrorCode::MarshallingError),
+                Err(code) => {
                     failed = true;
-                    Txn::error(code)
-                })
-            });
+                    txns.push(Txn::error(code));
+                }
+            }
         }
         if failed {
             self.tree.roll_back();
         }
-        Txn::Multi(txns)
+        Ok(Txn::Multi(txns))
     }
 
     fn close(&mut self, store: &Store, session: SessionId, zxid: Zxid) -> Txn {

@@ -5,12 +5,13 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::flags::CreateMode;
 use super::outstanding::{NodeState, Outstanding};
 use super::request::{Create, CreateKind, Operation};
-use super::{SessionCheck, acl, path};
+use super::{SessionCheck, acl, path, quota};
 use crate::mutant::Mutant;
 use crate::store::{OwnerKind, Store, StoredStat};
 use crate::types::{SessionId, Zxid};
@@ -25,6 +26,7 @@ use crate::wire::txn::{
 pub(super) struct Context<'a> {
     pub(super) store: &'a Store,
     pub(super) extended_types: bool,
+    pub(super) enforce_quota: bool,
     pub(super) session: SessionId,
     pub(super) check: SessionCheck,
     pub(super) ids: &'a [Id],
@@ -86,6 +88,7 @@ impl Context<'_> {
         if self.store.owner_kind(parent.stat.ephemeral_owner) == OwnerKind::Ephemeral {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        self.check_quota(tree, &path, 1, length(&data))?;
 
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         parent.stat.cversion = parent_cversion;
@@ -152,6 +155,7 @@ impl Context<'_> {
         valid(&path)?;
         let mut node = self.node(tree, &path)?;
         acl::check(&node.acl, perms::WRITE, self.ids)?;
+        self.check_quota(tree, &path, 0, length(&data) - length(&node.data))?;
         let version = next_version(node.stat.version, version)?;
         node.stat.version = version;
         node.stat.mtime = self.wall_ms;
@@ -190,9 +194,23 @@ impl Context<'_> {
         Ok(Txn::Check(CheckVersionTxn { path, version }))
     }
 
+    fn check_quota(
+        &self,
+        tree: &mut Outstanding,
+        path: &str,
+        count: i64,
+        bytes: i64,
+    ) -> Result<(), ErrorCode> {
+        if self.enforce_quota { quota::check(self.store, tree, path, count, bytes) } else { Ok(()) }
+    }
+
     fn node(&self, tree: &Outstanding, path: &str) -> Result<NodeState, ErrorCode> {
         tree.get(self.store, path).ok_or(ErrorCode::NoNode)
     }
+}
+
+fn length(data: &Option<Bytes>) -> i64 {
+    data.as_ref().map_or(0, |data| data.len() as i64)
 }
 
 fn valid(path: &str) -> Result<(), ErrorCode> {

@@ -10,6 +10,7 @@ use bytestring::ByteString;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use super::quota::Excess;
 use crate::mutant::Mutant;
 use crate::store::{Store, StoredStat, node_digest};
 use crate::types::{SessionId, Zxid};
@@ -59,6 +60,8 @@ pub(super) struct Outstanding {
     /// What the transaction in preparation has put aside, newest last.
     undo: Vec<(ByteString, Option<Change>)>,
     before: Mark,
+    /// Quotas that the transaction in preparation exceeds.
+    excesses: Vec<Excess>,
 }
 
 /// Where the transaction in preparation began.
@@ -202,6 +205,16 @@ impl Outstanding {
             }
             self.closing_order.pop_front();
         }
+    }
+
+    /// A quota is exceeded, softly or not.
+    pub(super) fn exceed(&mut self, excess: Excess) {
+        self.excesses.push(excess);
+    }
+
+    /// The quotas that were exceeded since the last time of asking.
+    pub(super) fn take_excesses(&mut self) -> Vec<Excess> {
+        core::mem::take(&mut self.excesses)
     }
 
     /// How many changes are under way.

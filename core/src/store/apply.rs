@@ -103,12 +103,14 @@ impl Store {
             Txn::Delete(t) | Txn::DeleteContainer(t) => self.delete(&t.path, zxid, effects),
             Txn::SetData(t) | Txn::Reconfig(t) => {
                 let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
-                self.tree.set_data(id, own(&t.data));
+                let before = self.tree.set_data(id, own(&t.data));
                 let stat = &mut self.tree.node_mut(id).stat;
                 (stat.mzxid, stat.mtime, stat.version) = (zxid, time_ms, t.version);
                 self.redigest(id, &t.path);
                 self.trigger(effects, EventType::NodeDataChanged, &t.path, id);
-                self.changed(id)
+                let outcome = self.changed(id);
+                self.charge(&t.path, 0, length(&t.data) - length(&before));
+                outcome
             }
             Txn::SetAcl(t) => {
                 let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
@@ -165,12 +167,15 @@ impl Store {
         let acl = self.acls.acquire(new.acl);
         let stat = StoredStat::created(zxid, time_ms, new.owner);
         let id = self.tree.insert(parent, name, own(new.data), acl, stat);
+        // Before anything is counted: what is answered is what was asked for.
+        let stat = super::NodeRef { store: self, id }.stat();
         self.own(new.owner, new.path);
         self.redigest(id, new.path);
         self.trigger(effects, EventType::NodeCreated, new.path, id);
         self.trigger_parent(effects, new.path, above, parent);
+        self.begin_counting(above, name);
+        self.charge(new.path, 1, length(new.data));
         if with_stat {
-            let stat = super::NodeRef { store: self, id }.stat();
             Outcome::Created2(new.path.clone(), stat)
         } else {
             Outcome::Created(new.path.clone())
@@ -208,6 +213,7 @@ impl Store {
         self.acls.release(node.acl);
         self.digest = self.digest.wrapping_sub(node.digest.into());
         self.disown(node.stat.ephemeral_owner, path);
+        self.charge(path, -1, -length(&node.data));
         self.trigger_parent(effects, path, above, parent);
         Outcome::Done
     }
@@ -268,6 +274,10 @@ impl Store {
 /// A copy of its own: what arrived is part of a larger buffer, which it would keep alive.
 fn own(data: &Option<Bytes>) -> Option<Bytes> {
     data.as_ref().map(|d| Bytes::copy_from_slice(d))
+}
+
+fn length(data: &Option<Bytes>) -> i64 {
+    data.as_ref().map_or(0, |data| data.len() as i64)
 }
 
 fn no_node() -> Outcome {

@@ -7,6 +7,7 @@
 mod acls;
 mod apply;
 mod image;
+mod quota;
 mod snapshot;
 mod stat;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::wire::client::{Acl, Id, Stat, perms};
 
 use acls::Acls;
 pub use image::ImageError;
+pub use quota::{Quota, QuotaFigures, StatsTrack};
 pub use snapshot::{SnapshotDecoder, SnapshotError, SnapshotWalk};
 pub use stat::{OwnerKind, StoredStat, node_digest};
 use tree::{NodeId, Tree};
@@ -39,6 +41,8 @@ pub const CONFIG_PATH: &str = "/zookeeper/config";
 pub struct StoreOptions {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes exist.
     pub extended_types: bool,
+    /// `zookeeper.emulate353TTLNodes`: an owner of either spelling makes a TTL node.
+    pub emulate_353: bool,
     /// `zookeeper.digest.enabled`.
     pub digest: bool,
     /// The longest field of a snapshot: `jute.maxbuffer` plus its extra size.
@@ -47,7 +51,12 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { extended_types: false, digest: true, max_field_bytes: 2 * 1_048_575 }
+        StoreOptions {
+            extended_types: false,
+            emulate_353: false,
+            digest: true,
+            max_field_bytes: 2 * 1_048_575,
+        }
     }
 }
 
@@ -228,7 +237,7 @@ impl Store {
 
     /// What an owner field means here.
     pub fn owner_kind(&self, owner: i64) -> OwnerKind {
-        OwnerKind::of(owner, self.options.extended_types)
+        OwnerKind::of(owner, self.options.extended_types, self.options.emulate_353)
     }
 
     /// All descendants of a node.

@@ -227,6 +227,7 @@ impl SnapshotDecoder {
         self.store.acls.loaded();
         self.store.last_zxid = zxid;
         self.store.add_config_node();
+        self.store.count_all_anew();
         self.store
     }
 

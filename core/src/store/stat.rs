@@ -85,13 +85,17 @@ impl OwnerKind {
     }
 
     /// Reads an owner field. TTL nodes exist only with extended types; without them such an
-    /// owner is a session.
-    pub const fn of(owner: i64, extended_types: bool) -> OwnerKind {
+    /// owner is a session. ZooKeeper 3.5.3 marked them with the sign alone: with `emulate_353`
+    /// its nodes are TTL nodes, too.
+    pub const fn of(owner: i64, extended_types: bool, emulate_353: bool) -> OwnerKind {
         if owner == 0 {
             OwnerKind::Persistent
         } else if owner == Self::CONTAINER_OWNER {
             OwnerKind::Container
-        } else if extended_types && owner & TTL_MASK == TTL_MASK && owner & TTL_RESERVED == 0 {
+        } else if extended_types
+            && (owner & TTL_MASK == TTL_MASK && owner & TTL_RESERVED == 0
+                || emulate_353 && owner < 0)
+        {
             OwnerKind::Ttl(owner & TTL_VALUE)
         } else {
             OwnerKind::Ephemeral
@@ -136,7 +140,11 @@ mod tests {
             (ttl, false, OwnerKind::Ephemeral),
             (-1, true, OwnerKind::Ephemeral),
         ] {
-            assert_eq!(OwnerKind::of(owner, extended), expected, "{owner:#x} {extended}");
+            assert_eq!(OwnerKind::of(owner, extended, false), expected, "{owner:#x} {extended}");
         }
+        let old = i64::MIN | 60_000;
+        assert_eq!(OwnerKind::of(old, true, true), OwnerKind::Ttl(60_000));
+        assert_eq!(OwnerKind::of(old, false, true), OwnerKind::Ephemeral);
+        assert_eq!(OwnerKind::of(i64::MIN, true, true), OwnerKind::Container);
     }
 }

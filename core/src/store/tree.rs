@@ -143,12 +143,12 @@ impl Tree {
         node
     }
 
-    /// Replaces a node's data.
-    pub(super) fn set_data(&mut self, id: NodeId, data: Option<Bytes>) {
+    /// Replaces a node's data; what it was.
+    pub(super) fn set_data(&mut self, id: NodeId, data: Option<Bytes>) -> Option<Bytes> {
         let node = &mut self.nodes[id as usize];
         self.bytes += data.as_ref().map_or(0, Bytes::len);
         self.bytes -= node.data.as_ref().map_or(0, Bytes::len);
-        node.data = data;
+        core::mem::replace(&mut node.data, data)
     }
 
     /// A node's children, in order of creation.

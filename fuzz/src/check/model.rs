@@ -130,6 +130,9 @@ pub enum Effect {
     Multi(Vec<Effect>),
 }
 
+/// Below it are the quotas.
+const QUOTAS: &str = "/zookeeper/quota";
+
 /// All of a path's past.
 #[derive(Default, Debug)]
 struct Past {
@@ -165,9 +168,14 @@ impl Default for Model {
         let mut root = Node::new(Some(Bytes::new()), acl, Owner::Nobody, Zxid::ZERO, 0);
         root.children = 1;
         let names = BTreeSet::from([String::from("zookeeper")]);
+        let mut quota = root.clone();
+        quota.children = 0;
         let states = vec![(Zxid(-1), Some(root))];
         let mut paths: HashMap<String, Past, FxBuildHasher> = HashMap::default();
         paths.insert(String::from("/"), Past { states, names, ..Past::default() });
+        // Nobody looks at what is above it.
+        let states = vec![(Zxid(-1), Some(quota))];
+        paths.insert(String::from(QUOTAS), Past { states, ..Past::default() });
         Model { paths, owned: BTreeMap::new(), last: Zxid::ZERO }
     }
 }
@@ -322,11 +330,13 @@ impl Model {
                 self.remove(&t.path, zxid).map(|()| Effect::Done)
             }
             Txn::SetData(t) => {
+                let before = self.now(&t.path).map_or(0, |node| len(&node.data));
                 let stat = self.change(&t.path, zxid, |node| {
                     (node.data, node.version) = (t.data.clone(), t.version);
                     (node.mzxid, node.mtime) = (zxid, place.time_ms);
                 })?;
                 self.note(&t.path, zxid, Change::Data);
+                self.charge(&t.path, zxid, 0, len(&t.data) - before);
                 Ok(Effect::Stat(stat))
             }
             Txn::SetAcl(t) => {
@@ -395,10 +405,18 @@ impl Model {
         let stat = node.stat();
         self.set(path, zxid, Some(node));
         self.note(path, zxid, Change::Created);
+        if let Some(quota) = path.strip_suffix("/zookeeper_stats")
+            && let Some(meant) = quota.strip_prefix(QUOTAS)
+        {
+            let (count, bytes) = self.usage(meant);
+            self.put(path, zxid, format!("count={count},bytes={bytes}"));
+        }
+        self.charge(path, zxid, 1, len(data));
         Ok(stat)
     }
 
     fn remove(&mut self, path: &str, zxid: Zxid) -> Result<(), String> {
+        let bytes = self.now(path).map_or(0, |node| len(&node.data));
         let owner = match self.now(path) {
             None => return Err(format!("{path} is deleted, and is not there")),
             Some(node) if node.children > 0 => {
@@ -424,6 +442,7 @@ impl Model {
         }
         self.set(path, zxid, None);
         self.note(path, zxid, Change::Deleted);
+        self.charge(path, zxid, -1, -bytes);
         Ok(())
     }
 
@@ -439,6 +458,71 @@ impl Model {
         let stat = node.stat();
         self.set(path, zxid, Some(node));
         Ok(stat)
+    }
+
+    // ---- quotas
+
+    /// Whether a write that adds so much would have exceeded a hard limit, had it been judged by
+    /// the tree of each zxid from one to another: at least once, and not at least once.
+    pub(super) fn exceeds(
+        &self,
+        path: &str,
+        from: Zxid,
+        to: Zxid,
+        count: i64,
+        bytes: i64,
+    ) -> (bool, bool) {
+        let mut moments = BTreeSet::from([from]);
+        for quota in ancestors(path) {
+            for node in [limits_of(quota), stats_of(quota)] {
+                let states = self.paths.get(&node).map_or(&[][..], |past| &past.states);
+                moments
+                    .extend(states.iter().map(|(at, _)| *at).filter(|at| from < *at && *at < to));
+            }
+        }
+        let verdicts: Vec<bool> =
+            moments.into_iter().map(|at| self.exceeds_at(path, at, count, bytes)).collect();
+        (verdicts.contains(&true), verdicts.contains(&false))
+    }
+
+    fn exceeds_at(&self, path: &str, zxid: Zxid, count: i64, bytes: i64) -> bool {
+        let text = |path: &str| {
+            let data = self.at(path, zxid)?.data.as_deref().unwrap_or_default();
+            Some(String::from_utf8_lossy(data).into_owned())
+        };
+        let limits = ancestors(path).find_map(|quota| Some((quota, text(&limits_of(quota))?)));
+        let Some((quota, limits)) = limits else { return false };
+        let Some(stats) = text(&stats_of(quota)) else { return false };
+        let is_over = |limit: &str, usage: &str, more: i64| {
+            let limit = number(&limits, limit);
+            more != 0 && limit >= 0 && number(&stats, usage) + more > limit
+        };
+        is_over("countHardLimit", "count", count) || is_over("byteHardLimit", "bytes", bytes)
+    }
+
+    fn charge(&mut self, path: &str, zxid: Zxid, count: i64, bytes: i64) {
+        let is_quota = |quota: &&str| self.now(&limits_of(quota)).is_some();
+        let Some(quota) = ancestors(path).find(is_quota) else { return };
+        let stats = stats_of(quota);
+        let Some(node) = self.now(&stats) else { return };
+        let text = String::from_utf8_lossy(node.data.as_deref().unwrap_or_default()).into_owned();
+        let (count, bytes) = (number(&text, "count") + count, number(&text, "bytes") + bytes);
+        self.put(&stats, zxid, format!("count={count},bytes={bytes}"));
+    }
+
+    /// Nodes and bytes from a node downwards.
+    fn usage(&self, path: &str) -> (i64, i64) {
+        let Some(node) = self.now(path) else { return (0, 0) };
+        let below = self.names(path).map(|name| self.usage(&join(path, name)));
+        let own = (1, len(&node.data));
+        below.fold(own, |(count, bytes), (more, long)| (count + more, bytes + long))
+    }
+
+    /// Other data, of which nothing tells.
+    fn put(&mut self, path: &str, zxid: Zxid, text: String) {
+        let Some(node) = self.now(path) else { return };
+        let node = Node { data: Some(Bytes::from(text)), ..node.clone() };
+        self.set(path, zxid, Some(node));
     }
 
     fn set(&mut self, path: &str, zxid: Zxid, node: Option<Node>) {
@@ -461,6 +545,33 @@ struct Place {
     client: SessionId,
     zxid: Zxid,
     time_ms: i64,
+}
+
+pub(super) fn len(data: &Option<Bytes>) -> i64 {
+    data.as_ref().map_or(0, |data| data.len() as i64)
+}
+
+fn limits_of(path: &str) -> String {
+    format!("{QUOTAS}{path}/zookeeper_limits")
+}
+
+fn stats_of(path: &str) -> String {
+    format!("{QUOTAS}{path}/zookeeper_stats")
+}
+
+/// A path, and every path above it but the root.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    let is_path = |path: &&str| path.len() > 1;
+    std::iter::successors(Some(path).filter(is_path), move |path| {
+        Some(parent_of(path).0).filter(is_path)
+    })
+}
+
+/// What a quota's text says of one thing; -1: nothing.
+fn number(text: &str, name: &str) -> i64 {
+    let mut pairs = text.split([',', ';']).filter_map(|pair| pair.split_once('='));
+    let value = pairs.find(|(key, _)| *key == name).map(|(_, value)| value.trim_end_matches('='));
+    value.and_then(|value| value.parse().ok()).unwrap_or(-1)
 }
 
 /// A path's parent and its own name.

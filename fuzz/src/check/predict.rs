@@ -17,7 +17,7 @@ use zabkeeper_core::wire::txn::{
     Txn,
 };
 
-use super::model::{Model, Node, Owner, parent_of};
+use super::model::{Model, Node, Owner, len, parent_of};
 
 /// What the leader may hold against the session that asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,12 +39,16 @@ pub(super) struct Place<'a> {
     pub(super) time_ms: i64,
     /// `extendedTypesEnabled`.
     pub(super) has_ttl: bool,
+    /// `enforceQuota`: the leader has weighed it with a tree that was not older than this.
+    pub(super) quotas_since: Option<Zxid>,
+    /// The part of it, from 0, for which the leader says that a quota would be exceeded.
+    pub(super) exceeds: Option<usize>,
 }
 
 /// What a session's request becomes when it is the next transaction; `None` for one that is no
 /// write, or none that clients of this house send.
 pub(super) fn predict(place: Place<'_>, standing: Standing, request: &Request) -> Option<Txn> {
-    let mut draft = Draft { place, standing, changed: Vec::new() };
+    let mut draft = Draft { place, standing, part: 0, changed: Vec::new() };
     let made = match request {
         Request::Create(r) => draft.create(Kind::Create, r),
         Request::Create2(r) => draft.create(Kind::Create2, r),
@@ -80,13 +84,15 @@ enum Kind {
 struct Draft<'a> {
     place: Place<'a>,
     standing: Standing,
+    part: usize,
     changed: Vec<(String, Option<Node>)>,
 }
 
 impl Draft<'_> {
     fn multi(&mut self, all: &[MultiOp]) -> Txn {
         let mut has_failed = false;
-        let parts = all.iter().map(|op| {
+        let parts = all.iter().enumerate().map(|(part, op)| {
+            self.part = part;
             if has_failed {
                 return Txn::error(ErrorCode::RuntimeInconsistency);
             }
@@ -151,6 +157,7 @@ impl Draft<'_> {
         if matches!(parent.owner, Owner::Session(_)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        self.quota(&path, 1, len(&r.data))?;
         parent.creations = parent.creations.wrapping_add(1);
         parent.children += 1;
         parent.pzxid = self.place.zxid;
@@ -207,11 +214,25 @@ impl Draft<'_> {
         valid(&r.path)?;
         let mut node = self.node(&r.path)?;
         permit(&node.acl, perms::WRITE)?;
+        self.quota(&r.path, 0, len(&r.data) - len(&node.data))?;
         let version = next(node.version, r.version)?;
         node.version = version;
         let data: Option<Bytes> = r.data.clone();
+        node.data.clone_from(&data);
         self.put(&r.path, Some(node));
         Ok(Txn::SetData(SetDataTxn { path: r.path.clone(), data, version }))
+    }
+
+    /// Quotas are weighed with what was committed when the leader took it up, and that could be
+    /// the tree of several moments.
+    fn quota(&self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+        let Place { model, zxid, quotas_since, exceeds, .. } = self.place;
+        let Some(since) = quotas_since else { return Ok(()) };
+        let is_refused = match model.exceeds(path, since, zxid, count, bytes) {
+            (true, true) => exceeds == Some(self.part),
+            (is_over, _) => is_over,
+        };
+        if is_refused { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
     }
 
     fn set_acl(&mut self, r: &SetAclRequest) -> Result<Txn, ErrorCode> {

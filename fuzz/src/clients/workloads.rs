@@ -336,11 +336,36 @@ fn large(rng: &mut Rng) -> Request {
     }
 }
 
+/// A quota, made as a whole, its usage counted anew now and then, and looked at. Its limits never
+/// go: what happened without them would be counted by servers that start anew only.
+fn quota(rng: &mut Rng) -> Request {
+    const QUOTA: &str = "/zookeeper/quota/mixed";
+    let (limits, stats) = (format!("{QUOTA}/zookeeper_limits"), format!("{QUOTA}/zookeeper_stats"));
+    let limited = |rng: &mut Rng| {
+        let (count, bytes) = (rng.u32(3..15), [-1, -1, 60, 2000][rng.usize(..4)]);
+        format!("count=5,bytes=-1=;byteHardLimit={bytes};countHardLimit={count}").into_bytes()
+    };
+    match rng.u32(..12) {
+        0 | 1 => {
+            let data = Some(Bytes::from(limited(rng)));
+            let limits = CreateRequest { data, ..creation(&limits, b"", 0) };
+            let all = [creation(QUOTA, b"", 0), limits, creation(&stats, b"count=0,bytes=0", 0)];
+            Request::Multi(all.map(MultiOp::Create).into())
+        }
+        2 => set(&limits, limited(rng), -1),
+        3 => delete(&stats, -1),
+        4 => create(&stats, b"", 0),
+        5 => Request::GetData(watched(&limits, rng.bool())),
+        _ => Request::GetData(watched(&stats, rng.bool())),
+    }
+}
+
 fn mixed(rng: &mut Rng, counter: u64) -> Request {
     let path = PLACES[rng.usize(..PLACES.len())];
     let version = if rng.u32(..3) == 0 { rng.i32(0..4) } else { -1 };
     let below = |path: &str| PathRequest { path: path.into() };
-    match rng.u32(..24) {
+    match rng.u32(..27) {
+        24.. => quota(rng),
         0 | 1 => create(path, b"one", rng.i32(0..4)),
         2 => Request::Create2(creation(path, b"two", rng.i32(0..2))),
         3 if rng.u32(..3) == 0 => ttl(rng, path),

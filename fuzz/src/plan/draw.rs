@@ -91,6 +91,7 @@ fn settings(rng: &mut Rng, tick_ms: u64) -> Vec<(&'static str, String)> {
     sometimes(rng, "serializeLastProcessedZxid.enabled", &["false", "true"]);
     sometimes(rng, "dataLogDir", &["/log"]);
     sometimes(rng, "extendedTypesEnabled", &["true"]);
+    sometimes(rng, "enforceQuota", &["true"]);
     sometimes(rng, "znode.container.checkIntervalMs", &["20", "100", "100", "1000", "5000"]);
     sometimes(rng, "znode.container.maxPerMinute", &["100", "1000", "100000"]);
     // So many snapshots would only fill the memory.

@@ -33,9 +33,14 @@ impl World {
         if self.plan.is_quiet() {
             self.history.expect_quiet();
         }
-        if self.plan.settings.iter().any(|(key, on)| *key == "extendedTypesEnabled" && on == "true")
-        {
+        let is_on = |switch| {
+            self.plan.settings.iter().any(|(key, value)| *key == switch && value == "true")
+        };
+        if is_on("extendedTypesEnabled") {
             self.history.expect_extended_types();
+        }
+        if is_on("enforceQuota") {
+            self.history.expect_quotas();
         }
         let servers = self.servers.len();
         for (i, plan) in self.plan.clients.clone().into_iter().enumerate() {

@@ -67,7 +67,11 @@ fn request_of(txn: &Txn) -> Bytes {
 #[test]
 fn the_transactions_of_a_real_leader() {
     let mut store = Store::new(StoreOptions { extended_types: true, ..StoreOptions::default() });
-    let mut prep = Prep::new(PrepOptions { extended_types: true, max_txn_bytes: 100_000 });
+    let mut prep = Prep::new(PrepOptions {
+        extended_types: true,
+        enforce_quota: true,
+        max_txn_bytes: 100_000,
+    });
     let auth: Arc<[Id]> = Arc::from([Id { scheme: "super".into(), id: "".into() }]);
     let mut compared = 0;
     for (bytes, logged) in logged() {

@@ -3,6 +3,7 @@
 mod golden;
 mod order;
 mod pipeline;
+mod quota;
 mod random;
 mod reap;
 
@@ -38,7 +39,11 @@ struct Leader {
 
 impl Leader {
     fn new() -> Leader {
-        Leader::with(PrepOptions { extended_types: true, max_txn_bytes: 100_000 })
+        Leader::with(PrepOptions {
+            extended_types: true,
+            enforce_quota: true,
+            max_txn_bytes: 100_000,
+        })
     }
 
     fn with(options: PrepOptions) -> Leader {

@@ -62,7 +62,11 @@ fn create_ttl_is_refused_in_this_order() {
     refused(&mut l, EXPIRED, CreateTtl, create_ttl("bad", 5, 1), SessionExpired);
     refused(&mut l, OK, CreateTtl, create_ttl("/open", 5, 1), NodeExists);
 
-    let mut off = Leader::with(PrepOptions { extended_types: false, max_txn_bytes: 1000 });
+    let mut off = Leader::with(PrepOptions {
+        extended_types: false,
+        enforce_quota: true,
+        max_txn_bytes: 1000,
+    });
     refused(&mut off, EXPIRED, CreateTtl, create_ttl("bad", 5, 0), Unimplemented);
     refused(&mut off, EXPIRED, Create, create("bad", 6), Unimplemented);
 }

@@ -189,7 +189,11 @@ fn the_clients_close_session_names_its_xid() {
 
 #[test]
 fn a_session_with_more_ephemerals_than_fit_is_closed_all_the_same() {
-    let mut l = Leader::with(PrepOptions { extended_types: false, max_txn_bytes: 400 });
+    let mut l = Leader::with(PrepOptions {
+        extended_types: false,
+        enforce_quota: true,
+        max_txn_bytes: 400,
+    });
     for _ in 0..50 {
         l.done(Create, create("/ephemeral-", 3));
     }
@@ -204,7 +208,11 @@ fn a_session_with_more_ephemerals_than_fit_is_closed_all_the_same() {
 
 #[test]
 fn what_nobody_could_read_back_is_not_proposed() {
-    let mut l = Leader::with(PrepOptions { extended_types: false, max_txn_bytes: 2_000 });
+    let mut l = Leader::with(PrepOptions {
+        extended_types: false,
+        enforce_quota: true,
+        max_txn_bytes: 2_000,
+    });
     l.ids.extend((0..40).map(|n| digest_id(&alloc::format!("user{n}:pw"))));
     let auth = |perms| Acl { perms, id: Id { scheme: "auth".into(), id: "".into() } };
     let one = create_with("/a", &Vec::from([auth(1)]), 0);

@@ -85,7 +85,11 @@ impl Server {
         Server {
             serve,
             store: Store::new(StoreOptions { extended_types: true, ..StoreOptions::default() }),
-            prep: Prep::new(PrepOptions { extended_types: true, max_txn_bytes: 2_000_000 }),
+            prep: Prep::new(PrepOptions {
+                extended_types: true,
+                enforce_quota: true,
+                max_txn_bytes: 2_000_000,
+            }),
             now,
             zxid: 0,
             proposed: VecDeque::new(),

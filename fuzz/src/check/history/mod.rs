@@ -46,6 +46,8 @@ pub struct History {
     is_quiet: bool,
     /// TTL nodes can be made.
     has_ttl: bool,
+    /// Hard limits are limits.
+    has_quotas: bool,
     violation: Option<Violation>,
 }
 
@@ -112,6 +114,11 @@ impl History {
     /// All servers run with `extendedTypesEnabled`.
     pub fn expect_extended_types(&mut self) {
         self.has_ttl = true;
+    }
+
+    /// All servers run with `enforceQuota`.
+    pub fn expect_quotas(&mut self) {
+        self.has_quotas = true;
     }
 
     // ---- what servers do
@@ -204,7 +211,9 @@ impl History {
         }
         let time_ms = logged.header.time_ms;
         let (model, has_ttl) = (&self.model, self.has_ttl);
-        let place = Place { model, session, zxid, time_ms, has_ttl };
+        let quotas_since = self.has_quotas.then_some(asked.after);
+        let exceeds = exceeds(&logged.txn);
+        let place = Place { model, session, zxid, time_ms, has_ttl, quotas_since, exceeds };
         let made = |standing| predict(place, standing, &asked.request);
         let has_ended = life.ended.is_some();
         let expected = made(if has_ended { Standing::Ended } else { Standing::Good });
@@ -509,6 +518,16 @@ fn is_created(
     told: &Create2Response,
 ) -> bool {
     *told.path == *path && told.stat == *stat
+}
+
+/// The part of a request for which a transaction says that a quota would be exceeded.
+fn exceeds(txn: &Txn) -> Option<usize> {
+    let is_it =
+        |txn: &Txn| matches!(txn, Txn::Error(code) if *code == ErrorCode::QuotaExceeded as i32);
+    match txn {
+        Txn::Multi(all) => all.iter().position(is_it),
+        one => is_it(one).then_some(0),
+    }
 }
 
 /// Whether a transaction does anything.
