@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use zabkeeper_fuzz::check::{Kind, Violation};
 use zabkeeper_fuzz::plan::{Cut, Plan};
-use zabkeeper_fuzz::trace::story;
+use zabkeeper_fuzz::trace::{diagram, story};
 use zabkeeper_fuzz::world::Counters;
 use zabkeeper_fuzz::{record, run};
 
@@ -334,7 +334,7 @@ fn replay(arguments: ReplayArguments) -> ExitCode {
     let skipped = arguments.last.map_or(0, |last| story.len().saturating_sub(last));
     let shown = story.get(skipped..).unwrap_or_default();
     if let Some(file) = &arguments.svg {
-        if let Err(error) = std::fs::write(file, story::svg(shown)) {
+        if let Err(error) = std::fs::write(file, diagram::svg(&story, skipped)) {
             let _ = writeln!(io::stderr(), "sim: {}: {error}", file.display());
             return ExitCode::from(2);
         }

@@ -233,7 +233,7 @@ impl Stage {
                 !self.hides_messages && (self.shows_election || !is_election)
             }
             What::At(_, text) => !text.starts_with("closes"),
-            What::Note(_) => true,
+            What::Turns { .. } | What::Note(_) => true,
         };
         let steps = world.take_story();
         Ok(steps.iter().map(|s| &s.what).filter(|what| is_shown(what)).map(story::text).collect())

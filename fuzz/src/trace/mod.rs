@@ -1,5 +1,6 @@
 //! What the bytes on a connection say: one line a message.
 
+pub mod diagram;
 pub mod quorum;
 pub mod story;
 

@@ -25,8 +25,6 @@ impl World {
 
     /// A process ends; `is_power_loss`: with its machine, and what was not synced is lost.
     pub fn kill_server(&mut self, server: usize, is_power_loss: bool) {
-        let how = if is_power_loss { "loses power" } else { "is killed" };
-        self.tell_at(server, || String::from(how));
         self.kill(server, is_power_loss);
     }
 

@@ -27,6 +27,7 @@ use zabkeeper_core::event::Event;
 use zabkeeper_core::quorum;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::Time;
+use zabkeeper_core::zab::Role;
 
 use crate::check::wire::Wire;
 use crate::check::zab::Zab;
@@ -192,6 +193,14 @@ impl World {
     fn tell_of(&mut self, host: Host, text: impl FnOnce() -> String) {
         if let Some(story) = &mut self.story {
             let what = What::At(host, text());
+            story.steps.push(Step { at: self.now, what });
+        }
+    }
+
+    /// A server is something else from now on (none: its process is gone).
+    fn tell_turn(&mut self, server: usize, role: Option<Role>, text: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            let what = What::Turns { host: Host::Server(server), role, text: text() };
             story.steps.push(Step { at: self.now, what });
         }
     }

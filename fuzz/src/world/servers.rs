@@ -194,13 +194,21 @@ impl World {
             dial_limit_ms,
             installs: None,
         });
-        self.tell_at(index, || String::from("starts"));
+        self.tell_turn(index, Some(Role::Recovering), || String::from("starts"));
         self.pump(index);
         self.set_alarm(index);
     }
 
     /// The process ends, with its machine or alone.
     pub(super) fn kill(&mut self, index: usize, is_power_loss: bool) {
+        if self.servers[index].process.is_some() {
+            let how = if is_power_loss { "loses power" } else { "is killed" };
+            self.tell_turn(index, None, || String::from(how));
+        }
+        self.end_process(index, is_power_loss);
+    }
+
+    fn end_process(&mut self, index: usize, is_power_loss: bool) {
         let server = &mut self.servers[index];
         if is_power_loss {
             server.is_powered = false;
@@ -241,14 +249,14 @@ impl World {
         let server = &mut self.servers[index];
         let (id, is_excused) = (server.id, server.is_excused);
         server.is_refusing = server.is_rotten;
-        self.tell_at(index, || format!("stops: {}", fault.what));
+        self.tell_turn(index, None, || format!("stops: {}", fault.what));
         self.counters.add("server stopped itself");
         if !is_excused {
             let what = format!("server {id}: {}", fault.what);
             self.check(Err(Violation::crash("a server stops only for a reason", what)));
         }
         // As after a crash: what the system has not written yet may be lost.
-        self.kill(index, false);
+        self.end_process(index, false);
         let later = self.now.plus_ms(self.rng.u64(500..3000));
         self.agenda.note(later, Happening::Start { server: index });
     }
@@ -422,7 +430,7 @@ impl World {
         if is_news {
             self.counters.role(role);
             let last = store.last_zxid();
-            self.tell_at(index, || format!("is {role:?} at {last}"));
+            self.tell_turn(index, Some(role), || format!("is {role:?} at {last}"));
             if role == (Role::Leading { established: false }) {
                 self.begins_to_lead();
             }
