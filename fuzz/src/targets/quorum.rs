@@ -148,11 +148,13 @@ pub fn quorum_leader(data: &[u8]) {
 }
 
 /// Bytes from the leader into a follower, after an honest beginning of the connection of a
-/// chosen length. It may stop with a reason; the others do without it.
+/// chosen length. The others do without it. It may stop with a reason; if it does not, it joins
+/// them again within a bound, and they go on serving.
 pub fn quorum_follower(data: &[u8]) {
     let Some((&[phase, cut], bytes)) = data.split_first_chunk() else { return };
     let mut ring = Ring::new(&[1, 2, 3]);
     let Some(end) = hijack(&mut ring, 1, 3, phase) else { panic!("it never follows") };
+    let before = ring.rigs[&1].shown();
     ring.rigs.get_mut(&1).expect("it is up").disk_stalls = phase & 0x40 != 0;
     ring.inject(end, pieces(bytes, cut));
     let mut victim = ring.remove(1).expect("it is up");
@@ -163,6 +165,19 @@ pub fn quorum_follower(data: &[u8]) {
     victim.pass(5000);
     victim.restarts_or_says_why();
     assert!(ring.run(HEALED_MS, Ring::all_serve), "no leader after {HEALED_MS} ms");
+    ring.agree();
+    if victim.halted.is_some() {
+        return;
+    }
+    // What such a leader has made it believe it cannot tell from the truth.
+    let is_misled = victim.shown() != before;
+    ring.join(1, victim);
+    let serves = |ring: &Ring| ring.rigs[&1].halted.is_some() || ring.all_serve();
+    assert!(ring.run(HEALED_MS, serves), "server 1 is still out after {HEALED_MS} ms");
+    if is_misled || ring.rigs[&1].halted.is_some() {
+        ring.remove(1);
+        assert!(ring.run(HEALED_MS, Ring::all_serve), "no leader after {HEALED_MS} ms");
+    }
     ring.agree();
 }
 

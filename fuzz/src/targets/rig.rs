@@ -11,7 +11,7 @@ use zabkeeper_core::disk::{Disk, MemoryFiles};
 use zabkeeper_core::event::{Event, Port};
 use zabkeeper_core::node::{Node, disk_options, store_options};
 use zabkeeper_core::store::Store;
-use zabkeeper_core::types::{ConnId, HostPort, Now, Ticket, Time};
+use zabkeeper_core::types::{ConnId, HostPort, Now, Ticket, Time, Zxid};
 
 use super::storage::{Outcome, load};
 
@@ -136,6 +136,17 @@ impl Rig {
             found.wire = Wire::ClosedByPeer;
             self.step(Event::Closed { conn });
         }
+    }
+
+    /// All other sides are gone.
+    pub(super) fn loses_its_connections(&mut self) {
+        let all: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in all {
+            if self.is_open(conn) {
+                self.closed(conn);
+            }
+        }
+        self.settle();
     }
 
     pub(super) fn is_open(&self, conn: ConnId) -> bool {
@@ -281,6 +292,12 @@ impl Rig {
 
     // ---- at the end
 
+    /// How far its tree is, and what it comes to.
+    pub(super) fn shown(&self) -> (Zxid, (u64, usize)) {
+        let store = self.node.store();
+        (store.last_zxid(), (store.digest(), store.node_count()))
+    }
+
     /// A standalone server stops cleanly, and starts again with what it showed.
     pub(super) fn restarts_with_the_same_state(mut self) {
         self.settle();
@@ -298,10 +315,11 @@ impl Rig {
 
     /// A member's directory can be loaded again, or says why not and goes on saying so. What
     /// was durable is there.
-    pub(super) fn restarts_or_says_why(mut self) {
+    pub(super) fn restarts_or_says_why(&self) {
+        let mut files = self.files.clone();
         let zxid = self.node.store().last_zxid();
-        let first = load(&self.config, &mut self.files);
-        match (first, load(&self.config, &mut self.files)) {
+        let first = load(&self.config, &mut files);
+        match (first, load(&self.config, &mut files)) {
             (Outcome::Recovered(first), Outcome::Recovered(again)) => {
                 assert_eq!(first.last_zxid, again.last_zxid);
                 assert_eq!(first.state.digest(), again.state.digest());

@@ -52,6 +52,15 @@ impl Ring {
         self.rigs.remove(&id)
     }
 
+    /// A member comes back that was removed, without any of the connections that it had.
+    pub(super) fn join(&mut self, id: i64, mut rig: Rig) {
+        rig.loses_its_connections();
+        let behind_ms = rig.now.mono.ms_since(self.now());
+        self.run(behind_ms, |_| false);
+        rig.pass(self.now().ms_since(rig.now.mono));
+        self.rigs.insert(id, rig);
+    }
+
     /// Breaks a wire: this end keeps what it has, the other is told. Returns the other.
     pub(super) fn cut(&mut self, end: End) -> Option<End> {
         let other = self.wires.remove(&end)?;
@@ -182,14 +191,10 @@ impl Ring {
 
     /// Servers that have come equally far show the same.
     pub(super) fn agree(&self) {
-        let shown = |rig: &Rig| {
-            let store = rig.node.store();
-            (store.last_zxid(), (store.digest(), store.node_count()))
-        };
         let mut by_zxid = BTreeMap::new();
         for (id, rig) in &self.rigs {
             assert_eq!(rig.halted, None, "server {id}");
-            let (zxid, state) = shown(rig);
+            let (zxid, state) = rig.shown();
             assert_eq!(*by_zxid.entry(zxid).or_insert(state), state, "at {zxid}");
         }
     }
