@@ -77,11 +77,12 @@ def outcomes(request, tmp_path_factory):
     print(f"\nrecipes: --seed {seed}, {seconds} s")
     directory = tmp_path_factory.mktemp("recipes")
     classes = compiled(directory)
-    (directory / "log4j2.properties").write_text(LOG4J.replace("info", "error"))
+    log4j = LOG4J.replace("level=info", "level=warn") + "appender.out.target=SYSTEM_ERR\n"
+    (directory / "log4j2.properties").write_text(log4j)
     with Ensemble(impl, directory, extendedTypesEnabled="true", maxSessionTimeout=60000,
                   **{"znode.container.checkIntervalMs": 1000}) as ensemble:
         results = run_programs(ensemble, directory, classes, seconds, seed)
-        assert_same_trees(ensemble.servers)
+        assert_same_trees(ensemble.servers, timeout=120)
         yield results
 
 
@@ -109,7 +110,8 @@ def run_programs(ensemble, directory, classes, seconds, seed):
         if line.startswith(("ok\t", "failed\t")):
             outcome, name, text = line.split("\t", 2)
             results[name] = (outcome, text)
-    trace = (directory / "java.log").read_text()[-6000:]
+    log = (directory / "java.log").read_text()
+    trace = "\n".join(re.findall(r"^\S+Z \w+, .*(?:\n.+){,12}", log, re.M))  # what each program failed with
     assert set(results) == set(PROGRAMS), f"no word of {set(PROGRAMS) - set(results)}\n{trace}"
     results["trace"] = trace
     return results

@@ -26,7 +26,6 @@ pub enum Mutant {
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
     ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
-    PersistentWatchNotLeftAgain,
 }
 
 impl Mutant {
@@ -51,7 +50,6 @@ impl Mutant {
         Mutant::SyncStaysHere, Mutant::ReapsWhatIsCommitted,
         Mutant::QuotaKeepsTheDeleted,
         Mutant::RecursiveWatchMissesDeletes, Mutant::PersistentWatchFiresOnce,
-        Mutant::PersistentWatchNotLeftAgain,
     ];
 }
 

@@ -1,4 +1,5 @@
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -150,6 +151,7 @@ abstract class Program {
     private synchronized void broken(Throwable failure) {
         if (broken == null) {
             broken = failure;
+            System.err.println(Instant.now() + " " + name() + ", " + Thread.currentThread().getName());
             failure.printStackTrace();
         }
     }

@@ -3,7 +3,7 @@ import pathlib
 import time
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoAuthError
+from kazoo.exceptions import NoAuthError, NoNodeError
 
 from .server import Server, free_ports, wait_until
 
@@ -90,6 +90,8 @@ def tree_of(server):
                 except NoAuthError:
                     value, names = "NoAuth", []
                     stat = ()
+                except NoNodeError:
+                    continue  # deleted since it was seen, as containers are
                 if path != "/zookeeper/config":
                     tree[path] = (value, tuple(stat))
                 queue += [path.rstrip("/") + "/" + c for c in names]

@@ -34,9 +34,6 @@ pub(super) fn check(
             };
         }
         Request::WhoAmI
-        | Request::AddWatch(_)
-        | Request::CheckWatches(_)
-        | Request::RemoveWatches(_)
         | Request::Create(_)
         | Request::Create2(_)
         | Request::CreateContainer(_)
