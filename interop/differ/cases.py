@@ -201,7 +201,10 @@ def bad_paths_everywhere(s, p):
            "/zookeeper/config", "//", "/.", "/zookeeper/none"]
     for path in bad:
         s.do(0, rq.create(path), rq.create(path, flags=2), rq.delete(path, 99), rq.set_data(path, b"", 99))
-        s.do(0, rq.multi([rq.check(path, 99)]), rq.of_path("sync", path), rq.of_path("getACL", path))
+        s.do(0, rq.multi([rq.check(path, 99)]), rq.of_path("getACL", path))
+        if path != p + "/\U0001f600":
+            # ZooKeeper answers with surrogates of three bytes each, which is no UTF-8.
+            s.do(0, rq.of_path("sync", path))
         for name in ["exists", "getData", "getChildren", "getChildren2"]:
             s.do(0, rq.read(name, path))
         if path not in ("", "/") and not (isinstance(path, str) and path.startswith("/zookeeper")):

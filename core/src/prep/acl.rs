@@ -34,9 +34,9 @@ const MAX_ENTRIES: usize = 1 << 16;
 /// Above this many entries duplicates are found through a set.
 const FEW_ENTRIES: usize = 16;
 
-/// Reads a request's ACL; null is empty.
-pub(crate) fn read(r: &mut Reader<'_>) -> Result<Vec<AclRequest>, Malformed> {
-    r.vector(LEAST_ENTRY_BYTES, |r| r.record())
+/// Reads a request's ACL.
+pub(crate) fn read(r: &mut Reader<'_>) -> Result<Option<Vec<AclRequest>>, Malformed> {
+    r.nullable_vector(LEAST_ENTRY_BYTES, |r| r.record())
 }
 
 /// Makes the ACL that is stored of the one that was asked for: drops duplicates, puts the
@@ -44,13 +44,14 @@ pub(crate) fn read(r: &mut Reader<'_>) -> Result<Vec<AclRequest>, Malformed> {
 ///
 /// # Errors
 /// INVALIDACL for an empty list, an unknown scheme, an id that its scheme does not accept,
-/// and `auth` from a client that did not authenticate.
+/// and `auth` from a client that did not authenticate; MARSHALLINGERROR for a null that its
+/// scheme, or the search for duplicates, has to look into.
 pub(crate) fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
     if asked.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }
     let mut fixed = Vec::with_capacity(asked.len());
-    for AclRequest { perms, scheme, id } in without_duplicates(asked) {
+    for AclRequest { perms, scheme, id } in without_duplicates(asked)? {
         let scheme = scheme.ok_or(ErrorCode::InvalidAcl)?;
         if &*scheme == "auth" {
             let proven = |id: &&Id| Scheme::of(&id.scheme).is_some_and(Scheme::is_authenticated);
@@ -60,9 +61,16 @@ pub(crate) fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, Err
                 return Err(ErrorCode::InvalidAcl);
             }
         } else {
-            let id = id.ok_or(ErrorCode::InvalidAcl)?;
+            let known = Scheme::of(&scheme);
+            let Some(id) = id else {
+                return Err(if known.is_some() || &*scheme == "world" {
+                    ErrorCode::MarshallingError
+                } else {
+                    ErrorCode::InvalidAcl
+                });
+            };
             let world = &*scheme == "world" && &*id == "anyone";
-            if !world && !Scheme::of(&scheme).is_some_and(|scheme| scheme.is_valid(&id)) {
+            if !world && !known.is_some_and(|scheme| scheme.is_valid(&id)) {
                 return Err(ErrorCode::InvalidAcl);
             }
             fixed.push(Acl { perms, id: Id { scheme, id } });
@@ -113,14 +121,26 @@ fn is_meant(entry: &Id, ids: &[Id]) -> bool {
     })
 }
 
-fn without_duplicates(mut asked: Vec<AclRequest>) -> Vec<AclRequest> {
+fn without_duplicates(mut asked: Vec<AclRequest>) -> Result<Vec<AclRequest>, ErrorCode> {
     if asked.len() <= FEW_ENTRIES {
         let mut n = 0;
         while n < asked.len() {
-            if asked[..n].contains(&asked[n]) {
-                asked.remove(n);
-            } else {
-                n += 1;
+            let entry = &asked[n];
+            // A null is found out where it is compared: perms first, then scheme, then id.
+            let before = asked[..n].iter().find(|before| {
+                before.perms == entry.perms
+                    && (entry.scheme.is_none()
+                        || before.scheme == entry.scheme
+                            && (entry.id.is_none() || before.id == entry.id))
+            });
+            match before {
+                Some(_) if entry.scheme.is_none() || entry.id.is_none() => {
+                    return Err(ErrorCode::MarshallingError);
+                }
+                Some(_) => {
+                    asked.remove(n);
+                }
+                None => n += 1,
             }
         }
     } else {
@@ -130,7 +150,7 @@ fn without_duplicates(mut asked: Vec<AclRequest>) -> Vec<AclRequest> {
             seen.insert((*perms, scheme.clone(), id.clone()))
         });
     }
-    asked
+    Ok(asked)
 }
 
 #[cfg(test)]
@@ -140,6 +160,9 @@ mod tests {
 
     fn ask(perms: i32, scheme: &'static str, id: &'static str) -> AclRequest {
         AclRequest { perms, scheme: Some(scheme.into()), id: Some(id.into()) }
+    }
+    fn null_id(scheme: &'static str) -> AclRequest {
+        AclRequest { id: None, ..ask(1, scheme, "") }
     }
     fn id(scheme: &'static str, id: &'static str) -> Id {
         Id { scheme: scheme.into(), id: id.into() }
@@ -186,11 +209,10 @@ mod tests {
     #[test]
     fn invalid_acls() {
         let no_scheme = AclRequest { perms: 1, scheme: None, id: Some("anyone".into()) };
-        let no_id = AclRequest { perms: 1, scheme: Some("world".into()), id: None };
         for asked in [
             Vec::new(),
             Vec::from([no_scheme]),
-            Vec::from([no_id]),
+            Vec::from([null_id("unheard")]),
             Vec::from([ask(31, "world", "everyone")]),
             Vec::from([ask(31, "auth", "")]),
             Vec::from([ask(31, "super", "")]),
@@ -202,6 +224,24 @@ mod tests {
             let ids = [id("ip", "127.0.0.1")];
             assert_eq!(fix_up(asked.clone(), &ids), Err(ErrorCode::InvalidAcl), "{asked:?}");
         }
+    }
+
+    #[test]
+    fn a_null_that_is_looked_into_is_no_acl_at_all() {
+        let no_scheme = || AclRequest { scheme: None, ..ask(1, "", "x") };
+        for asked in [
+            Vec::from([null_id("world")]),
+            Vec::from([null_id("digest")]),
+            Vec::from([ask(31, "world", "anyone"), null_id("ip")]),
+            Vec::from([ask(1, "world", "anyone"), no_scheme()]),
+            Vec::from([ask(1, "auth", ""), null_id("auth")]),
+        ] {
+            let ids = [id("ip", "127.0.0.1")];
+            let fixed = fix_up(asked.clone(), &ids);
+            assert_eq!(fixed, Err(ErrorCode::MarshallingError), "{asked:?}");
+        }
+        let other_perms = Vec::from([ask(2, "world", "anyone"), no_scheme()]);
+        assert_eq!(fix_up(other_perms, &[]), Err(ErrorCode::InvalidAcl));
     }
 
     #[test]

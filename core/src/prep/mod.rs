@@ -144,6 +144,7 @@ impl Prep {
         let txn = match parsed.0 {
             Write::One(operation) => context.prepare(&mut self.tree, operation),
             Write::Multi(operations) => self.multi(&context, operations),
+            Write::Unreadable => Err(ErrorCode::MarshallingError),
             Write::CloseSession => Ok(self.close(store, request.session, zxid)),
             Write::Reconfig => Err(ErrorCode::ReconfigDisabled),
         };
@@ -241,7 +242,7 @@ impl Prep {
     /// log, and the ones after it are not tried.
     ///
     /// # Errors
-    /// MARSHALLINGERROR ends it as a whole: something in the tree cannot be read.
+    /// MARSHALLINGERROR ends it as a whole: something in it, or in the tree, cannot be read.
     fn multi(
         &mut self,
         context: &Context<'_>,

@@ -50,11 +50,12 @@ impl Context<'_> {
             Operation::SetData(asked) => self.set_data(tree, asked),
             Operation::SetAcl { path, acl, version } => self.set_acl(tree, path, acl, version),
             Operation::Check(asked) => self.check(tree, asked),
+            Operation::NullPath(code) => self.check.ok().and(Err(code)),
         }
     }
 
     fn create(&self, tree: &mut Outstanding, asked: Create) -> Result<Txn, ErrorCode> {
-        let Create { kind, mut path, data, acl, flags, ttl_ms } = asked;
+        let Create { kind, path, data, acl, flags, ttl_ms } = asked;
         let mode = CreateMode::from_flags(flags).ok_or(ErrorCode::BadArguments)?;
         if mode.ttl && !self.extended_types {
             return Err(ErrorCode::Unimplemented);
@@ -69,11 +70,12 @@ impl Context<'_> {
         } else {
             self.check.ok()?
         };
+        let mut path = path.ok_or(ErrorCode::MarshallingError)?;
         let above = match path::parent(&path) {
             Some(parent) if path::has_parent(&path) => path.slice_ref(parent),
             Some(_) | None => return Err(ErrorCode::BadArguments),
         };
-        let fixed = acl::fix_up(acl, self.ids)?;
+        let fixed = acl::fix_up(acl.unwrap_or_default(), self.ids)?;
         let mut parent = self.node(tree, &above)?;
         acl::check(&parent.acl, perms::CREATE, self.ids)?;
         if mode.sequential {

@@ -1,5 +1,5 @@
-//! Reads a write request whole before anything is decided, so that no zxid is spent on what
-//! cannot be read (`MultiOperationRecord` and the request records of `zookeeper.jute`).
+//! Reads a write request whole before anything is decided (`MultiOperationRecord` and the
+//! request records of `zookeeper.jute`).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -28,7 +28,7 @@ pub struct Request {
     pub auth: Arc<[Id]>,
 }
 
-/// A write whose body is well formed.
+/// A write that becomes a transaction, if only an error.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parsed(pub(super) Write);
 
@@ -38,6 +38,8 @@ pub(super) enum Write {
     Multi(Vec<Operation>),
     CloseSession,
     Reconfig,
+    /// A multi that cannot be read: MARSHALLINGERROR, with a zxid of its own.
+    Unreadable,
 }
 
 /// One change or check of one node.
@@ -46,16 +48,24 @@ pub(super) enum Operation {
     Create(Create),
     Delete(DeleteRequest),
     SetData(SetDataRequest),
-    SetAcl { path: ByteString, acl: Vec<AclRequest>, version: i32 },
+    SetAcl {
+        path: ByteString,
+        acl: Vec<AclRequest>,
+        version: i32,
+    },
     Check(CheckRequest),
+    /// A null path where a path must be, and what the operation makes of it.
+    NullPath(ErrorCode),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Create {
     pub(super) kind: CreateKind,
-    pub(super) path: ByteString,
+    /// Null is found out only after the flags are checked.
+    pub(super) path: Option<ByteString>,
     pub(super) data: Option<Bytes>,
-    pub(super) acl: Vec<AclRequest>,
+    /// Null is as good as empty, but not in a multi.
+    pub(super) acl: Option<Vec<AclRequest>>,
     pub(super) flags: i32,
     pub(super) ttl_ms: i64,
 }
@@ -81,13 +91,19 @@ impl Parsed {
             Operation::Delete(_)
             | Operation::SetData(_)
             | Operation::SetAcl { .. }
-            | Operation::Check(_) => false,
+            | Operation::Check(_)
+            | Operation::NullPath(_) => false,
         };
         match &self.0 {
             Write::One(operation) => is_ephemeral(operation),
             Write::Multi(operations) => operations.iter().any(is_ephemeral),
-            Write::CloseSession | Write::Reconfig => false,
+            Write::CloseSession | Write::Reconfig | Write::Unreadable => false,
         }
+    }
+
+    /// Whether more than MARSHALLINGERROR can become of it.
+    pub fn is_readable(&self) -> bool {
+        self.0 != Write::Unreadable
     }
 
     /// Whether it is a multi.
@@ -100,8 +116,8 @@ impl Parsed {
 ///
 /// # Errors
 /// The code to answer with, nothing being proposed: MARSHALLINGERROR for a body that is too
-/// short, holds a null path or an impossible length, or a multi of anything but writes;
-/// UNIMPLEMENTED for an operation that is no write, or not one that clients may send.
+/// short or holds an impossible length, and for a null ACL in a multi; UNIMPLEMENTED for an
+/// operation that is no write, or not one that clients may send.
 pub fn parse(op: OpCode, body: &Bytes) -> Result<Parsed, ErrorCode> {
     let r = &mut Reader::new(body);
     let write = match op {
@@ -112,7 +128,11 @@ pub fn parse(op: OpCode, body: &Bytes) -> Result<Parsed, ErrorCode> {
         | OpCode::Delete
         | OpCode::SetData
         | OpCode::SetAcl => operation(op, r).map(Write::One),
-        OpCode::Multi => multi(r).map(Write::Multi),
+        OpCode::Multi => match multi(r) {
+            Ok(operations) => Ok(Write::Multi(operations)),
+            Err(NULL_ACL) => Err(NULL_ACL),
+            Err(_) => Ok(Write::Unreadable),
+        },
         OpCode::CloseSession => Ok(Write::CloseSession),
         OpCode::Reconfig => reconfig(r).map(|()| Write::Reconfig),
         // A check stands in a multi only. Containers are deleted by the leader itself: a
@@ -149,11 +169,22 @@ fn operation(op: OpCode, r: &mut Reader<'_>) -> Result<Operation, Malformed> {
         OpCode::Create2 => Operation::Create(create(CreateKind::Create2, r)?),
         OpCode::CreateContainer => Operation::Create(create(CreateKind::Container, r)?),
         OpCode::CreateTtl => Operation::Create(create(CreateKind::Ttl, r)?),
-        OpCode::Delete => Operation::Delete(r.record()?),
-        OpCode::SetData => Operation::SetData(r.record()?),
-        OpCode::SetAcl => {
-            Operation::SetAcl { path: r.text()?, acl: acl::read(r)?, version: r.int()? }
-        }
+        OpCode::Delete => match (r.ustring()?, r.int()?) {
+            (Some(path), version) => Operation::Delete(DeleteRequest { path, version }),
+            (None, _) => Operation::NullPath(ErrorCode::MarshallingError),
+        },
+        OpCode::SetData => match (r.ustring()?, r.buffer()?, r.int()?) {
+            (Some(path), data, version) => {
+                Operation::SetData(SetDataRequest { path, data, version })
+            }
+            (None, ..) => Operation::NullPath(ErrorCode::BadArguments),
+        },
+        OpCode::SetAcl => match (r.ustring()?, acl::read(r)?, r.int()?) {
+            (Some(path), acl, version) => {
+                Operation::SetAcl { path, acl: acl.unwrap_or_default(), version }
+            }
+            (None, ..) => Operation::NullPath(ErrorCode::BadArguments),
+        },
         OpCode::Check => Operation::Check(r.record()?),
         _ => return Err(Malformed::Value("operation")),
     })
@@ -162,7 +193,7 @@ fn operation(op: OpCode, r: &mut Reader<'_>) -> Result<Operation, Malformed> {
 fn create(kind: CreateKind, r: &mut Reader<'_>) -> Result<Create, Malformed> {
     Ok(Create {
         kind,
-        path: r.text()?,
+        path: r.ustring()?,
         data: r.buffer()?,
         acl: acl::read(r)?,
         flags: r.int()?,
@@ -170,34 +201,56 @@ fn create(kind: CreateKind, r: &mut Reader<'_>) -> Result<Create, Malformed> {
     })
 }
 
+/// What a multi cannot hold, and what then has no zxid.
+const NULL_ACL: Malformed = Malformed::Value("a null ACL");
+
 fn multi(r: &mut Reader<'_>) -> Result<Vec<Operation>, Malformed> {
     let mut all = Vec::new();
+    let mut has_null_path = false;
     loop {
         let header: MultiHeader = r.record()?;
         if header.done {
-            return Ok(all);
+            // Only what is read as a whole is looked into.
+            return if has_null_path { Err(Malformed::Value("a null path")) } else { Ok(all) };
         }
         let op = OpCode::from_i32(header.op).ok_or(Malformed::Value("multi operation"))?;
         if op == OpCode::SetAcl {
             return Err(Malformed::Value("multi operation"));
         }
         all.push(match operation(op, r)? {
-            Operation::Create(create) => Operation::Create(in_multi(create)?),
+            Operation::Create(create) => {
+                has_null_path |= create.path.is_none();
+                Operation::Create(in_multi(create)?)
+            }
+            Operation::NullPath(code) => {
+                has_null_path = true;
+                Operation::NullPath(code)
+            }
             other => other,
         });
     }
 }
 
-/// Inside a multi the flags have their say in what a create is, and are judged at once.
+/// Inside a multi the flags have their say in what a create is (`Op.create`).
 fn in_multi(mut create: Create) -> Result<Create, Malformed> {
-    if create.kind != CreateKind::Ttl {
-        let mode = CreateMode::from_flags(create.flags).ok_or(Malformed::Value("create mode"))?;
+    let mode = CreateMode::from_flags(create.flags);
+    if create.kind == CreateKind::Ttl {
+        if !mode.is_some_and(|mode| mode.ttl) {
+            create.kind = CreateKind::Create;
+            create.ttl_ms = -1;
+        }
+    } else {
+        // These flags are judged at once.
+        let mode = mode.ok_or(Malformed::Value("create mode"))?;
+        if create.acl.is_none() {
+            return Err(NULL_ACL);
+        }
         if mode.ttl {
             return Err(Malformed::Value("create mode"));
         }
-        if create.flags == CONTAINER {
-            create.kind = CreateKind::Container;
-        }
+    }
+    if create.flags == CONTAINER {
+        create.kind = CreateKind::Container;
     }
     Ok(create)
 }

@@ -11,9 +11,9 @@ use super::Serve;
 use crate::action::{Actions, Reason};
 use crate::prep::auth;
 use crate::types::{ConnId, Zxid};
-use crate::wire::client::{AuthPacket, Id};
+use crate::wire::ErrorCode;
+use crate::wire::client::Id;
 use crate::wire::jute::{Reader, Writer};
-use crate::wire::{ErrorCode, Record};
 
 /// Ids that one connection may gather.
 const MAX_IDS: usize = 64;
@@ -22,11 +22,14 @@ impl Serve {
     /// Answered at once, before what is queued.
     pub(super) fn authenticate(&mut self, conn: ConnId, xid: i32, body: &Bytes, out: &mut Actions) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        let ids = AuthPacket::from_bytes(body).ok().and_then(|packet| {
-            let super_digest = self.options.super_digest.as_deref();
-            let address = connection.peer.ip();
-            auth::authenticate(&packet.scheme, packet.auth.as_deref(), address, super_digest)
-        });
+        let mut r = Reader::new(body);
+        let (Ok(_), Ok(scheme), Ok(data)) = (r.int(), r.ustring(), r.buffer()) else {
+            return self.close(conn, Reason::Protocol("malformed auth packet"), out);
+        };
+        let super_digest = self.options.super_digest.as_deref();
+        let address = connection.peer.ip();
+        let ids = scheme
+            .and_then(|scheme| auth::authenticate(&scheme, data.as_deref(), address, super_digest));
         self.dirty.push(conn);
         match ids {
             Some(new) => {

@@ -55,6 +55,9 @@ use watches::Watches;
 /// State of every watch event: SyncConnected.
 const SYNC_CONNECTED: i32 = 3;
 
+/// Length, xid, zxid and error of a reply.
+const FRAME_AND_HEADER: usize = 4 + 16;
+
 /// Replies that are written before the client has to take some of them, bytes; one more may
 /// follow.
 const REPLY_BYTES: usize = 1 << 20;
@@ -540,10 +543,19 @@ impl Serve {
                             self.stats.packets_sent.add(1);
                             self.stats.response_sizes.add(size);
                         }
-                        Err(code) => {
-                            connection.out.end().truncate(start);
+                        Err(refused) => {
+                            let mut answer = connection.out.end().split_off(start);
                             connection.figures.sent -= 1;
-                            connection.reply(&mut self.stats, xid, zxid, code, |_| {});
+                            let err = refused.code as i32;
+                            let body = answer.split_off(FRAME_AND_HEADER);
+                            let size = connection.frame(|out| {
+                                ReplyHeader { xid, zxid, err }.write(out);
+                                if refused.with_body {
+                                    out.put_slice(&body);
+                                }
+                            });
+                            self.stats.packets_sent.add(1);
+                            self.stats.response_sizes.add(size);
                         }
                     }
                 }

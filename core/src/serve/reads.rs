@@ -6,12 +6,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::watches::Watches;
-use crate::prep::acl;
+use crate::prep::{self, acl};
 use crate::store::{NodeRef, Outcome, Store};
 use crate::types::{ConnId, SessionId};
-use crate::wire::client::{
-    AddWatchRequest, Id, MultiHeader, WatchedRequest, WatcherRequest, perms,
-};
+use crate::wire::client::{Id, MultiHeader, WatchedRequest, perms};
 use crate::wire::jute::{Reader, Writer};
 use crate::wire::{AddWatchMode, ErrorCode, OpCode, Record, WatcherType};
 
@@ -29,6 +27,19 @@ impl Asker<'_> {
     }
 }
 
+/// Why a read is not answered.
+pub(super) struct Refused {
+    pub(super) code: ErrorCode,
+    /// What was appended is sent all the same.
+    pub(super) with_body: bool,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Refused {
+        Refused { code, with_body: false }
+    }
+}
+
 /// Appends a read's answer to `out`, or tells why there is none; leaves its watch.
 pub(super) fn read(
     store: &Store,
@@ -37,19 +48,20 @@ pub(super) fn read(
     op: OpCode,
     body: &Bytes,
     out: &mut BytesMut,
-) -> Result<(), ErrorCode> {
+) -> Result<(), Refused> {
     let mut r = Reader::new(body);
     let malformed = |_| ErrorCode::MarshallingError;
     match op {
         OpCode::Ping => Ok(()),
         OpCode::Sync => {
-            out.put_ustring(&sync_path(body)?);
+            // As it came, null and all.
+            out.put_buffer(sync_path(body)?.as_deref().map(str::as_bytes));
             Ok(())
         }
         OpCode::Exists => {
             let request: WatchedRequest = r.record().map_err(malformed)?;
             if request.path.contains('\0') {
-                return Err(ErrorCode::BadArguments);
+                return Err(ErrorCode::BadArguments.into());
             }
             let node = store.node(&request.path);
             if let Some(node) = &node {
@@ -97,7 +109,8 @@ pub(super) fn read(
         }
         OpCode::GetEphemerals => {
             let prefix = r.ustring().map_err(malformed)?.unwrap_or_default();
-            let all = prefix.trim().is_empty() || &*prefix == "/";
+            let trimmed = prefix.trim_matches(|c| c <= ' ');
+            let all = trimmed.is_empty() || trimmed == "/";
             let paths = store.ephemerals(asker.session);
             let shown: Vec<&ByteString> =
                 paths.filter(|p| all || p.starts_with(&*prefix)).collect();
@@ -107,7 +120,7 @@ pub(super) fn read(
             }
             Ok(())
         }
-        OpCode::MultiRead => multi_read(store, asker, &mut r, out),
+        OpCode::MultiRead => multi_read(store, asker, body, out),
         OpCode::GetAllChildrenNumber => {
             let path = r.text().map_err(malformed)?;
             readable(store, asker, &path)?;
@@ -124,24 +137,27 @@ pub(super) fn read(
             Ok(())
         }
         OpCode::AddWatch => {
-            // As in ZooKeeper, any text will do for a path.
-            let request: AddWatchRequest = r.record().map_err(malformed)?;
-            let mode = AddWatchMode::from_i32(request.mode).ok_or(ErrorCode::MarshallingError)?;
-            watches.watch(&request.path, asker.conn, mode)?;
+            // As in ZooKeeper, any text will do for a path, and even none: nothing happens there.
+            let path = r.ustring().map_err(malformed)?;
+            let mode = AddWatchMode::from_i32(r.int().map_err(malformed)?);
+            let mode = mode.ok_or(ErrorCode::MarshallingError)?;
+            if let Some(path) = path {
+                watches.watch(&path, asker.conn, mode)?;
+            }
             out.put_i32(0);
             Ok(())
         }
         OpCode::CheckWatches | OpCode::RemoveWatches => {
-            let request: WatcherRequest = r.record().map_err(malformed)?;
-            let kind = WatcherType::from_i32(request.kind).ok_or(ErrorCode::MarshallingError)?;
-            let was_there = if op == OpCode::CheckWatches {
-                watches.contains(&request.path, asker.conn, kind)
-            } else {
-                watches.remove(&request.path, asker.conn, kind)
-            };
-            if was_there { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+            let path = r.ustring().map_err(malformed)?;
+            let kind = WatcherType::from_i32(r.int().map_err(malformed)?);
+            let kind = kind.ok_or(ErrorCode::MarshallingError)?;
+            let was_there = path.is_some_and(|path| match op {
+                OpCode::CheckWatches => watches.contains(&path, asker.conn, kind),
+                _ => watches.remove(&path, asker.conn, kind),
+            });
+            if was_there { Ok(()) } else { Err(ErrorCode::NoWatcher.into()) }
         }
-        _ => Err(ErrorCode::Unimplemented),
+        _ => Err(ErrorCode::Unimplemented.into()),
     }
 }
 
@@ -169,21 +185,16 @@ fn write_children(node: &NodeRef<'_>, out: &mut BytesMut) {
 fn multi_read(
     store: &Store,
     asker: &Asker<'_>,
-    r: &mut Reader<'_>,
+    body: &Bytes,
     out: &mut BytesMut,
-) -> Result<(), ErrorCode> {
-    let malformed = |_| ErrorCode::MarshallingError;
-    loop {
-        let header: MultiHeader = r.record().map_err(malformed)?;
-        if header.done {
+) -> Result<(), Refused> {
+    let mut whole = Ok(());
+    for (op, path) in parts_to_read(body)? {
+        let Some(path) = path else {
+            whole = Err(Refused { code: ErrorCode::MarshallingError, with_body: true });
             break;
-        }
-        let op = OpCode::from_i32(header.op);
-        let Some(op @ (OpCode::GetData | OpCode::GetChildren)) = op else {
-            return Err(ErrorCode::MarshallingError);
         };
-        let request: WatchedRequest = r.record().map_err(malformed)?;
-        match readable(store, asker, &request.path) {
+        match readable(store, asker, &path) {
             Ok(node) => {
                 MultiHeader { op: op as i32, done: false, err: 0 }.write(out);
                 if op == OpCode::GetData {
@@ -200,7 +211,36 @@ fn multi_read(
         }
     }
     MultiHeader { op: -1, done: true, err: -1 }.write(out);
-    Ok(())
+    whole
+}
+
+/// The parts of a multiRead; a null path stands for one that cannot be looked up. Reads and
+/// writes do not mix, and a multi of writes is found out at its first part.
+fn parts_to_read(body: &Bytes) -> Result<Vec<(OpCode, Option<ByteString>)>, ErrorCode> {
+    let malformed = |_| ErrorCode::MarshallingError;
+    let mut r = Reader::new(body);
+    let mut all = Vec::new();
+    loop {
+        let header: MultiHeader = r.record().map_err(malformed)?;
+        if header.done {
+            return Ok(all);
+        }
+        match OpCode::from_i32(header.op) {
+            Some(op @ (OpCode::GetData | OpCode::GetChildren)) => {
+                all.push((op, r.ustring().map_err(malformed)?));
+                r.boolean().map_err(malformed)?;
+            }
+            Some(op) if all.is_empty() => {
+                let readable = prep::parse(OpCode::Multi, body)?.is_readable();
+                return if readable {
+                    Ok(Vec::from([(op, None)]))
+                } else {
+                    Err(ErrorCode::MarshallingError)
+                };
+            }
+            _ => return Err(ErrorCode::MarshallingError),
+        }
+    }
 }
 
 /// Whether a request is answered from the tree, in the session's order.
@@ -288,6 +328,6 @@ pub(super) fn multi_results(parts: &[crate::wire::txn::Txn], all: &[Outcome], ou
 }
 
 /// Paths in sync requests are answered as they came.
-pub(super) fn sync_path(body: &Bytes) -> Result<ByteString, ErrorCode> {
-    Reader::new(body).text().map_err(|_| ErrorCode::MarshallingError)
+pub(super) fn sync_path(body: &Bytes) -> Result<Option<ByteString>, ErrorCode> {
+    Reader::new(body).ustring().map_err(|_| ErrorCode::MarshallingError)
 }

@@ -1,7 +1,6 @@
 //! A reconnected client's watches, left again piece by piece (`DataTree.setWatches`).
 
 use alloc::borrow::Cow;
-use alloc::string::String;
 
 use bytes::Bytes;
 
@@ -9,7 +8,7 @@ use super::watches::Watches;
 use crate::mutant::Mutant;
 use crate::store::Store;
 use crate::types::{ConnId, Zxid};
-use crate::wire::jute::{Malformed, Reader};
+use crate::wire::jute::{Malformed, Reader, text_of};
 use crate::wire::{AddWatchMode, ErrorCode, EventType, OpCode};
 
 /// The lists of setWatches, and two more of setWatches2.
@@ -67,14 +66,14 @@ impl SetWatches {
                 Ok(None) => return Next::Done(Ok(())),
                 Ok(Some((start, end))) => {
                     let missed = {
-                        let path = String::from_utf8_lossy(&self.body[start..end]);
+                        let path = text_of(&self.body[start..end]);
                         match self.rewatch(store, watches, conn, &path) {
                             Ok(missed) => missed,
                             Err(code) => return Next::Done(Err(code)),
                         }
                     };
                     if let Some(kind) = missed {
-                        let path = String::from_utf8_lossy(&self.body[start..end]);
+                        let path = text_of(&self.body[start..end]);
                         return Next::Missed(kind, path);
                     }
                 }
@@ -82,25 +81,32 @@ impl SetWatches {
         }
     }
 
-    /// Where the next path is. A null list or path stops ZooKeeper halfway, too.
+    /// Where the next path is. A null list or path stops ZooKeeper halfway, too; but there a
+    /// persistent watch can be left on a null path, where nothing ever happens.
     fn path(&mut self) -> Result<Option<(usize, usize)>, ErrorCode> {
-        while self.left == 0 {
-            if self.list == self.lists {
-                return Ok(None);
+        loop {
+            while self.left == 0 {
+                if self.list == self.lists {
+                    return Ok(None);
+                }
+                let count = self.int();
+                self.list += 1;
+                self.left = u32::try_from(count).unwrap_or(0);
+                if count == -1 {
+                    return Err(ErrorCode::MarshallingError);
+                }
             }
-            let count = self.int();
-            self.list += 1;
-            self.left = u32::try_from(count).unwrap_or(0);
-            if count == -1 {
+            let length = self.int();
+            self.left -= 1;
+            if let Ok(length) = usize::try_from(length) {
+                let start = self.at;
+                self.at += length;
+                return Ok(Some((start, self.at)));
+            }
+            if self.list <= LISTS {
                 return Err(ErrorCode::MarshallingError);
             }
         }
-        let length = self.int();
-        self.left -= 1;
-        let length = usize::try_from(length).map_err(|_| ErrorCode::MarshallingError)?;
-        let start = self.at;
-        self.at += length;
-        Ok(Some((start, self.at)))
     }
 
     /// An int, which is there: all lengths were checked.

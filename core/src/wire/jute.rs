@@ -1,5 +1,6 @@
 //! Jute, ZooKeeper's record encoding (`BinaryInputArchive`, `BinaryOutputArchive`).
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
     pub fn ustring(&mut self) -> Result<Option<ByteString>, Malformed> {
         Ok(self.buffer()?.map(|bytes| match ByteString::try_from(bytes.clone()) {
             Ok(string) => string,
-            Err(_) => ByteString::from(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(_) => ByteString::from(text_of(&bytes).into_owned()),
         }))
     }
     /// A string that the protocol never sends as null.
@@ -127,10 +128,44 @@ impl<'a> Reader<'a> {
         }
         Ok(all)
     }
+    /// A vector that may be null.
+    pub fn nullable_vector<T>(
+        &mut self,
+        least: usize,
+        element: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Option<Vec<T>>, Malformed> {
+        if self.rest.starts_with(&[0xff; 4]) {
+            return self.int().map(|_| None);
+        }
+        self.vector(least, element).map(Some)
+    }
     /// A record.
     pub fn record<R: Record>(&mut self) -> Result<R, Malformed> {
         R::read(self)
     }
+}
+
+/// A string's bytes as text. Malformed parts become U+FFFD, one for each that Java sees: a
+/// surrogate in three bytes is one, and so is as much of it as there is.
+pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = core::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    let is_rest = |byte: Option<&u8>| byte.is_some_and(|byte| byte & 0xc0 == 0x80);
+    let (mut at, mut skipped) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        at += chunk.valid().len();
+        if !chunk.invalid().is_empty() && at >= skipped {
+            text.push('\u{fffd}');
+            if bytes.get(at) == Some(&0xed) && is_rest(bytes.get(at + 1)) {
+                skipped = at + if is_rest(bytes.get(at + 2)) { 3 } else { 2 };
+            }
+        }
+        at += chunk.invalid().len();
+    }
+    Cow::Owned(text)
 }
 
 /// Writes jute.
@@ -285,5 +320,38 @@ mod tests {
     fn malformed_text_becomes_replacement_characters() {
         let bytes = Bytes::from_static(&[0, 0, 0, 2, b'a', 0xff]);
         assert_eq!(Reader::new(&bytes).text().unwrap(), "a\u{fffd}");
+    }
+
+    #[test]
+    fn malformed_text_is_counted_as_java_counts_it() {
+        // The right column is what `new String(bytes, UTF_8)` gives.
+        for (bytes, text) in [
+            (&b"\x80"[..], "\u{fffd}"),
+            (b"\xc0\xaf", "\u{fffd}\u{fffd}"),
+            (b"\xed\xa0\x80", "\u{fffd}"),
+            (b"\xed\xa0\xbd\xed\xb8\x80z", "\u{fffd}\u{fffd}z"),
+            (b"\xed\xa0z", "\u{fffd}z"),
+            (b"\xed\xa0", "\u{fffd}"),
+            (b"\xedz", "\u{fffd}z"),
+            (b"\xed\xed\xa0\x80\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xe2\x82", "\u{fffd}"),
+            (b"\xe0\x80\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xf0\x9f\x98", "\u{fffd}"),
+            (b"\xf4\x90\x80\x80", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(text_of(bytes), text, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn only_minus_one_is_a_null_vector() {
+        let vector = |count: i32| {
+            let bytes = Bytes::copy_from_slice(&count.to_be_bytes());
+            Reader::new(&bytes).nullable_vector(1, |r| r.byte())
+        };
+        assert_eq!(vector(-1), Ok(None));
+        assert_eq!(vector(-2), Ok(Some(Vec::new())));
+        assert_eq!(vector(0), Ok(Some(Vec::new())));
+        assert!(vector(1).is_err());
     }
 }

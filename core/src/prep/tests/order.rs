@@ -172,7 +172,6 @@ fn what_cannot_be_read_is_refused_before_a_zxid_is_taken() {
         (Delete, versioned("/a", 0)),
         (SetData, set_data("/a", b"x", 0)),
         (SetAcl, set_acl("/a", &open(), 0)),
-        (Multi, multi(&[(Create, create("/a", 0)), (Delete, versioned("/a", 0))])),
     ] {
         assert!(parse(op, &whole).is_ok(), "{op:?}");
         for n in 0..whole.len() {
@@ -184,15 +183,92 @@ fn what_cannot_be_read_is_refused_before_a_zxid_is_taken() {
         });
         assert_eq!(parse(op, &more), parse(op, &whole), "{op:?}");
     }
-    let null_path = body(|out| out.put_slice(&[0xff; 12]));
-    for op in [Create, Delete, SetData, SetAcl] {
-        assert_eq!(parse(op, &null_path), Err(MarshallingError), "{op:?}");
+}
+
+/// A request whose path is null.
+fn null_path(rest: impl FnOnce(&mut BytesMut)) -> Bytes {
+    body(|out| {
+        out.put_buffer(None);
+        rest(out);
+    })
+}
+
+#[test]
+fn a_null_path_is_found_out_where_it_is_looked_into() {
+    use ErrorCode::*;
+    let l = &mut leader();
+    let create_null = |flags: i32| {
+        null_path(|out| {
+            out.put_buffer(None);
+            open().write(out);
+            out.put_i32(flags);
+        })
+    };
+    let mut row = |check, op, body, code| refused(l, check, op, body, code);
+    row(EXPIRED, Create, create_null(9), BadArguments);
+    row(EXPIRED, Create, create_null(0), SessionExpired);
+    row(OK, Create, create_null(0), MarshallingError);
+    row(EXPIRED, Delete, null_path(|out| out.put_i32(0)), SessionExpired);
+    row(OK, Delete, null_path(|out| out.put_i32(0)), MarshallingError);
+    let set_null = null_path(|out| {
+        out.put_buffer(None);
+        out.put_i32(0);
+    });
+    row(OK, SetData, set_null, BadArguments);
+    let set_acl_null = null_path(|out| {
+        open().write(out);
+        out.put_i32(0);
+    });
+    row(OK, SetAcl, set_acl_null, BadArguments);
+    let in_multi = [(Delete, versioned("/no", 0)), (Create, create_null(0))];
+    row(OK, Multi, multi(&in_multi), MarshallingError);
+}
+
+#[test]
+fn an_unreadable_multi_takes_a_zxid() {
+    let l = &mut leader();
+    let whole = multi(&[(Create, create("/a", 0)), (Delete, versioned("/a", 0))]);
+    for n in 0..whole.len() {
+        refused(l, OK, Multi, whole.slice(..n), ErrorCode::MarshallingError);
     }
+    assert!(!l.exists("/a"));
+    assert_eq!(l.refusal(Multi, whole), None);
+}
+
+#[test]
+fn an_acl_that_cannot_be_looked_into_spoils_its_multi() {
+    let l = &mut leader();
+    let null_id = body(|out| {
+        out.put_ustring("/b");
+        out.put_buffer(None);
+        out.put_count(1);
+        out.put_i32(31);
+        out.put_ustring("world");
+        out.put_buffer(None);
+        out.put_i32(0);
+    });
+    let request = multi(&[(Create, create("/a", 0)), (Create, null_id)]);
+    let txn = l.ask(Multi, request).txn;
+    assert_eq!(txn, Txn::error(ErrorCode::MarshallingError), "not a failed multi");
+    l.commit();
+    assert_eq!(l.refusal(Create, create("/a", 0)), None);
+}
+
+#[test]
+fn a_null_acl_in_a_multi_is_refused_before_a_zxid_is_taken() {
+    let null_acl = body(|out| {
+        out.put_ustring("/a");
+        out.put_buffer(None);
+        out.put_i32(-1);
+        out.put_i32(0);
+    });
+    let request = multi(&[(Create, null_acl.clone())]);
+    assert_eq!(parse(Multi, &request), Err(ErrorCode::MarshallingError));
+    refused(&mut leader(), OK, Create, null_acl, ErrorCode::InvalidAcl);
 }
 
 #[test]
 fn a_multi_is_of_writes_only() {
-    use ErrorCode::*;
     for (op, body) in [
         (GetData, body(|out| (out.put_ustring("/a"), out.put_boolean(false)).1)),
         (SetAcl, set_acl("/a", &open(), -1)),
@@ -202,8 +278,18 @@ fn a_multi_is_of_writes_only() {
         (Create, create("/a", 5)),
     ] {
         let request = multi(&[(Delete, versioned("/a", -1)), (op, body)]);
-        assert_eq!(parse(Multi, &request), Err(MarshallingError), "{op:?}");
+        assert!(!parse(Multi, &request).unwrap().is_readable(), "{op:?}");
     }
+}
+
+#[test]
+fn a_create_ttl_without_ttl_flags_in_a_multi_is_a_create() {
+    let l = &mut leader();
+    let parts = [(CreateTtl, create_ttl("/p", 0, 5)), (CreateTtl, create_ttl("/c", 4, 5))];
+    let Txn::Multi(all) = l.done(Multi, multi(&parts)) else { panic!("a multi") };
+    assert!(matches!(&all[..], [Txn::Create(_), Txn::CreateContainer(_)]), "{all:?}");
+    let unknown = multi(&[(CreateTtl, create_ttl("/x", 9, 5))]);
+    refused(l, OK, Multi, unknown, ErrorCode::BadArguments);
 }
 
 #[test]

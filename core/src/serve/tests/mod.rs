@@ -18,7 +18,6 @@ use crate::wire::client::{
 };
 use crate::wire::frame::FrameReader;
 use crate::wire::jute::{Reader, Writer};
-use crate::wire::txn::TxnHeader;
 
 /// What a client saw, in its order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -190,23 +189,6 @@ impl Server {
         self.prep.committed(txn.header.zxid);
         let (now, store) = (self.now, &self.store);
         self.serve.committed(now, store, txn, &outcome, &effects, &mut self.out);
-    }
-
-    /// Somebody's request failed, and that was written down.
-    fn number_an_error(&mut self) {
-        self.zxid += 1;
-        let header = TxnHeader {
-            client: SessionId(0),
-            cxid: 0,
-            zxid: Zxid(self.zxid),
-            time_ms: self.now.wall_ms,
-            op: OpCode::Error as i32,
-        };
-        self.commit(&LoggedTxn {
-            header,
-            txn: Txn::Error(ErrorCode::MarshallingError as i32),
-            digest: None,
-        });
     }
 
     /// Commits all that is proposed, and answers syncs.

@@ -258,19 +258,88 @@ fn operations_that_nobody_knows_end_the_connection() {
 }
 
 #[test]
-fn a_request_that_cannot_be_read_is_answered_and_takes_no_zxid() {
+fn a_request_that_cannot_be_read_is_answered_and_only_a_multi_takes_a_zxid() {
     let mut server = Server::new();
     let (conn, _) = server.client(1);
     let before = server.zxid;
     use OpCode::*;
-    let all = [Create, Delete, SetData, GetData, Exists, GetChildren, Sync, GetAcl, SetAcl, Multi];
+    let all = [Create, Delete, SetData, GetData, Exists, GetChildren, Sync, GetAcl, SetAcl];
+    let cut_short = |out: &mut BytesMut| out.put_slice(&[0, 0, 0, 9, b'/']);
     for (xid, op) in (1..).zip(all) {
-        server.ask(conn, xid, op, |out| out.put_slice(&[0, 0, 0, 9, b'/']));
+        server.ask(conn, xid, op, cut_short);
         assert_eq!(server.brief(conn), [format!("{xid}:-5")], "{op:?}");
     }
     server.ask(conn, 99, SetWatches, nothing);
     assert_eq!(server.brief(conn), ["99:-5"]);
     assert_eq!(server.zxid, before);
+    server.ask(conn, 100, Multi, cut_short);
+    assert_eq!(server.brief(conn), ["100:-5"]);
+    assert_eq!(server.zxid, before + 1);
+}
+
+#[test]
+fn an_auth_packet_that_cannot_be_read_ends_the_connection_without_a_word() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    server.ask(conn, -4, OpCode::Auth, |out| out.put_i32(0));
+    assert_eq!(server.brief(conn), ["closed"]);
+}
+
+#[test]
+fn a_null_path_is_synced_and_looked_up_among_watches() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    server.ask(conn, 1, OpCode::Sync, |out| out.put_i32(-1));
+    let heard = server.hear(conn);
+    assert!(
+        matches!(&heard[..], [Heard::Reply { err: 0, body, .. }] if **body == [0xff; 4]),
+        "{heard:?}"
+    );
+    for (xid, op, kind) in [
+        (2, OpCode::AddWatch, 0),
+        (3, OpCode::CheckWatches, 3),
+        (4, OpCode::RemoveWatches, 3),
+        (5, OpCode::AddWatch, 9),
+    ] {
+        server.ask(conn, xid, op, move |out| {
+            out.put_i32(-1);
+            out.put_i32(kind);
+        });
+    }
+    assert_eq!(server.brief(conn), ["2:0", "3:-121", "4:-121", "5:-5"]);
+}
+
+#[test]
+fn a_multi_read_that_cannot_go_on_shows_what_it_has() {
+    let mut server = Server::new();
+    let (conn, _) = server.client(1);
+    let part = |op: OpCode, path: Option<&'static str>| {
+        move |out: &mut BytesMut| {
+            MultiHeader { op: op as i32, done: false, err: -1 }.write(out);
+            out.put_buffer(path.map(str::as_bytes));
+        }
+    };
+    server.ask(conn, 1, OpCode::MultiRead, |out| {
+        part(OpCode::GetData, Some("/none"))(out);
+        out.put_u8(0);
+        part(OpCode::GetData, None)(out);
+        out.put_u8(0);
+        MultiHeader { op: -1, done: true, err: -1 }.write(out);
+    });
+    server.ask(conn, 2, OpCode::MultiRead, |out| {
+        part(OpCode::Delete, Some("/none"))(out);
+        out.put_i32(-1);
+        MultiHeader { op: -1, done: true, err: -1 }.write(out);
+    });
+    let heard = server.hear(conn);
+    let bodies: Vec<usize> = heard
+        .iter()
+        .map(|h| match h {
+            Heard::Reply { err: -5, body, .. } => body.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(bodies, [9 + 4 + 9, 9], "one result and the end, and only the end");
 }
 
 #[test]
