@@ -1,11 +1,12 @@
 """The four-letter words, byte for byte but for the figures, against what real servers answered."""
 import re
+import struct
 
 import pytest
 
 from zk import parts
 from zk.ensemble import Ensemble
-from zk.raw import Raw
+from zk.raw import Raw, ustring
 from zk.server import Server, free_ports, wait_until
 
 SAMPLES = parts.ROOT / "core" / "testdata" / "fourletter"
@@ -151,6 +152,34 @@ def test_a_whitelist_enables_what_it_names(alone):
     assert server.words("mntr").startswith("zk_version\t")
     assert server.mode() == "standalone"
     assert server.words("stat") == NOT_ENABLED.format("stat")
+
+
+def test_who_watches_what(alone):
+    """Only watches of data are shown; a recursive one is among them, one of children is not."""
+    server = alone(**{"4lw.commands.whitelist": "*"})
+    client = Raw(server.client_port, timeout=10.0, session_timeout=20000)
+    client.create("/w")
+    get_data, get_children, add_watch, remove_watches = 4, 8, 106, 18
+    assert client.call(get_data, ustring("/w") + b"\1")[0] == 0
+    assert client.call(get_children, ustring("/w") + b"\1")[0] == 0
+    assert client.call(add_watch, ustring("/tree") + struct.pack(">i", 1))[0] == 0
+    session = f"0x{client.session & (1 << 64) - 1:x}"
+    assert server.words("wchs") == "1 connections watching 2 paths\nTotal watches:2\n"
+    first, *paths = server.words("wchc").split("\n")
+    assert (first, sorted(paths)) == (session, ["", "", "\t/tree", "\t/w"])
+    by_path = server.words("wchp").split("\n")
+    assert sorted(by_path) == ["", "", f"\t{session}", f"\t{session}", "/tree", "/w"]
+
+    def watch_count():
+        return dict(line.split("\t") for line in server.words("mntr").splitlines())["zk_watch_count"]
+    assert watch_count() == "3"
+    # What is removed is gone; a connection whose last watch has fired is counted still.
+    assert client.call(remove_watches, ustring("/tree") + struct.pack(">i", 5))[0] == 0
+    assert client.set("/w", b"new") == 0
+    assert server.words("wchs") == "1 connections watching 0 paths\nTotal watches:0\n"
+    assert server.words("wchc") == f"{session}\n\n"
+    assert (server.words("wchp"), watch_count()) == ("\n", "1")
+    client.close()
 
 
 def test_a_member_without_its_ensemble_says_that_it_does_not_serve(impl, tmp_path):
