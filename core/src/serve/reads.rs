@@ -124,7 +124,9 @@ pub(super) fn read(
         OpCode::GetAllChildrenNumber => {
             let path = r.text().map_err(malformed)?;
             readable(store, asker, &path)?;
-            out.put_i32(store.descendants(&path).unwrap_or_default() as i32);
+            // By its empty name the root is above itself, as "/".
+            let below = store.descendants(&path).unwrap_or_default() + usize::from(path.is_empty());
+            out.put_i32(below as i32);
             Ok(())
         }
         OpCode::WhoAmI => {

@@ -265,3 +265,28 @@ fn a_version_wraps() {
     let txn = l.done(SetData, set_data("/a", b"", i32::MAX));
     assert!(matches!(txn, Txn::SetData(set) if set.version == i32::MIN));
 }
+
+#[test]
+fn sequence_numbers_go_on_below_zero() {
+    let mut l = Leader::new();
+    l.done(Create, create("/a", 0));
+    l.commit();
+    let mut jump = l.ask(Create, create("/a/x", 0));
+    l.pipeline.clear();
+    l.prep.clear();
+    if let Txn::Create(made) = &mut jump.txn {
+        made.parent_cversion = i32::MAX - 1;
+    }
+    jump.digest = None;
+    l.store.apply(&jump, &mut Effects::default());
+    let made = |l: &mut Leader| match l.done(Create, create("/a/n", 2)) {
+        Txn::Create(made) => made.path,
+        other => panic!("{other:?}"),
+    };
+    for name in ["/a/n2147483646", "/a/n2147483647", "/a/n-2147483648", "/a/n-2147483647"] {
+        assert_eq!(made(&mut l), name);
+    }
+    l.commit();
+    assert_eq!(l.store.node("/a").unwrap().stored().cversion, i32::MIN + 2);
+    assert_eq!(made(&mut l), "/a/n-2147483646");
+}
