@@ -7,8 +7,8 @@ from zk import parts
 
 pytestmark = pytest.mark.usefixtures("zabkeeper_only", "java")
 
-# Departures, see differ/README.md; and what is not alike yet.
-WITHOUT = ["deleteContainer", "quota", "getAllChildrenNumber"]
+# A departure, see differ/README.md.
+WITHOUT = ["deleteContainer"]
 
 
 @pytest.fixture(scope="module")
