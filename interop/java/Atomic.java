@@ -34,7 +34,7 @@ final class Atomic extends Program {
                         require(values.add(value.postValue()), "two additions made the same value");
                         added.incrementAndGet();
                     }
-                } catch (KeeperException.ConnectionLossException lost) {
+                } catch (KeeperException.ConnectionLossException | KeeperException.SessionExpiredException lost) {
                     unsure.incrementAndGet();
                 }
                 Thread.sleep(5);

@@ -10,7 +10,7 @@ import org.apache.zookeeper.KeeperException;
  * DistributedDoubleBarrier: nobody is in before all have come, nobody is out before all go.
  *
  * <p>The recipe cannot go on when the answer to its own node's creation was lost; such a round is
- * given up, and counted.
+ * given up, and counted. And it lets a member out whose connection was lost.
  */
 final class DoubleBarrier extends Program {
     private static final int MEMBERS = 3;
@@ -57,6 +57,7 @@ final class DoubleBarrier extends Program {
     }
 
     private void through(CuratorFramework client, Random random) throws Exception {
+        int before = suspensions.get();
         DistributedDoubleBarrier barrier = new DistributedDoubleBarrier(client, at("/round" + rounds), MEMBERS);
         try {
             Thread.sleep(random.nextInt(50));
@@ -73,7 +74,8 @@ final class DoubleBarrier extends Program {
                 given.incrementAndGet();
                 return;
             }
-            require(going.get() == MEMBERS || given.get() > 0, "out before all went");
+            boolean disturbed = given.get() > 0 || suspensions.get() != before;
+            require(going.get() == MEMBERS || disturbed, "out before all went");
         } catch (KeeperException.ConnectionLossException | KeeperException.NodeExistsException
                 | KeeperException.NoNodeException lost) {
             given.incrementAndGet();

