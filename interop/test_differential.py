@@ -7,7 +7,7 @@ from zk import parts
 
 pytestmark = pytest.mark.usefixtures("zabkeeper_only", "java")
 
-# A departure, see differ/README.md.
+# On purpose, see differ/README.md.
 WITHOUT = ["deleteContainer"]
 
 
@@ -16,6 +16,15 @@ def ports():
     if parts.missing_java() or not parts.binary().exists():
         pytest.skip("one of the servers is missing")
     with servers.pair() as both:
+        yield [server.client_port for server in both]
+
+
+@pytest.fixture(scope="module")
+def ports_of_three():
+    """A server of ZooKeeper that stands alone, and a follower of three."""
+    if parts.missing_java() or not parts.binary().exists():
+        pytest.skip("one of the servers is missing")
+    with servers.pair(("apache", "zabkeeper*3")) as both:
         yield [server.client_port for server in both]
 
 
@@ -30,3 +39,10 @@ def test_random(ports, quick, seed):
     items = generate.story(seed, 500 if quick else 2000, f"/random-{seed}", WITHOUT)
     found = compare.run(items, ports)
     assert found is None, f"differ/run --seeds {seed}\n{found}"
+
+
+@pytest.mark.parametrize("seed", range(2000, 2002))
+def test_random_through_a_follower(ports_of_three, quick, seed):
+    items = generate.story(seed, 500 if quick else 2000, f"/random-{seed}", [*WITHOUT, "config"])
+    found = compare.run(items, ports_of_three)
+    assert found is None, f"differ/run --impls apache,zabkeeper*3 --without config --seeds {seed}\n{found}"

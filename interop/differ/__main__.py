@@ -2,8 +2,10 @@
 
     interop/differ/run --seeds 0..20 --operations 5000
     interop/differ/run --impls apache,apache     two of the same must not differ
+    interop/differ/run --impls apache,zabkeeper*3 --without deleteContainer,config
+                                             a follower of three servers, whose /zookeeper/config is another
     interop/differ/run --cases all
-    interop/differ/run --without createTTL,quota
+    interop/differ/run --without deleteContainer,createTTL,quota
 """
 import argparse
 import sys
@@ -19,8 +21,8 @@ def main():
     arguments.add_argument("--seeds", default="0..20", help="one, or from..to (without the last)")
     arguments.add_argument("--operations", type=int, default=5000, help="of each seed")
     arguments.add_argument("--impls", default="apache,zabkeeper")
-    arguments.add_argument("--without", default="", help="kinds of operation to leave out: "
-                           + " ".join(generate.WEIGHTS))
+    arguments.add_argument("--without", default="deleteContainer", help="kinds of operation to leave out: "
+                           + " ".join(generate.WEIGHTS) + "; and config, a node")
     arguments.add_argument("--ports", help="two, with a comma")
     arguments.add_argument("--no-shrink", action="store_true")
     arguments.add_argument("--cases", help="hand-written sequences instead: names with commas, or `all`")
@@ -34,7 +36,7 @@ def main():
     begin, _, end = options.seeds.partition("..")
     seeds = range(int(begin), int(end) if end else int(begin) + 1)
     without = [name for name in options.without.split(",") if name]
-    unknown = set(without) - generate.WEIGHTS.keys()
+    unknown = set(without) - generate.WEIGHTS.keys() - {"config"}
     if unknown:
         sys.exit(f"differ: no such kind of operation: {', '.join(sorted(unknown))}")
     ports = [int(port) for port in options.ports.split(",")] if options.ports else None

@@ -30,7 +30,7 @@ def null_path_in_every_write(s, p):
 @case
 def null_path_in_a_multi(s, p):
     s.begin()
-    for op in [rq.create(None), rq.delete(None), rq.set_data(None, b""), rq.check(None, 0)]:
+    for op in [rq.create(None), rq.delete(None), rq.set_data(None, b""), rq.check(p, 0)]:
         s.do(0, rq.multi([rq.create(p + "/a"), op]), rq.create(p + "/next", flags=2))
 
 
@@ -283,3 +283,59 @@ def numbers_of_xids(s, p):
     ping = rq.plain("ping")
     ping.xid = 77
     s.do(0, ping)
+
+
+# ---- found by random sequences
+
+@case
+def create_ttl_without_ttl_flags_in_a_multi(s, p):
+    s.begin()
+    for flags in [0, 1, 2, 3, 4, 7, -1]:
+        for ttl in [1000, 0, -1]:
+            s.do(0, rq.multi([rq.create_ttl(p + "/a", ttl, flags=flags), rq.delete(p + "/a")]), rq.read("exists", p))
+
+
+@case
+def multi_read_of_what_does_not_belong(s, p):
+    s.begin()
+    for parts in [[rq.read("getData", p), rq.read("getData", None)], [rq.delete(p)], [rq.check(p, 0)],
+                  [rq.read("getData", p), rq.delete(p)], [rq.delete(p), rq.read("getData", p)], [rq.read("exists", p)],
+                  [rq.create(p + "/a", flags=9)], [rq.read("getChildren", None), rq.read("getData", p)]]:
+        s.do(0, rq.multi(parts, "multiRead"), rq.read("exists", p))
+
+
+@case
+def numbers_of_children_of_odd_paths(s, p):
+    s.begin().do(0, rq.create(p + "/a"), rq.create(p + "/a/b"), rq.create(p + "/ab"))
+    for path in [p, p + "/a", p + "/", p + "/none", "", None, "relative", "/zookeeper"]:
+        s.do(0, rq.of_path("getAllChildrenNumber", path))
+
+
+@case
+def ephemerals_below_odd_prefixes(s, p):
+    s.begin().do(0, *[rq.create(f"{p}/e{n}", flags=1) for n in range(3)])
+    for prefix in ["", " ", "/", " / ", "\t", "\u00a0", "\u2003", None, p, p + "/e1", p + "/e1/", "e", "/none"]:
+        s.do(0, rq.of_path("getEphemerals", prefix))
+
+
+@case
+def nulls_in_the_lists_of_set_watches(s, p):
+    s.begin()
+    for at in range(5):
+        for bad in [None, [None], [p, None, p + "/none"]]:
+            lists = [[p + "/none"], [p], [p + "/none"], [p], [p]]
+            lists[at] = bad
+            if at < 3:
+                s.do(0, rq.set_watches(0, *lists[:3]))
+            if lists[3] is not None:
+                s.do(0, rq.set_watches(0, *lists))
+    s.do(0, rq.set_data(p, b"x"))
+
+
+@case
+def watches_of_a_null_path(s, p):
+    s.begin()
+    for kind in [1, 2, 3, 4, 5, 0]:
+        s.do(0, rq.of_watch("checkWatches", None, kind), rq.of_watch("removeWatches", None, kind))
+    for mode in [0, 1, 2]:
+        s.do(0, rq.of_watch("addWatch", None, mode))

@@ -70,7 +70,7 @@ class Side:
                 body = do.op.bytes_for(self.names)
                 out.append(struct.pack(">iii", 8 + len(body), xid, do.op.code))
                 out.append(body)
-                self.pending.append((xid, do.op))
+                self.pending.append((-2 if do.op.code == CODES["ping"] else xid, do.op))
             if not step[-1].op.alone:
                 out.append(PING)
                 self.pending.append((-2, BARRIER))

@@ -1,8 +1,9 @@
-"""The two servers that are compared: standalone, configured alike."""
+"""The two servers that are compared: standalone or a follower of three, configured alike."""
 import contextlib
 import pathlib
 import tempfile
 
+from zk.ensemble import Ensemble
 from zk.server import Server, free_ports, wait_until
 
 CONFIG = {
@@ -18,24 +19,37 @@ CONFIG = {
 JVM = ["-Dznode.container.checkIntervalMs=100000000", "-XX:TieredStopAtLevel=1"]
 
 
+# `apache*3` is a follower of three servers.
+ENSEMBLE = "*3"
+
+
 @contextlib.contextmanager
 def pair(impls=("apache", "zabkeeper"), directory=None, ports=None, **extra):
-    """Two servers that serve; their Servers."""
+    """Two servers that serve; their Servers. Ports are only for those that stand alone."""
     with tempfile.TemporaryDirectory(prefix="differ-", dir=directory) as root:
         ports = ports or free_ports(2)
-        servers = []
-        for number, (impl, port) in enumerate(zip(impls, ports)):
-            where = pathlib.Path(root) / f"{number}-{impl}"
-            config = {**CONFIG, "dataDir": where / "data", "clientPort": port, **extra}
-            server = Server(impl, where, config, port)
-            server.jvm_options = JVM
-            servers.append(server)
+        groups = [start(impl, pathlib.Path(root) / f"{number}-{impl.strip('*')}", port, extra)
+                  for number, (impl, port) in enumerate(zip(impls, ports))]
         try:
-            for server in servers:
-                server.start()
-            for server in servers:
-                wait_until(server.mode, 60, f"{server.impl} serves")
-            yield servers
+            for group in groups:
+                for server in group:
+                    wait_until(server.mode, 60, f"{server.impl} serves")
+            yield [next((s for s in group if s.mode() == "follower"), group[0]) for group in groups]
         finally:
-            for server in servers:
-                server.kill()
+            for group in groups:
+                for server in group:
+                    server.kill()
+
+
+def start(impl, where, port, extra):
+    """Starts what an implementation's name asks for; its Servers."""
+    if impl.endswith(ENSEMBLE):
+        config = {key: value for key, value in CONFIG.items() if key != "clientPortAddress"}
+        servers = Ensemble(impl.removesuffix(ENSEMBLE), where, **config, **extra).servers
+    else:
+        config = {**CONFIG, "dataDir": where / "data", "clientPort": port, **extra}
+        servers = [Server(impl, where, config, port)]
+    for server in servers:
+        server.jvm_options = JVM
+        server.start()
+    return servers
