@@ -1,0 +1,54 @@
+"""Watches in numbers: others are served while thousands are told."""
+import resource
+import select
+import struct
+
+import pytest
+
+from zk.raw import Raw, ustring
+from zk.server import Server, free_ports, wait_until
+
+WATCHERS = 3000
+ROUNDS = 20
+
+
+@pytest.fixture
+def many_files():
+    """Room for this many connections, in servers that are started, too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < WATCHERS + 200:
+        pytest.skip(f"skipped: {hard} open files are too few")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, WATCHERS + 200), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_others_are_answered_while_many_are_told_of_a_write(zabkeeper_only, many_files, tmp_path):
+    port, = free_ports(1)
+    server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port, "maxClientCnxns": 0,
+                                            "admin.enableServer": "false"}, port).start()
+    try:
+        wait_until(server.mode, 30, "it serves")
+        writer, reader = (Raw(port, timeout=10.0, session_timeout=40000) for _ in range(2))
+        writer.create("/hot")
+        watchers = [Raw(port, timeout=10.0, session_timeout=40000) for _ in range(WATCHERS)]
+        told = select.poll()
+        for watcher in watchers:
+            assert watcher.call(106, ustring("/hot") + struct.pack(">i", 0))[0] == 0
+            told.register(watcher.socket, select.POLLIN)
+        told_before = []
+        for number in range(ROUNDS):
+            body = ustring("/hot") + struct.pack(">i", 0) + struct.pack(">i", -1)
+            writer.send(struct.pack(">ii", 1000 + number, 5) + body)
+            told.poll(10_000)
+            assert reader.get("/hot")[0] == 0
+            told_before.append(len(told.poll(0)))
+            writer.receive()
+            for watcher in watchers:
+                event = watcher.receive()
+                assert struct.unpack(">iqi", event[:16])[::2] == (-1, 0)
+        print(f"of {WATCHERS} watchers these were told when the reader was answered: {told_before}")
+        # The reader may be late for reasons of its own, but not every time.
+        assert min(told_before) < WATCHERS
+    finally:
+        server.kill()
