@@ -75,6 +75,23 @@ pub enum Event<S> {
     Recovered(Box<Recovered<S>>),
     /// The disk can no longer be trusted with new writes.
     DiskFailed(DiskFault),
+    /// How the machine around the core is, told now and then: for four-letter words.
+    Surveyed(Box<Host>),
+}
+
+/// What four-letter words tell of the process and its machine.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Host {
+    /// Bytes of the snapshots.
+    pub data_dir_bytes: u64,
+    /// Bytes of the logs.
+    pub data_log_dir_bytes: u64,
+    /// Open file descriptors of the process, if that can be told.
+    pub open_files: Option<u64>,
+    /// Their limit.
+    pub max_files: Option<u64>,
+    /// Names and values for `envi`, in its order.
+    pub environment: Vec<(String, String)>,
 }
 
 /// One log entry: a transaction as it is on the wire and on disk.

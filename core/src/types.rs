@@ -192,6 +192,14 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
+impl Now {
+    /// What the wall clock will show, or has shown, at another time; for people to read.
+    pub(crate) fn wall_at(self, time: Time) -> i64 {
+        let (then, now) = (time.as_millis() as i64, self.mono.as_millis() as i64);
+        self.wall_ms.saturating_add(then.saturating_sub(now))
+    }
+}
+
 /// A host, by name or literal address, and a port; resolved by the runtime anew at every
 /// dial. IPv6 literals are kept without brackets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

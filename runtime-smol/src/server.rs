@@ -11,7 +11,7 @@ use bytes::Bytes;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Task};
 use zabkeeper_core::action::{Action, Actions, Fault, Reason};
-use zabkeeper_core::event::{Event, Port};
+use zabkeeper_core::event::{Event, Host, Port};
 use zabkeeper_core::node::Node;
 use zabkeeper_core::record::Start;
 use zabkeeper_core::store::Store;
@@ -20,6 +20,7 @@ use zabkeeper_std::boot::Boot;
 use zabkeeper_std::clock::Clock;
 use zabkeeper_std::disk_thread::DiskThread;
 use zabkeeper_std::exit::{self, Failure};
+use zabkeeper_std::host::HostThread;
 use zabkeeper_std::record::{RecordOptions, Recorder};
 
 use crate::connection::{self, Connection, Flushed, Room};
@@ -37,6 +38,7 @@ pub(crate) enum Input {
     Ended(ConnId),
     SocketWritable(ConnId),
     Disk(Vec<Event<Store>>),
+    Surveyed(Host),
     Stop,
 }
 
@@ -67,6 +69,13 @@ pub(crate) fn run(
         deliver,
     )
     .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("file thread: {e}")))?;
+    let deliver = {
+        let inbox = inbox.clone();
+        move |host| drop(inbox.try_send(Input::Surveyed(host)))
+    };
+    let name = format!("host-{}", boot.id());
+    let host = HostThread::start(name, &boot.config, deliver)
+        .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("host thread: {e}")))?;
     let tasks = Rc::new(LocalExecutor::new());
     let clock = Clock::start();
     let Boot { config, source, lock } = boot;
@@ -93,6 +102,7 @@ pub(crate) fn run(
         fault: None,
     };
     let done = async_io::block_on(tasks.run(server.serve(listeners, inputs, serving)));
+    drop(host);
     lock.release();
     done
 }
@@ -215,6 +225,7 @@ impl Server {
                     self.mark(conn);
                 }
             }
+            Input::Surveyed(host) => self.step(now, Event::Surveyed(Box::new(host))),
             Input::Disk(events) => {
                 for event in events {
                     self.step(now, event);

@@ -9,6 +9,7 @@ pub mod dev;
 pub mod disk_thread;
 pub mod exit;
 pub mod files;
+pub mod host;
 pub mod logging;
 pub mod record;
 pub mod signals;

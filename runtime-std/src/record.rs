@@ -131,12 +131,6 @@ impl Recorder {
         self.record(|encoder| encoder.actions(digest), 0);
     }
 
-    /// [`Node::set_disk_sizes`], recorded.
-    pub fn set_disk_sizes(&mut self, node: &mut Node, data_dir: u64, data_log_dir: u64) {
-        self.record(|encoder| encoder.disk_sizes(data_dir, data_log_dir), 0);
-        node.set_disk_sizes(data_dir, data_log_dir);
-    }
-
     /// Ends the journal, and says there why. Waits a little for the disk.
     pub fn finish(mut self, why: &str) {
         self.close(why);
@@ -396,7 +390,7 @@ fn segments(journal: &Path) -> io::Result<VecDeque<(u64, u64)>> {
 
 #[cfg(test)]
 mod tests {
-    use zabkeeper_core::event::{Port, Recovered};
+    use zabkeeper_core::event::{Host, Port, Recovered};
     use zabkeeper_core::node;
     use zabkeeper_core::record::{ConfigSource, Item, SegmentReader};
     use zabkeeper_core::types::{ConnId, Ticket, Time, Zxid};
@@ -435,19 +429,22 @@ mod tests {
         for why in ["stopped", "stopped again"] {
             let (mut recorder, mut node) = begin(&journal, 1 << 30);
             recorder.step(&mut node, start().now, opened(1), &mut out);
-            recorder.set_disk_sizes(&mut node, 3, 4);
+            let host = Host { data_dir_bytes: 3, ..Host::default() };
+            let surveyed = Event::Surveyed(Box::new(host));
+            recorder.step(&mut node, start().now, surveyed, &mut out);
             recorder.finish(why);
         }
         for (number, why) in [(1, "stopped"), (2, "stopped again")] {
             let (in_run, all) = items(&journal, number);
             assert_eq!(in_run, 1);
-            let [Item::Event(now, Event::Opened { .. }), Item::Actions(digest), sizes, end] =
+            let [Item::Event(now, Event::Opened { .. }), Item::Actions(digest), host, _, end] =
                 &all[..]
             else {
                 panic!("{all:?}")
             };
             assert_eq!((*now, digest.count), (start().now, out.len() as u64 / 2));
-            assert!(matches!(sizes, Item::DiskSizes { data_dir: 3, data_log_dir: 4 }));
+            let Item::Event(_, Event::Surveyed(host)) = host else { panic!("{host:?}") };
+            assert_eq!(host.data_dir_bytes, 3);
             assert!(matches!(end, Item::End(text) if text == why), "{end:?}");
         }
         #[cfg(unix)]

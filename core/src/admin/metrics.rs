@@ -163,6 +163,10 @@ pub struct ServerStats {
     pub auth_failed: Counter,
     /// Connections that were closed because too many came in a while.
     pub connections_throttled: Counter,
+    /// Requests that were refused because they had to wait for too long.
+    pub throttled_ops: Counter,
+    /// How often a connection's requests had to wait for those of others.
+    pub throttle_waits: Counter,
     /// Large requests that were refused with their connection.
     pub large_requests_rejected: Counter,
     /// Bytes of watch events sent.

@@ -3,6 +3,7 @@
 //! A word is answered by a pure function from a [`Report`], which whoever composes the server
 //! fills; nothing here asks back.
 
+mod dump;
 pub mod metrics;
 mod report;
 #[cfg(test)]
@@ -11,7 +12,8 @@ mod text;
 mod whitelist;
 
 pub use report::{
-    Client, ClientSession, Conf, EnsembleConf, Leadership, Mode, Recovery, Report, Serving, Watched,
+    Client, ClientSession, Conf, Dump, EnsembleConf, Expiring, GlobalSessions, Leadership, Mode,
+    Recovery, Report, Serving, Watched,
 };
 pub use text::answer;
 pub use whitelist::Whitelist;

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 
 use crate::admin::metrics::{BufferSizes, Metrics, ServerStats, Summary};
 use crate::config::{EnsembleConfig, LearnerType};
-use crate::event::Progress;
+use crate::event::{Host, Progress};
 use crate::store::QuotaFigures;
 use crate::types::{ServerId, SessionId, Zxid};
 use crate::wire::OpCode;
@@ -46,10 +46,14 @@ pub struct Report<'a> {
     pub watch_bytes: u64,
     /// Since the start of serving, in milliseconds.
     pub uptime_ms: u64,
-    /// Open file descriptors of the process, if the runtime can tell.
-    pub open_files: Option<u64>,
-    /// Their limit.
-    pub max_files: Option<u64>,
+    /// The process and its machine.
+    pub host: &'a Host,
+    /// For `dump` alone.
+    pub dump: Option<Dump>,
+    /// The tree's digests of late, for `hash` alone.
+    pub digests: Vec<(Zxid, u64)>,
+    /// `stmk` sets it, `gtmk` tells it; it has no other effect.
+    pub trace_mask: i64,
     /// Voting members of the ensemble; none for a standalone server.
     pub quorum_size: Option<u64>,
     /// Of a leader.
@@ -161,6 +165,31 @@ pub enum Watched<'a> {
     BySession(Vec<(SessionId, Vec<&'a str>)>),
     /// Paths, each with its sessions.
     ByPath(Vec<(&'a str, Vec<SessionId>)>),
+}
+
+/// Who is alive, and until when (`dump`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dump {
+    /// Sessions that this server alone knows, if there may be any.
+    pub local: Option<Expiring<SessionId>>,
+    /// Sessions that the ensemble knows.
+    pub global: GlobalSessions,
+    /// Ephemerals by session.
+    pub ephemerals: Vec<(SessionId, Vec<String>)>,
+    /// Connections, each with its session.
+    pub connections: Expiring<(SocketAddr, SessionId)>,
+}
+
+/// By wall-clock time, ms, in its order.
+pub type Expiring<T> = Vec<(i64, Vec<T>)>;
+
+/// What a server knows of the sessions of the whole ensemble.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GlobalSessions {
+    /// When they expire: it tells.
+    Tracked(Expiring<SessionId>),
+    /// That they exist, each with its time-out, ms.
+    Known(Vec<(SessionId, i32)>),
 }
 
 /// A leader's own figures.

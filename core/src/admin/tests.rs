@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::metrics::{BufferSizes, Metrics, ServerStats, Summary};
 use super::*;
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
-use crate::event::Progress;
+use crate::event::{Host, Progress};
 use crate::store::QuotaFigures;
 use crate::types::{HostPort, ServerId, SessionId, Zxid};
 use crate::wire::{OpCode, Word};
@@ -19,6 +19,14 @@ macro_rules! golden {
         include_str!(concat!("../../testdata/fourletter/", $name, ".txt"))
     };
 }
+
+static NO_HOST: Host = Host {
+    data_dir_bytes: 66030,
+    data_log_dir_bytes: 66030,
+    open_files: None,
+    max_files: None,
+    environment: Vec::new(),
+};
 
 const REAL_VERSION: &str =
     "3.9.5-293c895a8d966a3ecb92872be4a1daf87d725da2, built on 2026-02-11 20:18 UTC";
@@ -72,8 +80,10 @@ fn report<'a>(mode: Mode, stats: &'a ServerStats, metrics: &'a Metrics) -> Repor
         watched: Watched::Summary { connections: 0, paths: 0, watches: 0 },
         watch_bytes: 0,
         uptime_ms: 0,
-        open_files: None,
-        max_files: None,
+        host: &NO_HOST,
+        dump: None,
+        digests: vec![],
+        trace_mask: 306,
         quorum_size: None,
         leadership: None,
         observed: None,
@@ -277,8 +287,12 @@ fn mntr_again(real: &str, mode: Mode, latency: &[u64]) -> (Vec<String>, Vec<Stri
     report.watches = figure("watch_count");
     report.watch_bytes = figure("watch_bytes");
     report.uptime_ms = figure("uptime");
-    report.open_files = Some(figure("open_file_descriptor_count"));
-    report.max_files = Some(figure("max_file_descriptor_count"));
+    let host = Host {
+        open_files: Some(figure("open_file_descriptor_count")),
+        max_files: Some(figure("max_file_descriptor_count")),
+        ..NO_HOST.clone()
+    };
+    report.host = &host;
     report.quorum_size = lines.get("quorum_size").map(|_| figure("quorum_size"));
     report.observed = lines.get("observer_master_id").map(|id| ServerId(id.parse().unwrap()));
     report.leadership = lines.get("leader_uptime").map(|_| Leadership {
@@ -337,10 +351,6 @@ fn a_word_that_is_not_enabled_says_so() {
         "mntr is not executed because it is not in the whitelist.\n"
     );
     assert!(answer(Word::Srvr, &whitelist, &standalone).starts_with("Zookeeper version: 3.9."));
-    assert_eq!(
-        ask(Word::Envi, &standalone),
-        "envi is not executed because it is not in the whitelist.\n"
-    );
 }
 
 #[test]
@@ -420,4 +430,94 @@ fn quotas_stand_where_monitors_of_3_9_find_them() {
     assert_eq!(&text[place..place + gauges.len()], gauges);
     let counters = "zk_revalidate_count\t0\nzk_a_quota_exceeded_error_per_namespace\t3\nzk_avg_socket_closing_time\t0.0\n";
     assert!(text.contains(counters), "{text}");
+}
+
+#[test]
+fn dump_lists_sessions_ephemerals_and_connections() {
+    let (stats, metrics) = (ServerStats::default(), Metrics::default());
+    let mut standalone = report(Mode::Standalone, &stats, &metrics);
+    let mut clock = 1_795_209_815_000;
+    let mut at = |seconds: i64| {
+        clock += seconds * 1000;
+        clock
+    };
+    let session = SessionId(0x0100_0060_2919_0000);
+    let address = |port: u16| ([127, 0, 0, 1], port).into();
+    standalone.dump = Some(Dump {
+        local: None,
+        global: GlobalSessions::Tracked(vec![(at(0), vec![]), (at(2), vec![session])]),
+        ephemerals: vec![(session, vec!["/w/e".into()])],
+        connections: vec![
+            (at(-16), vec![(address(48492), SessionId(0))]),
+            (at(20), vec![(address(48440), session)]),
+        ],
+    });
+    assert_eq!(ask(Word::Dump, &standalone), golden!("standalone-dump"));
+
+    let sessions: Vec<SessionId> = [
+        0x0100_0073_37c5_0000,
+        0x0200_0073_37bd_0000,
+        0x0300_0073_37ce_0000,
+        0x0400_0073_381e_0000,
+    ]
+    .map(SessionId)
+    .into();
+    let mut follower = report(Mode::Follower, &stats, &metrics);
+    let end = 1_795_211_051_000;
+    follower.dump = Some(Dump {
+        local: None,
+        global: GlobalSessions::Known(sessions.iter().map(|id| (*id, 20_000)).collect()),
+        ephemerals: (1..).zip(&sessions).map(|(n, id)| (*id, vec![format!("/n{n}")])).collect(),
+        connections: vec![
+            (end, vec![(address(52746), SessionId(0))]),
+            (end + 10_000, vec![(address(52712), sessions[0])]),
+        ],
+    });
+    let shown = ask(Word::Dump, &follower);
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(String::from).collect();
+        lines.sort();
+        lines
+    };
+    // There the order of sessions with ephemerals is a hash map's.
+    assert_eq!(sorted(&shown), sorted(golden!("follower-dump")));
+    let Some(Dump { local, .. }) = &mut follower.dump else { unreachable!() };
+    *local = Some(vec![(end, vec![SessionId(7)])]);
+    let expected = shown.replace(
+        "Global",
+        "Local Session Sets (1)/(1):\n1 expire at Fri Nov 20 21:44:11 UTC 2026:\n\t0x7\nGlobal",
+    );
+    assert_eq!(ask(Word::Dump, &follower), expected);
+}
+
+#[test]
+fn the_smaller_words() {
+    let (stats, metrics) = (ServerStats::default(), Metrics::default());
+    let mut alone = report(Mode::Standalone, &stats, &metrics);
+    alone.digests = vec![(Zxid(128), 276_428_972_602)];
+    for (word, golden) in [
+        (Word::Crst, golden!("crst")),
+        (Word::Srst, golden!("srst")),
+        (Word::Dirs, golden!("dirs")),
+        (Word::Gtmk, golden!("gtmk")),
+        (Word::Hash, golden!("hash")),
+    ] {
+        assert_eq!(ask(word, &alone), golden);
+    }
+    alone.digests = vec![(Zxid(0x80), u64::MAX)];
+    assert_eq!(ask(Word::Hash, &alone), "80: -1\n");
+    alone.trace_mask = 150;
+    assert_eq!(ask(Word::Stmk, &alone), golden!("stmk"));
+    assert_eq!(ask(Word::TelnetClose, &alone), "");
+    let host = Host { environment: vec![("os.name".into(), "Linux".into())], ..NO_HOST.clone() };
+    alone.host = &host;
+    let first = golden!("envi").lines().take(2).collect::<Vec<_>>().join("\n");
+    assert_eq!(ask(Word::Envi, &alone), first + "\nos.name=Linux\n");
+
+    alone.serving = Serving::No;
+    let not_serving = "This ZooKeeper instance is not currently serving requests\n";
+    for word in [Word::Crst, Word::Dirs, Word::Dump, Word::Srst] {
+        assert_eq!(ask(word, &alone), not_serving);
+    }
+    assert_eq!(ask(Word::Hash, &alone), not_serving.trim_end());
 }

@@ -26,7 +26,6 @@ pub fn answer(word: Word, whitelist: &Whitelist, report: &Report<'_>) -> String 
     out
 }
 
-/// Fails for a word that has no answer here.
 fn write_answer(out: &mut String, word: Word, report: &Report<'_>) -> fmt::Result {
     let serving = report.serving == Serving::Yes;
     match word {
@@ -40,7 +39,19 @@ fn write_answer(out: &mut String, word: Word, report: &Report<'_>) -> fmt::Resul
                 Serving::Yes | Serving::No => Ok(()),
             }
         }
-        Word::Conf | Word::Cons | Word::Mntr | Word::Wchc | Word::Wchp | Word::Wchs if !serving => {
+        Word::Hash if !serving => out.write_str(NOT_SERVING.trim_end()),
+        Word::Conf
+        | Word::Cons
+        | Word::Crst
+        | Word::Dirs
+        | Word::Dump
+        | Word::Mntr
+        | Word::Srst
+        | Word::Wchc
+        | Word::Wchp
+        | Word::Wchs
+            if !serving =>
+        {
             out.write_str(NOT_SERVING)
         }
         Word::Srvr => write_server(out, report, false),
@@ -52,15 +63,26 @@ fn write_answer(out: &mut String, word: Word, report: &Report<'_>) -> fmt::Resul
         }
         Word::Mntr => write_metrics(out, report),
         Word::Wchc | Word::Wchp | Word::Wchs => write_watches(out, &report.watched),
-        Word::Crst
-        | Word::Dirs
-        | Word::Dump
-        | Word::Envi
-        | Word::Gtmk
-        | Word::Hash
-        | Word::Srst
-        | Word::Stmk
-        | Word::TelnetClose => Err(fmt::Error),
+        Word::Crst => out.write_str("Connection stats reset.\n"),
+        Word::Srst => out.write_str("Server stats reset.\n"),
+        Word::Dirs => {
+            writeln!(out, "datadir_size: {}", report.host.data_dir_bytes)?;
+            writeln!(out, "logdir_size: {}", report.host.data_log_dir_bytes)
+        }
+        Word::Dump => report.dump.as_ref().map_or(Ok(()), |dump| dump.write(out)),
+        Word::Envi => {
+            writeln!(out, "Environment:\nzookeeper.version={}", super::VERSION)?;
+            let all = &report.host.environment;
+            all.iter().try_for_each(|(name, value)| writeln!(out, "{name}={value}"))
+        }
+        Word::Gtmk | Word::Stmk => write!(out, "{}", report.trace_mask),
+        // Digests are signed there.
+        Word::Hash => report
+            .digests
+            .iter()
+            .try_for_each(|(zxid, digest)| writeln!(out, "{:x}: {}", zxid.0, *digest as i64)),
+        // Closed without a word.
+        Word::TelnetClose => Ok(()),
     }
 }
 
@@ -115,7 +137,7 @@ fn write_client(out: &mut String, client: &Client, with_session: bool) -> fmt::R
 }
 
 /// As Java shows a socket address: no host name before the slash, IPv6 in full.
-fn write_address(out: &mut String, address: SocketAddr) -> fmt::Result {
+pub(super) fn write_address(out: &mut String, address: SocketAddr) -> fmt::Result {
     match address.ip() {
         IpAddr::V4(ip) => write!(out, "/{ip}:{}", address.port()),
         IpAddr::V6(ip) => {
@@ -274,9 +296,9 @@ fn write_gauges(report: &Report<'_>, line: &mut Line<'_>) {
     }
     line("auth_failed_count", &stats.auth_failed.get());
     line("min_latency", &latency.min());
-    line("max_file_descriptor_count", &files(report.max_files));
+    line("max_file_descriptor_count", &files(report.host.max_files));
     line("approximate_data_size", &report.data_size);
-    line("open_file_descriptor_count", &files(report.open_files));
+    line("open_file_descriptor_count", &files(report.host.open_files));
     if let Some(leader) = &report.leadership {
         line("last_proposal_size", &leader.proposal_sizes.last);
         line("pending_syncs", &leader.pending_syncs);

@@ -134,6 +134,11 @@ pub struct Config {
     pub jute_max_buffer: usize,
     /// `jute.maxbuffer.extrasize`, bytes.
     pub jute_extra_size: usize,
+    /// `request_throttle_max_requests`: requests under way at once; 0: no limit.
+    pub max_requests: usize,
+    /// `throttled_op_wait_time`, ms, after which a request that is not admitted is refused;
+    /// 0: never.
+    pub throttled_op_wait_ms: u64,
     /// `globalOutstandingLimit`.
     pub global_outstanding_limit: usize,
     /// `cnxTimeout`, ms.
@@ -452,6 +457,8 @@ impl File<'_> {
             skip_acl: !self.unless("skipACL", ["no", "false"], "yes")?,
             jute_max_buffer,
             jute_extra_size,
+            max_requests: self.number("request_throttle_max_requests", 0, 0, COUNT)?,
+            throttled_op_wait_ms: self.number("throttled_op_wait_time", 0, 0, "ms, 0 or more")?,
             global_outstanding_limit: self.number("globalOutstandingLimit", 1000usize, 1, COUNT)?,
             cnx_timeout_ms: self.number("cnxTimeout", 5000, 1, MS)?,
             min_notification_ms: self.number("fastleader.minNotificationInterval", 200, 1, MS)?,

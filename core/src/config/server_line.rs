@@ -27,7 +27,7 @@ pub(super) fn parse(value: &str) -> Option<Member> {
             [kind] => role = Some(role_of(kind)?),
             _ => return None,
         }
-        if host.is_empty() {
+        if matches!(host.as_str(), "" | "[]") {
             return None;
         }
         addresses.push(ServerAddress {
@@ -95,8 +95,7 @@ mod tests {
             );
         }
         assert_eq!(parse("a:1:2|b:3:4:observer").unwrap().addresses.len(), 2);
-        for bad in ["", "h", "h:1", "h:1:x", "h:1:2:king", ":1:2", "h:1:2:observer:3", "h:1:99999"]
-        {
+        for bad in ["", "h", "h:1", "h:1:x", "h:1:2:king", ":1:2", "[]:1:2", "h:1:2:observer:3"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

@@ -22,10 +22,10 @@ use tracing::{error, info, warn};
 
 use crate::action::{Action, Actions, DiskAction, Fault};
 use crate::admin::metrics::{BufferSizes, Metrics};
-use crate::admin::{self, Recovery, Whitelist};
+use crate::admin::{Recovery, Whitelist};
 use crate::config::Config;
 use crate::disk::SnapshotTrigger;
-use crate::event::{Event, Port, Recovered};
+use crate::event::{Event, Host, Port, Recovered};
 use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Prep, Prepared, Request, SessionCheck};
 use crate::serve::{Owner, Serve, SessionTracker, Submission};
@@ -35,7 +35,7 @@ use crate::wire::client::Id;
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{ForwardedRequest, ProposalFrame};
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
-use crate::wire::{ErrorCode, EventType, OpCode, Record};
+use crate::wire::{ErrorCode, OpCode, Record};
 use crate::zab::{Delivery, Ensemble, Input, Role, Start};
 
 use cleaner::Cleaner;
@@ -77,7 +77,9 @@ pub struct Node {
     started: Time,
     serving_since: Time,
     proposal_sizes: BufferSizes,
-    disk_sizes: (u64, u64),
+    host: Host,
+    /// What `stmk` set.
+    trace_mask: i64,
     metrics: Metrics,
 }
 
@@ -115,7 +117,8 @@ impl Node {
             started: now.mono,
             serving_since: now.mono,
             proposal_sizes: BufferSizes::default(),
-            disk_sizes: (0, 0),
+            host: Host::default(),
+            trace_mask: report::TRACE_MASK,
             metrics: Metrics::default(),
             config,
         }
@@ -166,6 +169,7 @@ impl Node {
                 self.recovery = Some(recovery);
             }
             Event::Recovered(recovered) => self.recovered(now, *recovered, out),
+            Event::Surveyed(host) => self.host = *host,
             Event::DiskFailed(fault) => {
                 error!("{}", fault.what);
                 let (what, exit_code) = (Box::new(fault.what), fault.exit_code);
@@ -200,15 +204,14 @@ impl Node {
         self.ensemble.role()
     }
 
+    /// The newest epoch that it has been in step with a leader of (`currentEpoch`).
+    pub fn epoch(&self) -> Epoch {
+        self.ensemble.epoch()
+    }
+
     /// The state of the tree.
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Sizes of snapshot and log directory in bytes, as far as the runtime knows them: for
-    /// `conf`.
-    pub fn set_disk_sizes(&mut self, data_dir: u64, data_log_dir: u64) {
-        self.disk_sizes = (data_dir, data_log_dir);
     }
 
     // ---- carrying things from room to room
@@ -220,7 +223,7 @@ impl Node {
                 self.deliver(now, delivery, out);
             } else if let Some(submission) = self.serve.next_submission() {
                 self.submit(now, submission, out);
-            } else {
+            } else if !self.serve.admit_stalled(now, &self.store, out) {
                 break;
             }
         }
@@ -297,17 +300,8 @@ impl Node {
 
     fn submit(&mut self, now: Now, submission: Submission, out: &mut Actions) {
         match submission {
-            Submission::Word { conn, word } => {
-                self.metrics.connection_rejected = self.serve.stats.connections_throttled;
-                self.metrics.large_requests_rejected = self.serve.stats.large_requests_rejected;
-                let watchers = |kind| *self.serve.stats.watchers(kind);
-                self.metrics.node_created_watch_count = watchers(EventType::NodeCreated);
-                self.metrics.node_deleted_watch_count = watchers(EventType::NodeDeleted);
-                self.metrics.node_changed_watch_count = watchers(EventType::NodeDataChanged);
-                self.metrics.node_children_watch_count = watchers(EventType::NodeChildrenChanged);
-                let report = self.report(now.mono, word);
-                let text = admin::answer(word, &self.whitelist, &report);
-                self.serve.answer_word(conn, text, out);
+            Submission::Word { conn, word, argument } => {
+                self.answer_word(now, conn, word, argument, out);
             }
             Submission::Touch { session, timeout_ms } => self.touch(now, session, timeout_ms),
             Submission::CreateSession { session, timeout_ms } => {

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::disk::DiskOptions;
 use crate::election::ElectionOptions;
 use crate::prep::PrepOptions;
-use crate::serve::ServeOptions;
+use crate::serve::{RequestThrottle, ServeOptions};
 use crate::store::StoreOptions;
 use crate::zab::EnsembleOptions;
 
@@ -67,6 +67,10 @@ pub(super) fn serve_options(config: &Config) -> ServeOptions {
         enforced_schemes: config.enforced_schemes.iter().map(|name| name.as_str().into()).collect(),
         skip_acl: config.skip_acl,
         outstanding_limit: config.global_outstanding_limit.max(1),
+        requests: RequestThrottle {
+            max_requests: config.max_requests,
+            max_wait_ms: config.throttled_op_wait_ms,
+        },
     }
 }
 

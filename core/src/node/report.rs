@@ -1,15 +1,67 @@
 //! What the four-letter words are told.
 
 use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytestring::ByteString;
 
 use super::Node;
-use crate::admin::{Conf, EnsembleConf, Leadership, Mode, Report, Serving, Watched};
-use crate::types::Time;
-use crate::wire::Word;
+use crate::action::Actions;
+use crate::admin::metrics::{BufferSizes, Metrics, ServerStats};
+use crate::admin::{
+    self, Conf, Dump, EnsembleConf, GlobalSessions, Leadership, Mode, Report, Serving, Watched,
+};
+use crate::types::{ConnId, Now};
+use crate::wire::{EventType, Word};
 use crate::zab::Role;
 
+/// `ZooTrace`'s own: requests, server packets, sessions and warnings.
+pub(super) const TRACE_MASK: i64 = 0b1_0011_0010;
+
 impl Node {
-    pub(super) fn report(&self, now: Time, word: Word) -> Report<'_> {
+    /// Does what the word says, and tells what it asks.
+    pub(super) fn answer_word(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        word: Word,
+        argument: Option<i64>,
+        out: &mut Actions,
+    ) {
+        self.metrics.connection_rejected = self.serve.stats.connections_throttled;
+        self.metrics.throttled_ops = self.serve.stats.throttled_ops;
+        self.metrics.request_throttle_wait_count = self.serve.stats.throttle_waits;
+        self.metrics.large_requests_rejected = self.serve.stats.large_requests_rejected;
+        let watchers = |kind| *self.serve.stats.watchers(kind);
+        self.metrics.node_created_watch_count = watchers(EventType::NodeCreated);
+        self.metrics.node_deleted_watch_count = watchers(EventType::NodeDeleted);
+        self.metrics.node_changed_watch_count = watchers(EventType::NodeDataChanged);
+        self.metrics.node_children_watch_count = watchers(EventType::NodeChildrenChanged);
+        let is_allowed = self.whitelist.allows(word);
+        if word == Word::Stmk && is_allowed {
+            let Some(mask) = argument else {
+                return self.serve.answer_word(conn, String::new(), out);
+            };
+            self.trace_mask = mask;
+        }
+        let report = self.report(now, word);
+        let text = admin::answer(word, &self.whitelist, &report);
+        if is_allowed && report.serving == Serving::Yes {
+            match word {
+                Word::Crst => self.serve.reset_connections(),
+                Word::Srst => {
+                    self.serve.stats = ServerStats::default();
+                    self.metrics = Metrics::default();
+                    self.proposal_sizes = BufferSizes::default();
+                }
+                _ => {}
+            }
+        }
+        self.serve.answer_word(conn, text, out);
+    }
+
+    fn report(&self, now: Now, word: Word) -> Report<'_> {
         let role = self.ensemble.role();
         let (mode, up) = match role {
             Role::Leading { established } => (Mode::Leader, established),
@@ -24,7 +76,7 @@ impl Node {
             _ if up => Serving::Yes,
             _ => Serving::No,
         };
-        let uptime_ms = now.ms_since(self.serving_since);
+        let uptime_ms = now.mono.ms_since(self.serving_since);
         let leadership = (mode == Mode::Leader).then(|| {
             let active = self.ensemble.active_learners();
             let followers = active.iter().filter(|(_, observer)| !observer).count() as u64;
@@ -64,8 +116,13 @@ impl Node {
             },
             watch_bytes: self.serve.stats.watch_bytes.get(),
             uptime_ms,
-            open_files: None,
-            max_files: None,
+            host: &self.host,
+            dump: (word == Word::Dump).then(|| self.dump(now)),
+            digests: match word {
+                Word::Hash => self.store.digest_log().collect(),
+                _ => Vec::new(),
+            },
+            trace_mask: self.trace_mask,
             quorum_size: self.config.ensemble.as_ref().map(|e| e.voters().count() as u64),
             leadership,
             observed: (mode == Mode::Observer).then(|| self.ensemble.leader()).flatten(),
@@ -74,6 +131,21 @@ impl Node {
             stats: &self.serve.stats,
             metrics: &self.metrics,
             conf: self.conf(),
+        }
+    }
+
+    fn dump(&self, now: Now) -> Dump {
+        let global = match &self.tracker {
+            Some(tracker) => GlobalSessions::Tracked(tracker.expiring(now)),
+            None => GlobalSessions::Known(self.store.sessions().collect()),
+        };
+        let ephemerals = self.store.ephemerals_by_session();
+        let text = |path: &ByteString| String::from(&**path);
+        Dump {
+            local: self.local.as_ref().map(|local| local.expiring(now)),
+            global,
+            ephemerals: ephemerals.map(|(id, all)| (id, all.iter().map(text).collect())).collect(),
+            connections: self.serve.expiring(now),
         }
     }
 
@@ -95,9 +167,9 @@ impl Node {
             client_port: config.client_port.map_or(-1, i32::from),
             secure_client_port: -1,
             data_dir: format!("{}/version-2", config.data_dir),
-            data_dir_size: self.disk_sizes.0,
+            data_dir_size: self.host.data_dir_bytes,
             data_log_dir: format!("{}/version-2", config.data_log_dir),
-            data_log_size: self.disk_sizes.1,
+            data_log_size: self.host.data_log_dir_bytes,
             tick_time_ms: config.tick_time_ms,
             max_client_connections: config.max_client_connections.into(),
             min_session_timeout_ms: config.min_session_timeout_ms.into(),

@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::Damage;
 use super::numbers::{bytes, number, put_bytes, put_number, put_signed, signed, text};
-use crate::event::{DiskFault, Entry, Event, LogEnd, Port, Progress, Recovered};
+use crate::event::{DiskFault, Entry, Event, Host, LogEnd, Port, Progress, Recovered};
 use crate::store::{Store, StoreOptions};
 use crate::types::{ConnId, ReadId, Ticket, Zxid};
 use crate::wire::jute::{Malformed, Reader};
@@ -24,6 +24,7 @@ const SNAPSHOT_READY: u8 = 8;
 const RECOVERING: u8 = 9;
 const RECOVERED: u8 = 10;
 const DISK_FAILED: u8 = 11;
+const SURVEYED: u8 = 12;
 
 /// The byte that an event begins with.
 pub(super) fn tag(event: &Event<Store>) -> u8 {
@@ -39,6 +40,7 @@ pub(super) fn tag(event: &Event<Store>) -> u8 {
         Event::Recovering(_) => RECOVERING,
         Event::Recovered(_) => RECOVERED,
         Event::DiskFailed(_) => DISK_FAILED,
+        Event::Surveyed(_) => SURVEYED,
     }
 }
 
@@ -88,6 +90,18 @@ pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
             put_bytes(out, fault.what.as_bytes());
             put_signed(out, fault.exit_code.into());
         }
+        Event::Surveyed(host) => {
+            put_number(out, host.data_dir_bytes);
+            put_number(out, host.data_log_dir_bytes);
+            // 0 stands for what cannot be told.
+            put_number(out, host.open_files.map_or(0, |n| n.saturating_add(1)));
+            put_number(out, host.max_files.map_or(0, |n| n.saturating_add(1)));
+            put_number(out, host.environment.len() as u64);
+            for (name, value) in &host.environment {
+                put_bytes(out, name.as_bytes());
+                put_bytes(out, value.as_bytes());
+            }
+        }
     }
 }
 
@@ -134,6 +148,17 @@ pub(super) fn event(
             let exit_code =
                 i32::try_from(code).map_err(|_| Damage::from(Malformed::Value("an exit code")))?;
             Event::DiskFailed(DiskFault { what, exit_code })
+        }
+        SURVEYED => {
+            let (data_dir_bytes, data_log_dir_bytes) = (number(r)?, number(r)?);
+            let (open_files, max_files) = (number(r)?.checked_sub(1), number(r)?.checked_sub(1));
+            let mut environment = Vec::new();
+            for _ in 0..number(r)? {
+                environment.push((text(r)?, text(r)?));
+            }
+            let host =
+                Host { data_dir_bytes, data_log_dir_bytes, open_files, max_files, environment };
+            Event::Surveyed(Box::new(host))
         }
         other => return Err(Damage::Tag(other)),
     })

@@ -95,13 +95,6 @@ pub enum Item {
     Event(Now, Event<Store>),
     /// The actions of the event before.
     Actions(ActionsDigest),
-    /// [`Node::set_disk_sizes`] is called.
-    DiskSizes {
-        /// Of `dataDir`, bytes.
-        data_dir: u64,
-        /// Of `dataLogDir`, bytes.
-        data_log_dir: u64,
-    },
     /// Nothing more was recorded, and why.
     End(String),
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::events::event;
 use super::numbers::{number, signed, text};
-use super::writer::{ACTIONS, DISK_SIZES, END, FRAME_LEN, LATER, NO_ACTIONS, config_crc};
+use super::writer::{ACTIONS, END, FRAME_LEN, LATER, NO_ACTIONS, config_crc};
 use super::{ActionsDigest, ConfigSource, Damage, Item, MAGIC, RecordError, Start, VERSION};
 use crate::config::Config;
 use crate::node::store_options;
@@ -146,7 +146,6 @@ impl SegmentReader {
                 Item::Actions(ActionsDigest { count, crc })
             }
             NO_ACTIONS => Item::Actions(ActionsDigest::NONE),
-            DISK_SIZES => Item::DiskSizes { data_dir: number(r)?, data_log_dir: number(r)? },
             END => Item::End(text(r)?),
             tag => {
                 if tag & LATER != 0 {

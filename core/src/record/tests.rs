@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::action::{Action, DiskAction, EpochFile, Fault, Reason};
-use crate::event::{DiskFault, Entry, LogEnd, Port, Progress, Recovered};
+use crate::event::{DiskFault, Entry, Host, LogEnd, Port, Progress, Recovered};
 use crate::store::{Effects, StoreOptions};
 use crate::types::{ConnId, Epoch, HostPort, ReadId, SessionId, Ticket, Time, Zxid};
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
@@ -131,6 +131,20 @@ fn event() -> impl Strategy<Value = Event<Store>> {
         recovered(),
         (any::<String>(), any::<i32>())
             .prop_map(|(what, exit_code)| Event::DiskFailed(DiskFault { what, exit_code })),
+        (any::<[u32; 4]>(), many(any::<(String, String)>(), 0..3)).prop_map(
+            |(all, environment)| {
+                let [a, b, c, d] = all.map(u64::from);
+                let (open_files, max_files) = (Some(c), (d % 2 == 0).then_some(d));
+                let (data_dir_bytes, data_log_dir_bytes) = (a, b);
+                Event::Surveyed(Box::new(Host {
+                    data_dir_bytes,
+                    data_log_dir_bytes,
+                    open_files,
+                    max_files,
+                    environment,
+                }))
+            }
+        ),
     ]
 }
 
@@ -147,9 +161,6 @@ fn item() -> impl Strategy<Value = Item> {
         2 => (0..3u64, any::<u32>()).prop_map(|(count, crc)| {
             Item::Actions(ActionsDigest { count, crc })
         }),
-        1 => any::<[u64; 2]>().prop_map(|[data_dir, data_log_dir]| {
-            Item::DiskSizes { data_dir, data_log_dir }
-        }),
         1 => any::<String>().prop_map(Item::End),
     ]
 }
@@ -158,7 +169,6 @@ fn put(encoder: &mut Encoder, item: &Item) {
     match item {
         Item::Event(now, event) => encoder.event(*now, event),
         Item::Actions(digest) => encoder.actions(*digest),
-        Item::DiskSizes { data_dir, data_log_dir } => encoder.disk_sizes(*data_dir, *data_log_dir),
         Item::End(why) => encoder.end(why),
     }
 }

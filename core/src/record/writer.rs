@@ -15,7 +15,6 @@ pub(super) const LATER: u8 = 0x80;
 pub(super) const ACTIONS: u8 = 32;
 /// No actions: the most frequent answer.
 pub(super) const NO_ACTIONS: u8 = 33;
-pub(super) const DISK_SIZES: u8 = 34;
 pub(super) const END: u8 = 35;
 /// Length and checksum before a batch.
 pub(super) const FRAME_LEN: usize = 8;
@@ -59,14 +58,6 @@ impl Encoder {
         self.out.put_u8(ACTIONS);
         put_number(&mut self.out, digest.count);
         self.out.put_u32(digest.crc);
-    }
-
-    /// The node is told what the directories take.
-    pub fn disk_sizes(&mut self, data_dir: u64, data_log_dir: u64) {
-        self.begin();
-        self.out.put_u8(DISK_SIZES);
-        put_number(&mut self.out, data_dir);
-        put_number(&mut self.out, data_log_dir);
     }
 
     /// Nothing more will come, and why.

@@ -71,6 +71,12 @@ pub(super) struct Connection {
     pub(super) auth: Arc<[Id]>,
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_bytes: usize,
+    /// When it was last heard of.
+    pub(super) heard: Time,
+    /// Since when its next request has waited for those of others (`request_throttle_*`).
+    pub(super) stalled: Option<Time>,
+    /// Is one of those whose next request is not admitted.
+    pub(super) is_stalled: bool,
     /// Is not listened to.
     pub(super) paused: bool,
     /// Has replies to take before it gets more.
@@ -96,7 +102,7 @@ pub(super) struct Figures {
 }
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr, ip: Id) -> Connection {
+    pub(super) fn new(now: Time, peer: SocketAddr, ip: Id) -> Connection {
         Connection {
             peer,
             frames: FrameReader::default(),
@@ -107,6 +113,9 @@ impl Connection {
             auth: Arc::from(Vec::from([ip])),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            heard: now,
+            stalled: None,
+            is_stalled: false,
             paused: false,
             choked: false,
             unconfirmed: 0,
@@ -116,8 +125,10 @@ impl Connection {
     }
 
     /// Whether more requests would be too many; `part` 2: whether half of them would.
-    pub(super) fn is_busy(&self, options: &ServeOptions, part: usize) -> bool {
+    /// `waiting` are those of all connections.
+    pub(super) fn is_busy(&self, options: &ServeOptions, waiting: usize, part: usize) -> bool {
         self.choked
+            || (waiting > options.outstanding_limit && !self.pending.is_empty())
             || self.pending.len() >= options.outstanding_limit.div_ceil(part)
             || self.pending_bytes >= WAITING_FRAMES * options.jute_max_buffer / part
     }

@@ -1,11 +1,13 @@
 //! What operators see of the clients (`ServerStats`, `ServerCnxn.dumpConnectionInfo`).
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::Serve;
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Figures, Phase};
 use crate::admin;
-use crate::types::{ConnId, SessionId, Zxid};
+use crate::types::{ConnId, Now, SessionId, Time, Zxid};
 
 impl Serve {
     /// How many clients are connected.
@@ -37,6 +39,31 @@ impl Serve {
 
     fn session_of(&self, conn: ConnId) -> SessionId {
         self.connections.get(&conn).map_or(SessionId(0), |connection| connection.session)
+    }
+
+    /// Connections by the wall-clock time (ms) at which they would be given up if nothing more
+    /// were heard of them, each with its session, for `dump`.
+    pub fn expiring(&self, now: Now) -> Vec<(i64, Vec<(SocketAddr, SessionId)>)> {
+        let interval = self.options.sessionless_timeout_ms.max(1);
+        let mut all: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+        for c in self.connections.values() {
+            let timeout_ms = match c.phase {
+                Phase::Established => u64::try_from(c.timeout_ms).unwrap_or(0),
+                Phase::New | Phase::Establishing | Phase::Closing => interval,
+            };
+            let end = (c.heard.as_millis() + timeout_ms) / interval + 1;
+            all.entry(end).or_default().push((c.peer, c.session));
+        }
+        let at = |end: u64| now.wall_at(Time(0).plus_ms(end * interval));
+        all.into_iter().map(|(end, connections)| (at(end), connections)).collect()
+    }
+
+    /// Begins all figures of the connections anew (`crst`).
+    pub fn reset_connections(&mut self) {
+        for connection in self.connections.values_mut() {
+            let established_ms = connection.figures.established_ms;
+            connection.figures = Figures { established_ms, ..Figures::default() };
+        }
     }
 
     /// Requests that have no answer yet.

@@ -15,6 +15,7 @@ mod figures;
 mod handshake;
 mod outbox;
 mod reads;
+mod request_throttle;
 mod session;
 mod set_watches;
 #[cfg(test)]
@@ -45,6 +46,7 @@ use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{ErrorCode, EventType, OpCode, Record, Word};
 
 use connection::{Connection, Pending, PendingState, Phase};
+pub use request_throttle::RequestThrottle;
 use session::SessionIds;
 pub use session::password;
 use set_watches::{Next, SetWatches};
@@ -96,8 +98,11 @@ pub struct ServeOptions {
     pub large_requests_max_bytes: usize,
     /// A connection has to authenticate by one of these first; none: by nothing.
     pub enforced_schemes: Vec<ByteString>,
-    /// Requests of one session that wait; more are not read.
+    /// Requests of one session that wait; more are not read. Nor are more than one of any
+    /// session while those of all are more than this.
     pub outstanding_limit: usize,
+    /// What is admitted of all requests.
+    pub requests: RequestThrottle,
 }
 
 /// What the clients want of the server.
@@ -109,6 +114,8 @@ pub enum Submission {
         conn: ConnId,
         /// Which.
         word: Word,
+        /// What followed it at once: for `stmk`.
+        argument: Option<i64>,
     },
     /// A new session: its transaction answers.
     CreateSession {
@@ -166,6 +173,10 @@ pub struct Serve {
     orphans: BTreeMap<SessionId, VecDeque<i32>>,
     ids: SessionIds,
     throttle: Option<Throttle>,
+    /// Requests that have no answer yet.
+    waiting: usize,
+    /// Connections whose next request is not admitted yet, in their order.
+    stalled: VecDeque<ConnId>,
     /// Bytes of large requests that wait.
     large_bytes: usize,
     submissions: VecDeque<Submission>,
@@ -186,6 +197,8 @@ impl Serve {
                 .connection_throttle
                 .clone()
                 .map(|throttle| Throttle::new(throttle, now.mono, now.wall_ms as u64)),
+            waiting: 0,
+            stalled: VecDeque::new(),
             large_bytes: 0,
             options,
             service: Service::None,
@@ -254,7 +267,7 @@ impl Serve {
             return out.push(Action::Close { conn, why: Reason::Limit("client connections") });
         }
         *self.by_address.entry(address).or_insert(0) += 1;
-        self.connections.insert(conn, Connection::new(peer, auth::ip_id(address)));
+        self.connections.insert(conn, Connection::new(now, peer, auth::ip_id(address)));
         self.young.push_back((now, conn));
     }
 
@@ -271,6 +284,7 @@ impl Serve {
         if connection.phase == Phase::Closing {
             return;
         }
+        connection.heard = now.mono;
         connection.frames.push(bytes);
         self.pump(now, store, conn, out);
         // What cannot be looked at yet must not pile up.
@@ -298,6 +312,7 @@ impl Serve {
         self.watches.forget(conn);
         let larges = connection.pending.iter().map(|pending| large(&self.options, pending.bytes));
         self.large_bytes -= larges.sum::<usize>();
+        self.waiting -= connection.pending.len();
         if self.by_session.get(&connection.session) == Some(&conn) {
             self.by_session.remove(&connection.session);
         }
@@ -363,7 +378,8 @@ impl Serve {
                         connection.phase = Phase::Closing;
                         connection.figures.received += 1;
                         self.stats.packets_received.add(1);
-                        self.submissions.push_back(Submission::Word { conn, word });
+                        let argument = connection.frames.peek_after_length();
+                        self.submissions.push_back(Submission::Word { conn, word, argument });
                         return;
                     }
                     if self.service == Service::None && word.is_some() {
@@ -371,8 +387,11 @@ impl Serve {
                     }
                 }
                 Phase::Establishing | Phase::Closing => return,
-                Phase::Established if connection.is_busy(&self.options, 1) => {
+                Phase::Established if connection.is_busy(&self.options, self.waiting, 1) => {
                     return connection.pause(conn, out);
+                }
+                Phase::Established if self.options.requests.is_full(self.waiting) => {
+                    return self.stall(now.mono, conn);
                 }
                 Phase::Established => {}
             }
@@ -386,7 +405,10 @@ impl Serve {
             }
             let frame = match connection.frames.next(max) {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return,
+                Ok(None) => {
+                    connection.stalled = None;
+                    return;
+                }
                 Err(error) => {
                     info!(%conn, peer = %connection.peer, %error, "closing a client connection");
                     return self.close(conn, Reason::Protocol("frame length"), out);
@@ -432,7 +454,12 @@ impl Serve {
             body: body.clone(),
             auth: connection.auth.clone(),
         };
-        let state = if reads::is_read(op) {
+        let stalled_ms = connection.stalled.map_or(0, |since| now.mono.ms_since(since));
+        let is_throttled = self.options.requests.is_late(op, stalled_ms);
+        self.stats.throttled_ops.add(is_throttled.into());
+        let state = if is_throttled {
+            PendingState::Refused(ErrorCode::ThrottledOp)
+        } else if reads::is_read(op) {
             PendingState::Read(body.clone())
         } else if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) {
             match SetWatches::new(op, &body) {
@@ -460,6 +487,7 @@ impl Serve {
         };
         let bytes = body.len();
         connection.pending_bytes += bytes;
+        self.waiting += 1;
         self.large_bytes += large(&self.options, bytes);
         connection.pending.push_back(Pending { xid, op, since: now.mono, bytes, state });
         self.release(now, store, conn, out);
@@ -563,6 +591,7 @@ impl Serve {
             self.dirty.push(conn);
             if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
+                self.waiting -= 1;
                 self.large_bytes -= large(&self.options, done.bytes);
                 connection.answered(&mut self.stats, now.mono, &done, zxid);
             }
@@ -574,7 +603,7 @@ impl Serve {
         self.release(now, store, conn, out);
         if let Some(connection) = self.connections.get_mut(&conn)
             && connection.paused
-            && !connection.is_busy(&self.options, 2)
+            && !connection.is_busy(&self.options, self.waiting, 2)
         {
             connection.paused = false;
             out.push(Action::Resume { conn });
@@ -643,6 +672,7 @@ impl Serve {
                 connection.pending[place].state = PendingState::Done(reply.freeze());
             } else if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
+                self.waiting -= 1;
                 self.large_bytes -= large(&self.options, done.bytes);
                 self.dirty.push(conn);
                 let told = if Mutant::ReplyZxidTooLow.is_on() { 1 } else { 0 };

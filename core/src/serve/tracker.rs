@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::mutant::Mutant;
 use crate::prep::SessionCheck;
-use crate::types::{ConnId, SessionId, Time};
+use crate::types::{ConnId, Now, SessionId, Time};
 
 /// Where a session is attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,6 +153,15 @@ impl SessionTracker {
     /// When [`SessionTracker::expired`] should be asked again: every tick.
     pub fn deadline(&self) -> Option<Time> {
         (!self.buckets.is_empty()).then(|| self.last_tick.plus_ms(self.tick_ms))
+    }
+
+    /// Sessions by the wall-clock time (ms) at which they expire, for `dump`.
+    pub fn expiring(&self, now: Now) -> Vec<(i64, Vec<SessionId>)> {
+        let at = |bucket: &Time| now.wall_at(*bucket);
+        self.buckets
+            .iter()
+            .map(|(bucket, all)| (at(bucket), all.iter().copied().collect()))
+            .collect()
     }
 
     /// How many sessions are tracked.

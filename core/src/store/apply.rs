@@ -34,6 +34,7 @@ impl Store {
         let outcome = self.apply_txn(&logged.header, &logged.txn, effects);
         self.last_zxid = self.last_zxid.max(logged.header.zxid);
         self.compare_expected();
+        self.log_digest(logged.header.zxid);
         // Within the fuzzy part of a snapshot the digests need not agree yet.
         if let Some(digest) = &logged.digest
             && self.options.digest

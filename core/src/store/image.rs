@@ -50,6 +50,11 @@ impl Store {
         let (zxid, digest) = self.expected.unwrap_or_default();
         out.put_i64(zxid.0);
         out.put_u64(digest);
+        out.put_count(self.digest_log.len());
+        for (zxid, digest) in &self.digest_log {
+            out.put_i64(zxid.0);
+            out.put_u64(*digest);
+        }
         out.put_count(self.sessions.len());
         for (session, timeout_ms) in &self.sessions {
             out.put_i64(session.0);
@@ -97,6 +102,9 @@ impl Store {
         store.mismatch = is_there.then_some(zxid);
         let (is_there, zxid, digest) = (r.boolean()?, Zxid(r.long()?), r.long()? as u64);
         store.expected = is_there.then_some((zxid, digest));
+        for _ in 0..r.int()? {
+            store.digest_log.push_back((r.record()?, r.long()? as u64));
+        }
         for _ in 0..r.int()? {
             let (session, timeout_ms): (SessionId, i32) = (r.record()?, r.int()?);
             store.sessions.insert(session, timeout_ms);

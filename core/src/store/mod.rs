@@ -14,7 +14,7 @@ mod stat;
 mod tests;
 mod tree;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
@@ -32,6 +32,11 @@ pub use quota::{Quota, QuotaFigures, StatsTrack};
 pub use snapshot::{SnapshotDecoder, SnapshotError, SnapshotWalk};
 pub use stat::{OwnerKind, StoredStat, node_digest};
 use tree::{NodeId, Tree};
+
+/// `DataTree.DIGEST_LOG_INTERVAL`.
+const DIGEST_LOG_INTERVAL: i64 = 128;
+/// `DataTree.DIGEST_LOG_LIMIT`.
+const DIGEST_LOG_LIMIT: usize = 1024;
 
 /// The path of the node that shows the ensemble's configuration.
 pub const CONFIG_PATH: &str = "/zookeeper/config";
@@ -72,6 +77,8 @@ pub struct Store {
     reapable: BTreeSet<ByteString>,
     last_zxid: Zxid,
     digest: u64,
+    /// The digests at every so many zxids, the newest last.
+    digest_log: VecDeque<(Zxid, u64)>,
     mismatch: Option<Zxid>,
     /// A snapshot's digest, compared when the replay reaches its zxid.
     expected: Option<(Zxid, u64)>,
@@ -147,6 +154,7 @@ impl Store {
             reapable: BTreeSet::new(),
             last_zxid: Zxid::ZERO,
             digest: 0,
+            digest_log: VecDeque::new(),
             mismatch: None,
             expected: None,
         }
@@ -210,6 +218,27 @@ impl Store {
     /// The digest of the tree.
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// The tree's digests of late, at every 128th zxid, oldest first: for `hash`.
+    pub fn digest_log(&self) -> impl Iterator<Item = (Zxid, u64)> + '_ {
+        self.digest_log.iter().copied()
+    }
+
+    fn log_digest(&mut self, zxid: Zxid) {
+        if self.options.digest && self.expected.is_none() && zxid.0 % DIGEST_LOG_INTERVAL == 0 {
+            if self.digest_log.len() == DIGEST_LOG_LIMIT {
+                self.digest_log.pop_front();
+            }
+            self.digest_log.push_back((zxid, self.digest));
+        }
+    }
+
+    /// All ephemerals, by session.
+    pub fn ephemerals_by_session(
+        &self,
+    ) -> impl Iterator<Item = (SessionId, &BTreeSet<ByteString>)> + '_ {
+        self.ephemerals.iter().map(|(session, paths)| (*session, paths))
     }
 
     /// A snapshot says what the digest is at a zxid that the replay has not reached yet. One

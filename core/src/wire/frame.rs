@@ -53,8 +53,16 @@ impl FrameReader {
 
     /// The first four bytes of what is buffered, as a number.
     pub fn peek_length(&self) -> Option<i32> {
-        let head = if self.partial.is_empty() { &self.whole[..] } else { &self.partial[..] };
-        head.first_chunk::<4>().map(|b| i32::from_be_bytes(*b))
+        self.head().first_chunk::<4>().map(|b| i32::from_be_bytes(*b))
+    }
+
+    /// The eight bytes after those, as a number.
+    pub fn peek_after_length(&self) -> Option<i64> {
+        self.head().get(4..)?.first_chunk::<8>().map(|b| i64::from_be_bytes(*b))
+    }
+
+    fn head(&self) -> &[u8] {
+        if self.partial.is_empty() { &self.whole } else { &self.partial }
     }
 
     /// Bytes held.

@@ -101,6 +101,11 @@ impl Zab {
         self.servers.get(server).is_some_and(|mirror| mirror.has(last))
     }
 
+    /// The last epoch that had an established leader.
+    pub fn newest_epoch(&self) -> Epoch {
+        self.leaders.keys().copied().max().unwrap_or_default()
+    }
+
     /// Whether a server's log goes as far as this.
     pub fn reaches(&self, server: usize, zxid: Zxid) -> bool {
         self.servers.get(server).is_some_and(|mirror| mirror.line.last() >= zxid)

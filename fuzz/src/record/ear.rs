@@ -42,7 +42,8 @@ impl Ear {
             | Event::SnapshotReady
             | Event::Recovering(_)
             | Event::Recovered(_)
-            | Event::DiskFailed(_) => {}
+            | Event::DiskFailed(_)
+            | Event::Surveyed(_) => {}
         }
         vec![event_text(event)]
     }

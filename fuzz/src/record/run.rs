@@ -152,11 +152,6 @@ impl Replay {
                 }
                 self.compare(path, offset, number, recorded);
             }
-            Item::DiskSizes { data_dir, data_log_dir } => {
-                if let Some(node) = &mut self.node {
-                    node.set_disk_sizes(data_dir, data_log_dir);
-                }
-            }
             Item::End(why) => {
                 if let Some(story) = story {
                     writeln!(story, "the end: {why}")?;

@@ -36,6 +36,9 @@ pub fn event_text(event: &Event<Store>) -> String {
             r.tail.len()
         ),
         Event::DiskFailed(fault) => format!("DiskFailed {}: {}", fault.exit_code, fault.what),
+        Event::Surveyed(host) => {
+            format!("Surveyed {}/{} bytes", host.data_dir_bytes, host.data_log_dir_bytes)
+        }
     }
 }
 

@@ -33,9 +33,6 @@ pub fn journal(data: &[u8]) {
             Item::Event(_, Event::Recovered(_)) => continue,
             Item::Event(now, ref event) => encoder.event(now, event),
             Item::Actions(digest) => encoder.actions(digest),
-            Item::DiskSizes { data_dir, data_log_dir } => {
-                encoder.disk_sizes(data_dir, data_log_dir);
-            }
             Item::End(ref why) => encoder.end(why),
         }
         written.push(format!("{item:?}"));

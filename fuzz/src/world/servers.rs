@@ -227,11 +227,16 @@ impl World {
     }
 
     /// Whether this server's directory can be lost now without losing what was promised: all
-    /// others that vote serve, and have whatever anybody has.
+    /// others that vote serve in the newest epoch, and have whatever anybody has. Who has not
+    /// noticed yet that there is a newer epoch could help to make it a second time.
     pub(super) fn may_wipe(&self, index: usize) -> bool {
         let others = (0..self.plan.participants).filter(|other| *other != index);
-        let is_safe =
-            |other: usize| self.servers[other].serves().is_some() && self.zab.has_everything(other);
+        let newest = self.zab.newest_epoch();
+        let is_safe = |other: usize| {
+            let server = &self.servers[other];
+            let epoch = server.node().map(Node::epoch).unwrap_or_default();
+            server.serves().is_some() && epoch >= newest && self.zab.has_everything(other)
+        };
         index >= self.plan.participants
             || (self.plan.participants >= 3 && others.into_iter().all(is_safe))
     }

@@ -69,6 +69,7 @@ fn options() -> ServeOptions {
         enforced_schemes: Vec::new(),
         skip_acl: false,
         outstanding_limit: 1000,
+        requests: RequestThrottle::default(),
     }
 }
 
@@ -136,10 +137,11 @@ impl Server {
             while let Some(submission) = self.serve.next_submission() {
                 self.submit(submission);
             }
-            if !self.eager || self.proposed.is_empty() {
+            if self.eager && !self.proposed.is_empty() {
+                self.commit_one();
+            } else if !self.serve.admit_stalled(self.now, &self.store, &mut self.out) {
                 break;
             }
-            self.commit_one();
         }
         self.serve.flush(&mut self.out);
         for action in core::mem::take(&mut self.out) {
@@ -150,7 +152,7 @@ impl Server {
     fn submit(&mut self, submission: Submission) {
         let (now, zxid) = (self.now, Zxid(self.zxid + 1));
         match submission {
-            Submission::Word { conn, word } => {
+            Submission::Word { conn, word, .. } => {
                 let text = format!("[{}]", word.name());
                 self.serve.answer_word(conn, text, &mut self.out);
             }

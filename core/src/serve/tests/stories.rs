@@ -690,3 +690,55 @@ fn a_read_only_server_serves_those_that_ask_for_no_more() {
     server.ask(conn, 4, OpCode::Exists, look("/b"));
     assert_eq!(server.brief(conn), ["1:0", "2:-119", "3:-119", "4:-101"]);
 }
+
+#[test]
+fn requests_beyond_the_limit_of_all_wait_for_their_turn() {
+    let requests = RequestThrottle { max_requests: 4, max_wait_ms: 500 };
+    let options = ServeOptions { requests, ..options() };
+    let mut server = Server::with(options, 1_700_000_000_000);
+    let conns = [1, 2, 3, 4].map(|n| server.client(n).0);
+    server.eager = false;
+    for (n, conn) in (1..).zip(conns) {
+        server.ask(conn, n, OpCode::Create, create("/a", 2));
+        server.ask(conn, 10 + n, OpCode::Exists, look("/"));
+    }
+    assert_eq!(server.proposed.len(), 2, "two of four are admitted");
+    server.now.mono = server.now.mono.plus_ms(400);
+    server.commit_one();
+    server.settle();
+    assert_eq!(server.brief(conns[0]), ["1:0", "11:0"]);
+    assert_eq!(server.proposed.len(), 2, "one more is");
+    server.now.mono = server.now.mono.plus_ms(101);
+    server.commit_one();
+    server.settle();
+    assert_eq!(server.brief(conns[1]), ["2:0", "12:0"]);
+    assert_eq!(server.brief(conns[3]), ["4:-127", "14:-127"], "this one waited for too long");
+    server.commit_one();
+    server.settle();
+    assert_eq!(server.brief(conns[2]), ["3:0", "13:0"]);
+    server.ask(conns[3], 5, OpCode::Exists, look("/"));
+    assert_eq!(server.brief(conns[3]), ["5:0"], "what comes now does not wait");
+    let stats = &server.serve.stats;
+    assert_eq!((stats.throttled_ops.get(), stats.throttle_waits.get()), (2, 2));
+}
+
+#[test]
+fn many_requests_of_all_let_each_session_have_one() {
+    let options = ServeOptions { outstanding_limit: 3, ..options() };
+    let mut server = Server::with(options, 1_700_000_000_000);
+    let conns = [1, 2, 3].map(|n| server.client(n).0);
+    server.eager = false;
+    for xid in [1, 2] {
+        for conn in conns {
+            server.ask(conn, xid, OpCode::Create, create("/a", 2));
+        }
+    }
+    // The second one of the first session came before there were too many.
+    assert_eq!(server.proposed.len(), 4);
+    assert!(conns.iter().all(|conn| server.brief(*conn) == ["paused"]));
+    server.eager = true;
+    server.settle();
+    for conn in conns {
+        assert_eq!(server.brief(conn), ["resumed", "1:0", "2:0"]);
+    }
+}
