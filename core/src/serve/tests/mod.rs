@@ -12,6 +12,7 @@ use alloc::string::String;
 use super::*;
 use crate::prep::{Prep, PrepOptions, SessionCheck};
 use crate::store::StoreOptions;
+use crate::wire::OpCode;
 use crate::wire::client::{
     Acl, AddWatchRequest, ConnectRequest, ConnectResponse, CreateRequest, Id, SetWatches,
     SetWatches2, WatchedRequest, WatcherEvent, WatcherRequest,
