@@ -51,12 +51,23 @@ struct Mirror {
 #[derive(Clone, Default, Debug)]
 struct Line {
     base: Zxid,
+    /// What the snapshot had, oldest first, of what was not known to be committed when it came.
+    below: Vec<Zxid>,
     entries: Vec<(Zxid, Ticket)>,
 }
 
 impl Line {
     fn last(&self) -> Zxid {
         self.entries.last().map_or(self.base, |(zxid, _)| *zxid)
+    }
+    /// What it has after `known`, up to `last`, if it has that at all.
+    fn through(&self, known: Zxid, last: Zxid) -> Option<Vec<Zxid>> {
+        let entries = self.entries.get(..self.upto(last)).unwrap_or_default();
+        if entries.last().map_or(self.base, |(zxid, _)| *zxid) != last {
+            return None;
+        }
+        let all = self.below.iter().copied().chain(entries.iter().map(|(zxid, _)| *zxid));
+        Some(all.filter(|zxid| *zxid > known).collect())
     }
     /// How many entries are not after this zxid.
     fn upto(&self, zxid: Zxid) -> usize {
@@ -161,6 +172,7 @@ impl Zab {
         let before = mirror.line.clone();
         mirror.line.entries.truncate(before.upto(after));
         mirror.line.base = before.base.min(after);
+        mirror.line.below.retain(|zxid| *zxid <= after);
         mirror.durable = mirror.durable.min(mirror.line.entries.len());
         let dropped = before.entries.get(mirror.line.entries.len()..).unwrap_or_default();
         // A learner may be told to cut off what the others commit while it does so.
@@ -181,8 +193,12 @@ impl Zab {
 
     /// A server writes its leader's snapshot; it counts once `ticket` is durable.
     pub fn installing(&mut self, server: usize, ticket: Ticket, zxid: Zxid) {
+        let known = self.committed.last().copied().unwrap_or_default();
+        // Its leader has it, at least.
+        let below = self.servers.iter().find_map(|mirror| mirror.line.through(known, zxid));
         let Some(mirror) = self.servers.get_mut(server) else { return };
-        let line = Line { base: zxid, entries: Vec::new() };
+        let below = below.unwrap_or_default();
+        let line = Line { base: zxid, below, entries: Vec::new() };
         let before = std::mem::replace(&mut mirror.line, line);
         mirror.durable = 0;
         mirror.replacing = Some((ticket, before));
@@ -288,6 +304,7 @@ impl Zab {
 
     /// This server has applied everything up to here.
     fn commit(&mut self, server: usize, zxid: Zxid) -> Result<(), Violation> {
+        self.commit_snapshot(server, zxid)?;
         let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
         let id = mirror.id;
         let from = mirror.applied.unwrap_or(Zxid::ZERO).max(mirror.line.base);
@@ -324,6 +341,25 @@ impl Zab {
         Ok(())
     }
 
+    /// What came by a snapshot, and is committed by nobody else yet.
+    fn commit_snapshot(&mut self, server: usize, zxid: Zxid) -> Result<(), Violation> {
+        let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
+        let (id, mut below) = (mirror.id, std::mem::take(&mut mirror.line.below));
+        below.retain(|below| *below <= zxid);
+        for below in below {
+            if self.committed.last().is_some_and(|last| below <= *last) {
+                if self.committed.binary_search(&below).is_err() {
+                    let what = format!("server {id} has {below}, which is not committed");
+                    return Err(Violation::safety("agreement", what));
+                }
+                continue;
+            }
+            self.durable_on_a_quorum(id, below)?;
+            self.committed.push(below);
+        }
+        Ok(())
+    }
+
     fn durable_on_a_quorum(&self, server: ServerId, zxid: Zxid) -> Result<(), Violation> {
         let holders: AckSet =
             self.servers.iter().filter(|mirror| mirror.has(zxid)).map(|m| m.id).collect();
@@ -345,5 +381,25 @@ impl Mirror {
         let durable = self.line.entries.get(..self.durable).unwrap_or_default();
         (zxid <= self.line.base && self.replacing.is_none())
             || durable.binary_search_by_key(&zxid, |(zxid, _)| *zxid).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_snapshot_brings_is_committed_by_who_serves_it() {
+        let mut zab = Zab::new(&[ServerId(1), ServerId(2)], None);
+        for n in 1..=2 {
+            let entry = Entry { zxid: Zxid(n), body: Bytes::from(n.to_string()) };
+            zab.appended(0, Ticket(n as u64), &entry).unwrap();
+        }
+        zab.persisted(0, Ticket(2));
+        zab.installing(1, Ticket(5), Zxid(2));
+        zab.persisted(1, Ticket(5));
+        assert!(zab.committed().is_empty(), "nobody serves");
+        zab.stepped(1, false, Some((Zxid(2), None))).unwrap();
+        assert_eq!(zab.committed(), [Zxid(1), Zxid(2)]);
     }
 }

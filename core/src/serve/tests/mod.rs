@@ -1,5 +1,6 @@
 //! Stories of the client port: raw frames in, raw frames out, over a real store.
 
+mod compatibility;
 mod golden;
 mod order;
 mod stories;

@@ -1,0 +1,110 @@
+//! The tables of COMPATIBILITY.md are true.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use zabkeeper_core::config::Config;
+use zabkeeper_core::wire::{ErrorCode, Word};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The rows below a heading, cell by cell, without the code marks.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("COMPATIBILITY.md")).expect("COMPATIBILITY.md");
+    let section = text.split("\n## ").find(|s| s.starts_with(heading)).expect("the section");
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let cell = |cell: &str| cell.trim().trim_matches('`').to_string();
+    rows.map(|row| row.trim_matches('|').split('|').map(cell).collect()).collect()
+}
+
+/// Code without its tests.
+fn sources(folder: &Path, all: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            // The client module reads codes, and sends none.
+            if !["tests", "client"].contains(&name.as_str()) {
+                sources(&path, all);
+            }
+        } else if name != "tests.rs" && !path.ends_with("wire/error.rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            all.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn every_error_code_is_listed_and_sent_or_not_as_it_says() {
+    let mut code = String::new();
+    sources(&root().join("core/src"), &mut code);
+    let mut listed = BTreeSet::new();
+    for row in table("Error codes") {
+        let [number, name, state, ..] = &row[..] else { panic!("{row:?}") };
+        let number: i32 = number.parse().expect("a number");
+        listed.insert(number);
+        let Some(error) = ErrorCode::from_i32(number) else {
+            assert_eq!(state, "client", "{name} is none of ours");
+            continue;
+        };
+        let rust = format!("{error:?}");
+        assert_eq!(rust.to_uppercase(), *name);
+        let is_sent = code.contains(&format!("ErrorCode::{rust}"));
+        assert_eq!(state, if is_sent { "sent" } else { "never" }, "{name}");
+    }
+    for number in (-200..=0).filter(|number| ErrorCode::from_i32(*number).is_some()) {
+        assert!(listed.contains(&number), "{number} is missing");
+    }
+}
+
+#[test]
+fn every_word_is_listed() {
+    let listed: Vec<String> =
+        table("Four-letter words").into_iter().map(|row| row[0].clone()).collect();
+    let words: Vec<&str> = Word::ALL.iter().map(|word| word.name()).collect();
+    assert_eq!(listed, words);
+}
+
+#[test]
+fn every_key_is_listed_and_does_what_it_says() {
+    let mut listed = BTreeSet::new();
+    for row in table("Keys") {
+        let [key, state, ..] = &row[..] else { panic!("{row:?}") };
+        listed.insert(key.clone());
+        let (key, value) = match key.as_str() {
+            "server.N" => ("server.1".to_string(), "a:1:2"),
+            "group.G" => ("group.1".to_string(), "1"),
+            "weight.N" => ("weight.1".to_string(), "1"),
+            "DigestAuthenticationProvider.enabled" => (key.clone(), "false"),
+            other => (other.replace("NAME", "some"), "true"),
+        };
+        let base = if key == "dataDir" { "clientPort=1" } else { "dataDir=/d\nclientPort=1" };
+        let text = format!("{base}\n{key}={value}\n");
+        let said = match Config::parse("zoo.cfg", &text, Some("1"), None) {
+            Err(error) if error.to_string().contains("is not supported yet") => "refused",
+            // Not the best of values: but it was looked at.
+            Err(_) => "read",
+            Ok((_, warnings)) => {
+                let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+                let about = |what: &str| said.iter().any(|line| line.contains(what));
+                assert!(!about(&format!("unknown key {key}")), "{key} is unknown");
+                if about(&format!("{key} has no effect here")) { "no effect" } else { "read" }
+            }
+        };
+        let expected = match state.as_str() {
+            "ignored" | "later" => "no effect",
+            other => other,
+        };
+        assert_eq!(said, expected, "{key}");
+    }
+    // All that the table of keys in the code has.
+    let keys = fs::read_to_string(root().join("core/src/config/keys.rs")).expect("keys.rs");
+    let keys = keys.split("#[cfg(test)]").next().unwrap_or_default();
+    let tables = keys.split_once("/// Refused where they promise").expect("the tables").1;
+    for key in tables.split('"').skip(1).step_by(2).filter(|key| !key.ends_with('.')) {
+        assert!(listed.contains(key), "{key} is missing");
+    }
+}
