@@ -10,8 +10,6 @@ from zk import parts
 pytestmark = pytest.mark.usefixtures("zabkeeper_only")
 
 EXAMPLES = malformed.read_all()
-# What is not there yet: the answer is ZooKeeper's, or what is recorded.
-NOT_YET = re.compile(r"stmk\b")
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +24,6 @@ def test_zabkeeper(ports, name):
     example = EXAMPLES[name]
     expected = example.zabkeeper or example.apache
     answer = malformed.answers(example, ports[0], expected)
-    if NOT_YET.search(name) and answer == example.apache:
-        return
     assert answer == expected
 
 
@@ -41,5 +37,5 @@ def test_apache(ports, java, name):
 def test_every_departure_is_explained():
     text = (malformed.HERE / "README.md").read_text().split("on purpose")[1]
     explained = set(re.findall(r"^\| (?!example \|)([^-|][^|]*?) \|", text, re.M))
-    different = {e.name for e in EXAMPLES.values() if e.zabkeeper and not NOT_YET.search(e.name)}
+    different = {e.name for e in EXAMPLES.values() if e.zabkeeper}
     assert explained == different
