@@ -1,5 +1,6 @@
 """The four-letter words, byte for byte but for the figures, against what real servers answered."""
 import re
+import socket
 import struct
 
 import pytest
@@ -194,3 +195,66 @@ def test_a_member_without_its_ensemble_says_that_it_does_not_serve(impl, tmp_pat
         assert lonely.words("isro") == "null"
     finally:
         lonely.kill()
+
+
+DATE = r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d [A-Z]+ \d{4}"
+EXPIRING = rf"Sets \(\d+\)/\(\d+\):\n(?:\d+ expire at {DATE}:\n(?:\t.*\n)*)*"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_dump(members, mode):
+    tracks = mode in ["leader", "standalone"]
+    sessions = f"Session {EXPIRING}" if tracks else r"Global Sessions\(\d+\):\n(?:0x[0-9a-f]+\t\d+ms\n)+"
+    ephemerals = r"Sessions with Ephemerals \(\d+\):\n(?:0x[0-9a-f]+:\n(?:\t/\S+\n)+)+"
+    text = members[mode].words("dump")
+    assert re.fullmatch(f"SessionTracker dump:\n{sessions}ephemeral nodes dump:\n{ephemerals}"
+                        f"Connections dump:\nConnections {EXPIRING}", text), text
+    assert f"\t/of-{mode}\n" in text
+    assert re.search(r"\tip: /127\.0\.0\.1:\d+ sessionId: 0x[0-9a-f]{2,}\n", text), "the client"
+    assert re.search(r"\tip: /127\.0\.0\.1:\d+ sessionId: 0x0\n", text), "the asker"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_environment_and_the_directories(members, mode):
+    server = members[mode]
+    lines = server.words("envi").splitlines()
+    assert lines[0] == "Environment:" and re.match(r"zookeeper\.version=3\.9\.\d+-", lines[1])
+    assert {"host.name", "os.name", "os.arch", "os.version", "user.dir"} <= {
+        line.split("=")[0] for line in lines[2:]}
+    def sizes():
+        found = re.fullmatch(r"datadir_size: (\d+)\nlogdir_size: (\d+)\n", server.words("dirs"))
+        assert found
+        return found if int(found[1]) > 0 and int(found[2]) > 0 else None
+    found = wait_until(sizes, 10, "the sizes are known")  # they may be a second old
+    assert f"dataDirSize={found[1]}\n" in server.words("conf")
+
+
+def test_digests_are_listed(alone):
+    server = alone(**{"4lw.commands.whitelist": "*"})
+    client = Raw(server.client_port, timeout=10.0)
+    for n in range(140):
+        client.create(f"/{n}")
+    lines = server.words("hash").splitlines()
+    assert lines and all(re.fullmatch(r"[0-9a-f]+: -?\d+", line) for line in lines)
+    assert [line.split(":")[0] for line in lines] == ["80"]
+    client.close()
+
+
+def test_the_trace_mask(members):
+    server = members["standalone"]
+    assert server.words("gtmk") == "306"
+    with socket.create_connection(("127.0.0.1", server.client_port), timeout=5) as asker:
+        asker.sendall(b"stmk" + struct.pack(">q", 150))
+        assert asker.recv(100) == b"150"
+    assert server.words("gtmk") == "150"
+
+
+def test_figures_begin_anew(members):
+    server = members["standalone"]
+    received = lambda: int(re.search(r"Received: (\d+)", server.words("srvr"))[1])
+    before = received()
+    assert server.words("srst") == "Server stats reset.\n"
+    assert received() < min(before, 4)
+    assert server.words("crst") == "Connection stats reset.\n"
+    (client,) = re.findall(r"recved=(\d+),sent=\d+,sid=", server.words("cons"))
+    assert int(client) == 0

@@ -10,7 +10,7 @@ use zabkeeper_core::config::Config;
 use zabkeeper_core::event::Host;
 
 /// How old the figures may be.
-const EVERY: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(1);
 
 /// The thread that looks. It ends when this is dropped.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct HostThread {
 }
 
 impl HostThread {
-    /// Looks at once and every ten seconds; `deliver` gets what has changed, on that thread.
+    /// Looks at once and every second; `deliver` gets what has changed, on that thread.
     ///
     /// # Errors
     /// There can be no more threads.
@@ -32,9 +32,10 @@ impl HostThread {
         let (data_dir, data_log_dir) = (below(&config.data_dir), below(&config.data_log_dir));
         let (ended, wait) = channel();
         thread::Builder::new().name(name).spawn(move || {
+            let environment = environment();
             let mut last = None;
             loop {
-                let host = survey(&data_dir, &data_log_dir);
+                let host = survey(&data_dir, &data_log_dir, environment.clone());
                 if last.as_ref() != Some(&host) {
                     deliver(host.clone());
                     last = Some(host);
@@ -49,14 +50,14 @@ impl HostThread {
     }
 }
 
-fn survey(data_dir: &Path, data_log_dir: &Path) -> Host {
+fn survey(data_dir: &Path, data_log_dir: &Path, environment: Vec<(String, String)>) -> Host {
     Host {
         data_dir_bytes: bytes_in(data_dir),
         data_log_dir_bytes: bytes_in(data_log_dir),
         // The directory that is being read is one of them.
         open_files: entries("/proc/self/fd").map(|n| n.saturating_sub(1)),
         max_files: max_files(),
-        environment: environment(),
+        environment,
     }
 }
 
@@ -111,11 +112,11 @@ mod tests {
         fs::write(dir.path().join("log.1"), [0; 1000]).unwrap();
         fs::write(dir.path().join("snapshot.0"), [0; 23]).unwrap();
         fs::create_dir(dir.path().join("below")).unwrap();
-        let host = survey(dir.path(), Path::new("/no such directory"));
+        let host = survey(dir.path(), Path::new("/no such directory"), environment());
         assert_eq!((host.data_dir_bytes, host.data_log_dir_bytes), (1023, 0));
         if cfg!(target_os = "linux") {
             let file = fs::File::open(dir.path().join("log.1")).unwrap();
-            let more = survey(dir.path(), dir.path());
+            let more = survey(dir.path(), dir.path(), Vec::new());
             // Other tests open files meanwhile, too.
             assert!(more.open_files.unwrap() > 3 && more.max_files >= more.open_files);
             drop(file);
