@@ -26,6 +26,7 @@ pub enum Mutant {
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
     ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
+    PersistentWatchNotLeftAgain,
 }
 
 impl Mutant {
@@ -50,6 +51,7 @@ impl Mutant {
         Mutant::SyncStaysHere, Mutant::ReapsWhatIsCommitted,
         Mutant::QuotaKeepsTheDeleted,
         Mutant::RecursiveWatchMissesDeletes, Mutant::PersistentWatchFiresOnce,
+        Mutant::PersistentWatchNotLeftAgain,
     ];
 }
 

@@ -40,6 +40,9 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::WatchAfterReply, 100),
     (Mutant::SyncStaysHere, 200),
     (Mutant::MissedWatchForgotten, 100),
+    (Mutant::RecursiveWatchMissesDeletes, 50),
+    (Mutant::PersistentWatchFiresOnce, 50),
+    (Mutant::PersistentWatchNotLeftAgain, 100),
 ];
 
 #[test]

@@ -16,11 +16,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 pub use self::request::{MultiOp, MultiResult, Request, Response};
-use self::watched::Watched;
+use self::watched::{Intent, Watched};
 use crate::types::{SessionId, Time, Zxid};
 use crate::wire::client::{
-    AuthPacket, ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatchedRequest,
-    WatcherEvent, XID_AUTH, XID_EVENT, XID_PING, XID_SET_WATCHES,
+    AuthPacket, ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent,
+    XID_AUTH, XID_EVENT, XID_PING, XID_SET_WATCHES,
 };
 use crate::wire::frame::FrameReader;
 use crate::wire::{ErrorCode, EventType, OpCode, Reader, Record};
@@ -92,6 +92,8 @@ pub enum ClientEvent {
         kind: EventType,
         /// To which node.
         path: ByteString,
+        /// By which transaction; -1 if it was missed and is told after a reconnect.
+        zxid: Zxid,
     },
     /// There is no session any more; nothing follows.
     Ended(Ended),
@@ -141,7 +143,7 @@ enum Link {
 struct Pending {
     xid: i32,
     op: OpCode,
-    watch: Option<ByteString>,
+    watch: Option<Intent>,
 }
 
 /// One session of one client.
@@ -278,14 +280,7 @@ impl Client {
     /// # Errors
     /// The session has ended, or is about to.
     pub fn submit(&mut self, now: Time, request: &Request) -> Result<i32, Ended> {
-        let watch = match request {
-            Request::Exists(WatchedRequest { path, watch: true })
-            | Request::GetData(WatchedRequest { path, watch: true })
-            | Request::GetChildren(WatchedRequest { path, watch: true })
-            | Request::GetChildren2(WatchedRequest { path, watch: true }) => Some(path.clone()),
-            _ => None,
-        };
-        self.send(now, request.op(), watch, |out| request.write(out))
+        self.send(now, request.op(), Intent::of(request), |out| request.write(out))
     }
 
     /// Adds an identity (`digest` with `user:password`), here and after every reconnect.
@@ -337,7 +332,7 @@ impl Client {
         &mut self,
         now: Time,
         op: OpCode,
-        watch: Option<ByteString>,
+        watch: Option<Intent>,
         body: impl FnOnce(&mut BytesMut),
     ) -> Result<i32, Ended> {
         let out = match self.link {
@@ -381,7 +376,7 @@ impl Client {
             request(&mut self.out, XID_AUTH, OpCode::Auth, |out| packet.write(out));
         }
         for batch in self.watched.again(self.last_zxid) {
-            request(&mut self.out, XID_SET_WATCHES, OpCode::SetWatches, |out| batch.write(out));
+            request(&mut self.out, XID_SET_WATCHES, batch.op(), |out| batch.write(out));
         }
         let held = self.held.split();
         self.out.extend_from_slice(&held);
@@ -403,7 +398,7 @@ impl Client {
                 let event: WatcherEvent = r.record().ok()?;
                 let kind = EventType::from_i32(event.kind)?;
                 self.watched.fired(kind, &event.path);
-                self.events.push_back(ClientEvent::Watch { kind, path: event.path });
+                self.events.push_back(ClientEvent::Watch { kind, path: event.path, zxid });
             }
             _ => {
                 // An answer that cannot be read is none: the request is lost with the connection.
@@ -417,11 +412,11 @@ impl Client {
                 if zxid > Zxid::ZERO {
                     self.last_zxid = zxid;
                 }
-                if let Some(path) = pending.watch {
+                if let Some(intent) = pending.watch {
                     match result {
-                        Ok(_) => self.watched.left(pending.op, path, true),
+                        Ok(_) => self.watched.answered(intent, true),
                         Err(Failure::Refused(ErrorCode::NoNode)) => {
-                            self.watched.left(pending.op, path, false);
+                            self.watched.answered(intent, false);
                         }
                         Err(_) => {}
                     }

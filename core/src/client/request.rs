@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 
 use crate::wire::client::{
-    CheckRequest, Create2Response, CreateRequest, CreateTtlRequest, DeleteRequest, GetAclResponse,
-    GetDataResponse, Id, MultiHeader, PathRequest, SetAclRequest, SetDataRequest, Stat,
-    WatchedRequest,
+    AddWatchRequest, CheckRequest, Create2Response, CreateRequest, CreateTtlRequest, DeleteRequest,
+    GetAclResponse, GetDataResponse, Id, MultiHeader, PathRequest, SetAclRequest, SetDataRequest,
+    Stat, WatchedRequest, WatcherRequest,
 };
 use crate::wire::{Malformed, OpCode, Reader, Record};
 
@@ -52,6 +52,12 @@ pub enum Request {
     GetAllChildrenNumber(PathRequest),
     /// Tells as whom the connection is authenticated.
     WhoAmI,
+    /// Leaves a watch that stays when it fires, whether its node is there or not.
+    AddWatch(AddWatchRequest),
+    /// Asks whether there is such a watch: refused with NOWATCHER if not.
+    CheckWatches(WatcherRequest),
+    /// Takes watches away: refused with NOWATCHER if there are none.
+    RemoveWatches(WatcherRequest),
 }
 
 /// One operation of a multi.
@@ -136,6 +142,9 @@ impl Request {
             Request::GetEphemerals(_) => OpCode::GetEphemerals,
             Request::GetAllChildrenNumber(_) => OpCode::GetAllChildrenNumber,
             Request::WhoAmI => OpCode::WhoAmI,
+            Request::AddWatch(_) => OpCode::AddWatch,
+            Request::CheckWatches(_) => OpCode::CheckWatches,
+            Request::RemoveWatches(_) => OpCode::RemoveWatches,
         }
     }
 
@@ -162,6 +171,8 @@ impl Request {
                 MULTI_END.write(out);
             }
             Request::WhoAmI => {}
+            Request::AddWatch(r) => r.write(out),
+            Request::CheckWatches(r) | Request::RemoveWatches(r) => r.write(out),
         }
     }
 }
@@ -200,7 +211,15 @@ impl Response {
             OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
                 Response::Created(r.record()?)
             }
-            OpCode::Delete | OpCode::DeleteContainer | OpCode::CloseSession | OpCode::Ping => {
+            OpCode::Delete
+            | OpCode::DeleteContainer
+            | OpCode::CloseSession
+            | OpCode::Ping
+            | OpCode::CheckWatches
+            | OpCode::RemoveWatches => Response::Done,
+            OpCode::AddWatch => {
+                // A record with an error of its own, which is always 0.
+                r.int()?;
                 Response::Done
             }
             OpCode::Exists | OpCode::SetData | OpCode::SetAcl => Response::Stat(r.record()?),
@@ -213,14 +232,11 @@ impl Response {
             OpCode::WhoAmI => Response::Ids(r.record()?),
             OpCode::Check
             | OpCode::Reconfig
-            | OpCode::CheckWatches
-            | OpCode::RemoveWatches
             | OpCode::MultiRead
             | OpCode::Auth
             | OpCode::SetWatches
             | OpCode::Sasl
             | OpCode::SetWatches2
-            | OpCode::AddWatch
             | OpCode::CreateSession
             | OpCode::Error => return Err(Malformed::Value("operation")),
         })

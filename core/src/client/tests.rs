@@ -1,9 +1,13 @@
 //! A client and the servers it talks to, told as stories.
 
 use alloc::string::String;
+use alloc::vec;
 
 use super::*;
-use crate::wire::client::{PathRequest, SetDataRequest, SetWatches, Stat};
+use crate::wire::client::{
+    AddWatchRequest, PathRequest, SetDataRequest, SetWatches, SetWatches2, Stat, WatchedRequest,
+    WatcherRequest,
+};
 use crate::wire::jute::Writer;
 
 const CAPTURE: &str = include_str!("../../testdata/capture/client-ops-3.9.5.jsonl");
@@ -159,12 +163,53 @@ fn a_broken_connection_loses_requests_but_not_the_session_and_its_watches() {
     // A watch that fired is not left again.
     events(&mut client);
     client.received(ms(7), event(EventType::NodeCreated, "/missing"));
-    let fired = ClientEvent::Watch { kind: EventType::NodeCreated, path: "/missing".into() };
+    let (kind, path) = (EventType::NodeCreated, "/missing".into());
+    let fired = ClientEvent::Watch { kind, path, zxid: Zxid(-1) };
     assert_eq!(events(&mut client), [fired]);
     client.disconnected(ms(8));
     attach(&mut client, ms(9), 7);
     let watches = SetWatches::from_bytes(&sent(&mut client)[1].slice(8..)).unwrap();
     assert_eq!((watches.data.len(), watches.exist.len()), (1, 0));
+}
+
+#[test]
+fn watches_that_stay_are_left_again_until_they_are_removed() {
+    let mut client = client(1);
+    attach(&mut client, ms(0), 7);
+    let path = || ByteString::from_static("/a");
+    let add = |mode| Request::AddWatch(AddWatchRequest { path: path(), mode });
+    for mode in 0..=2 {
+        let xid = client.submit(ms(1), &add(mode)).unwrap();
+        client.received(ms(1), reply(xid, 9, 0, |out| out.put_i32(0)));
+    }
+    client.received(ms(1), event(EventType::NodeDeleted, "/a"));
+    // A refusal leaves nothing.
+    let xid = client.submit(ms(1), &add(0)).unwrap();
+    client.received(ms(1), reply(xid, 9, ErrorCode::MarshallingError as i32, |_| {}));
+    let again = |client: &mut Client| {
+        client.disconnected(ms(2));
+        client.tick(client.deadline().unwrap());
+        attach(client, ms(9), 7);
+        events(client);
+        let again = sent(client).split_off(1);
+        let op = again.first().map(header).map(|(_, op)| op);
+        assert!(op.is_none_or(|op| op == OpCode::SetWatches2 as i32));
+        let watches = again.first().map(|again| SetWatches2::from_bytes(&again.slice(8..)));
+        watches.map(|watches| {
+            let SetWatches2 { persistent, recursive, .. } = watches.unwrap();
+            (persistent, recursive)
+        })
+    };
+    assert_eq!(again(&mut client), Some((vec![path()], vec![path()])));
+    let remove = |client: &mut Client, kind| {
+        let request = Request::RemoveWatches(WatcherRequest { path: path(), kind });
+        let xid = client.submit(ms(9), &request).unwrap();
+        client.received(ms(9), reply(xid, 9, 0, |_| {}));
+    };
+    remove(&mut client, 4);
+    assert_eq!(again(&mut client), Some((vec![], vec![path()])));
+    remove(&mut client, 3);
+    assert_eq!(again(&mut client), None);
 }
 
 #[test]
@@ -350,7 +395,7 @@ fn a_request_is_written_as_real_clients_write_it() {
             same += 1;
         }
     }
-    assert_eq!(same, 56);
+    assert_eq!(same, 70);
 }
 
 /// Reads back what a client sent, if this side can say it too.
@@ -372,6 +417,9 @@ fn request_from(op: OpCode, r: &mut Reader<'_>) -> Option<Request> {
         OpCode::GetEphemerals => r.record().map(Request::GetEphemerals),
         OpCode::GetAllChildrenNumber => r.record().map(Request::GetAllChildrenNumber),
         OpCode::WhoAmI => Ok(Request::WhoAmI),
+        OpCode::AddWatch => r.record().map(Request::AddWatch),
+        OpCode::CheckWatches => r.record().map(Request::CheckWatches),
+        OpCode::RemoveWatches => r.record().map(Request::RemoveWatches),
         OpCode::Multi => {
             let mut all = Vec::new();
             loop {

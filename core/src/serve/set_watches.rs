@@ -133,6 +133,7 @@ impl SetWatches {
             (3, Some(node)) => {
                 (node.stored().pzxid > self.since).then_some(EventType::NodeChildrenChanged)
             }
+            (4 | 5, _) if Mutant::PersistentWatchNotLeftAgain.is_on() => return Ok(None),
             (4, _) => {
                 watches.watch(path, conn, AddWatchMode::Persistent)?;
                 return Ok(None);

@@ -155,6 +155,8 @@ struct Owned {
 pub struct Model {
     paths: HashMap<String, Past, FxBuildHasher>,
     owned: BTreeMap<i64, Owned>,
+    /// Everything that watches are about, in order.
+    changes: Vec<(Zxid, Change, String)>,
     last: Zxid,
 }
 
@@ -176,7 +178,7 @@ impl Default for Model {
         // Nobody looks at what is above it.
         let states = vec![(Zxid(-1), Some(quota))];
         paths.insert(String::from(QUOTAS), Past { states, ..Past::default() });
-        Model { paths, owned: BTreeMap::new(), last: Zxid::ZERO }
+        Model { paths, owned: BTreeMap::new(), changes: Vec::new(), last: Zxid::ZERO }
     }
 }
 
@@ -275,6 +277,13 @@ impl Model {
         }
         let from = changes.partition_point(|(at, _)| *at <= after);
         changes.get(from..)?.iter().find(|(_, change)| is_wanted(*change)).copied()
+    }
+
+    /// All that happened to any node after one zxid and up to another.
+    pub fn changes(&self, after: Zxid, upto: Zxid) -> &[(Zxid, Change, String)] {
+        let from = self.changes.partition_point(|(at, ..)| *at <= after);
+        let end = self.changes.partition_point(|(at, ..)| *at <= upto);
+        self.changes.get(from..end).unwrap_or_default()
     }
 
     /// An ephemeral that is there, and its owner.
@@ -537,6 +546,7 @@ impl Model {
         if let Some(past) = self.paths.get_mut(path) {
             past.changes.push((zxid, change));
         }
+        self.changes.push((zxid, change, String::from(path)));
     }
 }
 

@@ -66,7 +66,10 @@ pub(super) fn predict(place: Place<'_>, standing: Standing, request: &Request) -
         | Request::Sync(_)
         | Request::GetEphemerals(_)
         | Request::GetAllChildrenNumber(_)
-        | Request::WhoAmI => return None,
+        | Request::WhoAmI
+        | Request::AddWatch(_)
+        | Request::CheckWatches(_)
+        | Request::RemoveWatches(_) => return None,
     };
     Some(made.unwrap_or_else(Txn::error))
 }

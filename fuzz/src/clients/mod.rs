@@ -265,8 +265,8 @@ impl Actor {
                         self.completed += u64::from(is_answered);
                     }
                 }
-                ClientEvent::Watch { kind, path } => {
-                    history.fired(self.name(), kind, &path);
+                ClientEvent::Watch { kind, path, zxid } => {
+                    history.fired(self.name(), kind, &path, zxid);
                     self.worker.fired(kind, &path);
                 }
                 ClientEvent::Ended(why) => {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 use zabkeeper_core::client::{Failure, MultiOp, Request, Response};
 use zabkeeper_core::wire::client::{
-    Acl, CheckRequest, CreateRequest, CreateTtlRequest, DeleteRequest, Id, PathRequest,
-    SetAclRequest, SetDataRequest, WatchedRequest, perms,
+    Acl, AddWatchRequest, CheckRequest, CreateRequest, CreateTtlRequest, DeleteRequest, Id,
+    PathRequest, SetAclRequest, SetDataRequest, WatchedRequest, WatcherRequest, perms,
 };
 use zabkeeper_core::wire::{ErrorCode, EventType};
 
@@ -261,7 +261,7 @@ fn guarded(own: &str) -> Request {
 
 fn configuration(rng: &mut Rng, counter: u64) -> Request {
     let path = PLACES[rng.usize(..PLACES.len())];
-    match rng.u32(..12) {
+    match rng.u32(..13) {
         0 => set(path, counter.to_string().into_bytes(), -1),
         1 => create(path, b"new", 0),
         2 => delete(path, -1),
@@ -269,16 +269,18 @@ fn configuration(rng: &mut Rng, counter: u64) -> Request {
         6..=8 => Request::Exists(watched(path, true)),
         9 => Request::GetChildren(watched(path, true)),
         10 => Request::Sync(PathRequest { path: path.into() }),
+        11 => lasting(rng, path),
         _ => Request::GetChildren2(watched(path, true)),
     }
 }
 
 fn wander(rng: &mut Rng, counter: u64) -> Step {
     let path = PLACES[rng.usize(..PLACES.len())];
-    Step::Ask(match rng.u32(..14) {
+    Step::Ask(match rng.u32(..16) {
         0 | 1 => return Step::Move,
         12 => Request::CreateContainer(creation(path, b"container", 4)),
         13 => ttl(rng, path),
+        14 | 15 => lasting(rng, path),
         2..=4 => set(path, counter.to_string().into_bytes(), -1),
         5 => create("/mixed/w-", b"", EPHEMERAL | SEQUENTIAL),
         6 => create(path, b"wander", 0),
@@ -364,8 +366,8 @@ fn mixed(rng: &mut Rng, counter: u64) -> Request {
     let path = PLACES[rng.usize(..PLACES.len())];
     let version = if rng.u32(..3) == 0 { rng.i32(0..4) } else { -1 };
     let below = |path: &str| PathRequest { path: path.into() };
-    match rng.u32(..27) {
-        24.. => quota(rng),
+    match rng.u32(..28) {
+        25.. => quota(rng),
         0 | 1 => create(path, b"one", rng.i32(0..4)),
         2 => Request::Create2(creation(path, b"two", rng.i32(0..2))),
         3 if rng.u32(..3) == 0 => ttl(rng, path),
@@ -385,6 +387,7 @@ fn mixed(rng: &mut Rng, counter: u64) -> Request {
         20 => Request::GetAllChildrenNumber(below("/mixed")),
         21 => Request::WhoAmI,
         22 if rng.u32(..4) == 0 => odd(rng),
+        23 => lasting(rng, path),
         _ => Request::Sync(below(path)),
     }
 }
@@ -395,6 +398,20 @@ fn ttl(rng: &mut Rng, path: &str) -> Request {
     let flags = rng.i32(5..=6);
     let ttl = [1, 100, 1000, 1000, 5000, 5000, 0, 1 << 40][rng.usize(..8)];
     Request::CreateTtl(CreateTtlRequest { path, data, acl, flags, ttl })
+}
+
+/// Leaves a watch that stays, looks for one, or takes some away.
+fn lasting(rng: &mut Rng, path: &str) -> Request {
+    let path = match rng.u32(..6) {
+        0 => "/",
+        1 | 2 => "/mixed",
+        _ => path,
+    };
+    match rng.u32(..8) {
+        0..=4 => Request::AddWatch(AddWatchRequest { path: path.into(), mode: rng.i32(0..2) }),
+        5 => Request::CheckWatches(WatcherRequest { path: path.into(), kind: rng.i32(1..6) }),
+        _ => Request::RemoveWatches(WatcherRequest { path: path.into(), kind: rng.i32(1..6) }),
+    }
 }
 
 /// What has to be refused, each for its own reason.

@@ -6,10 +6,10 @@ use zabkeeper_core::client::{Client, ClientEvent, ClientOptions, Request, Respon
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::Time;
 use zabkeeper_core::wire::client::{
-    Acl, AuthPacket, CheckRequest, ConnectRequest, ConnectResponse, Create2Response, CreateRequest,
-    CreateTtlRequest, DeleteRequest, GetAclResponse, GetDataResponse, Id, MultiHeader, PathRequest,
-    ReplyHeader, RequestHeader, SetAclRequest, SetDataRequest, SetWatches, Stat, WatchedRequest,
-    WatcherEvent,
+    Acl, AddWatchRequest, AuthPacket, CheckRequest, ConnectRequest, ConnectResponse,
+    Create2Response, CreateRequest, CreateTtlRequest, DeleteRequest, GetAclResponse,
+    GetDataResponse, Id, MultiHeader, PathRequest, ReplyHeader, RequestHeader, SetAclRequest,
+    SetDataRequest, SetWatches, Stat, WatchedRequest, WatcherEvent, WatcherRequest,
 };
 use zabkeeper_core::wire::txn::{
     CheckVersionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, LoggedTxn, SetAclTxn,
@@ -162,6 +162,8 @@ pub fn client_replies(data: &[u8]) {
         Request::Sync(PathRequest { path: "/a".into() }),
         Request::Multi(Vec::new()),
         Request::WhoAmI,
+        Request::AddWatch(AddWatchRequest { path: "/a".into(), mode: 1 }),
+        Request::RemoveWatches(WatcherRequest { path: "/a".into(), kind: 3 }),
     ];
     let mut pending: Vec<i32> =
         requests.iter().filter_map(|request| client.submit(now, request).ok()).collect();

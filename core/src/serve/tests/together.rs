@@ -81,9 +81,37 @@ fn a_client_keeps_its_session_and_watches_over_a_reconnect() {
     assert_eq!(client.next_event(), Some(ClientEvent::Detached));
     client.tick(client.deadline().unwrap());
     let again = carry(&mut server, &mut client, &mut conns);
-    let watch = |kind, path: &'static str| ClientEvent::Watch { kind, path: path.into() };
+    let watch =
+        |kind, path: &'static str| ClientEvent::Watch { kind, path: path.into(), zxid: Zxid(-1) };
     let missed = [watch(EventType::NodeDataChanged, "/a"), watch(EventType::NodeCreated, "/b")];
-    assert_eq!(again, [&[attached][..], &missed].concat());
+    assert_eq!(again, [&[attached.clone()][..], &missed].concat());
+
+    // A watch that stays is left again, too, and hears nothing of what was missed.
+    let recursive = AddWatchRequest { path: "/".into(), mode: 1 };
+    client.submit(Time(0), &crate::client::Request::AddWatch(recursive)).unwrap();
+    assert_eq!(carry(&mut server, &mut client, &mut conns).len(), 1);
+    server.serve.closed(*conns.last().unwrap());
+    client.disconnected(Time(0));
+    server.create(other, "/c");
+    assert_eq!(client.next_event(), Some(ClientEvent::Detached));
+    client.tick(client.deadline().unwrap());
+    assert_eq!(carry(&mut server, &mut client, &mut conns), [attached]);
+    let data = Some(Bytes::new());
+    let create = CreateRequest { path: "/c/d".into(), data, acl: world(perms::ALL), flags: 0 };
+    client.submit(Time(0), &crate::client::Request::Create(create)).unwrap();
+    let heard = carry(&mut server, &mut client, &mut conns);
+    let zxid = Zxid(server.zxid);
+    let fired = ClientEvent::Watch { kind: EventType::NodeCreated, path: "/c/d".into(), zxid };
+    assert_eq!((heard.len(), &heard[0]), (2, &fired));
+    let all = WatcherRequest { path: "/".into(), kind: 3 };
+    client.submit(Time(0), &crate::client::Request::CheckWatches(all.clone())).unwrap();
+    client.submit(Time(0), &crate::client::Request::RemoveWatches(all)).unwrap();
+    let answers = carry(&mut server, &mut client, &mut conns);
+    assert_eq!(answers.len(), 2);
+    for answer in answers {
+        assert!(matches!(answer, ClientEvent::Reply { result: Ok(Response::Done), .. }));
+    }
+    assert_eq!(server.serve.watch_count(), 0);
 
     let data = Some(Bytes::from_static(b"mine"));
     let set = SetDataRequest { path: "/a".into(), data, version: 1 };

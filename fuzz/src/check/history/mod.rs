@@ -7,7 +7,8 @@
 //!   What is asked after an answer to anybody is committed after it.
 //! - A read shows the tree as it was at the answer's zxid, to the last field; a session's zxids
 //!   never go back; a sync brings everything that was acknowledged before it.
-//! - A watch fires once, for what it was left for, before anything is told that shows the change.
+//! - A watch fires once, for what it was left for, before anything is told that shows the change;
+//!   one that stays fires for each change, once, in order. It is there until it is removed.
 //! - Session ids are unique; nothing is done or told for a session after its end; an ephemeral
 //!   goes with its session and with nothing else; where nothing keeps servers from hearing of a
 //!   client, its session does not expire.
@@ -26,7 +27,7 @@ use zabkeeper_core::client::{Ended, Failure, MultiResult, Request, Response};
 use zabkeeper_core::types::{SessionId, Zxid};
 use zabkeeper_core::wire::client::{Create2Response, WatchedRequest};
 use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
-use zabkeeper_core::wire::{ErrorCode, EventType, Record};
+use zabkeeper_core::wire::{AddWatchMode, ErrorCode, EventType, Record, WatcherType};
 
 use super::Violation;
 use super::model::{Effect, Model};
@@ -317,9 +318,9 @@ impl History {
     }
 
     /// A client is told that a watch fired.
-    pub fn fired(&mut self, client: ClientId, kind: EventType, path: &str) {
+    pub fn fired(&mut self, client: ClientId, kind: EventType, path: &str, zxid: Zxid) {
         let seen = self.clients.entry(client).or_default();
-        if let Err(what) = seen.watches.fired(&self.model, kind, path) {
+        if let Err(what) = seen.watches.fired(&self.model, kind, path, zxid) {
             let what = format!("client {client:?}, session {}: {what}", seen.session);
             self.wrong("a watch fires once, for what it was left for", what);
         }
@@ -405,6 +406,18 @@ impl History {
                 let what = format!("{} was acknowledged before", asked.after);
                 return Err(("a sync brings what was acknowledged before", what));
             }
+            if let Request::CheckWatches(r) | Request::RemoveWatches(r) = &asked.request {
+                let kind = WatcherType::from_i32(r.kind);
+                let is_there = kind.is_some_and(|kind| seen.watches.contains(&r.path, kind));
+                return match result {
+                    Ok(Response::Done) if is_there => Ok(()),
+                    Err(Failure::Refused(ErrorCode::NoWatcher)) if !is_there => Ok(()),
+                    other => {
+                        let what = format!("{other:?}; there are {:?}", seen.watches);
+                        Err(("the watches are those that were left", what))
+                    }
+                };
+            }
             return reads::check(model, session, zxid, &asked.request, result)
                 .map_err(|what| ("answers are true", what));
         }
@@ -445,6 +458,18 @@ impl History {
                 if result.is_ok() =>
             {
                 (path, On::Children)
+            }
+            Request::AddWatch(r) if result.is_ok() => {
+                if let Some(mode) = AddWatchMode::from_i32(r.mode) {
+                    self.clients.entry(client).or_default().watches.added(&r.path, mode, since);
+                }
+                return;
+            }
+            Request::RemoveWatches(r) if result.is_ok() => {
+                if let Some(kind) = WatcherType::from_i32(r.kind) {
+                    self.clients.entry(client).or_default().watches.removed(&r.path, kind);
+                }
+                return;
             }
             _ => return,
         };
@@ -557,7 +582,10 @@ fn is_write(request: &Request) -> bool {
         | Request::Sync(_)
         | Request::GetEphemerals(_)
         | Request::GetAllChildrenNumber(_)
-        | Request::WhoAmI => false,
+        | Request::WhoAmI
+        | Request::AddWatch(_)
+        | Request::CheckWatches(_)
+        | Request::RemoveWatches(_) => false,
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) fn check(
             };
         }
         Request::WhoAmI
+        | Request::AddWatch(_)
+        | Request::CheckWatches(_)
+        | Request::RemoveWatches(_)
         | Request::Create(_)
         | Request::Create2(_)
         | Request::CreateContainer(_)

@@ -1,5 +1,7 @@
 //! Hand-made histories: a good one that passes and, for each rule, ones that break it.
 
+mod lasting;
+
 use bytes::Bytes;
 use zabkeeper_core::client::{MultiOp, MultiResult};
 use zabkeeper_core::types::Zxid;
@@ -86,6 +88,11 @@ impl Story {
         self.commit(2, cxid, deleted(path))
     }
 
+    /// A client is told of what happened last.
+    fn fired(&mut self, who: ClientId, kind: EventType, path: &str) {
+        self.history.fired(who, kind, path, self.now());
+    }
+
     fn now(&self) -> Zxid {
         Zxid(self.last)
     }
@@ -164,7 +171,7 @@ fn two_clients_live_well_and_leave_nothing() {
     story.read(ANN, 2, exists("/a"), story.now());
     story.read(ANN, 3, children("/a"), story.now());
     let zxid = story.bob_sets("/a", 1, 1);
-    story.history.fired(ANN, EventType::NodeDataChanged, "/a");
+    story.fired(ANN, EventType::NodeDataChanged, "/a");
     let stat = story.stat("/a");
     story.tell(BOB, 1, zxid, Ok(Response::Stat(stat)));
     story.read(ANN, 4, exists("/a"), zxid);
@@ -172,7 +179,7 @@ fn two_clients_live_well_and_leave_nothing() {
     // An ephemeral in a row, below /a, and a refusal.
     story.history.asked(BOB, 2, create("/a/e-", 3));
     let zxid = story.commit(2, 2, created("/a/e-0000000000", 1, true));
-    story.history.fired(ANN, EventType::NodeChildrenChanged, "/a");
+    story.fired(ANN, EventType::NodeChildrenChanged, "/a");
     story.tell(BOB, 2, zxid, Ok(Response::Path("/a/e-0000000000".into())));
     story.history.asked(ANN, 5, delete("/a"));
     let zxid = story.commit(1, 5, Txn::error(ErrorCode::NotEmpty));
@@ -191,7 +198,7 @@ fn two_clients_live_well_and_leave_nothing() {
         Txn::Check(CheckVersionTxn { path: path(), version: 3 }),
     ];
     let zxid = story.commit(1, 6, Txn::Multi(parts));
-    story.history.fired(ANN, EventType::NodeDataChanged, "/a");
+    story.fired(ANN, EventType::NodeDataChanged, "/a");
     let results = vec![MultiResult::Stat(story.stat("/a")), MultiResult::Done];
     story.tell(ANN, 6, zxid, Ok(Response::Multi(results)));
 
@@ -498,7 +505,7 @@ fn a_watch_fires_before_what_shows_the_change() {
             story.read(ANN, 2, request.clone(), story.now());
             let zxid = act(&mut story);
             for event in events {
-                story.history.fired(ANN, *event, &r.path);
+                story.fired(ANN, *event, &r.path);
             }
             story.history.asked(ANN, 3, sync());
             story.tell(ANN, 3, zxid, SYNCED());
@@ -515,11 +522,11 @@ fn a_watch_fires_before_what_shows_the_change() {
     }
     // No watch, no event; and no event before anything happens.
     let mut story = Story::with_node();
-    story.history.fired(ANN, EventType::NodeDeleted, "/a");
+    story.fired(ANN, EventType::NodeDeleted, "/a");
     assert_eq!(story.broken(), FIRES_ONCE);
     let mut story = Story::with_node();
     story.read(ANN, 2, exists("/a"), story.now());
-    story.history.fired(ANN, EventType::NodeDataChanged, "/a");
+    story.fired(ANN, EventType::NodeDataChanged, "/a");
     assert_eq!(story.broken(), FIRES_ONCE);
 }
 
@@ -552,7 +559,7 @@ fn watches_follow_their_session() {
     let mut story = moved(|story| {
         story.bob_sets("/a", 9, 1);
     });
-    story.history.fired(ANN, NodeDataChanged, "/a");
+    story.fired(ANN, NodeDataChanged, "/a");
     assert_eq!(synced(&mut story, 5), None);
     let mut story = moved(|story| {
         story.bob_sets("/a", 9, 1);
@@ -563,7 +570,7 @@ fn watches_follow_their_session() {
         let mut story = moved(|story| {
             story.bob_deletes("/a", 9);
         });
-        (0..events).for_each(|_| story.history.fired(ANN, NodeDeleted, "/a"));
+        (0..events).for_each(|_| story.fired(ANN, NodeDeleted, "/a"));
         assert_eq!(synced(&mut story, 5), rule, "{events}");
     }
     // Deleted and made anew: it has changed.
@@ -572,8 +579,8 @@ fn watches_follow_their_session() {
         story.bob_makes("/a", 10, 2);
     };
     let mut story = moved(again);
-    story.history.fired(ANN, NodeDataChanged, "/a");
-    story.history.fired(ANN, NodeChildrenChanged, "/a");
+    story.fired(ANN, NodeDataChanged, "/a");
+    story.fired(ANN, NodeChildrenChanged, "/a");
     assert_eq!(synced(&mut story, 5), None);
     // Came and went: nobody can know. Came: it is told.
     let mut story = moved(|story| {
@@ -590,14 +597,14 @@ fn watches_follow_their_session() {
     let mut story = moved(|story| {
         story.bob_makes("/b", 9, 2);
     });
-    story.history.fired(ANN, NodeCreated, "/b");
+    story.fired(ANN, NodeCreated, "/b");
     assert_eq!(synced(&mut story, 5), None);
     // A word about what did not happen.
     for (kind, path) in
         [(NodeDeleted, "/a"), (NodeDataChanged, "/a"), (NodeCreated, "/b"), (NodeCreated, "/a")]
     {
         let mut story = moved(|_| {});
-        story.history.fired(ANN, kind, path);
+        story.fired(ANN, kind, path);
         assert_eq!(story.broken(), FIRES_ONCE, "{kind:?} {path}");
     }
 }
