@@ -89,7 +89,7 @@ impl World {
         self.servers[server].disk.hold(true);
     }
 
-    /// The sync that waits, or will within [`SYNC_LIMIT_MS`], is over; the next one waits. False
+    /// The sync that waits, or will within a while, is over; the next one waits. False
     /// if there is none.
     pub fn sync_disk(&mut self, server: usize) -> bool {
         for _ in 0..SYNC_LIMIT_MS {
