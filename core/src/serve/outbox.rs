@@ -56,7 +56,7 @@ impl Outbox {
 
 impl Serve {
     /// Sends what was gathered, one send for each connection: answers, and events of
-    /// [`TOLD_AT_ONCE`] connections. [`Serve::deadline`] asks for the rest.
+    /// so many connections as a step may tell. [`Serve::deadline`] asks for the rest.
     pub fn flush(&mut self, out: &mut Actions) {
         let mut dirty = core::mem::take(&mut self.dirty);
         dirty.drain(..).for_each(|conn| self.send(conn, out));
