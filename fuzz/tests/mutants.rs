@@ -36,7 +36,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::OutstandingIgnored, 50),
     (Mutant::EphemeralsUnderWayForgotten, 100),
     (Mutant::SequenceOfChildren, 50),
-    (Mutant::ReapsWhatIsCommitted, 100),
+    (Mutant::ReapsWhatIsCommitted, 400),
     (Mutant::QuotaKeepsTheDeleted, 100),
     (Mutant::ChildWatchOutlivesNode, 50),
     (Mutant::WatchFiresTwice, 50),
