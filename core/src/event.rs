@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::types::{ConnId, ReadId, Ticket, Zxid};
 
@@ -35,6 +36,15 @@ pub enum Event<S> {
         port: Port,
         /// The other side's address.
         peer: SocketAddr,
+    },
+    /// Who the client of a connection is, by its certificate: told before its first bytes, and
+    /// not told of a connection without one.
+    Identified {
+        /// Whose.
+        conn: ConnId,
+        /// The certificate's subject as a distinguished name of RFC 2253, spelled as Java's
+        /// `X500Principal.getName` does.
+        subject: ByteString,
     },
     /// Bytes arrived, cut anywhere; the core does the framing.
     Received {

@@ -78,7 +78,10 @@ fn every_key_is_listed_and_does_what_it_says() {
             "server.N" => ("server.1".to_string(), "a:1:2"),
             "group.G" => ("group.1".to_string(), "1"),
             "weight.N" => ("weight.1".to_string(), "1"),
-            "DigestAuthenticationProvider.enabled" => (key.clone(), "false"),
+            "authProvider.NAME" => {
+                let class = "org.apache.zookeeper.server.auth.X509AuthenticationProvider";
+                ("authProvider.x509".to_string(), class)
+            }
             other => (other.replace("NAME", "some"), "true"),
         };
         let base = if key == "dataDir" { "clientPort=1" } else { "dataDir=/d\nclientPort=1" };

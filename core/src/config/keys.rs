@@ -14,6 +14,16 @@ pub(super) enum Verdict {
     Unknown,
 }
 
+/// What keys that name a provider of authentication begin with.
+pub(super) const PROVIDER: &str = "authProvider.";
+/// The providers of the schemes that are here, by the names of Java's classes.
+const PROVIDERS: [&str; 3] = [DIGEST_PROVIDER, IP_PROVIDER, X509_PROVIDER];
+pub(super) const DIGEST_PROVIDER: &str =
+    "org.apache.zookeeper.server.auth.DigestAuthenticationProvider";
+const IP_PROVIDER: &str = "org.apache.zookeeper.server.auth.IPAuthenticationProvider";
+pub(super) const X509_PROVIDER: &str =
+    "org.apache.zookeeper.server.auth.X509AuthenticationProvider";
+
 /// Judges one line.
 pub(super) fn judge(key: &str, value: &str) -> Verdict {
     // A mistyped "true" was meant to protect.
@@ -27,13 +37,12 @@ pub(super) fn judge(key: &str, value: &str) -> Verdict {
         | "quorum.auth.serverRequireSasl"
         | "reconfigEnabled"
         | "sessionRequireClientSASLAuth" => on,
-        "DigestAuthenticationProvider.enabled" => !value.eq_ignore_ascii_case("true"),
-        _ => key.starts_with("authProvider."),
+        _ => key.starts_with(PROVIDER) && !PROVIDERS.contains(&value),
     };
     if protects {
         return Verdict::Refused;
     }
-    if USED.binary_search(&key).is_ok() {
+    if key.starts_with(PROVIDER) || USED.binary_search(&key).is_ok() {
         return Verdict::Used;
     }
     let family = |prefix: &&str| key.starts_with(*prefix);
@@ -54,7 +63,6 @@ const SWITCHES: &[&str] = &[
     "quorum.auth.enableSasl",
     "quorum.auth.learnerRequireSasl",
     "quorum.auth.serverRequireSasl",
-    "DigestAuthenticationProvider.enabled",
     "reconfigEnabled",
     "sessionRequireClientSASLAuth",
 ];
@@ -66,7 +74,9 @@ const FAMILIES: &[&str] = &["admin.", "metricsProvider.", "ssl.", "jvm.pause.", 
 const USED: &[&str] = &[
     "4lw.commands.whitelist",
     "DigestAuthenticationProvider.digestAlg",
+    "DigestAuthenticationProvider.enabled",
     "DigestAuthenticationProvider.superDigest",
+    "X509AuthenticationProvider.superUser",
     "autopurge.purgeInterval",
     "autopurge.snapRetainCount",
     "clientPort",
@@ -139,7 +149,6 @@ const USED: &[&str] = &[
 const NO_EFFECT: &[&str] = &[
     "IPAuthenticationProvider.usexforwardedfor",
     "SASLAuthenticationProvider.superPassword",
-    "X509AuthenticationProvider.superUser",
     "admin.commandURL",
     "admin.enableServer",
     "admin.httpVersion",

@@ -117,8 +117,15 @@ pub struct Config {
     pub datadir_autocreate: bool,
     /// `digest.enabled`.
     pub digest_enabled: bool,
+    /// `DigestAuthenticationProvider.enabled`, or an `authProvider.NAME`: there is the scheme
+    /// `digest`.
+    pub digest_auth: bool,
     /// `DigestAuthenticationProvider.superDigest`.
     pub super_digest: Option<String>,
+    /// An `authProvider.NAME` that is `X509AuthenticationProvider`: there is the scheme `x509`.
+    pub x509_auth: bool,
+    /// `X509AuthenticationProvider.superUser`.
+    pub x509_super_user: Option<String>,
     /// `connection_throttle_*`; none: handshakes are not throttled.
     pub connection_throttle: Option<ConnectionThrottle>,
     /// Frames longer than this are large (`largeRequestThreshold`); none: none is.
@@ -347,11 +354,26 @@ impl File<'_> {
             return Err(self.error("enforce.auth.enabled", "enforce.auth.schemes beside it"));
         };
         let schemes: Vec<String> = text.split(',').map(|name| String::from(name.trim())).collect();
-        if schemes.iter().all(|name| matches!(name.as_str(), "digest" | "ip")) {
+        let mut known = Vec::from(["ip"]);
+        known.extend(self.digest_auth()?.then_some("digest"));
+        known.extend(self.has_provider(keys::X509_PROVIDER).then_some("x509"));
+        if schemes.iter().all(|name| known.contains(&name.as_str())) {
             Ok(schemes)
         } else {
-            Err(self.error("enforce.auth.schemes", "digest or ip, parted by commas"))
+            let expected = format!("{}, parted by commas", known.join(" or "));
+            Err(self.error("enforce.auth.schemes", &expected))
         }
+    }
+
+    fn digest_auth(&self) -> Result<bool, ConfigError> {
+        let enabled = self.boolean("DigestAuthenticationProvider.enabled", true)?;
+        Ok(enabled || self.has_provider(keys::DIGEST_PROVIDER))
+    }
+
+    /// Whether any `authProvider.NAME` is this class.
+    fn has_provider(&self, class: &str) -> bool {
+        let mut all = self.values.iter().filter(|(key, _)| key.starts_with(keys::PROVIDER));
+        all.any(|(_, (_, value))| value == class)
     }
 
     fn port(&self, key: &str) -> Result<Option<u16>, ConfigError> {
@@ -442,7 +464,10 @@ impl File<'_> {
             db_autocreate: self.boolean("db.autocreate", true)?,
             datadir_autocreate: self.boolean("datadir.autocreate", true)?,
             digest_enabled: self.boolean("digest.enabled", true)?,
+            digest_auth: self.digest_auth()?,
             super_digest: self.text("DigestAuthenticationProvider.superDigest"),
+            x509_auth: self.has_provider(keys::X509_PROVIDER),
+            x509_super_user: self.text("X509AuthenticationProvider.superUser"),
             connection_throttle: throttle::read(self)?,
             large_request_bytes: usize::try_from(self.number(
                 "largeRequestThreshold",

@@ -138,7 +138,7 @@ fn promised_protection_is_never_ignored() {
         "quorum.auth.serverRequireSasl=true",
         "sessionRequireClientSASLAuth=true",
         "authProvider.1=x",
-        "DigestAuthenticationProvider.enabled=false",
+        "authProvider.sasl=org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
         "reconfigEnabled=true",
     ] {
         let error = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap_err().to_string();
@@ -158,7 +158,7 @@ fn enforced_authentication_names_schemes_that_are_there() {
         ("", "zoo.cfg:2: enforce.auth.enabled=true: expected enforce.auth.schemes beside it"),
         (
             "enforce.auth.schemes=digest,sasl\n",
-            "zoo.cfg:3: enforce.auth.schemes=digest,sasl: expected digest or ip, parted by commas",
+            "zoo.cfg:3: enforce.auth.schemes=digest,sasl: expected ip or digest, parted by commas",
         ),
     ] {
         let error = parse(&format!("{on}{line}"), None).unwrap_err().to_string();
@@ -166,6 +166,36 @@ fn enforced_authentication_names_schemes_that_are_there() {
     }
     let (config, _) = parse("dataDir=/d\nenforce.auth.schemes=digest\n", None).unwrap();
     assert!(config.enforced_schemes.is_empty());
+}
+
+#[test]
+fn providers_of_authentication_are_known_by_their_classes() {
+    let read = |lines: &str| {
+        let (config, warnings) = parse(&format!("dataDir=/d\n{lines}"), None).unwrap();
+        assert_eq!(warnings, []);
+        config
+    };
+    let schemes = |config: &Config| (config.digest_auth, config.x509_auth);
+    let class = |name: &str| format!("org.apache.zookeeper.server.auth.{name}\n");
+    let x509 = format!("authProvider.1={}", class("X509AuthenticationProvider"));
+    let no_digest = "DigestAuthenticationProvider.enabled=false\n";
+    assert_eq!(schemes(&read("")), (true, false));
+    assert_eq!(schemes(&read(no_digest)), (false, false));
+    assert_eq!(schemes(&read(&x509)), (true, true));
+    let again = format!("authProvider.d={}", class("DigestAuthenticationProvider"));
+    assert_eq!(schemes(&read(&format!("{no_digest}{again}"))), (true, false));
+    let ip = format!("authProvider.ip={}", class("IPAuthenticationProvider"));
+    let root = "X509AuthenticationProvider.superUser=CN=root,O=a\n";
+    let config = read(&format!("{x509}{ip}{no_digest}{root}"));
+    assert_eq!(schemes(&config), (false, true));
+    assert_eq!(config.x509_super_user.as_deref(), Some("CN=root,O=a"));
+    let enforced = "enforce.auth.enabled=true\nenforce.auth.schemes=x509\n";
+    assert_eq!(read(&format!("{x509}{enforced}")).enforced_schemes, ["x509"]);
+    let error = parse(&format!("dataDir=/d\n{no_digest}{enforced}"), None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "zoo.cfg:4: enforce.auth.schemes=x509: expected ip, parted by commas"
+    );
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl Node {
             Event::Opened { conn, port, .. } => {
                 self.ensemble.step(now.mono, Input::Opened { conn, port }, out);
             }
+            Event::Identified { conn, subject } => self.serve.identified(conn, subject, out),
             Event::Received { conn, bytes } if self.serve.owns(conn) => {
                 self.serve.received(now, &self.store, conn, bytes, out);
             }

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::disk::DiskOptions;
 use crate::election::ElectionOptions;
 use crate::prep::PrepOptions;
+use crate::prep::access::Access;
 use crate::serve::{RequestThrottle, ServeOptions};
 use crate::store::StoreOptions;
 use crate::zab::EnsembleOptions;
@@ -46,6 +47,7 @@ pub(super) fn prep_options(config: &Config) -> PrepOptions {
     PrepOptions {
         extended_types: config.extended_types,
         enforce_quota: config.enforce_quota,
+        access: access(config),
         max_txn_bytes: max_txn_bytes(config),
     }
 }
@@ -59,13 +61,12 @@ pub(super) fn serve_options(config: &Config) -> ServeOptions {
         max_connections: config.max_connections,
         jute_max_buffer: config.jute_max_buffer,
         sessionless_timeout_ms: config.sessionless_timeout_ms,
-        super_digest: config.super_digest.clone(),
         local_sessions: config.local_sessions && config.ensemble.is_some(),
         connection_throttle: config.connection_throttle.clone(),
         large_request_bytes: config.large_request_bytes.unwrap_or(usize::MAX),
         large_requests_max_bytes: config.large_requests_max_bytes,
         enforced_schemes: config.enforced_schemes.iter().map(|name| name.as_str().into()).collect(),
-        skip_acl: config.skip_acl,
+        access: access(config),
         outstanding_limit: config.global_outstanding_limit.max(1),
         requests: RequestThrottle {
             max_requests: config.max_requests,
@@ -89,6 +90,16 @@ pub(super) fn ensemble_options(config: &Config) -> EnsembleOptions {
             handshake_ms: config.cnx_timeout_ms,
             ..ElectionOptions::default()
         },
+    }
+}
+
+fn access(config: &Config) -> Access {
+    Access {
+        skip_acl: config.skip_acl,
+        digest: config.digest_auth,
+        super_digest: config.super_digest.clone(),
+        x509: config.x509_auth,
+        x509_super_user: config.x509_super_user.clone(),
     }
 }
 

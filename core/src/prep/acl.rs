@@ -1,21 +1,20 @@
-//! Access control lists: what a client may ask for, and what they allow
-//! (`PrepRequestProcessor.fixupACL`, `ZooKeeperServer.checkACL`).
+//! Access control lists: what a client may ask for (`PrepRequestProcessor.fixupACL`).
 
 use alloc::collections::BTreeSet;
-use alloc::format;
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
+use super::access::Access;
 use super::auth::Scheme;
 use crate::wire::ErrorCode;
-use crate::wire::client::{Acl, Id, perms};
+use crate::wire::client::{Acl, Id};
 use crate::wire::jute::{Malformed, Reader, records};
 
 records! {
     /// One entry of an ACL as a client sends it, nulls and all.
     AclRequest {
-        /// [`perms`] bits.
+        /// [`perms`](crate::wire::client::perms) bits.
         perms: i32,
         /// Scheme.
         scheme: Option<ByteString>,
@@ -46,7 +45,11 @@ pub(crate) fn read(r: &mut Reader<'_>) -> Result<Option<Vec<AclRequest>>, Malfor
 /// INVALIDACL for an empty list, an unknown scheme, an id that its scheme does not accept,
 /// and `auth` from a client that did not authenticate; MARSHALLINGERROR for a null that its
 /// scheme, or the search for duplicates, has to look into.
-pub(crate) fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+pub(crate) fn fix_up(
+    asked: Vec<AclRequest>,
+    ids: &[Id],
+    access: &Access,
+) -> Result<Vec<Acl>, ErrorCode> {
     if asked.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }
@@ -54,14 +57,14 @@ pub(crate) fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, Err
     for AclRequest { perms, scheme, id } in without_duplicates(asked)? {
         let scheme = scheme.ok_or(ErrorCode::InvalidAcl)?;
         if &*scheme == "auth" {
-            let proven = |id: &&Id| Scheme::of(&id.scheme).is_some_and(Scheme::is_authenticated);
+            let proven = |id: &&Id| access.scheme(&id.scheme).is_some_and(Scheme::is_authenticated);
             let before = fixed.len();
             fixed.extend(ids.iter().filter(proven).map(|id| Acl { perms, id: id.clone() }));
             if fixed.len() == before {
                 return Err(ErrorCode::InvalidAcl);
             }
         } else {
-            let known = Scheme::of(&scheme);
+            let known = access.scheme(&scheme);
             let Some(id) = id else {
                 return Err(if known.is_some() || &*scheme == "world" {
                     ErrorCode::MarshallingError
@@ -80,45 +83,6 @@ pub(crate) fn fix_up(asked: Vec<AclRequest>, ids: &[Id]) -> Result<Vec<Acl>, Err
         }
     }
     Ok(fixed)
-}
-
-/// Whether a connection with these ids may do any of `wanted` ([`perms`] bits) on a node
-/// with this ACL.
-///
-/// # Errors
-/// NOAUTH. An empty ACL and the id `super` allow everything.
-pub fn check(acl: &[Acl], wanted: i32, ids: &[Id]) -> Result<(), ErrorCode> {
-    if allows(acl, wanted, ids) { Ok(()) } else { Err(ErrorCode::NoAuth) }
-}
-
-/// What getACL shows of an ACL: who may not change it does not see password hashes.
-pub fn visible(acl: &[Acl], ids: &[Id]) -> Vec<Acl> {
-    let mut shown = Vec::from(acl);
-    if !allows(acl, perms::ADMIN, ids) {
-        for Acl { id: Id { scheme, id }, .. } in &mut shown {
-            if &**scheme == "digest"
-                && let Some((user, _)) = id.split_once(':')
-            {
-                *id = format!("{user}:x").into();
-            }
-        }
-    }
-    shown
-}
-
-fn allows(acl: &[Acl], wanted: i32, ids: &[Id]) -> bool {
-    acl.is_empty()
-        || acl.iter().any(|entry| entry.perms & wanted != 0 && is_meant(&entry.id, ids))
-        || ids.iter().any(|id| &*id.scheme == "super")
-}
-
-fn is_meant(entry: &Id, ids: &[Id]) -> bool {
-    if &*entry.scheme == "world" {
-        return &*entry.id == "anyone";
-    }
-    Scheme::of(&entry.scheme).is_some_and(|scheme| {
-        ids.iter().any(|id| id.scheme == entry.scheme && scheme.matches(&id.id, &entry.id))
-    })
 }
 
 fn without_duplicates(mut asked: Vec<AclRequest>) -> Result<Vec<AclRequest>, ErrorCode> {
@@ -155,6 +119,8 @@ fn without_duplicates(mut asked: Vec<AclRequest>) -> Result<Vec<AclRequest>, Err
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::prep::auth::digest_id;
 
@@ -179,7 +145,7 @@ mod tests {
             ask(31, "world", "anyone"),
             ask(77, "digest", "u:h"),
         ]);
-        let stored = fix_up(asked, &[]).unwrap();
+        let stored = fix_up(asked, &[], &Access::default()).unwrap();
         assert_eq!(
             stored,
             [
@@ -193,7 +159,7 @@ mod tests {
     #[test]
     fn duplicates_among_many_keep_their_order() {
         let asked: Vec<_> = (0..100).map(|n| ask(n % 40, "world", "anyone")).collect();
-        let stored = fix_up(asked, &[]).unwrap();
+        let stored = fix_up(asked, &[], &Access::default()).unwrap();
         assert!(stored.iter().map(|entry| entry.perms).eq(0..40));
     }
 
@@ -202,7 +168,7 @@ mod tests {
         let ids = [id("ip", "127.0.0.1"), digest_id("a:1"), id("super", ""), digest_id("b:2")];
         let mut asked = ask(3, "auth", "whatever");
         asked.id = None;
-        let stored = fix_up(Vec::from([asked]), &ids).unwrap();
+        let stored = fix_up(Vec::from([asked]), &ids, &Access::default()).unwrap();
         assert_eq!(stored, [entry(3, digest_id("a:1")), entry(3, digest_id("b:2"))]);
     }
 
@@ -222,7 +188,11 @@ mod tests {
             Vec::from([ask(31, "world", "anyone"), ask(31, "", "")]),
         ] {
             let ids = [id("ip", "127.0.0.1")];
-            assert_eq!(fix_up(asked.clone(), &ids), Err(ErrorCode::InvalidAcl), "{asked:?}");
+            assert_eq!(
+                fix_up(asked.clone(), &ids, &Access::default()),
+                Err(ErrorCode::InvalidAcl),
+                "{asked:?}"
+            );
         }
     }
 
@@ -237,59 +207,17 @@ mod tests {
             Vec::from([ask(1, "auth", ""), null_id("auth")]),
         ] {
             let ids = [id("ip", "127.0.0.1")];
-            let fixed = fix_up(asked.clone(), &ids);
+            let fixed = fix_up(asked.clone(), &ids, &Access::default());
             assert_eq!(fixed, Err(ErrorCode::MarshallingError), "{asked:?}");
         }
         let other_perms = Vec::from([ask(2, "world", "anyone"), no_scheme()]);
-        assert_eq!(fix_up(other_perms, &[]), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix_up(other_perms, &[], &Access::default()), Err(ErrorCode::InvalidAcl));
     }
 
     #[test]
     fn auth_cannot_multiply_without_bound() {
         let asked: Vec<_> = (0..1000).map(|n| ask(n, "auth", "")).collect();
         let ids: Vec<_> = (0..1000).map(|n| digest_id(&format!("u{n}:p"))).collect();
-        assert_eq!(fix_up(asked, &ids), Err(ErrorCode::InvalidAcl));
-    }
-
-    #[test]
-    fn who_may_do_what() {
-        let me = [id("ip", "10.0.0.1"), digest_id("me:pw")];
-        let nobody = [id("ip", "192.168.0.1")];
-        let acl = [
-            entry(perms::READ, id("world", "anyone")),
-            entry(perms::WRITE, digest_id("me:pw")),
-            entry(perms::CREATE, id("ip", "10.0.0.0/8")),
-            entry(perms::ADMIN, id("sasl", "me")),
-        ];
-        for (wanted, ids, allowed) in [
-            (perms::READ, &nobody[..], true),
-            (perms::READ, &[], true),
-            (perms::WRITE, &me, true),
-            (perms::WRITE, &nobody, false),
-            (perms::CREATE, &me, true),
-            (perms::CREATE, &nobody, false),
-            (perms::DELETE, &me, false),
-            (perms::ADMIN, &me, false),
-            (perms::ADMIN | perms::READ, &nobody, true),
-            (perms::ADMIN, &[id("super", "")], true),
-            (perms::ADMIN, &[id("sasl", "me")], false),
-        ] {
-            assert_eq!(check(&acl, wanted, ids).is_ok(), allowed, "{wanted} {ids:?}");
-        }
-        assert_eq!(check(&[], perms::ALL, &nobody), Ok(()));
-        assert_eq!(check(&acl, perms::DELETE, &nobody), Err(ErrorCode::NoAuth));
-    }
-
-    #[test]
-    fn hashes_are_shown_to_admins_only() {
-        let acl = [
-            entry(perms::READ, id("world", "anyone")),
-            entry(perms::ALL, digest_id("me:pw")),
-            entry(perms::READ, id("ip", "::1")),
-        ];
-        let shown = visible(&acl, &[]);
-        assert_eq!(shown[1].id.id, "me:x");
-        assert_eq!((&shown[0], &shown[2]), (&acl[0], &acl[2]));
-        assert_eq!(visible(&acl, &[digest_id("me:pw")]), acl);
+        assert_eq!(fix_up(asked, &ids, &Access::default()), Err(ErrorCode::InvalidAcl));
     }
 }

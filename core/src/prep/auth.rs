@@ -1,9 +1,7 @@
-//! Who a client is: the `digest` and `ip` schemes (`DigestAuthenticationProvider`,
-//! `IPAuthenticationProvider`).
+//! Who a client is: the `digest`, `ip` and `x509` schemes (`DigestAuthenticationProvider`,
+//! `IPAuthenticationProvider`, `X509AuthenticationProvider`).
 
 use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use base64::Engine;
@@ -11,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytestring::ByteString;
 use sha1::{Digest, Sha1};
 
+use super::distinguished_name;
 use crate::wire::client::Id;
 
 /// What the server knows of a scheme.
@@ -20,22 +19,16 @@ pub(crate) enum Scheme {
     Digest,
     /// An address, or a network in an ACL.
     Ip,
+    /// The subject of a certificate.
+    X509,
 }
 
 impl Scheme {
-    /// The scheme of a name; `world`, `auth` and `super` are rules of ACLs, not schemes.
-    pub(crate) fn of(name: &str) -> Option<Scheme> {
-        match name {
-            "digest" => Some(Scheme::Digest),
-            "ip" => Some(Scheme::Ip),
-            _ => None,
-        }
-    }
     /// Whether an id of this scheme proves who the client is, so that `auth` in an ACL
     /// stands for it.
     pub(crate) fn is_authenticated(self) -> bool {
         match self {
-            Scheme::Digest => true,
+            Scheme::Digest | Scheme::X509 => true,
             Scheme::Ip => false,
         }
     }
@@ -48,41 +41,18 @@ impl Scheme {
                 !trimmed.is_empty() && trimmed.split(':').count() == 2
             }
             Scheme::Ip => network(id).is_some(),
+            Scheme::X509 => distinguished_name::is_valid(id),
         }
     }
     /// Whether the client's `id` is what the ACL's `expression` means.
     pub(crate) fn matches(self, id: &str, expression: &str) -> bool {
         match self {
-            Scheme::Digest => id == expression,
+            Scheme::Digest | Scheme::X509 => id == expression,
             Scheme::Ip => match (network(expression), address(id)) {
                 (Some((wanted, bits)), Some(address)) => same_network(&wanted, &address, bits),
                 _ => false,
             },
         }
-    }
-}
-
-/// The ids that an auth packet gives a connection; `None` means AUTHFAILED.
-///
-/// `super_digest` is `zookeeper.DigestAuthenticationProvider.superDigest`: whoever presents
-/// its password is `super` besides being the digest id.
-pub fn authenticate(
-    scheme: &str,
-    data: Option<&[u8]>,
-    peer: IpAddr,
-    super_digest: Option<&str>,
-) -> Option<Vec<Id>> {
-    match Scheme::of(scheme)? {
-        Scheme::Digest => {
-            let id = digest_id(&String::from_utf8_lossy(data?));
-            let mut ids = Vec::with_capacity(2);
-            if super_digest == Some(&*id.id) {
-                ids.push(Id { scheme: ByteString::from_static("super"), id: ByteString::new() });
-            }
-            ids.push(id);
-            Some(ids)
-        }
-        Scheme::Ip => Some(Vec::from([ip_id(peer)])),
     }
 }
 
@@ -195,34 +165,12 @@ fn same_network(a: &Address, b: &Address, bits: usize) -> bool {
 mod tests {
     use super::*;
 
-    const LOCAL: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
-
     #[test]
     fn the_digest_covers_user_and_password() {
         // The example of ZooKeeper's administrators' guide and of its own tests.
         assert_eq!(digest_id("super:test").id, "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
         assert_eq!(&digest_id("user:pass:word").id[..5], "user:");
         assert_eq!(&digest_id("nocolon").id[..8], "nocolon:");
-    }
-
-    #[test]
-    fn the_super_digest_gives_two_ids() {
-        let digest = digest_id("super:secret").id;
-        let auth = |text: &str| {
-            let ids = authenticate("digest", Some(text.as_bytes()), LOCAL, Some(&digest)).unwrap();
-            ids.into_iter().map(|id| id.scheme).collect::<Vec<_>>()
-        };
-        assert_eq!(auth("super:secret"), ["super", "digest"]);
-        assert_eq!(auth("super:wrong"), ["digest"]);
-    }
-
-    #[test]
-    fn unknown_schemes_and_missing_data_fail() {
-        for scheme in ["", "world", "auth", "super", "sasl", "x509"] {
-            assert_eq!(authenticate(scheme, Some(b"a:b"), LOCAL, None), None, "{scheme}");
-        }
-        assert_eq!(authenticate("digest", None, LOCAL, None), None);
-        assert_eq!(authenticate("ip", None, LOCAL, None).unwrap()[0].id, "127.0.0.1");
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! still under way. Every readable write takes a zxid and becomes a transaction: the change,
 //! or an error with the code of the refusal.
 
+pub mod access;
 pub mod acl;
 pub mod auth;
 pub mod path;
 
+mod distinguished_name;
 mod flags;
 mod operation;
 mod outstanding;
@@ -25,6 +27,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use self::access::Access;
 use self::operation::Context;
 use self::outstanding::Outstanding;
 use self::quota::Excesses;
@@ -78,12 +81,14 @@ impl SessionCheck {
 }
 
 /// What the configuration says about writes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PrepOptions {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes may be created.
     pub extended_types: bool,
     /// `zookeeper.enforceQuota`: what would exceed a quota's hard limit is refused.
     pub enforce_quota: bool,
+    /// Who may do what.
+    pub access: Access,
     /// The longest transaction that every member can read back from its log and from a
     /// PROPOSAL: `jute.maxbuffer` plus its extra size.
     pub max_txn_bytes: usize,
@@ -137,13 +142,14 @@ impl Prep {
             session: request.session,
             check,
             ids: &request.auth,
+            access: &self.options.access,
             zxid,
             wall_ms,
         };
         self.tree.begin();
         let txn = match parsed.0 {
             Write::One(operation) => context.prepare(&mut self.tree, operation),
-            Write::Multi(operations) => self.multi(&context, operations),
+            Write::Multi(operations) => multi(&mut self.tree, &context, operations),
             Write::Unreadable => Err(ErrorCode::MarshallingError),
             Write::CloseSession => Ok(self.close(store, request.session, zxid)),
             Write::Reconfig => Err(ErrorCode::ReconfigDisabled),
@@ -238,38 +244,6 @@ impl Prep {
         &self.excesses.refused
     }
 
-    /// All or nothing: after a failure the operations before it keep their records for the
-    /// log, and the ones after it are not tried.
-    ///
-    /// # Errors
-    /// MARSHALLINGERROR ends it as a whole: something in it, or in the tree, cannot be read.
-    fn multi(
-        &mut self,
-        context: &Context<'_>,
-        operations: Vec<Operation>,
-    ) -> Result<Txn, ErrorCode> {
-        let mut failed = false;
-        let mut txns = Vec::with_capacity(operations.len());
-        for operation in operations {
-            if failed {
-                txns.push(Txn::error(ErrorCode::RuntimeInconsistency));
-                continue;
-            }
-            match context.prepare(&mut self.tree, operation) {
-                Ok(txn) => txns.push(txn),
-                Err(ErrorCode::MarshallingError) => return Err(ErrorCode::MarshallingError),
-                Err(code) => {
-                    failed = true;
-                    txns.push(Txn::error(code));
-                }
-            }
-        }
-        if failed {
-            self.tree.roll_back();
-        }
-        Ok(Txn::Multi(txns))
-    }
-
     fn close(&mut self, store: &Store, session: SessionId, zxid: Zxid) -> Txn {
         let all = self.tree.ephemerals_of(store, session);
         for path in &all {
@@ -355,4 +329,36 @@ fn size_hint(txn: &Txn) -> usize {
         Txn::Check(t) => node(&t.path, &None, 0),
         Txn::Multi(all) => all.iter().map(|sub| 8 + size_hint(sub)).sum(),
     }
+}
+
+/// All or nothing: after a failure the operations before it keep their records for the
+/// log, and the ones after it are not tried.
+///
+/// # Errors
+/// MARSHALLINGERROR ends it as a whole: something in it, or in the tree, cannot be read.
+fn multi(
+    tree: &mut Outstanding,
+    context: &Context<'_>,
+    operations: Vec<Operation>,
+) -> Result<Txn, ErrorCode> {
+    let mut failed = false;
+    let mut txns = Vec::with_capacity(operations.len());
+    for operation in operations {
+        if failed {
+            txns.push(Txn::error(ErrorCode::RuntimeInconsistency));
+            continue;
+        }
+        match context.prepare(tree, operation) {
+            Ok(txn) => txns.push(txn),
+            Err(ErrorCode::MarshallingError) => return Err(ErrorCode::MarshallingError),
+            Err(code) => {
+                failed = true;
+                txns.push(Txn::error(code));
+            }
+        }
+    }
+    if failed {
+        tree.roll_back();
+    }
+    Ok(Txn::Multi(txns))
 }

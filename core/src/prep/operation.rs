@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::access::Access;
 use super::flags::CreateMode;
 use super::outstanding::{NodeState, Outstanding};
 use super::request::{Create, CreateKind, Operation};
@@ -30,6 +31,7 @@ pub(super) struct Context<'a> {
     pub(super) session: SessionId,
     pub(super) check: SessionCheck,
     pub(super) ids: &'a [Id],
+    pub(super) access: &'a Access,
     pub(super) zxid: Zxid,
     pub(super) wall_ms: i64,
 }
@@ -75,9 +77,9 @@ impl Context<'_> {
             Some(parent) if path::has_parent(&path) => path.slice_ref(parent),
             Some(_) | None => return Err(ErrorCode::BadArguments),
         };
-        let fixed = acl::fix_up(acl.unwrap_or_default(), self.ids)?;
+        let fixed = acl::fix_up(acl.unwrap_or_default(), self.ids, self.access)?;
         let mut parent = self.node(tree, &above)?;
-        acl::check(&parent.acl, perms::CREATE, self.ids)?;
+        self.access.check(&parent.acl, perms::CREATE, self.ids)?;
         if mode.sequential {
             let is_wrong = Mutant::SequenceOfChildren.is_on();
             let next = if is_wrong { parent.children as i32 } else { parent.stat.cversion };
@@ -138,7 +140,7 @@ impl Context<'_> {
             Some(_) | None => return Err(ErrorCode::BadArguments),
         };
         let mut parent = self.node(tree, &above)?;
-        acl::check(&parent.acl, perms::DELETE, self.ids)?;
+        self.access.check(&parent.acl, perms::DELETE, self.ids)?;
         let node = self.node(tree, &path)?;
         next_version(node.stat.version, version)?;
         if node.children > 0 {
@@ -156,7 +158,7 @@ impl Context<'_> {
         self.check.ok()?;
         valid(&path)?;
         let mut node = self.node(tree, &path)?;
-        acl::check(&node.acl, perms::WRITE, self.ids)?;
+        self.access.check(&node.acl, perms::WRITE, self.ids)?;
         self.check_quota(tree, &path, 0, length(&data) - length(&node.data))?;
         let version = next_version(node.stat.version, version)?;
         node.stat.version = version;
@@ -176,9 +178,9 @@ impl Context<'_> {
     ) -> Result<Txn, ErrorCode> {
         self.check.ok()?;
         valid(&path)?;
-        let acl = acl::fix_up(asked, self.ids)?;
+        let acl = acl::fix_up(asked, self.ids, self.access)?;
         let mut node = self.node(tree, &path)?;
-        acl::check(&node.acl, perms::ADMIN, self.ids)?;
+        self.access.check(&node.acl, perms::ADMIN, self.ids)?;
         let version = next_version(node.stat.aversion, version)?;
         node.stat.aversion = version;
         node.acl = Arc::from(&*acl);
@@ -191,7 +193,7 @@ impl Context<'_> {
         self.check.ok()?;
         valid(&path)?;
         let node = self.node(tree, &path)?;
-        acl::check(&node.acl, perms::READ, self.ids)?;
+        self.access.check(&node.acl, perms::READ, self.ids)?;
         let version = next_version(node.stat.version, version)?;
         Ok(Txn::Check(CheckVersionTxn { path, version }))
     }

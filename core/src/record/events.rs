@@ -25,12 +25,14 @@ const RECOVERING: u8 = 9;
 const RECOVERED: u8 = 10;
 const DISK_FAILED: u8 = 11;
 const SURVEYED: u8 = 12;
+const IDENTIFIED: u8 = 13;
 
 /// The byte that an event begins with.
 pub(super) fn tag(event: &Event<Store>) -> u8 {
     match event {
         Event::Tick => TICK,
         Event::Opened { .. } => OPENED,
+        Event::Identified { .. } => IDENTIFIED,
         Event::Received { .. } => RECEIVED,
         Event::Writable { .. } => WRITABLE,
         Event::Closed { .. } => CLOSED,
@@ -56,6 +58,10 @@ pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
                 Port::Quorum => 2,
             });
             put_address(out, peer);
+        }
+        Event::Identified { conn, subject } => {
+            put_conn(out, *conn);
+            put_bytes(out, subject.as_bytes());
         }
         Event::Received { conn, bytes } => {
             put_conn(out, *conn);
@@ -114,6 +120,7 @@ pub(super) fn event(
     Ok(match tag {
         TICK => Event::Tick,
         OPENED => Event::Opened { conn: conn(r)?, port: port(r)?, peer: address(r)? },
+        IDENTIFIED => Event::Identified { conn: conn(r)?, subject: text(r)?.into() },
         RECEIVED => Event::Received { conn: conn(r)?, bytes: bytes(r)? },
         WRITABLE => Event::Writable { conn: conn(r)? },
         CLOSED => Event::Closed { conn: conn(r)? },

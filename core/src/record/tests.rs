@@ -117,6 +117,8 @@ fn event() -> impl Strategy<Value = Event<Store>> {
         Just(()).prop_map(|()| Event::SnapshotReady),
         (conn(), port(), peer()).prop_map(|(conn, port, peer)| Event::Opened { conn, port, peer }),
         (conn(), bytes()).prop_map(|(conn, bytes)| Event::Received { conn, bytes }),
+        (conn(), ".*")
+            .prop_map(|(conn, subject)| Event::Identified { conn, subject: subject.into() }),
         conn().prop_map(|conn| Event::Writable { conn }),
         conn().prop_map(|conn| Event::Closed { conn }),
         any::<u64>().prop_map(|upto| Event::Persisted { upto: Ticket(upto) }),

@@ -1,15 +1,16 @@
-//! Who a connection is: auth packets, SASL tokens where there is no SASL, and connections that
+//! Who a connection is: certificates, auth packets, SASL tokens where there is no SASL, and connections that
 //! have to authenticate first.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use tracing::info;
 
 use super::Serve;
+use super::connection::Connection;
 use crate::action::{Actions, Reason};
-use crate::prep::auth;
 use crate::types::{ConnId, Zxid};
 use crate::wire::ErrorCode;
 use crate::wire::client::Id;
@@ -18,7 +19,36 @@ use crate::wire::jute::{Reader, Writer};
 /// Ids that one connection may gather.
 const MAX_IDS: usize = 64;
 
+impl Connection {
+    /// Adds ids that are not there yet.
+    fn gather(&mut self, new: Vec<Id>) {
+        let mut all = self.auth.to_vec();
+        for id in new {
+            if !all.contains(&id) && all.len() < MAX_IDS {
+                all.push(id);
+            }
+        }
+        self.auth = Arc::from(all);
+    }
+}
+
 impl Serve {
+    /// Who a client is, as its runtime found out before the first byte of the protocol: the
+    /// subject of the certificate that it proved to own, spelled by RFC 2253 as Java's
+    /// `X500Principal.getName` does.
+    ///
+    /// The connection is closed where certificates say nothing (`authProvider.NAME` in the
+    /// configuration), as ZooKeeper closes it.
+    pub fn identified(&mut self, conn: ConnId, subject: ByteString, out: &mut Actions) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        match self.options.access.identify(subject) {
+            Some(ids) => connection.gather(ids),
+            None => {
+                self.close(conn, Reason::Protocol("a certificate without the scheme x509"), out)
+            }
+        }
+    }
+
     /// Answered at once, before what is queued.
     pub(super) fn authenticate(&mut self, conn: ConnId, xid: i32, body: &Bytes, out: &mut Actions) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
@@ -26,20 +56,14 @@ impl Serve {
         let (Ok(_), Ok(scheme), Ok(data)) = (r.int(), r.ustring(), r.buffer()) else {
             return self.close(conn, Reason::Protocol("malformed auth packet"), out);
         };
-        let super_digest = self.options.super_digest.as_deref();
-        let address = connection.peer.ip();
-        let ids = scheme
-            .and_then(|scheme| auth::authenticate(&scheme, data.as_deref(), address, super_digest));
+        let (access, address) = (&self.options.access, connection.peer.ip());
+        let ids = scheme.and_then(|scheme| {
+            access.authenticate(&scheme, data.as_deref(), address, &connection.auth)
+        });
         self.dirty.push(conn);
         match ids {
             Some(new) => {
-                let mut all: Vec<Id> = connection.auth.to_vec();
-                for id in new {
-                    if !all.contains(&id) && all.len() < MAX_IDS {
-                        all.push(id);
-                    }
-                }
-                connection.auth = Arc::from(all);
+                connection.gather(new);
                 connection.reply(&mut self.stats, xid, Zxid::ZERO, ErrorCode::Ok, |_| {});
             }
             None => {

@@ -37,7 +37,8 @@ use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
 use crate::config::ConnectionThrottle;
 use crate::mutant::Mutant;
-use crate::prep::{Parsed, Request, acl, auth};
+use crate::prep::access::Access;
+use crate::prep::{Parsed, Request, auth};
 use crate::store::{Effects, Outcome, Store, Trigger};
 use crate::types::{ConnId, Now, SessionId, Time, Zxid};
 use crate::wire::client::{ReplyHeader, XID_EVENT, perms};
@@ -82,10 +83,8 @@ pub struct ServeOptions {
     pub jute_max_buffer: usize,
     /// For a connection to ask for its session, ms.
     pub sessionless_timeout_ms: u64,
-    /// `superDigest`.
-    pub super_digest: Option<String>,
-    /// Checks no ACL.
-    pub skip_acl: bool,
+    /// Who may do what.
+    pub access: Access,
     /// New sessions are local.
     pub local_sessions: bool,
     /// How many clients may connect in a while.
@@ -540,8 +539,8 @@ impl Serve {
         let shared = out.freeze();
         for conn in self.told.drain(..) {
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
-            let allowed = self.options.skip_acl
-                || acl::check(&trigger.acl, perms::READ, &connection.auth).is_ok();
+            let access = &self.options.access;
+            let allowed = access.check(&trigger.acl, perms::READ, &connection.auth).is_ok();
             if allowed {
                 if connection.out.is_empty() {
                     self.events.push_back(conn);

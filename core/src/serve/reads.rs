@@ -6,7 +6,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::watches::Watches;
-use crate::prep::{self, acl};
+use crate::prep;
+use crate::prep::access::Access;
 use crate::store::{NodeRef, Outcome, Store};
 use crate::types::{ConnId, SessionId};
 use crate::wire::client::{Id, MultiHeader, WatchedRequest, perms};
@@ -18,12 +19,12 @@ pub(super) struct Asker<'a> {
     pub(super) conn: ConnId,
     pub(super) session: SessionId,
     pub(super) ids: &'a [Id],
-    pub(super) skip_acl: bool,
+    pub(super) access: &'a Access,
 }
 
 impl Asker<'_> {
     pub(super) fn check(&self, node: &NodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
-        if self.skip_acl { Ok(()) } else { acl::check(node.acl(), wanted, self.ids) }
+        self.access.check(node.acl(), wanted, self.ids)
     }
 }
 
@@ -98,12 +99,7 @@ pub(super) fn read(
             let path = r.text().map_err(malformed)?;
             let node = store.node(&path).ok_or(ErrorCode::NoNode)?;
             asker.check(&node, perms::READ | perms::ADMIN)?;
-            let shown = if asker.skip_acl {
-                Vec::from(&node.acl()[..])
-            } else {
-                acl::visible(node.acl(), asker.ids)
-            };
-            shown.write(out);
+            asker.access.visible(node.acl(), asker.ids).write(out);
             node.stat().write(out);
             Ok(())
         }
@@ -133,8 +129,7 @@ pub(super) fn read(
             out.put_count(asker.ids.len());
             for id in asker.ids {
                 out.put_ustring(&id.scheme);
-                // Hashes are nobody's business.
-                out.put_ustring(id.id.split(':').next().unwrap_or_default());
+                out.put_ustring(asker.access.user(id));
             }
             Ok(())
         }

@@ -212,7 +212,7 @@ impl Serve {
                         conn,
                         session: connection.session,
                         ids: &ids,
-                        skip_acl: self.options.skip_acl,
+                        access: &self.options.access,
                     };
                     // Written in place; taken back if it turns out to be an error.
                     let start = connection.out.len();

@@ -37,6 +37,7 @@ impl Ear {
                 self.taps.remove(conn);
             }
             Event::Tick
+            | Event::Identified { .. }
             | Event::Writable { .. }
             | Event::Persisted { .. }
             | Event::SnapshotReady

@@ -14,6 +14,7 @@ pub fn event_text(event: &Event<Store>) -> String {
     match event {
         Event::Tick => "Tick".to_string(),
         Event::Opened { conn, port, peer } => format!("Opened {conn} {port:?} {peer}"),
+        Event::Identified { conn, subject } => format!("Identified {conn} {subject:?}"),
         Event::Received { conn, bytes } => format!("Received {conn} {}", shown(bytes)),
         Event::Writable { conn } => format!("Writable {conn}"),
         Event::Closed { conn } => format!("Closed {conn}"),

@@ -4,7 +4,6 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use super::*;
-use crate::prep::auth::authenticate;
 use crate::wire::client::{
     AuthPacket, ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, Stat,
 };
@@ -70,6 +69,7 @@ fn the_transactions_of_a_real_leader() {
     let mut prep = Prep::new(PrepOptions {
         extended_types: true,
         enforce_quota: true,
+        access: Access::default(),
         max_txn_bytes: 100_000,
     });
     let auth: Arc<[Id]> = Arc::from([Id { scheme: "super".into(), id: "".into() }]);
@@ -244,7 +244,8 @@ impl Connection {
             OpCode::Auth => {
                 let auth = AuthPacket::from_bytes(&body).unwrap();
                 let local = core::net::Ipv4Addr::LOCALHOST.into();
-                let ids = authenticate(&auth.scheme, auth.auth.as_deref(), local, None);
+                let (scheme, data) = (&auth.scheme, auth.auth.as_deref());
+                let ids = Access::default().authenticate(scheme, data, local, &[]);
                 assert_eq!(ids.is_some(), reply.err == 0);
                 self.ids.extend(ids.into_iter().flatten());
                 false

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Parsed, Prep, PrepOptions, Prepared, Request, SessionCheck, parse};
+use crate::prep::access::Access;
 use crate::prep::auth::digest_id;
 use crate::store::{Effects, Outcome, Store, StoreOptions};
 use crate::types::{SessionId, Zxid};
@@ -42,6 +43,7 @@ impl Leader {
         Leader::with(PrepOptions {
             extended_types: true,
             enforce_quota: true,
+            access: Access::default(),
             max_txn_bytes: 100_000,
         })
     }

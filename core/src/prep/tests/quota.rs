@@ -133,7 +133,9 @@ fn limits_that_nobody_can_read_refuse_everything_below() {
 
 #[test]
 fn without_enforcement_a_quota_only_counts() {
-    let options = PrepOptions { extended_types: true, enforce_quota: false, max_txn_bytes: 1000 };
+    let access = Access::default();
+    let options =
+        PrepOptions { extended_types: true, enforce_quota: false, access, max_txn_bytes: 1000 };
     let mut l = Leader::with(options);
     l.make("/a", b"");
     l.set_quota("/a", "count=1,bytes=-1=;countHardLimit=1");

@@ -1,5 +1,6 @@
 //! Stories of the client port: raw frames in, raw frames out, over a real store.
 
+mod certificates;
 mod compatibility;
 mod golden;
 mod order;
@@ -64,12 +65,11 @@ fn options() -> ServeOptions {
         max_connections: 0,
         jute_max_buffer: 1_048_575,
         sessionless_timeout_ms: 10_000,
-        super_digest: None,
         connection_throttle: None,
         large_request_bytes: usize::MAX,
         large_requests_max_bytes: usize::MAX,
         enforced_schemes: Vec::new(),
-        skip_acl: false,
+        access: Access::default(),
         outstanding_limit: 1000,
         requests: RequestThrottle::default(),
     }
@@ -82,6 +82,7 @@ impl Server {
 
     fn with(options: ServeOptions, wall_ms: i64) -> Server {
         let now = Now { mono: Time(0), wall_ms };
+        let access = options.access.clone();
         let mut serve = Serve::new(options, now);
         serve.start_serving();
         Server {
@@ -90,6 +91,7 @@ impl Server {
             prep: Prep::new(PrepOptions {
                 extended_types: true,
                 enforce_quota: true,
+                access,
                 max_txn_bytes: 2_000_000,
             }),
             now,

@@ -1,0 +1,267 @@
+//! Which schemes of authentication there are, and what an ACL allows whom (`ProviderRegistry`,
+//! `ZooKeeperServer.checkACL`).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use bytestring::ByteString;
+
+use super::auth::{Scheme, digest_id, ip_id};
+use crate::wire::ErrorCode;
+use crate::wire::client::{Acl, Id, perms};
+
+/// What the configuration says of access. A server asks it both for its own clients and, when it
+/// leads, for those of others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// `skipACL`: everybody may do everything.
+    pub skip_acl: bool,
+    /// Whether there is the scheme `digest`.
+    pub digest: bool,
+    /// Whoever has the password of this digest id is `super`
+    /// (`DigestAuthenticationProvider.superDigest`).
+    pub super_digest: Option<String>,
+    /// Whether there is the scheme `x509`.
+    pub x509: bool,
+    /// Whoever has this certificate's subject is `super` (`X509AuthenticationProvider.superUser`).
+    pub x509_super_user: Option<String>,
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        Access {
+            skip_acl: false,
+            digest: true,
+            super_digest: None,
+            x509: false,
+            x509_super_user: None,
+        }
+    }
+}
+
+impl Access {
+    /// The scheme of a name; `world`, `auth` and `super` are rules of ACLs, not schemes.
+    pub(crate) fn scheme(&self, name: &str) -> Option<Scheme> {
+        match name {
+            "digest" => self.digest.then_some(Scheme::Digest),
+            "ip" => Some(Scheme::Ip),
+            "x509" => self.x509.then_some(Scheme::X509),
+            _ => None,
+        }
+    }
+
+    /// The ids that an auth packet gives a connection which has `ids`; `None` means AUTHFAILED.
+    pub fn authenticate(
+        &self,
+        scheme: &str,
+        data: Option<&[u8]>,
+        peer: IpAddr,
+        ids: &[Id],
+    ) -> Option<Vec<Id>> {
+        match self.scheme(scheme)? {
+            Scheme::Digest => {
+                let id = digest_id(&String::from_utf8_lossy(data?));
+                let is_super = self.super_digest.as_deref() == Some(&*id.id);
+                let above = is_super.then(|| super_id(ByteString::new()));
+                Some(above.into_iter().chain([id]).collect())
+            }
+            Scheme::Ip => Some(Vec::from([ip_id(peer)])),
+            // The certificate was looked at when the connection began; what is said now counts
+            // for nothing.
+            Scheme::X509 => ids.iter().any(|id| &*id.scheme == "x509").then(Vec::new),
+        }
+    }
+
+    /// The ids of a client whose certificate has this subject; `None` if certificates say nothing
+    /// here (`X509AuthenticationProvider.handleAuthentication`).
+    pub fn identify(&self, subject: ByteString) -> Option<Vec<Id>> {
+        let is_super = self.x509_super_user.as_deref() == Some(&*subject);
+        let above = is_super.then(|| super_id(subject.clone()));
+        let id = Id { scheme: ByteString::from_static("x509"), id: subject };
+        self.x509.then(|| above.into_iter().chain([id]).collect())
+    }
+
+    /// What whoAmI tells of an id: nobody's business are hashes, and what `super` came from
+    /// (`AuthUtil.getUser`).
+    pub(crate) fn user<'a>(&self, id: &'a Id) -> &'a str {
+        match self.scheme(&id.scheme) {
+            Some(Scheme::Digest) => id.id.split(':').next().unwrap_or_default(),
+            Some(Scheme::Ip | Scheme::X509) => &id.id,
+            None => "",
+        }
+    }
+
+    /// Whether a connection with these ids may do any of `wanted` ([`perms`] bits) on a node
+    /// with this ACL.
+    ///
+    /// # Errors
+    /// NOAUTH. An empty ACL and the id `super` allow everything.
+    pub fn check(&self, acl: &[Acl], wanted: i32, ids: &[Id]) -> Result<(), ErrorCode> {
+        if self.allows(acl, wanted, ids) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    /// What getACL shows of an ACL: who may not change it does not see password hashes.
+    pub fn visible(&self, acl: &[Acl], ids: &[Id]) -> Vec<Acl> {
+        let mut shown = Vec::from(acl);
+        if !self.allows(acl, perms::ADMIN, ids) {
+            for Acl { id: Id { scheme, id }, .. } in &mut shown {
+                if &**scheme == "digest"
+                    && let Some((user, _)) = id.split_once(':')
+                {
+                    *id = format!("{user}:x").into();
+                }
+            }
+        }
+        shown
+    }
+
+    fn allows(&self, acl: &[Acl], wanted: i32, ids: &[Id]) -> bool {
+        self.skip_acl
+            || acl.is_empty()
+            || acl.iter().any(|entry| entry.perms & wanted != 0 && self.is_meant(&entry.id, ids))
+            || ids.iter().any(|id| &*id.scheme == "super")
+    }
+
+    fn is_meant(&self, entry: &Id, ids: &[Id]) -> bool {
+        if &*entry.scheme == "world" {
+            return &*entry.id == "anyone";
+        }
+        self.scheme(&entry.scheme).is_some_and(|scheme| {
+            let mut same = ids.iter().filter(|id| id.scheme == entry.scheme);
+            same.any(|id| {
+                scheme.matches(&id.id, &entry.id)
+                    || scheme == Scheme::X509 && self.x509_super_user.as_deref() == Some(&*id.id)
+            })
+        })
+    }
+}
+
+fn super_id(id: ByteString) -> Id {
+    Id { scheme: ByteString::from_static("super"), id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
+
+    fn id(scheme: &str, id: &str) -> Id {
+        Id { scheme: scheme.into(), id: id.into() }
+    }
+
+    fn entry(perms: i32, id: Id) -> Acl {
+        Acl { perms, id }
+    }
+
+    #[test]
+    fn the_super_digest_gives_two_ids() {
+        let super_digest = Some(String::from(&*digest_id("super:secret").id));
+        let access = Access { super_digest, ..Access::default() };
+        let auth = |access: &Access, text: &str| {
+            let ids = access.authenticate("digest", Some(text.as_bytes()), LOCAL, &[]);
+            ids.map(|ids| ids.into_iter().map(|id| id.scheme).collect::<Vec<_>>())
+        };
+        assert_eq!(auth(&access, "super:secret").unwrap(), ["super", "digest"]);
+        assert_eq!(auth(&access, "super:wrong").unwrap(), ["digest"]);
+        assert_eq!(auth(&Access { digest: false, ..access }, "super:secret"), None);
+    }
+
+    #[test]
+    fn unknown_schemes_and_missing_data_fail() {
+        let access = Access::default();
+        let ids = [id("x509", "CN=a")];
+        for scheme in ["", "world", "auth", "super", "sasl", "x509"] {
+            let ids = access.authenticate(scheme, Some(b"a:b"), LOCAL, &ids);
+            assert_eq!(ids, None, "{scheme}");
+        }
+        assert_eq!(access.authenticate("digest", None, LOCAL, &ids), None);
+        assert_eq!(access.authenticate("ip", None, LOCAL, &ids).unwrap()[0].id, "127.0.0.1");
+    }
+
+    #[test]
+    fn a_certificate_makes_one_id_and_the_super_users_two() {
+        let super_user = Some(String::from("CN=root"));
+        let access = Access { x509: true, x509_super_user: super_user, ..Access::default() };
+        assert_eq!(access.identify("CN=me".into()), Some(Vec::from([id("x509", "CN=me")])));
+        assert_eq!(
+            access.identify("CN=root".into()),
+            Some(Vec::from([id("super", "CN=root"), id("x509", "CN=root")]))
+        );
+        assert_eq!(Access { x509: false, ..access }.identify("CN=root".into()), None);
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        let me = [id("ip", "10.0.0.1"), digest_id("me:pw"), id("x509", "CN=me")];
+        let nobody = [id("ip", "192.168.0.1")];
+        let acl = [
+            entry(perms::READ, id("world", "anyone")),
+            entry(perms::WRITE, digest_id("me:pw")),
+            entry(perms::CREATE, id("ip", "10.0.0.0/8")),
+            entry(perms::ADMIN, id("sasl", "me")),
+            entry(perms::DELETE, id("x509", "CN=me")),
+        ];
+        let access = Access { x509: true, ..Access::default() };
+        for (wanted, ids, allowed) in [
+            (perms::READ, &nobody[..], true),
+            (perms::READ, &[], true),
+            (perms::WRITE, &me, true),
+            (perms::WRITE, &nobody, false),
+            (perms::CREATE, &me, true),
+            (perms::CREATE, &nobody, false),
+            (perms::DELETE, &me, true),
+            (perms::DELETE, &[id("x509", "CN=You")], false),
+            (perms::DELETE, &[id("digest", "CN=me")], false),
+            (perms::ADMIN, &me, false),
+            (perms::ADMIN | perms::READ, &nobody, true),
+            (perms::ADMIN, &[id("super", "")], true),
+            (perms::ADMIN, &[id("sasl", "me")], false),
+        ] {
+            assert_eq!(access.check(&acl, wanted, ids).is_ok(), allowed, "{wanted} {ids:?}");
+        }
+        assert_eq!(access.check(&[], perms::ALL, &nobody), Ok(()));
+        // A scheme that is not there lets nobody in.
+        for access in [Access { x509: false, ..access.clone() }, Access::default()] {
+            assert_eq!(access.check(&acl, perms::DELETE, &me), Err(ErrorCode::NoAuth));
+        }
+        let no_digest = Access { digest: false, ..access.clone() };
+        assert_eq!(no_digest.check(&acl, perms::WRITE, &me), Err(ErrorCode::NoAuth));
+        // The super user of a leader that its server does not know as one.
+        let with = Access { x509_super_user: Some("CN=root".into()), ..access.clone() };
+        assert_eq!(with.check(&acl, perms::DELETE, &[id("x509", "CN=root")]), Ok(()));
+        let open = Access { skip_acl: true, ..access };
+        assert_eq!(open.check(&acl, perms::ADMIN, &nobody), Ok(()));
+    }
+
+    #[test]
+    fn hashes_are_shown_to_admins_only() {
+        let acl = [
+            entry(perms::READ, id("world", "anyone")),
+            entry(perms::ALL, digest_id("me:pw")),
+            entry(perms::READ, id("ip", "::1")),
+            entry(perms::READ, id("x509", "CN=a:b")),
+        ];
+        let access = Access::default();
+        let shown = access.visible(&acl, &[]);
+        assert_eq!(shown[1].id.id, "me:x");
+        assert_eq!((&shown[0], &shown[2], &shown[3]), (&acl[0], &acl[2], &acl[3]));
+        assert_eq!(access.visible(&acl, &[digest_id("me:pw")]), acl);
+        assert_eq!(Access { skip_acl: true, ..access }.visible(&acl, &[]), acl);
+    }
+
+    #[test]
+    fn who_am_i_tells_names() {
+        let access = Access { x509: true, ..Access::default() };
+        for (scheme, text, user) in [
+            ("digest", "me:hash", "me"),
+            ("ip", "0:0:0:0:0:0:0:1", "0:0:0:0:0:0:0:1"),
+            ("x509", "CN=a:b,O=c", "CN=a:b,O=c"),
+            ("super", "CN=root", ""),
+        ] {
+            assert_eq!(access.user(&id(scheme, text)), user);
+        }
+    }
+}
