@@ -1,8 +1,8 @@
 """Apache ZooKeeper and zabkeeper in one ensemble."""
 import pytest
 
-from test_crash import begin, check, end, wait_for_service
 from zk.ensemble import Ensemble, assert_same_trees
+from zk.load import begin, check, end, wait_for_service
 
 
 @pytest.mark.parametrize("impls", [["apache", "zabkeeper", "zabkeeper"], ["zabkeeper", "apache", "apache"],

@@ -19,9 +19,14 @@ def sim():
     return pathlib.Path(os.environ.get("ZABKEEPER_SIM", binary().with_name("sim")))
 
 
-def classpath():
-    """The class path of Apache ZooKeeper 3.9.5."""
-    return ":".join(str(jar) for jar in sorted((CACHE / "jars").glob("*.jar")))
+def classpath(version="3.9.5"):
+    """The class path of an Apache ZooKeeper; what 3.8 leans on is 3.9.5's, too."""
+    jars = sorted((CACHE / "jars").glob("*.jar"))
+    if version == "3.8":
+        # At the end: the Debian package's jars name others in their manifests.
+        jars = [jar for jar in jars if not jar.name.startswith("zookeeper-")]
+        jars += sorted((CACHE / "jars-3.8").glob("zookeeper*.jar"))
+    return ":".join(str(jar) for jar in jars)
 
 
 def missing_java():
@@ -31,6 +36,13 @@ def missing_java():
     if not (CACHE / "jars" / "zookeeper-3.9.5.jar").exists():
         return "the jars of Apache ZooKeeper 3.9.5 are not here (interop/setup)"
     return None
+
+
+def missing_java_38():
+    """Why Apache ZooKeeper 3.8 cannot run here, or None."""
+    if not (CACHE / "jars-3.8" / "zookeeper.jar").exists():
+        return "the jars of Apache ZooKeeper 3.8 (Debian's libzookeeper-java) are not here (interop/setup)"
+    return missing_java()
 
 
 def missing_javac():

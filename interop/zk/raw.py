@@ -23,6 +23,10 @@ class NoSession(Exception):
         self.xid, self.zxid, self.error = xid, zxid, error
 
 
+class Expired(EOFError):
+    """The session that was to be re-attached is not known any more."""
+
+
 class Raw:
     """One session on one server. Raises OSError or EOFError when the connection breaks."""
 
@@ -30,7 +34,7 @@ class Raw:
                  read_only=False):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.xid = 0
+        self.xid, self.last_zxid = 0, last_zxid
         request = struct.pack(">iqiq", 0, last_zxid, session_timeout, session[0])
         self.send(request + buffer(session[1]) + (b"\1" if read_only else b"\0"))
         reply = self.receive()
@@ -40,7 +44,7 @@ class Raw:
         self.password = reply[20:36]
         self.is_read_only = reply[36:] == b"\1"
         if self.negotiated == 0:
-            raise EOFError("session expired")
+            raise Expired("session expired")
 
     def send(self, payload):
         self.socket.sendall(struct.pack(">i", len(payload)) + payload)
@@ -65,6 +69,7 @@ class Raw:
         while True:
             reply = self.receive()
             xid, zxid, error = struct.unpack(">iqi", reply[:16])
+            self.last_zxid = max(self.last_zxid, zxid)
             if xid == self.xid:
                 return error, zxid, reply[16:]
 

@@ -48,7 +48,8 @@ def kill_what_still_runs():
 
 
 class Server:
-    """A server on loopback; `impl` is 'zabkeeper' or 'apache'."""
+    """A server on loopback; `impl` is 'zabkeeper', 'apache' (3.9.5) or 'apache-3.8', and may be
+    another one at the next start."""
 
     def __init__(self, impl, directory, config, client_port, sid=None):
         self.options = []  # of the command line, zabkeeper only
@@ -74,9 +75,10 @@ class Server:
             return [str(parts.binary()), "server", str(self.config), *self.options]
         log4j = self.dir / "log4j2.properties"
         log4j.write_text(LOG4J)
+        version = "3.8" if self.impl == "apache-3.8" else "3.9.5"
         return [
             "java", "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={log4j}",
-            "-Dzookeeper.admin.enableServer=false", *self.jvm_options, "-cp", parts.classpath(),
+            "-Dzookeeper.admin.enableServer=false", *self.jvm_options, "-cp", parts.classpath(version),
             "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self.config),
         ]
 

@@ -1,0 +1,129 @@
+"""The members of a working Apache ZooKeeper ensemble are replaced by zabkeeper, one by one, on the
+same directories and ports, and then back; clients do not notice more than of the same restarts
+with Apache ZooKeeper alone."""
+import contextlib
+import random
+import time
+
+import pytest
+from kazoo.client import KazooClient, KazooState
+
+from zk import parts, programs
+from zk.ensemble import Ensemble, assert_same_trees
+from zk.load import Reader, begin, check, end, longest_pause, wait_for_service
+from zk.server import wait_until
+
+PROGRAMS = ("JavaClient", "JavaWatches", "Mutex")
+SETTLE = 1.0  # seconds of work between one member and the next
+PAUSE = 0.01  # seconds between two requests of one client
+NOISE_MS = 150  # what two measurements of the same thing differ by on a busy machine
+
+
+class Owner:
+    """A kazoo client that owns an ephemeral, and watches a node that a writer counts up."""
+
+    def __init__(self, ensemble, number, writer):
+        self.path, self.states, self.told = f"/owner-{number}", [], []
+        self.client = KazooClient(hosts=ensemble.connect_string, timeout=15.0)
+        self.client.add_listener(self.states.append)
+        self.client.start(timeout=30)
+        self.session = self.client.client_id[0]
+        self.client.create(self.path, ephemeral=True)
+        self.client.DataWatch(writer.counter, lambda data, stat: self.told.append(stat.version))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.client.stop()
+        self.client.close()
+
+    def check(self, final):
+        """Its session and its ephemeral are the ones that it began with; it was told of the last write."""
+        assert KazooState.LOST not in self.states, f"{self.path}: the session expired"
+        assert self.client.exists(self.path).ephemeralOwner == self.client.client_id[0] == self.session
+        wait_until(lambda: self.told[-1] == final, 10, f"{self.path} is told of version {final}")
+        assert self.told == sorted(self.told), "a watcher was taken back"
+
+
+def roll(ensemble, impl, workers, at_rest=False):
+    """Replaces member by member, the leader last, each as the README says; when it began and ended."""
+    begun = time.monotonic()
+    for server in sorted(ensemble.servers, key=lambda s: s.mode() == "leader"):
+        server.terminate()
+        server.impl = impl
+        server.start()
+        ensemble.wait_serving(90)
+        if not at_rest:
+            wait_for_service(workers)
+            time.sleep(SETTLE)
+    return begun, time.monotonic()
+
+
+def digest_mismatches(server):
+    """Transactions after which the member's tree had another digest than the leader's."""
+    lines = server.words("mntr").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("zk_digest_mismatches_count"))
+
+
+@pytest.mark.parametrize("java_impl", ["apache", "apache-3.8"], ids=["3.9.5", "3.8.0"])
+def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, java_impl, tmp_path):
+    reason = programs.missing() or (parts.missing_java_38() if java_impl == "apache-3.8" else None)
+    if reason:
+        pytest.skip(f"skipped: {reason}")
+    if quick and java_impl == "apache-3.8":
+        pytest.skip("skipped: only in the long run (without --quick)")
+    rounds = 1 if quick else 3
+    seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
+    pauses = {}
+
+    def measured(what, impl):
+        window = roll(ensemble, impl, writers)
+        for kind, workers in (("writer", writers), ("reader", readers)):
+            ms, at = longest_pause(workers, *window)
+            pauses.setdefault((what, kind), []).append(ms)
+            print(f"  {what}: longest pause of a {kind} {ms:.0f} ms, {at:.1f} s after the first SIGTERM")
+        for server in ensemble.servers:
+            assert digest_mismatches(server) == 0, f"server {server.sid} has another tree than its leader"
+
+    print(f"\n{java_impl}: --seed {seed}")
+    with contextlib.ExitStack() as stack:
+        # Curator's locks leave containers behind: they are to be gone before trees are compared.
+        extra = {"maxSessionTimeout": 60000, "extendedTypesEnabled": "true", "znode.container.checkIntervalMs": 1000}
+        ensemble = stack.enter_context(Ensemble(java_impl, tmp_path, **extra))
+        running = stack.enter_context(programs.Programs(ensemble, tmp_path, seed, *PROGRAMS))
+        writers = begin(ensemble, 3, keep=True, pause=PAUSE)
+        readers = [Reader(ensemble, f"r{i}", writers[i], pause=PAUSE) for i in range(2)]
+        for reader in readers:
+            reader.start()
+        owners = [stack.enter_context(Owner(ensemble, i, writers[i])) for i in range(3)]
+        wait_for_service(writers)
+        for _ in range(rounds):
+            if not quick:
+                measured("the same restarts with Java alone", java_impl)
+                measured("the same restarts with Java alone", java_impl)
+            measured("to zabkeeper", "zabkeeper")
+            measured("back again", java_impl)
+        end(writers + readers)
+        assert [w.expired for w in writers + readers] == [0] * 5, "a session expired"
+        results, trace = running.finish()
+        tree = assert_same_trees(ensemble.servers, timeout=120)
+        check(tree, writers)
+        for owner, writer in zip(owners, writers):
+            owner.check(tree[writer.counter][1][4])
+        print("  " + ", ".join(f"{n}: {text}" for n, (_, text) in results.items()))
+        assert all(outcome == "ok" for outcome, _ in results.values()), f"{results}\n{trace}"
+        for owner in owners:
+            owner.client.stop()
+        # And once more, at rest: what a zabkeeper ensemble shows is what Java's showed.
+        before = assert_same_trees(ensemble.servers, timeout=120)
+        roll(ensemble, "zabkeeper", [], at_rest=True)
+        assert assert_same_trees(ensemble.servers, timeout=120) == before
+    print(f"  {sum(len(w.acked) for w in writers)} acknowledged creations, none lost")
+    if not quick:
+        for kind in ("writer", "reader"):
+            ours = max(max(pauses["to zabkeeper", kind]), max(pauses["back again", kind]))
+            java_alone = max(pauses["the same restarts with Java alone", kind])
+            print(f"  longest pause of a {kind}: {ours:.0f} ms while members were replaced, "
+                  f"{java_alone:.0f} ms while Java members were restarted")
+            assert ours <= java_alone + NOISE_MS
