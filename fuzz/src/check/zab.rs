@@ -106,10 +106,14 @@ impl Zab {
         self.proposed.get(&zxid)
     }
 
-    /// Whether everything that anybody has logged is durable on this server.
-    pub fn has_everything(&self, server: usize) -> bool {
-        let last = self.servers.iter().map(|mirror| mirror.line.last()).max().unwrap_or_default();
-        self.servers.get(server).is_some_and(|mirror| mirror.has(last))
+    /// Whether nothing that was promised is lost on `other`'s side when the log of `lost` is.
+    ///
+    /// Whatever `lost` may have acknowledged in the newest epoch must be durable on the other.
+    /// Of older epochs the other has all that can ever be committed if it serves in the newest.
+    pub fn could_spare(&self, lost: usize, other: usize) -> bool {
+        let last = self.servers.get(lost).map(|mirror| mirror.line.last()).unwrap_or_default();
+        last.epoch() < self.newest_epoch()
+            || self.servers.get(other).is_some_and(|mirror| mirror.has(last))
     }
 
     /// The last epoch that had an established leader.

@@ -227,15 +227,15 @@ impl World {
     }
 
     /// Whether this server's directory can be lost now without losing what was promised: all
-    /// others that vote serve in the newest epoch, and have whatever anybody has. Who has not
-    /// noticed yet that there is a newer epoch could help to make it a second time.
+    /// others that vote serve in the newest epoch, and have what this one may have acknowledged.
+    /// Who has not noticed yet that there is a newer epoch could help to make it a second time.
     pub(super) fn may_wipe(&self, index: usize) -> bool {
         let others = (0..self.plan.participants).filter(|other| *other != index);
         let newest = self.zab.newest_epoch();
         let is_safe = |other: usize| {
             let server = &self.servers[other];
             let epoch = server.node().map(Node::epoch).unwrap_or_default();
-            server.serves().is_some() && epoch >= newest && self.zab.has_everything(other)
+            server.serves().is_some() && epoch >= newest && self.zab.could_spare(index, other)
         };
         index >= self.plan.participants
             || (self.plan.participants >= 3 && others.into_iter().all(is_safe))
