@@ -27,7 +27,7 @@ pub(super) fn parse(value: &str) -> Option<Member> {
             [kind] => role = Some(role_of(kind)?),
             _ => return None,
         }
-        if matches!(host.as_str(), "" | "[]") {
+        if !is_host(host) {
             return None;
         }
         addresses.push(ServerAddress {
@@ -39,7 +39,7 @@ pub(super) fn parse(value: &str) -> Option<Member> {
         None | Some("") => None,
         Some(text) => Some(match split_colons(text)?.as_slice() {
             [port] => HostPort::new("0.0.0.0", port.parse().ok()?),
-            [host, port] => HostPort::new(host, port.parse().ok()?),
+            [host, port] if is_host(host) => HostPort::new(host, port.parse().ok()?),
             _ => return None,
         }),
     };
@@ -52,6 +52,12 @@ pub(super) fn role_of(text: &str) -> Option<LearnerType> {
         "observer" => Some(LearnerType::Observer),
         _ => None,
     }
+}
+
+/// A name or address that can be written into a configuration file, and read again.
+fn is_host(text: &str) -> bool {
+    !matches!(text, "" | "[]")
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\')
 }
 
 /// Splits at colons outside of brackets, which stand around IPv6 addresses.
@@ -97,6 +103,9 @@ mod tests {
         assert_eq!(parse("a:1:2|b:3:4:observer").unwrap().addresses.len(), 2);
         for bad in ["", "h", "h:1", "h:1:x", "h:1:2:king", ":1:2", "[]:1:2", "h:1:2:observer:3"] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+        for bad in ["a b:1:2", "a\\b:1:2", "h:1:2;a\nb:3", "h:1:2;:3"] {
+            assert_eq!(parse(bad), None, "no host can be called that: {bad:?}");
         }
     }
 }

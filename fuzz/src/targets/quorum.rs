@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use zabkeeper_core::election::Notification;
 use zabkeeper_core::event::Port;
-use zabkeeper_core::types::ConnId;
+use zabkeeper_core::types::{ConnId, Epoch};
 use zabkeeper_core::wire::quorum::{ForwardedRequest, LearnerInfo, PacketType, QuorumPacket};
 
 use super::rig::pieces;
@@ -163,10 +163,12 @@ pub fn quorum_follower(data: &[u8]) {
     victim.pass(1500);
     victim.closed(end.1);
     victim.pass(5000);
-    victim.restarts_or_says_why();
+    let accepted = victim.restarts_or_says_why().unwrap_or_default();
     assert!(ring.run(HEALED_MS, Ring::all_serve), "no leader after {HEALED_MS} ms");
     ring.agree();
-    if victim.halted.is_some() {
+    // With the last epoch that a word is enough for it cannot be followed into the next one.
+    let next = Epoch(accepted.0.saturating_add(1));
+    if victim.halted.is_some() || !Epoch::default().may_go_on_to(next) {
         return;
     }
     // What such a leader has made it believe it cannot tell from the truth.

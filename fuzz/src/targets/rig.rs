@@ -11,7 +11,7 @@ use zabkeeper_core::disk::{Disk, MemoryFiles};
 use zabkeeper_core::event::{Event, Port};
 use zabkeeper_core::node::{Node, disk_options, store_options};
 use zabkeeper_core::store::Store;
-use zabkeeper_core::types::{ConnId, HostPort, Now, Ticket, Time, Zxid};
+use zabkeeper_core::types::{ConnId, Epoch, HostPort, Now, Ticket, Time, Zxid};
 
 use super::storage::{Outcome, load};
 
@@ -314,8 +314,8 @@ impl Rig {
     }
 
     /// A member's directory can be loaded again, or says why not and goes on saying so. What
-    /// was durable is there.
-    pub(super) fn restarts_or_says_why(&self) {
+    /// was durable is there. Returns the epoch that it has accepted.
+    pub(super) fn restarts_or_says_why(&self) -> Option<Epoch> {
         let mut files = self.files.clone();
         let zxid = self.node.store().last_zxid();
         let first = load(&self.config, &mut files);
@@ -324,8 +324,12 @@ impl Rig {
                 assert_eq!(first.last_zxid, again.last_zxid);
                 assert_eq!(first.state.digest(), again.state.digest());
                 assert!(first.last_zxid >= zxid || self.halted.is_some(), "{zxid} was applied");
+                Some(Epoch(first.accepted_epoch))
             }
-            (Outcome::Failed(first), Outcome::Failed(again)) => assert_eq!(first, again),
+            (Outcome::Failed(first), Outcome::Failed(again)) => {
+                assert_eq!(first, again);
+                None
+            }
             (Outcome::Recovered(_), Outcome::Failed(fault))
             | (Outcome::Failed(fault), Outcome::Recovered(_)) => {
                 panic!("sometimes it loads, and sometimes: {}", fault.what);

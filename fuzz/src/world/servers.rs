@@ -252,7 +252,10 @@ impl World {
 
     fn halted(&mut self, index: usize, fault: &Fault) {
         let server = &mut self.servers[index];
-        let (id, is_excused) = (server.id, server.is_excused);
+        let is_starting = server.node().is_some_and(|node| node.role() == Role::Recovering);
+        // A file that rotted can be needed long after: when a newer one is torn.
+        let is_excused = server.is_excused || (server.is_rotten && is_starting);
+        let id = server.id;
         server.is_refusing = server.is_rotten;
         self.tell_turn(index, None, || format!("stops: {}", fault.what));
         self.counters.add("server stopped itself");

@@ -63,17 +63,26 @@ impl World {
     }
 
     /// Nobody has a session, nobody is behind.
+    ///
+    /// A new leader is at the beginning of its epoch as soon as it is established; its followers
+    /// come there with the epoch's first transaction only.
     fn is_at_rest(&self) -> bool {
-        let Some(first) = self.servers.first().and_then(|server| server.serves()) else {
-            return false;
-        };
+        let mut last = None;
         self.actors.iter().all(|host| host.is_done())
             && self.servers.iter().all(|server| {
-                server.serves() == Some(first)
-                    && server.node().is_some_and(|node| {
-                        node.store().sessions().len() == 0 && node.store().ephemeral_count() == 0
-                    })
+                let (Some(zxid), Some(node)) = (server.serves(), server.node()) else {
+                    return false;
+                };
+                let store = node.store();
+                let is_level = zxid.counter() == 0 || *last.get_or_insert(zxid) == zxid;
+                let is_level = is_level && store.digest() == self.digest_of_first();
+                is_level && store.sessions().len() == 0 && store.ephemeral_count() == 0
             })
+    }
+
+    fn digest_of_first(&self) -> u64 {
+        let first = self.servers.first().and_then(|server| server.node());
+        first.map(|node| node.store().digest()).unwrap_or_default()
     }
 
     /// Who does what, in one line.
