@@ -117,6 +117,45 @@ def test_mntr_counts_what_is_there(members):
             assert (values["zk_synced_followers"], values["zk_synced_observers"]) == ("2", "1")
 
 
+def test_mntr_measures_what_happens(members):
+    """Of what the tests did with each member, and it with the others."""
+    expected = {
+        "all": """readlatency updatelatency propagation_latency fsynctime sync_processor_batch_size
+                  sync_processor_queue_flush_time_ms sync_processor_queue_time_ms
+                  sync_processor_queue_size dbinittime connection_token_deficit request_throttle_queue_time_ms""",
+        "all counters": """connection_request_count bytes_received_count response_bytes
+                           sync_processor_request_queued""",
+        "leader": """election_time unavailable_time leader_unavailable_time quorum_ack_latency
+                     sync_processor_queue_and_flush_time_ms""",
+        "leader counters": """looking_count proposal_count commit_count request_commit_queued
+                              outstanding_changes_queued outstanding_changes_removed diff_count
+                              prep_processor_request_queued""",
+        "follower": """election_time unavailable_time follower_sync_time proposal_latency
+                       proposal_ack_creation_latency commit_propagation_latency
+                       sync_processor_queue_and_flush_time_ms""",
+        "follower counters": """looking_count learner_proposal_received_count
+                                learner_commit_received_count request_commit_queued""",
+        "observer": "unavailable_time observer_sync_time commit_propagation_latency",
+        "observer counters": "looking_count learner_commit_received_count",
+        "standalone": "sync_processor_queue_and_flush_time_ms",
+        "standalone counters": "outstanding_changes_queued prep_processor_request_queued",
+    }
+    nothing = {"standalone": "commit_count proposal_count looking_count cnt_election_time",
+               "follower": "commit_count proposal_count cnt_quorum_ack_latency diff_count"}
+    for mode, server in members.items():
+        client, exists = Raw(server.client_port, timeout=10.0, session_timeout=20000), 3
+        client.create(f"/measured-{mode}")
+        assert client.call(exists, ustring("/") + b"\0")[0] == 0
+        client.close()
+        values = dict(line.split("\t") for line in server.words("mntr").splitlines())
+        names = [f"cnt_{name}" for who in ("all", mode) for name in expected.get(who, "").split()]
+        names += [name for who in ("all", mode) for name in expected.get(f"{who} counters", "").split()]
+        still = [name for name in names if values[f"zk_{name}"] == "0"]
+        assert still == [], f"{mode}: these do not move"
+        moved = [name for name in nothing.get(mode, "").split() if values[f"zk_{name}"] != "0"]
+        assert moved == [], f"{mode}: these are not its own"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_ruok_and_isro(members, mode):
     assert members[mode].words("ruok") == sample("ruok")

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zabkeeper_core::admin::metrics::Metrics;
 use zabkeeper_core::config::Config;
 use zabkeeper_core::wire::{ErrorCode, Word};
 
@@ -66,6 +67,27 @@ fn every_word_is_listed() {
         table("Four-letter words").into_iter().map(|row| row[0].clone()).collect();
     let words: Vec<&str> = Word::ALL.iter().map(|word| word.name()).collect();
     assert_eq!(listed, words);
+}
+
+#[test]
+fn every_figure_is_listed_and_fed_or_not_as_it_says() {
+    let mut code = String::new();
+    sources(&root().join("core/src"), &mut code);
+    code.retain(|c| !c.is_whitespace());
+    let fed = |name: &str| {
+        let place = format!("metrics.{name}");
+        code.split(&place).skip(1).any(|rest| rest.starts_with(['.', '=']))
+    };
+    let mut listed = table("Figures of `mntr`").into_iter();
+    let mut names = Vec::new();
+    Metrics::default().for_each(|name, _| names.push(name));
+    names.sort_unstable();
+    for name in names {
+        let row = listed.next().expect("a row for every figure");
+        assert_eq!(row[0], name);
+        assert_eq!(row[1], if fed(name) { "fed" } else { "0" }, "{name}");
+    }
+    assert_eq!(listed.next(), None);
 }
 
 #[test]

@@ -161,8 +161,28 @@ pub struct ServerStats {
     pub response_sizes: BufferSizes,
     /// Failed authentications.
     pub auth_failed: Counter,
-    /// Connections that were closed because too many came in a while.
-    pub connections_throttled: Counter,
+    /// Connections that were closed because there were too many, or too many came in a while.
+    pub connections_rejected: Counter,
+    /// How much the bucket of new connections was short of, at each that came.
+    pub token_deficit: Summary,
+    /// Handshakes that were looked into.
+    pub connection_requests: Counter,
+    /// Those of them that asked for a session of old.
+    pub reattachments: Counter,
+    /// Connections that their clients ended.
+    pub connections_dropped: Counter,
+    /// Connections that were closed because they did not ask for a session.
+    pub sessionless_expired: Counter,
+    /// Of handshakes and requests, with their lengths.
+    pub bytes_received: Counter,
+    /// Of replies.
+    pub response_bytes: Counter,
+    /// As `latency`, of what was answered without a transaction.
+    pub read_latency: Distribution,
+    /// As `latency`, of what was answered by one.
+    pub update_latency: Distribution,
+    /// How long requests had to wait for those of others, in milliseconds.
+    pub throttle_queue: Distribution,
     /// Requests that were refused because they had to wait for too long.
     pub throttled_ops: Counter,
     /// How often a connection's requests had to wait for those of others.
@@ -183,6 +203,21 @@ impl ServerStats {
     /// An event has so many watchers.
     pub(crate) fn watch_fired(&mut self, kind: EventType, watchers: usize) {
         self.watchers[kind as usize - 1].add(watchers as u64);
+    }
+    /// A reply of this length is sent.
+    pub(crate) fn reply_sent(&mut self, bytes: usize) {
+        self.packets_sent.add(1);
+        self.response_sizes.add(bytes);
+        self.response_bytes.add(bytes as u64);
+    }
+    /// A request was answered after so many milliseconds.
+    pub(crate) fn answered(&mut self, latency_ms: u64, is_update: bool) {
+        self.latency.add(latency_ms);
+        if is_update {
+            self.update_latency.add(latency_ms);
+        } else {
+            self.read_latency.add(latency_ms);
+        }
     }
     /// A watch event of this length is sent.
     pub(crate) fn watch_sent(&mut self, bytes: usize) {

@@ -2,6 +2,7 @@
 //! a room says is carried to the one that wants it.
 
 mod cleaner;
+mod figures;
 mod options;
 mod report;
 mod sessions;
@@ -39,6 +40,7 @@ use crate::wire::{ErrorCode, OpCode, Record};
 use crate::zab::{Delivery, Ensemble, Input, Role, Start};
 
 use cleaner::Cleaner;
+use figures::Watch;
 pub use options::{disk_options, store_options};
 use snapshots::{Incoming, Progress, Snapshots, next_chunk, signature};
 pub use state::Decoder;
@@ -81,6 +83,7 @@ pub struct Node {
     /// What `stmk` set.
     trace_mask: i64,
     metrics: Metrics,
+    watch: Watch,
 }
 
 impl Node {
@@ -120,12 +123,14 @@ impl Node {
             host: Host::default(),
             trace_mask: report::TRACE_MASK,
             metrics: Metrics::default(),
+            watch: Watch::new(now),
             config,
         }
     }
 
     /// Takes one event; appends what is to be done to `out`. Never blocks, never fails.
     pub fn step(&mut self, now: Now, event: Event<Store>, out: &mut Actions) {
+        let begun = out.len();
         match event {
             Event::Tick => {
                 self.ensemble.step(now.mono, Input::Tick, out);
@@ -155,12 +160,13 @@ impl Node {
             Event::Closed { conn } if self.serve.owns(conn) => self.serve.closed(conn),
             Event::Closed { conn } => self.ensemble.step(now.mono, Input::Closed { conn }, out),
             Event::Persisted { upto } => {
+                self.measure_persisted(now, upto);
                 self.ensemble.step(now.mono, Input::Persisted { upto }, out);
             }
             Event::LogRead { read, entries, end } => {
                 self.ensemble.step(now.mono, Input::LogRead { read, entries, end }, out);
             }
-            Event::SnapshotReady => self.own_snapshot_chunk(out),
+            Event::SnapshotReady => self.own_snapshot_chunk(now, out),
             Event::Recovering(progress) => {
                 let elapsed_ms = now.mono.ms_since(self.started);
                 let recovery = Recovery { progress, elapsed_ms };
@@ -178,6 +184,7 @@ impl Node {
             }
         }
         self.settle(now, out);
+        self.measure(now, &out[begun..]);
     }
 
     /// When [`Event::Tick`] has work.
@@ -250,11 +257,14 @@ impl Node {
             Delivery::SnapshotWanted { learner } => {
                 let walk = self.store.snapshot_walk();
                 self.snapshots.learners.insert(learner, walk);
+                self.metrics.snap_count.add(1);
+                self.measure_learner_snapshots();
                 self.learner_snapshot_chunk(learner, out);
             }
             Delivery::SnapshotMore { learner } => self.learner_snapshot_chunk(learner, out),
             Delivery::SnapshotDropped { learner } => {
                 self.snapshots.learners.remove(&learner);
+                self.measure_learner_snapshots();
             }
             Delivery::SnapshotBegin { zxid } => {
                 self.abort_own_snapshot(out);
@@ -348,6 +358,7 @@ impl Node {
     fn recovered(&mut self, now: Now, recovered: Recovered<Store>, out: &mut Actions) {
         let truncated = recovered.ticket != Ticket(0) && !Mutant::TruncationTakenForAStart.is_on();
         self.store = recovered.state;
+        self.measure_loaded(now);
         self.prep.clear();
         self.recovery = None;
         info!(zxid = %recovered.last_zxid, nodes = self.store.node_count(),
@@ -428,7 +439,9 @@ impl Node {
             self.metrics.digest_mismatches_count.add(1);
             error!(zxid = %at, "the digest of this server's tree is not the leader's");
         }
-        self.metrics.commit_count.add(1);
+        if self.effects.wanted {
+            self.measure_commit(now, &logged);
+        }
         self.session_committed(&logged);
         self.serve.committed(now, &self.store, &logged, &outcome, &self.effects, out);
         self.effects.triggers.clear();
@@ -436,13 +449,16 @@ impl Node {
         // A server that does not serve may have applied what is not committed.
         let may = self.serving() || Mutant::SnapshotOfUncommitted.is_on();
         if is_due && self.snapshots.own.is_none() && may {
-            self.begin_own_snapshot(out);
+            self.begin_own_snapshot(now, out);
         }
     }
 
     fn propose(&mut self, prepared: Prepared, out: &mut Actions) {
         self.proposal_sizes.add(prepared.frame.body().len());
-        self.metrics.proposal_count.add(1);
+        self.metrics.prep_processor_request_queued.add(1);
+        if self.config.ensemble.is_some() {
+            self.metrics.proposal_count.add(1);
+        }
         self.ensemble.propose(&prepared.frame, out);
         self.proposed.push_back(prepared.txn);
     }
@@ -527,23 +543,24 @@ impl Node {
 
     // ---- snapshots
 
-    fn begin_own_snapshot(&mut self, out: &mut Actions) {
+    fn begin_own_snapshot(&mut self, now: Now, out: &mut Actions) {
         let walk = self.store.snapshot_walk();
         let zxid = walk.zxid();
         info!(%zxid, nodes = self.store.node_count(), "taking a snapshot");
-        self.metrics.snap_count.add(1);
+        self.measure_snapshot_begin(now);
         let begin = DiskAction::SnapshotBegin { zxid, from_leader: false };
         out.push(Action::Disk(begin));
         self.snapshots.own = Some(walk);
-        self.own_snapshot_chunk(out);
+        self.own_snapshot_chunk(now, out);
     }
 
-    fn own_snapshot_chunk(&mut self, out: &mut Actions) {
+    fn own_snapshot_chunk(&mut self, now: Now, out: &mut Actions) {
         let Some(walk) = &mut self.snapshots.own else { return };
         let (bytes, complete) = next_chunk(walk, &self.store);
         out.push(Action::Disk(DiskAction::SnapshotChunk { bytes }));
         if complete {
             self.snapshots.own = None;
+            self.measure_snapshot_end(now);
             self.end_snapshot(out);
         }
     }
@@ -567,6 +584,7 @@ impl Node {
         self.ensemble.snapshot_chunk(learner, bytes, out);
         if complete {
             self.snapshots.learners.remove(&learner);
+            self.measure_learner_snapshots();
             self.ensemble.snapshot_chunk(learner, signature(), out);
             self.ensemble.snapshot_end(learner, out);
         }

@@ -13,7 +13,7 @@ use crate::admin::{
     self, Conf, Dump, EnsembleConf, GlobalSessions, Leadership, Mode, Report, Serving, Watched,
 };
 use crate::types::{ConnId, Now};
-use crate::wire::{EventType, Word};
+use crate::wire::Word;
 use crate::zab::Role;
 
 /// `ZooTrace`'s own: requests, server packets, sessions and warnings.
@@ -29,15 +29,7 @@ impl Node {
         argument: Option<i64>,
         out: &mut Actions,
     ) {
-        self.metrics.connection_rejected = self.serve.stats.connections_throttled;
-        self.metrics.throttled_ops = self.serve.stats.throttled_ops;
-        self.metrics.request_throttle_wait_count = self.serve.stats.throttle_waits;
-        self.metrics.large_requests_rejected = self.serve.stats.large_requests_rejected;
-        let watchers = |kind| *self.serve.stats.watchers(kind);
-        self.metrics.node_created_watch_count = watchers(EventType::NodeCreated);
-        self.metrics.node_deleted_watch_count = watchers(EventType::NodeDeleted);
-        self.metrics.node_changed_watch_count = watchers(EventType::NodeDataChanged);
-        self.metrics.node_children_watch_count = watchers(EventType::NodeChildrenChanged);
+        self.gather_figures(word);
         let is_allowed = self.whitelist.allows(word);
         if word == Word::Stmk && is_allowed {
             let Some(mask) = argument else {
@@ -53,6 +45,8 @@ impl Node {
                 Word::Srst => {
                     self.serve.stats = ServerStats::default();
                     self.metrics = Metrics::default();
+                    self.prep.take_changes();
+                    self.ensemble.take_diffs();
                     self.proposal_sizes = BufferSizes::default();
                 }
                 _ => {}

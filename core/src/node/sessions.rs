@@ -189,6 +189,7 @@ impl Node {
     pub(super) fn revalidate(&mut self, now: Now, learner: ConnId, data: &Bytes) {
         let mut r = Reader::new(data);
         let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) else { return };
+        self.metrics.revalidate_count.add(1);
         let valid = self.tracker.as_mut().is_some_and(|tracker| {
             tracker.set_owner(session, Owner::Learner(learner));
             tracker.touch(now.mono, session, timeout_ms)

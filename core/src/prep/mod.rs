@@ -230,12 +230,13 @@ impl Prep {
 
     /// Forgets everything under way: this server no longer leads.
     pub fn clear(&mut self) {
-        self.tree = Outstanding::default();
+        self.tree.clear();
     }
 
-    /// How many changes are under way (`outstanding_changes_queued` and `_removed`).
-    pub fn outstanding(&self) -> usize {
-        self.tree.len()
+    /// How many changes were noted, and how many forgotten again, since the last time of asking
+    /// (`outstanding_changes_queued` and `_removed`).
+    pub fn take_changes(&mut self) -> (u64, u64) {
+        self.tree.take_counted()
     }
 
     /// How many requests were refused because of a quota's hard limit, by the first name of

@@ -62,6 +62,8 @@ pub(super) struct Outstanding {
     before: Mark,
     /// Quotas that the transaction in preparation exceeds.
     excesses: Vec<Excess>,
+    /// Changes that came and went since they were taken.
+    counted: (u64, u64),
 }
 
 /// Where the transaction in preparation began.
@@ -138,6 +140,7 @@ impl Outstanding {
         delta: u64,
     ) {
         self.tree_digest = self.tree_digest(store).wrapping_add(delta);
+        self.counted.0 += 1;
         self.order.push_back((zxid, path.clone()));
         let old = self.nodes.insert(path.clone(), Change { zxid, state });
         self.undo.push((path, old));
@@ -193,6 +196,7 @@ impl Outstanding {
                 self.nodes.remove(path);
             }
             self.order.pop_front();
+            self.counted.1 += 1;
         }
         while self.ephemerals.front().is_some_and(|(at, ..)| *at <= zxid) {
             self.ephemerals.pop_front();
@@ -218,8 +222,19 @@ impl Outstanding {
     }
 
     /// How many changes are under way.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// Forgets everything under way.
+    pub(super) fn clear(&mut self) {
+        *self = Outstanding { counted: self.counted, ..Outstanding::default() };
+    }
+
+    /// How many changes came, and how many went, since the last time of asking.
+    pub(super) fn take_counted(&mut self) -> (u64, u64) {
+        core::mem::take(&mut self.counted)
     }
 }
 

@@ -168,8 +168,7 @@ impl Connection {
                 body(out);
             }
         });
-        stats.packets_sent.add(1);
-        stats.response_sizes.add(size);
+        stats.reply_sent(size);
     }
 
     /// Notes that a request is answered.
@@ -181,7 +180,8 @@ impl Connection {
         zxid: Zxid,
     ) {
         let latency = now.ms_since(pending.since);
-        stats.latency.add(latency);
+        let is_update = matches!(pending.state, PendingState::Write | PendingState::Done(_));
+        stats.answered(latency, is_update);
         let figures = &mut self.figures;
         figures.latency.add(latency);
         figures.last_op = Some(pending.op);

@@ -6,6 +6,7 @@ use tracing::{debug, info};
 
 use super::connection::Phase;
 use super::session::{password, password_is};
+use super::throttle::Throttle;
 use super::{Serve, Service, Submission};
 use crate::action::{Actions, Reason};
 use crate::store::Store;
@@ -34,9 +35,11 @@ impl Serve {
                 throttle.admits_again(now)
             })
         {
-            self.stats.connections_throttled.add(1);
+            self.stats.connections_rejected.add(1);
             return self.close(conn, Reason::Limit("connections in a while"), out);
         }
+        self.stats.connection_requests.add(1);
+        self.stats.token_deficit.add(self.throttle.as_ref().map_or(0, Throttle::deficit));
         if request.last_zxid_seen > store.last_zxid() {
             info!(%conn, seen = %request.last_zxid_seen, here = %store.last_zxid(),
                 "a client has seen a newer state: it must try another server");
@@ -70,6 +73,7 @@ impl Serve {
             return self.session_gone(conn, out);
         }
         self.by_session.insert(session, conn);
+        self.stats.reattachments.add((!fresh).into());
         self.submissions.push_back(if fresh {
             Submission::CreateSession { session, timeout_ms }
         } else {

@@ -262,6 +262,7 @@ impl Serve {
         let (max, per_address) =
             (self.options.max_connections, self.options.max_client_connections);
         if (max > 0 && total >= max) || (per_address > 0 && of_address >= per_address) {
+            self.stats.connections_rejected.add(1);
             return out.push(Action::Close { conn, why: Reason::Limit("client connections") });
         }
         *self.by_address.entry(address).or_insert(0) += 1;
@@ -304,8 +305,13 @@ impl Serve {
         }
     }
 
-    /// A client is gone.
+    /// A client is gone, by its own will.
     pub fn closed(&mut self, conn: ConnId) {
+        self.stats.connections_dropped.add(self.owns(conn).into());
+        self.forget(conn);
+    }
+
+    fn forget(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(&conn) else { return };
         self.watches.forget(conn);
         let larges = connection.pending.iter().map(|pending| large(&self.options, pending.bytes));
@@ -337,6 +343,7 @@ impl Serve {
             }
             self.young.pop_front();
             if !settled {
+                self.stats.sessionless_expired.add(1);
                 self.close(conn, Reason::Timeout("no session was asked for"), out);
             }
         }
@@ -358,7 +365,7 @@ impl Serve {
             let bytes = connection.out.take();
             out.push(Action::Send { conn, bytes });
         }
-        self.closed(conn);
+        self.forget(conn);
         out.push(Action::Close { conn, why });
     }
 

@@ -27,6 +27,7 @@ impl Serve {
                         connection.phase = Phase::Closing;
                         connection.figures.received += 1;
                         self.stats.packets_received.add(1);
+                        self.stats.bytes_received.add(4);
                         let argument = connection.frames.peek_after_length();
                         self.submissions.push_back(Submission::Word { conn, word, argument });
                         return;
@@ -65,6 +66,7 @@ impl Serve {
             };
             connection.figures.received += 1;
             self.stats.packets_received.add(1);
+            self.stats.bytes_received.add(4 + frame.len() as u64);
             if connection.phase == Phase::New {
                 self.connect(now.mono, store, conn, &frame, out);
             } else {
@@ -111,6 +113,7 @@ impl Serve {
             auth: connection.auth.clone(),
         };
         let stalled_ms = connection.stalled.map_or(0, |since| now.mono.ms_since(since));
+        self.stats.throttle_queue.add(stalled_ms);
         let is_throttled = self.options.requests.is_late(op, stalled_ms);
         self.stats.throttled_ops.add(is_throttled.into());
         let state = if is_throttled {
@@ -173,8 +176,7 @@ impl Serve {
                 PendingState::Done(reply) => {
                     let reply = reply.clone();
                     connection.frame(|out| out.put_slice(&reply));
-                    self.stats.packets_sent.add(1);
-                    self.stats.response_sizes.add(reply.len());
+                    self.stats.reply_sent(reply.len());
                 }
                 PendingState::Ended => {
                     connection.reply(&mut self.stats, xid, zxid, ErrorCode::Ok, |_| {});
@@ -224,8 +226,7 @@ impl Serve {
                     });
                     match result {
                         Ok(()) => {
-                            self.stats.packets_sent.add(1);
-                            self.stats.response_sizes.add(size);
+                            self.stats.reply_sent(size);
                         }
                         Err(refused) => {
                             let mut answer = connection.out.end().split_off(start);
@@ -238,8 +239,7 @@ impl Serve {
                                     out.put_slice(&body);
                                 }
                             });
-                            self.stats.packets_sent.add(1);
-                            self.stats.response_sizes.add(size);
+                            self.stats.reply_sent(size);
                         }
                     }
                 }

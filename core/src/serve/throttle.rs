@@ -34,6 +34,11 @@ impl Throttle {
         self.admits(now, self.options.weights.renew)
     }
 
+    /// How much it is short of being full.
+    pub(super) fn deficit(&self) -> u64 {
+        self.options.tokens - self.tokens
+    }
+
     fn admits(&mut self, now: Time, need: u64) -> bool {
         let max = self.options.tokens;
         let passed_ms = now.ms_since(self.filled);

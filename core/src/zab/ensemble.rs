@@ -397,6 +397,12 @@ impl Ensemble {
         }
     }
 
+    /// How many learners were brought up to date by a DIFF or a TRUNC, since the last time of
+    /// asking.
+    pub fn take_diffs(&mut self) -> u64 {
+        core::mem::take(&mut self.shared.diffs)
+    }
+
     /// Leader: learners that are connected at all.
     pub fn learner_count(&self) -> usize {
         match &self.part {
@@ -588,5 +594,6 @@ fn new_shared(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOption
         epoch_heard: Epoch(0),
         join_not_before: Time(0),
         dials: 0,
+        diffs: 0,
     }
 }

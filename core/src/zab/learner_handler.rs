@@ -110,6 +110,7 @@ impl LearnerHandler {
         info!(learner = %self.server, zxid = %self.last_zxid, leader_zxid = %history.last_processed,
             window = ?bounds, ?chosen, "synchronising a learner");
         self.phase = Phase::Syncing;
+        shared.diffs += u64::from(!matches!(chosen, Plan::Snapshot));
         match chosen {
             Plan::UpToDate => self.outbound.bare(PacketType::Diff, self.last_zxid),
             Plan::Truncate(zxid) => self.outbound.bare(PacketType::Trunc, zxid),

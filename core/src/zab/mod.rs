@@ -182,6 +182,8 @@ struct Shared {
     /// After a join that failed no leader is dialled before this time.
     join_not_before: Time,
     dials: u64,
+    /// Learners that were sent no snapshot to begin with, since that was asked.
+    diffs: u64,
 }
 
 impl Shared {

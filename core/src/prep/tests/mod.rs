@@ -147,7 +147,7 @@ impl Leader {
         while !self.pipeline.is_empty() {
             self.commit_one();
         }
-        assert_eq!(self.prep.outstanding(), 0);
+        assert_eq!(self.prep.tree.len(), 0);
     }
 
     fn exists(&self, path: &str) -> bool {

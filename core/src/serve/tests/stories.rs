@@ -633,7 +633,7 @@ fn who_comes_too_soon_after_others_is_sent_away() {
     let conn = server.open(3);
     server.push(conn, connect(SessionId(0), None));
     assert!(matches!(server.hear(conn)[..], [Heard::Closed(Reason::Limit(_))]));
-    assert_eq!(server.serve.stats.connections_throttled.get(), 1);
+    assert_eq!(server.serve.stats.connections_rejected.get(), 1);
 }
 
 #[test]
