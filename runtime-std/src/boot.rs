@@ -92,8 +92,17 @@ impl Boot {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        for dir in [&config.data_dir, &config.data_log_dir] {
-            fs::create_dir_all(dir).map_err(|e| unusable(Path::new(dir), &e))?;
+        for dir in [&config.data_dir, &config.data_log_dir].map(Path::new) {
+            if config.datadir_autocreate {
+                make_dir(dir).map_err(|e| unusable(dir, &e))?;
+            } else if !dir.is_dir() {
+                let what = format!(
+                    "{}: no such directory, and datadir.autocreate is false: create it, or correct \
+                     the path in the configuration",
+                    dir.display()
+                );
+                return Err(Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, what));
+            }
         }
         let lock = Lock::take(Path::new(&config.data_dir))?;
         Ok(Boot { config, source, lock })
@@ -145,6 +154,22 @@ impl Boot {
         }
         listens
     }
+}
+
+/// Makes a directory and what is missing above it, each durable in the one above.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        make_dir(above)?;
+    }
+    match fs::create_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        other => other?,
+    }
+    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn read_configuration(path: &Path) -> Result<String, Failure> {

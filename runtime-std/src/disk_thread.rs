@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use zabkeeper_core::action::DiskAction;
-use zabkeeper_core::disk::{Disk, DiskOptions, State};
+use zabkeeper_core::disk::{Completion, Disk, DiskOptions, FileOp, State};
 use zabkeeper_core::event::Event;
 
 use crate::files::Files;
@@ -34,8 +34,9 @@ impl DiskThread {
     {
         let (sender, receiver) = channel();
         let thread = thread::Builder::new().name(name).spawn(move || {
+            let slow_sync = Duration::from_millis(options.slow_sync_ms);
             let disk = Disk::<S>::new(options, state_options);
-            run(disk, &receiver, purge_every, deliver);
+            run(disk, &receiver, purge_every, slow_sync, deliver);
         })?;
         Ok(DiskThread { actions: sender, thread })
     }
@@ -64,6 +65,7 @@ fn run<S: State>(
     mut disk: Disk<S>,
     actions: &Receiver<DiskAction>,
     purge_every: Option<Duration>,
+    slow_sync: Duration,
     deliver: impl Fn(Vec<Event<S>>),
 ) {
     let (mut files, mut events) = (Files::new(), Vec::new());
@@ -91,7 +93,7 @@ fn run<S: State>(
         let op = disk.next_op(&mut events);
         hand_over(&mut events, &deliver);
         if let Some(op) = op {
-            let completion = files.execute(&op);
+            let completion = execute(&mut files, &op, slow_sync);
             disk.complete(completion, &mut events);
             hand_over(&mut events, &deliver);
             continue;
@@ -109,6 +111,22 @@ fn run<S: State>(
             Err(RecvTimeoutError::Disconnected) => ended = true,
         }
     }
+}
+
+/// Tells of a sync that takes long: everybody waits for it.
+fn execute(files: &mut Files, op: &FileOp, slow_sync: Duration) -> Completion {
+    let FileOp::SyncData { path } = op else { return files.execute(op) };
+    let begin = Instant::now();
+    let completion = files.execute(op);
+    let took = begin.elapsed();
+    if took > slow_sync {
+        tracing::warn!(
+            "the sync of {path} took {} ms: writes are answered that late; is the disk shared or \
+             failing?",
+            took.as_millis()
+        );
+    }
+    completion
 }
 
 fn hand_over<S>(events: &mut Vec<Event<S>>, deliver: &impl Fn(Vec<Event<S>>)) {

@@ -8,6 +8,7 @@ use std::{env, fs, io, thread};
 
 use zabkeeper_core::config::Config;
 use zabkeeper_core::event::Host;
+use zabkeeper_core::node;
 
 /// How old the figures may be.
 const EVERY: Duration = Duration::from_secs(1);
@@ -28,14 +29,17 @@ impl HostThread {
         config: &Config,
         deliver: impl Fn(Host) + Send + 'static,
     ) -> io::Result<HostThread> {
-        let below = |dir: &str| Path::new(dir).join("version-2");
-        let (data_dir, data_log_dir) = (below(&config.data_dir), below(&config.data_log_dir));
+        let disk = node::disk_options(config);
         let (ended, wait) = channel();
         thread::Builder::new().name(name).spawn(move || {
             let environment = environment();
             let mut last = None;
             loop {
-                let host = survey(&data_dir, &data_log_dir, environment.clone());
+                let host = survey(
+                    Path::new(&*disk.snapshots_at()),
+                    Path::new(&*disk.logs_at()),
+                    environment.clone(),
+                );
                 if last.as_ref() != Some(&host) {
                     deliver(host.clone());
                     last = Some(host);

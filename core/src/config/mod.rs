@@ -109,6 +109,10 @@ pub struct Config {
     pub commit_log_count: usize,
     /// `snapshotSizeFactor`; negative: no DIFF from the log on disk.
     pub snapshot_size_factor: f64,
+    /// `snapshot.compression.method`.
+    pub snapshot_compression: String,
+    /// `fsync.warningthresholdms`: a sync of the log that takes longer is told.
+    pub slow_sync_ms: u64,
     /// `snapshot.trust.empty`.
     pub trust_empty_snapshot: bool,
     /// `db.autocreate`.
@@ -460,6 +464,8 @@ impl File<'_> {
                 factor if factor > 1.0 => 0.33,
                 factor => factor,
             },
+            snapshot_compression: self.text("snapshot.compression.method").unwrap_or_default(),
+            slow_sync_ms: self.number("fsync.warningthresholdms", 1000, 0, MS)?,
             trust_empty_snapshot: self.boolean("snapshot.trust.empty", false)?,
             db_autocreate: self.boolean("db.autocreate", true)?,
             datadir_autocreate: self.boolean("datadir.autocreate", true)?,

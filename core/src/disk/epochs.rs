@@ -2,6 +2,7 @@
 //! `AtomicFileOutputStream`).
 
 use alloc::format;
+use alloc::string::String;
 
 use bytes::Bytes;
 
@@ -38,7 +39,8 @@ pub(crate) async fn save(
 /// the rename of `currentEpoch` leaves the log ahead of it. The new epoch was accepted
 /// durably before that, and the log is a prefix of its leader's history, so `currentEpoch`
 /// may follow the log. Without that acceptance the directory is not from one server, and it
-/// is refused.
+/// is refused. So is one where one of the files is lost: what it promised is not known. Only a
+/// first start makes both.
 pub(crate) async fn load(
     io: &Io,
     places: &Places,
@@ -50,10 +52,17 @@ pub(crate) async fn load(
     let mut current = match read(io, &place(places, EpochFile::Current)).await? {
         Some(current) => current,
         None => {
+            if let Some(accepted) = accepted_there {
+                return Err(lost(places, EpochFile::Current, format!("{of_log} to {accepted}")));
+            }
             save(io, places, EpochFile::Current, of_log).await?;
             of_log
         }
     };
+    // A first start may have been cut short between the two files.
+    if accepted_there.is_none() && current > Epoch(0) {
+        return Err(lost(places, EpochFile::Accepted, format!("at least {current}")));
+    }
     if of_log > current {
         let unfinished = read(io, &aside(places, EpochFile::Current)).await.unwrap_or_default();
         let next = match unfinished {
@@ -89,6 +98,20 @@ pub(crate) async fn load(
         )));
     }
     Ok((current, accepted))
+}
+
+/// One of the files is not there, but the other is.
+fn lost(places: &Places, file: EpochFile, value: String) -> DiskError {
+    DiskError::refused(format!(
+        "{} is not there, though {} is: what this server has promised is lost; restore the file \
+         (it held {value}), or empty the data directory and let the server copy its state from the \
+         leader",
+        place(places, file),
+        match file {
+            EpochFile::Accepted => name(EpochFile::Current),
+            EpochFile::Current => name(EpochFile::Accepted),
+        }
+    ))
 }
 
 async fn read(io: &Io, path: &FilePath) -> Result<Option<Epoch>, DiskError> {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::compression::Compression;
 use crate::types::Zxid;
 
 /// A path as the executor opens it: the configured directory, `/`, and a name.
@@ -164,15 +165,13 @@ pub enum FailureKind {
 pub(crate) enum Named {
     /// `log.<hex>`: begins with this zxid.
     Log(Zxid),
-    /// `snapshot.<hex>`: taken at this zxid.
-    Snapshot(Zxid),
-    /// `snapshot.<hex>.gz` or `.snappy`.
-    CompressedSnapshot(Zxid),
+    /// `snapshot.<hex>`, perhaps with `.gz` or `.snappy`: taken at this zxid.
+    Snapshot(Zxid, Compression),
     /// A snapshot that never got its name: ours (`tmp.snapshot.<hex>`) or ZooKeeper's
     /// (`snapshot.<hex>.tmp`).
     UnfinishedSnapshot,
-    /// `install.snapshot.<hex>`: complete and durable, and about to replace the log.
-    Installing(Zxid),
+    /// `install.` before a snapshot's name: complete and durable, and about to replace the log.
+    Installing(Zxid, Compression),
     /// Nothing of the log and snapshot store.
     Other,
 }
@@ -180,22 +179,30 @@ pub(crate) enum Named {
 impl Named {
     /// Reads a name, as `Util.getZxidFromName` does but stricter.
     pub(crate) fn parse(name: &str) -> Named {
-        let mut parts = name.split('.');
+        let (plain, compression) = if let Some(plain) = name.strip_suffix(".gz") {
+            (plain, Compression::Gzip)
+        } else if let Some(plain) = name.strip_suffix(".snappy") {
+            (plain, Compression::Snappy)
+        } else {
+            (name, Compression::None)
+        };
+        let mut parts = plain.split('.');
         let (first, second, third, more) = (parts.next(), parts.next(), parts.next(), parts.next());
         if more.is_some() {
             return Named::Other;
         }
         match (first, second, third) {
-            (Some("log"), Some(z), None) => hex(z).map_or(Named::Other, Named::Log),
-            (Some("snapshot"), Some(z), None) => hex(z).map_or(Named::Other, Named::Snapshot),
-            (Some("snapshot"), Some(z), Some("gz" | "snappy")) => {
-                hex(z).map_or(Named::Other, Named::CompressedSnapshot)
+            (Some("log"), Some(z), None) if compression == Compression::None => {
+                hex(z).map_or(Named::Other, Named::Log)
+            }
+            (Some("snapshot"), Some(z), None) => {
+                hex(z).map_or(Named::Other, |z| Named::Snapshot(z, compression))
             }
             (Some("snapshot"), Some(_), Some("tmp")) | (Some("tmp"), Some("snapshot"), Some(_)) => {
                 Named::UnfinishedSnapshot
             }
             (Some("install"), Some("snapshot"), Some(z)) => {
-                hex(z).map_or(Named::Other, Named::Installing)
+                hex(z).map_or(Named::Other, |z| Named::Installing(z, compression))
             }
             _other => Named::Other,
         }
@@ -231,14 +238,14 @@ impl Places {
     pub(crate) fn log(&self, zxid: Zxid) -> FilePath {
         join(&self.logs, &format!("log.{:x}", zxid.0))
     }
-    pub(crate) fn snapshot(&self, zxid: Zxid) -> FilePath {
-        self.in_data(&format!("snapshot.{:x}", zxid.0))
+    pub(crate) fn snapshot(&self, zxid: Zxid, compression: Compression) -> FilePath {
+        self.in_data(&format!("snapshot.{:x}{}", zxid.0, compression.suffix()))
     }
     pub(crate) fn unfinished_snapshot(&self, zxid: Zxid) -> FilePath {
         self.in_data(&format!("tmp.snapshot.{:x}", zxid.0))
     }
-    pub(crate) fn installing(&self, zxid: Zxid) -> FilePath {
-        self.in_data(&format!("install.snapshot.{:x}", zxid.0))
+    pub(crate) fn installing(&self, zxid: Zxid, compression: Compression) -> FilePath {
+        self.in_data(&format!("install.snapshot.{:x}{}", zxid.0, compression.suffix()))
     }
     /// Where the torn end of a log is kept; a name that is neither log nor snapshot.
     pub(crate) fn torn(&self, log: Zxid, offset: u64) -> FilePath {
@@ -258,11 +265,15 @@ mod tests {
     #[test]
     fn names_are_read_as_zookeeper_reads_them() {
         assert_eq!(Named::parse("log.1f"), Named::Log(Zxid(0x1f)));
-        assert_eq!(Named::parse("snapshot.500000001"), Named::Snapshot(Zxid(0x5_0000_0001)));
-        assert_eq!(Named::parse("snapshot.38.gz"), Named::CompressedSnapshot(Zxid(0x38)));
+        let plain = Compression::None;
+        assert_eq!(Named::parse("snapshot.500000001"), Named::Snapshot(Zxid(0x5_0000_0001), plain));
+        let (gz, snappy) = (Compression::Gzip, Compression::Snappy);
+        assert_eq!(Named::parse("snapshot.38.gz"), Named::Snapshot(Zxid(0x38), gz));
+        assert_eq!(Named::parse("snapshot.38.snappy"), Named::Snapshot(Zxid(0x38), snappy));
+        assert_eq!(Named::parse("install.snapshot.38.gz"), Named::Installing(Zxid(0x38), gz));
         assert_eq!(Named::parse("snapshot.38.tmp"), Named::UnfinishedSnapshot);
         assert_eq!(Named::parse("tmp.snapshot.38"), Named::UnfinishedSnapshot);
-        assert_eq!(Named::parse("install.snapshot.38"), Named::Installing(Zxid(0x38)));
+        assert_eq!(Named::parse("install.snapshot.38"), Named::Installing(Zxid(0x38), plain));
         for other in [
             "log",
             "log.",
@@ -271,12 +282,14 @@ mod tests {
             "log.ffffffffffffffff",
             "log.1.2.3",
             "torn.1.16",
+            "log.1.gz",
+            "snapshot.38.zip",
             "currentEpoch",
         ] {
             assert_eq!(Named::parse(other), Named::Other, "{other}");
         }
         let places = Places::new("/d/", "/l");
-        assert_eq!(&*places.snapshot(Zxid(255)), "/d/version-2/snapshot.ff");
+        assert_eq!(&*places.snapshot(Zxid(255), gz), "/d/version-2/snapshot.ff.gz");
         assert_eq!(&*places.log(Zxid(0)), "/l/version-2/log.0");
         assert_eq!(Named::parse("torn.1f.20"), Named::Other);
     }

@@ -189,7 +189,8 @@ impl<S: State> Machine<S> {
         self.drop_snapshot().await?;
         self.log.roll(&context.io).await?;
         self.snapshot.generation = generation;
-        match SnapshotWriter::begin(&context.io, &context.places, zxid).await {
+        let compression = context.options.compression;
+        match SnapshotWriter::begin(&context.io, &context.places, zxid, compression).await {
             Ok(writer) => self.snapshot.writer = Some(writer),
             Err(error) if error.is_no_space() && !from_leader => {
                 tracing::error!("the snapshot at {zxid} is given up: {error}");

@@ -11,6 +11,7 @@
 //!
 //! [`State`] is what a recovery rebuilds. The machine is made on the thread that runs it.
 
+mod compression;
 mod epochs;
 mod files;
 mod io;
@@ -36,6 +37,7 @@ mod truncate;
 #[cfg(test)]
 mod tests;
 
+pub use compression::Compression;
 pub use files::{Completion, DirEntry, FailureKind, FileOp, FilePath};
 pub use memory::MemoryFiles;
 pub use options::DiskOptions;
@@ -74,7 +76,7 @@ impl<S: State> Disk<S> {
         let (io, inbox, events) = (Io::default(), Rc::default(), Events::<S>::default());
         let context = Context(Rc::new(Shared {
             io: io.clone(),
-            places: Places::new(&options.data_dir, &options.log_dir),
+            places: options.places(),
             options,
             state_options,
             events: events.clone(),

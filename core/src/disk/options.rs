@@ -2,6 +2,9 @@
 
 use alloc::string::String;
 
+use super::compression::Compression;
+use super::files::{FilePath, Places};
+
 /// Options of [`Disk`](super::Disk); defaults are ZooKeeper's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskOptions {
@@ -25,8 +28,14 @@ pub struct DiskOptions {
     pub trust_empty: bool,
     /// `db.autocreate`: an empty directory may vote without an `initialize` file.
     pub autocreate: bool,
+    /// `datadir.autocreate`: directories that are missing are made.
+    pub make_dirs: bool,
+    /// `fsync.warningthresholdms`: for the executor, which has a clock; a longer sync is told.
+    pub slow_sync_ms: u64,
     /// `serializeLastProcessedZxid.enabled`: snapshots end with the last zxid.
     pub serialize_last_zxid: bool,
+    /// `snapshot.compression.method`: how snapshots are written.
+    pub compression: Compression,
     /// `autopurge.snapRetainCount`, at least 3.
     pub snap_retain_count: usize,
     /// Whether old files are purged after each snapshot too (`autopurge.purgeInterval` > 0).
@@ -47,9 +56,24 @@ impl DiskOptions {
             commit_log_count: 500,
             trust_empty: false,
             autocreate: true,
+            make_dirs: true,
+            slow_sync_ms: 1000,
             serialize_last_zxid: true,
+            compression: Compression::None,
             snap_retain_count: 3,
             autopurge: false,
         }
+    }
+
+    /// Where snapshots and epoch files are: `version-2` in `dataDir`.
+    pub fn snapshots_at(&self) -> FilePath {
+        self.places().data
+    }
+    /// Where logs are: `version-2` in `dataLogDir`.
+    pub fn logs_at(&self) -> FilePath {
+        self.places().logs
+    }
+    pub(crate) fn places(&self) -> Places {
+        Places::new(&self.data_dir, &self.log_dir)
     }
 }

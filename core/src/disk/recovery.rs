@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use super::Context;
 use super::epochs;
 use super::files::{DirEntry, FilePath, Named, join};
-use super::io::{DiskError, EXIT_DATA_DIR};
+use super::io::{DiskError, EXIT_DATA_DIR, Io};
 use super::log_reader::{LogFile, LogReader, Next};
 use super::repair;
 use super::snapshot_reader::{self, Loaded, SnapshotFile};
@@ -71,8 +71,12 @@ pub(crate) async fn recover<S: State>(
         snapshot_reader::load_newest::<S>(io, &snapshots, &context.state_options, &mut meter)
             .await?;
     let Loaded { found, skipped } = loaded;
+    let mut taken_during = None;
     let (state, base, snapshot_bytes) = match found {
-        Some((state, file)) => (state, file.zxid, file.len),
+        Some((state, file, tail)) => {
+            taken_during = tail.reach().map(|reach| (file.path, reach));
+            (state, file.zxid, file.len)
+        }
         None => {
             refuse_missing_snapshot(&skipped, &logs, options.trust_empty)?;
             let mut state = S::empty(&context.state_options);
@@ -99,6 +103,14 @@ pub(crate) async fn recover<S: State>(
              forget transactions; restore the file, or empty the data directory and let the server \
              copy its state from the leader",
             file.path
+        )));
+    }
+    if let Some((path, reach)) = taken_during.filter(|(_, reach)| *reach > last) {
+        let advice = advice(options.ensemble);
+        return Err(DiskError::refused(format!(
+            "{path} was taken while transactions up to {reach} were applied, but the logs end at \
+             {last}: its log is missing; restore it, or move the snapshot away to begin with an \
+             older one and its logs, or {advice}"
         )));
     }
     state.replayed(last);
@@ -156,6 +168,16 @@ async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskEr
         match io.list(dir).await {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {
+                if !context.options.make_dirs {
+                    return Err(DiskError::Refused {
+                        what: format!(
+                            "{dir}: no such directory, and datadir.autocreate is false: create it, \
+                             or correct the path in the configuration"
+                        ),
+                        exit_code: EXIT_DATA_DIR,
+                    });
+                }
+                refuse_older_layout(io, &parent).await?;
                 io.make_dir(dir).await?;
                 io.sync_dir(&parent).await?;
             }
@@ -166,22 +188,16 @@ async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskEr
     if places.data != places.logs {
         refuse_mixed(&places.data, &data, |name| matches!(name, Named::Log(_)))?;
         let logs = io.list(&places.logs).await?;
-        refuse_mixed(&places.logs, &logs, |name| {
-            matches!(name, Named::Snapshot(_) | Named::CompressedSnapshot(_))
-        })?;
+        refuse_mixed(&places.logs, &logs, |name| matches!(name, Named::Snapshot(..)))?;
     }
     let installing = data.iter().filter_map(|file| match Named::parse(&file.name) {
-        Named::Installing(zxid) => Some(zxid),
-        Named::Log(_)
-        | Named::Snapshot(_)
-        | Named::CompressedSnapshot(_)
-        | Named::UnfinishedSnapshot
-        | Named::Other => None,
+        Named::Installing(zxid, compression) => Some((zxid, compression)),
+        Named::Log(_) | Named::Snapshot(..) | Named::UnfinishedSnapshot | Named::Other => None,
     });
     let mut changed = false;
-    for zxid in installing {
+    for (zxid, compression) in installing {
         tracing::info!("the leader's snapshot {zxid} was about to be put in place: going on");
-        snapshot_writer::install(io, places, zxid).await?;
+        snapshot_writer::install(io, places, zxid, compression).await?;
         changed = true;
     }
     for file in &data {
@@ -196,6 +212,29 @@ async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskEr
     }
     io.sync_dir(&places.data).await?;
     io.list(&places.data).await
+}
+
+/// Files of the store beside the place where `version-2` would be made: whoever starts there
+/// expects them to be read.
+async fn refuse_older_layout(io: &Io, parent: &FilePath) -> Result<(), DiskError> {
+    let listing = match io.list(parent).await {
+        Err(error) if error.is_not_found() => return Ok(()),
+        listing => listing?,
+    };
+    let is_ours =
+        |file: &&DirEntry| matches!(Named::parse(&file.name), Named::Log(_) | Named::Snapshot(..));
+    match listing.iter().find(is_ours) {
+        None => Ok(()),
+        Some(file) => Err(DiskError::Refused {
+            what: format!(
+                "{parent}/{} is there, but {parent}/version-2 is not: the server would start empty; \
+                 if the configuration names the version-2 directory itself, name the one above it, \
+                 else move logs, snapshots and epoch files into version-2",
+                file.name
+            ),
+            exit_code: EXIT_DATA_DIR,
+        }),
+    }
 }
 
 fn refuse_mixed(
@@ -213,6 +252,15 @@ fn refuse_mixed(
             ),
             exit_code: EXIT_DATA_DIR,
         }),
+    }
+}
+
+/// What else can be done about files that are lost.
+fn advice(ensemble: bool) -> &'static str {
+    if ensemble {
+        "empty the data directory and let the server copy its state from the leader"
+    } else {
+        "move the log files after the gap away, which forgets what is in them"
     }
 }
 
@@ -245,7 +293,8 @@ async fn write_empty<S: State>(context: &Context<S>, state: &S) -> Result<u64, D
     state.encode(&mut body);
     let last = context.options.serialize_last_zxid.then_some(Zxid::ZERO);
     let (io, places) = (&context.io, &context.places);
-    snapshot_writer::write_whole(io, places, Zxid::ZERO, body, state.digest(), last).await
+    let compression = context.options.compression;
+    snapshot_writer::write_whole(io, places, compression, body, state.digest(), last).await
 }
 
 /// The log files of a listing, oldest first.
@@ -254,10 +303,9 @@ pub(crate) fn log_files(dir: &FilePath, listing: &[DirEntry]) -> Vec<LogFile> {
         .iter()
         .filter_map(|file| match Named::parse(&file.name) {
             Named::Log(zxid) => Some(LogFile { zxid, path: join(dir, &file.name), len: file.len }),
-            Named::Snapshot(_)
-            | Named::CompressedSnapshot(_)
+            Named::Snapshot(..)
             | Named::UnfinishedSnapshot
-            | Named::Installing(_)
+            | Named::Installing(..)
             | Named::Other => None,
         })
         .collect();
@@ -371,8 +419,9 @@ impl<S: State> Replay<'_, S> {
         Ok(())
     }
 
-    /// A gap is fatal where transactions are known to be lost: after a damaged file, or
-    /// after a snapshot that could not be used. ZooKeeper itself leaves others.
+    /// A history has no gaps, and what follows one cannot be applied: whatever was between is
+    /// lost, with a damaged file, with a snapshot that cannot be used, or with a file that is not
+    /// there.
     async fn check_gap(
         &mut self,
         entry: &Entry,
@@ -394,15 +443,16 @@ impl<S: State> Replay<'_, S> {
                 why = Some(format!("{} at offset {offset} (zeros before its end)", file.path));
             }
         }
-        if let Some(why) = why {
-            return Err(DiskError::refused(format!(
-                "transactions between {} and {} (in {}) are missing, because of {why}; restore that \
-                 file, or empty the data directory and let the server copy its state from the leader",
-                self.last, entry.zxid, file.path
-            )));
-        }
-        tracing::warn!("{}: zxid {} does not continue {}", file.path, entry.zxid, self.last);
-        self.tail.clear();
-        Ok(())
+        let why = why.map_or_else(
+            || String::from("a log file is not there; restore it"),
+            |why| format!("because of {why}; restore that file"),
+        );
+        Err(DiskError::refused(format!(
+            "transactions between {} and {} (in {}) are missing, {why}, or {}",
+            self.last,
+            entry.zxid,
+            file.path,
+            advice(self.context.options.ensemble)
+        )))
     }
 }

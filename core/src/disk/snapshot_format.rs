@@ -104,6 +104,16 @@ pub(crate) struct Unsealer {
 pub(crate) struct SnapshotTail {
     /// The digest section, if there is one.
     pub(crate) digest: Option<SnapshotDigest>,
+    /// The last transaction applied when the writing ended, if that is said.
+    pub(crate) last_zxid: Option<Zxid>,
+}
+
+impl SnapshotTail {
+    /// The last transaction that may have left traces in the body, if that is known.
+    pub(crate) fn reach(&self) -> Option<Zxid> {
+        // An epoch's first zxid is that of no transaction.
+        self.digest.map(|d| d.zxid).or(self.last_zxid).filter(|zxid| zxid.counter() > 0)
+    }
 }
 
 impl Unsealer {
@@ -137,13 +147,14 @@ impl Unsealer {
         // administrator, the name of the file tells where the replay begins.
         let has_digest = !r.is_empty() && r.remaining() != 8 + SEAL_LEN;
         let digest = if has_digest { Some(self.digest(&mut r)?) } else { None };
+        let mut last_zxid = None;
         if !r.is_empty() {
             let before = r.rest();
-            r.long().map_err(Unsound::Tail)?;
+            last_zxid = Some(Zxid(r.long().map_err(Unsound::Tail)?));
             self.count(&before, &r);
             self.check_seal(&mut r)?;
         }
-        Ok(SnapshotTail { digest })
+        Ok(SnapshotTail { digest, last_zxid })
     }
 
     fn digest(&mut self, r: &mut Reader<'_>) -> Result<SnapshotDigest, Unsound> {
@@ -207,7 +218,7 @@ mod tests {
             let all = written(d, l);
             assert_eq!(all[all.len() - 5..], LAST_BYTES);
             let expected = d.map(|(zxid, digest)| SnapshotDigest { zxid, version: 2, digest });
-            assert_eq!(read(&all), Ok(SnapshotTail { digest: expected }));
+            assert_eq!(read(&all), Ok(SnapshotTail { digest: expected, last_zxid: l }));
         }
     }
 

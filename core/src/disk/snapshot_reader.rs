@@ -4,13 +4,16 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use super::compression::{Compression, Decompressor};
 use super::files::{DirEntry, FilePath, Named, Places, join};
 use super::io::{DiskError, Io};
 use super::log_reader::CHUNK;
 use super::recovery::Meter;
-use super::snapshot_format::{DIGEST_VERSION, HEADER_LEN, LAST_BYTES, SnapshotDigest, Unsealer};
+use super::snapshot_format::{
+    DIGEST_VERSION, HEADER_LEN, LAST_BYTES, SnapshotDigest, SnapshotTail, Unsealer, Unsound,
+};
 use super::state::{SnapshotDecoder, State};
 use crate::types::Zxid;
 
@@ -23,7 +26,7 @@ pub(crate) struct SnapshotFile {
     pub(crate) zxid: Zxid,
     pub(crate) path: FilePath,
     pub(crate) len: u64,
-    pub(crate) compressed: bool,
+    pub(crate) compression: Compression,
 }
 
 /// The snapshots of a listing, newest first.
@@ -31,24 +34,25 @@ pub(crate) fn snapshots(places: &Places, listing: &[DirEntry]) -> Vec<SnapshotFi
     let mut found: Vec<SnapshotFile> = listing
         .iter()
         .filter_map(|file| {
-            let (zxid, compressed) = match Named::parse(&file.name) {
-                Named::Snapshot(zxid) => (zxid, false),
-                Named::CompressedSnapshot(zxid) => (zxid, true),
-                Named::Log(_) | Named::UnfinishedSnapshot | Named::Installing(_) | Named::Other => {
-                    return None;
-                }
-            };
+            let Named::Snapshot(zxid, compression) = Named::parse(&file.name) else { return None };
             let path = join(&places.data, &file.name);
-            Some(SnapshotFile { zxid, path, len: file.len, compressed })
+            Some(SnapshotFile { zxid, path, len: file.len, compression })
         })
         .collect();
     found.sort_by(|a, b| b.zxid.cmp(&a.zxid).then_with(|| a.path.cmp(&b.path)));
     found
 }
 
-/// The pre-check by length and last bytes (`SnapStream.isValidSnapshot`).
+/// The pre-check by length and last bytes, or by the first ones of what is compressed
+/// (`SnapStream.isValidSnapshot`).
 pub(crate) async fn looks_complete(io: &Io, file: &SnapshotFile) -> Result<bool, DiskError> {
-    if file.compressed || file.len < (HEADER_LEN + LAST_BYTES.len()) as u64 {
+    if file.compression != Compression::None {
+        let magic = file.compression.magic();
+        let first = io.read(&file.path, 0, magic.len()).await?;
+        io.close(&file.path).await?;
+        return Ok(*first == *magic);
+    }
+    if file.len < (HEADER_LEN + LAST_BYTES.len()) as u64 {
         return Ok(false);
     }
     let from = file.len - LAST_BYTES.len() as u64;
@@ -59,8 +63,8 @@ pub(crate) async fn looks_complete(io: &Io, file: &SnapshotFile) -> Result<bool,
 
 /// The snapshot that counts, and what was passed over.
 pub(crate) struct Loaded<S> {
-    /// State and file, if there is a valid one.
-    pub(crate) found: Option<(S, SnapshotFile)>,
+    /// State, file and what follows its body, if there is a valid one.
+    pub(crate) found: Option<(S, SnapshotFile, SnapshotTail)>,
     /// Newer ones that could not be used, with why.
     pub(crate) skipped: Vec<(SnapshotFile, String)>,
 }
@@ -74,13 +78,13 @@ pub(crate) async fn load_newest<S: State>(
 ) -> Result<Loaded<S>, DiskError> {
     let mut skipped = Vec::new();
     for file in files.iter().take(MOST_TRIED) {
-        let why = if file.compressed {
-            String::from("compressed snapshots are not read yet")
-        } else if !looks_complete(io, file).await? {
+        let why = if !looks_complete(io, file).await? {
             String::from("it is not complete")
         } else {
             match load::<S>(io, file, options, meter).await? {
-                Ok(state) => return Ok(Loaded { found: Some((state, file.clone())), skipped }),
+                Ok((state, tail)) => {
+                    return Ok(Loaded { found: Some((state, file.clone(), tail)), skipped });
+                }
                 Err(why) => why,
             }
         };
@@ -96,47 +100,94 @@ async fn load<S: State>(
     file: &SnapshotFile,
     options: &S::Options,
     meter: &mut Meter<S>,
-) -> Result<Result<S, String>, DiskError> {
-    let header = io.read(&file.path, 0, HEADER_LEN).await?;
-    let mut unsealer = match Unsealer::new(&header) {
-        Ok(unsealer) => unsealer,
-        Err(why) => return Ok(Err(format!("{why}"))),
-    };
+) -> Result<Result<(S, SnapshotTail), String>, DiskError> {
     let mut decoder = S::decoder(options);
-    let (mut at, mut body_ended) = (HEADER_LEN as u64, false);
+    let read = read(io, file, &mut |bytes| decoder.push(bytes), &mut |n| meter.bytes(n)).await;
+    io.close(&file.path).await?;
+    Ok(read?.and_then(|tail| {
+        let mut state = decoder.finish()?;
+        state.loaded(file.zxid, usable_digest(tail.digest, file.zxid));
+        Ok((state, tail))
+    }))
+}
+
+/// Reads all of one snapshot. `body` takes its body as a [`SnapshotDecoder`] does, `seen` how
+/// many bytes of the file were read. The inner error says why it cannot be used.
+pub(crate) async fn read(
+    io: &Io,
+    file: &SnapshotFile,
+    body: &mut impl FnMut(&Bytes) -> Result<Option<usize>, String>,
+    seen: &mut impl FnMut(u64),
+) -> Result<Result<SnapshotTail, String>, DiskError> {
+    let mut content = Content { header: BytesMut::new(), unsealer: None, body, body_ended: false };
+    let mut decompressor = Decompressor::new(file.compression);
+    let mut at = 0;
     while at < file.len {
         let bytes: Bytes = io.read(&file.path, at, CHUNK.min((file.len - at) as usize)).await?;
         if bytes.is_empty() {
             break;
         }
         at += bytes.len() as u64;
-        meter.bytes(bytes.len() as u64);
-        let mut tail = bytes.clone();
-        if !body_ended {
-            let end = match decoder.push(&bytes) {
-                Ok(end) => end,
-                Err(why) => return Ok(Err(why)),
-            };
-            body_ended = end.is_some();
-            tail = tail.split_off(end.unwrap_or(bytes.len()).min(bytes.len()));
-            unsealer.body(bytes.get(..bytes.len() - tail.len()).unwrap_or_default());
-        }
-        if let Err(why) = unsealer.tail(&tail) {
-            return Ok(Err(format!("{why}")));
+        seen(bytes.len() as u64);
+        decompressor.push(bytes);
+        loop {
+            match decompressor.next() {
+                Ok(None) => break,
+                Ok(Some(piece)) => {
+                    if let Err(why) = content.push(piece) {
+                        return Ok(Err(why));
+                    }
+                }
+                Err(why) => return Ok(Err(format!("{why}"))),
+            }
         }
     }
-    io.close(&file.path).await?;
-    if !body_ended {
-        return Ok(Err(String::from("its body does not end")));
+    Ok(match decompressor.finish() {
+        Ok(()) => content.finish(),
+        Err(why) => Err(format!("{why}")),
+    })
+}
+
+/// A snapshot's content as it comes.
+struct Content<'a, F> {
+    header: BytesMut,
+    /// Since the header is complete.
+    unsealer: Option<Unsealer>,
+    body: &'a mut F,
+    body_ended: bool,
+}
+
+impl<F: FnMut(&Bytes) -> Result<Option<usize>, String>> Content<'_, F> {
+    fn push(&mut self, mut bytes: Bytes) -> Result<(), String> {
+        let unsealer = match &mut self.unsealer {
+            Some(unsealer) => unsealer,
+            None => {
+                let missing = HEADER_LEN - self.header.len();
+                self.header.extend_from_slice(&bytes.split_to(missing.min(bytes.len())));
+                if self.header.len() < HEADER_LEN {
+                    return Ok(());
+                }
+                let unsealer = Unsealer::new(&self.header).map_err(|why| format!("{why}"))?;
+                self.unsealer.insert(unsealer)
+            }
+        };
+        if !self.body_ended && !bytes.is_empty() {
+            let end = (self.body)(&bytes)?;
+            self.body_ended = end.is_some();
+            let tail = bytes.split_off(end.unwrap_or(bytes.len()).min(bytes.len()));
+            unsealer.body(&bytes);
+            bytes = tail;
+        }
+        unsealer.tail(&bytes).map_err(|why| format!("{why}"))
     }
-    let tail = match unsealer.finish() {
-        Ok(tail) => tail,
-        Err(why) => return Ok(Err(format!("{why}"))),
-    };
-    Ok(decoder.finish().map(|mut state| {
-        state.loaded(file.zxid, usable_digest(tail.digest, file.zxid));
-        state
-    }))
+
+    fn finish(self) -> Result<SnapshotTail, String> {
+        let unsealer = self.unsealer.ok_or_else(|| format!("{}", Unsound::Header))?;
+        if !self.body_ended {
+            return Err(String::from("its body does not end"));
+        }
+        unsealer.finish().map_err(|why| format!("{why}"))
+    }
 }
 
 /// A digest of another version, or of before the snapshot's own zxid, can never be compared.

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use super::compression::{Compression, Compressor};
 use super::files::{FilePath, Named, Places, join};
 use super::io::{DiskError, Io};
 use super::snapshot_format::Sealer;
@@ -33,6 +34,8 @@ pub(crate) struct SnapshotWriter {
     position: u64,
     unsynced: u64,
     sealer: Sealer,
+    compression: Compression,
+    compressor: Compressor,
 }
 
 impl SnapshotWriter {
@@ -40,19 +43,23 @@ impl SnapshotWriter {
         io: &Io,
         places: &Places,
         zxid: Zxid,
+        compression: Compression,
     ) -> Result<SnapshotWriter, DiskError> {
         let path = places.unfinished_snapshot(zxid);
         let (sealer, header) = Sealer::new();
         io.create(&path).await?;
-        let mut writer = SnapshotWriter { zxid, path, position: 0, unsynced: 0, sealer };
-        writer.write(io, header).await?;
+        let compressor = Compressor::new(compression);
+        let (position, unsynced) = (0, 0);
+        let mut writer =
+            SnapshotWriter { zxid, path, position, unsynced, sealer, compression, compressor };
+        writer.put(io, header).await?;
         Ok(writer)
     }
 
     /// The next bytes of the body.
     pub(crate) async fn chunk(&mut self, io: &Io, bytes: Bytes) -> Result<(), DiskError> {
         self.sealer.body(&bytes);
-        self.write(io, bytes).await
+        self.put(io, bytes).await
     }
 
     /// The body is complete.
@@ -64,9 +71,12 @@ impl SnapshotWriter {
     ) -> Result<Finished, DiskError> {
         let (next, _) = Sealer::new();
         let tail = core::mem::replace(&mut self.sealer, next).tail(digest, last_zxid);
-        self.write(io, tail.freeze()).await?;
+        self.put(io, tail.freeze()).await?;
+        let end = core::mem::replace(&mut self.compressor, Compressor::Plain).finish();
+        self.write(io, end).await?;
         io.sync_data(&self.path).await?;
-        Ok(Finished { zxid: self.zxid, path: self.path, len: self.position })
+        let SnapshotWriter { zxid, path, position: len, compression, .. } = self;
+        Ok(Finished { zxid, path, len, compression })
     }
 
     /// It will not be finished.
@@ -74,7 +84,15 @@ impl SnapshotWriter {
         io.delete_if_there(&self.path).await
     }
 
+    async fn put(&mut self, io: &Io, bytes: Bytes) -> Result<(), DiskError> {
+        let bytes = self.compressor.push(bytes);
+        self.write(io, bytes).await
+    }
+
     async fn write(&mut self, io: &Io, bytes: Bytes) -> Result<(), DiskError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let len = bytes.len() as u64;
         io.write(&self.path, self.position, bytes).await?;
         self.position += len;
@@ -92,26 +110,32 @@ pub(crate) struct Finished {
     zxid: Zxid,
     path: FilePath,
     len: u64,
+    compression: Compression,
 }
 
 impl Finished {
     /// Gives a local snapshot its name. Its length is returned.
     pub(crate) async fn publish(self, io: &Io, places: &Places) -> Result<u64, DiskError> {
-        io.rename(&self.path, &places.snapshot(self.zxid)).await?;
+        io.rename(&self.path, &places.snapshot(self.zxid, self.compression)).await?;
         io.sync_dir(&places.data).await?;
         Ok(self.len)
     }
     /// Puts a leader's snapshot in the place of the log and all other snapshots.
     pub(crate) async fn install(self, io: &Io, places: &Places) -> Result<u64, DiskError> {
-        io.rename(&self.path, &places.installing(self.zxid)).await?;
+        io.rename(&self.path, &places.installing(self.zxid, self.compression)).await?;
         io.sync_dir(&places.data).await?;
-        install(io, places, self.zxid).await?;
+        install(io, places, self.zxid, self.compression).await?;
         Ok(self.len)
     }
 }
 
 /// Steps 3 and 4, at the end of a transfer or at recovery.
-pub(crate) async fn install(io: &Io, places: &Places, zxid: Zxid) -> Result<(), DiskError> {
+pub(crate) async fn install(
+    io: &Io,
+    places: &Places,
+    zxid: Zxid,
+    compression: Compression,
+) -> Result<(), DiskError> {
     // Newest first: whatever of it a crash keeps is whole up to some point.
     let mut logs: Vec<(Zxid, FilePath)> = Vec::new();
     for file in io.list(&places.logs).await? {
@@ -126,27 +150,29 @@ pub(crate) async fn install(io: &Io, places: &Places, zxid: Zxid) -> Result<(), 
     io.sync_dir(&places.logs).await?;
     for file in io.list(&places.data).await? {
         // Older ones, too: they may be of a history that was given up.
-        if let Named::Snapshot(z) | Named::CompressedSnapshot(z) = Named::parse(&file.name)
+        if let Named::Snapshot(z, _) = Named::parse(&file.name)
             && (z > zxid || !Mutant::OldSnapshotsStay.is_on())
         {
             io.delete(&join(&places.data, &file.name)).await?;
         }
     }
     io.sync_dir(&places.data).await?;
-    io.rename(&places.installing(zxid), &places.snapshot(zxid)).await?;
+    let (from, to) = (places.installing(zxid, compression), places.snapshot(zxid, compression));
+    io.rename(&from, &to).await?;
     io.sync_dir(&places.data).await
 }
 
-/// Writes a whole small snapshot: the one of an empty database.
+/// Writes the whole snapshot of an empty database.
 pub(crate) async fn write_whole(
     io: &Io,
     places: &Places,
-    zxid: Zxid,
+    compression: Compression,
     body: BytesMut,
     digest: Option<u64>,
     last_zxid: Option<Zxid>,
 ) -> Result<u64, DiskError> {
-    let mut writer = SnapshotWriter::begin(io, places, zxid).await?;
+    let zxid = Zxid::ZERO;
+    let mut writer = SnapshotWriter::begin(io, places, zxid, compression).await?;
     writer.chunk(io, body.freeze()).await?;
     let finished = writer.finish(io, digest.map(|digest| (zxid, digest)), last_zxid).await?;
     finished.publish(io, places).await

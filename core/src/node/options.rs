@@ -1,7 +1,7 @@
 //! What each room needs of the configuration.
 
 use crate::config::Config;
-use crate::disk::DiskOptions;
+use crate::disk::{Compression, DiskOptions};
 use crate::election::ElectionOptions;
 use crate::prep::PrepOptions;
 use crate::prep::access::Access;
@@ -26,6 +26,9 @@ pub fn disk_options(config: &Config) -> DiskOptions {
         commit_log_count: config.commit_log_count,
         trust_empty: config.trust_empty_snapshot,
         autocreate: config.db_autocreate,
+        make_dirs: config.datadir_autocreate,
+        compression: Compression::from_name(&config.snapshot_compression),
+        slow_sync_ms: config.slow_sync_ms,
         serialize_last_zxid: config.serialize_last_zxid,
         snap_retain_count: config.purge_retain_count,
         autopurge: config.purge_interval_hours > 0,

@@ -1,12 +1,12 @@
 //! What the four-letter words are told.
 
-use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
 use super::Node;
+use super::options::disk_options;
 use crate::action::Actions;
 use crate::admin::metrics::{BufferSizes, Metrics, ServerStats};
 use crate::admin::{
@@ -157,12 +157,13 @@ impl Node {
                 members,
             })
         });
+        let disk = disk_options(config);
         Conf {
             client_port: config.client_port.map_or(-1, i32::from),
             secure_client_port: -1,
-            data_dir: format!("{}/version-2", config.data_dir),
+            data_dir: disk.snapshots_at().to_string(),
             data_dir_size: self.host.data_dir_bytes,
-            data_log_dir: format!("{}/version-2", config.data_log_dir),
+            data_log_dir: disk.logs_at().to_string(),
             data_log_size: self.host.data_log_dir_bytes,
             tick_time_ms: config.tick_time_ms,
             max_client_connections: config.max_client_connections.into(),

@@ -20,6 +20,12 @@ const LOGS: [((&str, &[u8]), usize); 7] = [
     (golden!("fuzzy-3.9.5/log.2843"), 131_072),
     (golden!("misc/log.close-session-txn-disabled"), 65552),
 ];
+const COMPRESSED: [(&str, &[u8]); 4] = [
+    golden!("3.9.5/snapshot.38.gz"),
+    golden!("3.9.5/snapshot.38.snappy"),
+    golden!("3.8.0/snapshot.38.gz"),
+    golden!("3.8.0/snapshot.38.snappy"),
+];
 const SNAPSHOTS: [(&str, &[u8]); 5] = [
     golden!("3.9.5/snapshot.0"),
     golden!("3.9.5/snapshot.31"),
@@ -158,6 +164,12 @@ fn every_snapshot_is_written_again_to_the_same_bytes() {
         let path = format!("/data/version-2/{file}");
         let mut files = MemoryFiles::new();
         files.put(&path, snapshot);
+        // A fuzzy snapshot is nothing without its log.
+        for ((log_name, log), len) in LOGS.iter().filter(|_| name.starts_with("fuzzy")) {
+            if let Some(log_name) = log_name.strip_prefix("fuzzy-3.9.5/") {
+                files.put(&format!("/log/version-2/{log_name}"), &padded(log, *len));
+            }
+        }
         let options = DiskOptions { serialize_last_zxid: has_last, ..options() };
         let (mut disk, events) = boot(options, &mut files);
         let Some(Event::Recovered(recovered)) = events.into_iter().next_back() else {
@@ -210,4 +222,30 @@ fn whole_directories_of_zookeeper_are_recovered() {
         let after: Vec<&str> = files.paths().collect();
         assert_eq!(before, after, "{dir}: nothing is changed");
     }
+}
+
+#[test]
+fn compressed_snapshots_of_zookeeper_are_recovered() {
+    let mut bodies = Vec::new();
+    for (name, snapshot) in COMPRESSED {
+        let mut files = MemoryFiles::new();
+        let (dir, file) = name.rsplit_once('/').unwrap_or_default();
+        files.put(&format!("/data/version-2/{file}"), snapshot);
+        for ((log_name, log), len) in LOGS.iter().filter(|((name, _), _)| name.starts_with(dir)) {
+            let log_name = log_name.rsplit('/').next().unwrap_or_default();
+            files.put(&format!("/log/version-2/{log_name}"), &padded(log, *len));
+        }
+        let (_, events) = boot(options(), &mut files);
+        let Some(Event::Recovered(recovered)) = events.last() else { panic!("{name}") };
+        let (zxid, digest) = recovered.state.loaded.unwrap_or_default();
+        assert_eq!(zxid, Zxid(0x38), "{name}");
+        // Those that were compressed with Snappy were taken before anything was applied.
+        let is_of_name = digest.is_some_and(|digest| digest.zxid == Zxid(0x38));
+        assert_eq!(is_of_name, name.ends_with(".gz"), "{name}");
+        assert_eq!(recovered.snapshot_bytes, snapshot.len() as u64);
+        bodies.push(recovered.state.body.len());
+    }
+    // The trees are the same but for the order of their nodes, and what each version shows in
+    // /zookeeper/config.
+    assert!(bodies[0] == bodies[1] && bodies[2] == bodies[3], "{bodies:?}");
 }

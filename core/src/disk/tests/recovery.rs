@@ -211,11 +211,11 @@ fn logs_without_a_snapshot_are_refused_unless_trusted() {
 }
 
 #[test]
-fn only_compressed_snapshots_is_said_as_it_is() {
+fn a_damaged_compressed_snapshot_is_said_as_it_is() {
     let mut files = MemoryFiles::new();
     files.put("/data/version-2/snapshot.5.gz", b"\x1f\x8b0123456789");
     let server = Server::boot(options(), files);
-    assert!(server.fault().0.contains("compressed snapshots are not read yet"));
+    assert!(server.fault().0.contains("it does not begin as a compressed file of its kind"));
 }
 
 #[test]
@@ -337,4 +337,102 @@ fn epochs_that_contradict_each_other_are_refused() {
     server.files.put("/data/version-2/currentEpoch", b"three");
     server.restart();
     assert!(server.fault().0.contains("does not hold a number"));
+}
+
+#[test]
+fn a_directory_without_version_2_is_not_taken_for_an_empty_one() {
+    let mut files = MemoryFiles::new();
+    files.put("/data/snapshot.5", b"anything");
+    let server = Server::boot(options(), files);
+    let (what, exit_code) = server.fault();
+    assert!(what.starts_with("/data/snapshot.5 is there, but /data/version-2 is not"), "{what}");
+    assert_eq!(exit_code, 3);
+    assert_eq!(server.names("/data"), ["snapshot.5"], "nothing is made");
+}
+
+#[test]
+fn without_datadir_autocreate_a_missing_directory_is_not_made() {
+    let fixed = DiskOptions { make_dirs: false, ..options() };
+    let server = Server::boot(fixed.clone(), MemoryFiles::new());
+    let (what, exit_code) = server.fault();
+    assert!(what.contains("datadir.autocreate is false"), "{what}");
+    assert_eq!(exit_code, 3);
+    let mut there = Server::new();
+    there.log(1..=3);
+    let server = Server::boot(fixed, core::mem::take(&mut there.files));
+    assert_eq!(server.recovered().state, history(1..=3));
+}
+
+#[test]
+fn a_hole_in_the_logs_is_refused() {
+    let mut server = Server::new();
+    server.log(1..=3).restart().log(4..=6).restart().log(7..=9);
+    server.files.remove("/log/version-2/log.4");
+    server.restart();
+    let (what, exit_code) = server.fault();
+    let expected = "transactions between 0x3 and 0x7 (in /log/version-2/log.7) are missing, a log \
+                    file is not there; restore it, or empty the data directory";
+    assert!(what.starts_with(expected) && exit_code == 1, "{what}");
+    // A standalone server has nobody to copy from.
+    let alone = DiskOptions { ensemble: false, ..options() };
+    let mut server = Server::boot(alone.clone(), core::mem::take(&mut server.files));
+    assert!(server.fault().0.ends_with("which forgets what is in them"), "{:?}", server.fault());
+    server.files.remove("/log/version-2/log.7");
+    let server = Server::boot(alone, core::mem::take(&mut server.files));
+    assert_eq!(server.recovered().state, history(1..=3));
+}
+
+#[test]
+fn a_snapshot_without_the_log_that_it_needs_is_refused() {
+    let mut server = Server::new();
+    server.log(1..=3);
+    let mut body = BytesMut::new();
+    history(1..=5).encode(&mut body);
+    // Begun at 3, and 4 and 5 were applied while it was written.
+    server.disk.submit(DiskAction::SnapshotBegin { zxid: Zxid(3), from_leader: false });
+    server.log(4..=5);
+    server.disk.submit(DiskAction::SnapshotChunk { bytes: body.freeze() });
+    let (ticket, digest) = (server.ticket.take(), Some((Zxid(5), 9)));
+    server.disk.submit(DiskAction::SnapshotEnd { ticket, digest, last_zxid: Zxid(5) });
+    server.drive();
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=5));
+    server.files.remove("/log/version-2/log.4");
+    server.restart();
+    let expected = "/data/version-2/snapshot.3 was taken while transactions up to 0x5 were applied, \
+                    but the logs end at 0x3: its log is missing; restore it, or move the snapshot \
+                    away";
+    assert!(server.fault().0.starts_with(expected), "{:?}", server.fault());
+    server.files.remove("/data/version-2/snapshot.3");
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=3));
+}
+
+#[test]
+fn a_lost_epoch_file_is_refused() {
+    let mut whole = Server::new();
+    whole.save_epoch(EpochFile::Accepted, 2);
+    whole.save_epoch(EpochFile::Current, 2);
+    whole.drive();
+    for (lost, other, held) in [
+        ("currentEpoch", "acceptedEpoch", "0 to 2"),
+        ("acceptedEpoch", "currentEpoch", "at least 2"),
+    ] {
+        let mut files = whole.files.clone();
+        files.remove(&format!("/data/version-2/{lost}"));
+        let server = Server::boot(options(), files);
+        let (what, _) = server.fault();
+        let start = format!("/data/version-2/{lost} is not there, though {other} is");
+        assert!(what.starts_with(&start) && what.contains(held), "{what}");
+    }
+    // The files of a server that was standalone until now are made, and so is the second one
+    // where a first start was cut short.
+    let mut files = whole.files.clone();
+    files.remove("/data/version-2/currentEpoch");
+    files.remove("/data/version-2/acceptedEpoch");
+    let mut server = Server::boot(options(), files);
+    assert_eq!(server.recovered().current_epoch, 0);
+    server.files.remove("/data/version-2/acceptedEpoch");
+    server.restart();
+    assert_eq!(server.recovered().accepted_epoch, 0);
 }

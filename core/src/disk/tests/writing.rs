@@ -275,3 +275,53 @@ fn autopurge_follows_each_snapshot() {
     }
     assert_eq!(server.names("/data/version-2")[2..], ["snapshot.3", "snapshot.4", "snapshot.5"]);
 }
+
+#[test]
+fn snapshots_are_written_compressed_and_read_again() {
+    for (compression, suffix) in [(Compression::Gzip, ".gz"), (Compression::Snappy, ".snappy")] {
+        let options = DiskOptions { compression, ..options() };
+        let mut server = Server::boot(options.clone(), MemoryFiles::new());
+        server.log(1..=500);
+        server.snapshot(500, false);
+        let names = server.names("/data/version-2");
+        assert!(names.contains(&format!("snapshot.1f4{suffix}")), "{names:?}");
+        let len = server.files.get(&format!("/data/version-2/snapshot.1f4{suffix}")).unwrap().len();
+        assert!(len < 500 * 12, "{len}");
+        server.log(501..=510);
+        // Whatever is configured now, all kinds are read.
+        server.restart();
+        assert_eq!(server.recovered().state, history(1..=510));
+        assert_eq!(server.recovered().tail.len(), 10);
+
+        let mut server = Server::boot(options, core::mem::take(&mut server.files));
+        server.snapshot(700, true);
+        assert_eq!(
+            server.names("/data/version-2"),
+            [
+                "acceptedEpoch".to_string(),
+                "currentEpoch".to_string(),
+                format!("snapshot.2bc{suffix}"),
+            ]
+        );
+        server.restart();
+        assert_eq!(server.recovered().state, history(1..=700));
+    }
+}
+
+#[test]
+fn a_compressed_snapshot_that_is_cut_short_is_passed_over() {
+    let options = DiskOptions { compression: Compression::Gzip, ..options() };
+    let mut server = Server::boot(options, MemoryFiles::new());
+    server.log(1..=300);
+    server.snapshot(300, false);
+    server.log(301..=310);
+    let path = "/data/version-2/snapshot.12c.gz";
+    let whole = server.files.get(path).unwrap().to_vec();
+    for cut in [1, 8, 9, whole.len() / 2, whole.len() - 1, whole.len()] {
+        server.files.put(path, &whole[..whole.len() - cut]);
+        server.restart();
+        assert_eq!(server.recovered().state, history(1..=310), "cut by {cut}");
+        let empty = server.files.get("/data/version-2/snapshot.0.gz").unwrap().len();
+        assert_eq!(server.recovered().snapshot_bytes, empty as u64, "cut by {cut}");
+    }
+}
