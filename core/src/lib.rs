@@ -92,7 +92,7 @@
 //! that any state machine can ride on; [`store`], the znodes; [`prep`], requests into
 //! transactions; [`admin`], figures and four-letter words; [`serve`], the clients; [`disk`], logs
 //! and snapshots; [`client`], the other side of a session; [`node`], one whole server;
-//! [`record`], the journal of what entered it. Below them all, [`mutant`]: bugs to be put in on
+//! [`record`], the journal of what entered it; [`inspect`], what is in files, in words. Below them all, [`mutant`]: bugs to be put in on
 //! purpose, for tests of the simulator; compiled out otherwise.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -105,6 +105,7 @@ pub mod config;
 pub mod disk;
 pub mod election;
 pub mod event;
+pub mod inspect;
 pub mod mutant;
 pub mod node;
 pub mod prep;

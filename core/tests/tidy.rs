@@ -10,7 +10,7 @@ const MAX_LINES: usize = 800;
 /// name each other.
 const ROOMS: &[&str] = &[
     "mutant", "types", "event", "action", "wire", "config", "quorum", "election", "zab", "store",
-    "prep", "admin", "serve", "disk", "client", "node", "record",
+    "prep", "admin", "serve", "disk", "client", "node", "record", "inspect",
 ];
 
 fn root() -> PathBuf {

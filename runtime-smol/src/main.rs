@@ -11,22 +11,21 @@ use clap::Parser;
 use zabkeeper_std::boot::Boot;
 use zabkeeper_std::command_line::{Command, CommandLine, ServerArgs};
 use zabkeeper_std::exit::{self, Failure};
-use zabkeeper_std::{logging, signals};
+use zabkeeper_std::{inspect, logging, signals};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let done =
         logging::init(line.log_filter(), line.log_format).and_then(|()| match &line.command {
-            Command::Server(args) => run_server(args),
-            Command::Dev(args) => dev::run(args),
+            Command::Server(args) => run_server(args).map(|()| exit::EXECUTION_FINISHED),
+            Command::Dev(args) => dev::run(args).map(|()| exit::EXECUTION_FINISHED),
+            Command::Inspect(args) => inspect::run(args),
         });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("zabkeeper: {failure}");
-            ExitCode::from(u8::try_from(failure.code).unwrap_or(1))
-        }
-    }
+    let code = done.unwrap_or_else(|failure| {
+        eprintln!("zabkeeper: {failure}");
+        failure.code
+    });
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 fn run_server(args: &ServerArgs) -> Result<(), Failure> {

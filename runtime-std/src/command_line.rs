@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use zabkeeper_core::types::Zxid;
 
+use crate::inspect::parse_zxid;
 use crate::record::RecordOptions;
 
 /// A coordination server that speaks Apache ZooKeeper's protocols and formats.
@@ -14,7 +16,8 @@ use crate::record::RecordOptions;
     about = "A coordination server that speaks Apache ZooKeeper's protocols and formats",
     after_help = "Examples:\n  \
         zabkeeper dev                       three nodes on this machine, gone at Ctrl-C\n  \
-        zabkeeper server /etc/zk/zoo.cfg    one server, as its zoo.cfg says",
+        zabkeeper server /etc/zk/zoo.cfg    one server, as its zoo.cfg says\n  \
+        zabkeeper inspect /var/lib/zk       what is in a data directory",
     arg_required_else_help = true
 )]
 pub struct CommandLine {
@@ -37,6 +40,8 @@ impl CommandLine {
             (Some(filter), _) => filter,
             (None, Command::Server(_)) => "info",
             (None, Command::Dev(_)) => "warn",
+            // What a recovery has to say is in what is printed.
+            (None, Command::Inspect(_)) => "off",
         }
     }
 }
@@ -74,6 +79,90 @@ pub enum Command {
             zabkeeper dev --dir ./ensemble     keeps its data for the next start"
     )]
     Dev(DevArgs),
+    /// Tell what is in a log, a snapshot or a data directory, without changing anything
+    #[command(
+        long_about = "Tell what is in a log, a snapshot or a data directory, of zabkeeper or Apache \
+            ZooKeeper, without changing anything; or compare two of them.\n\n\
+            A log: its transactions, and whether every checksum is right. A snapshot: its znodes, \
+            sessions and sizes, its checksums and its digest. A data directory: all of that, and \
+            what a server would do here: which snapshot it would load, where it would cut the log, \
+            which digests differ, what a purge would delete, or why it would refuse to start.\n\n\
+            Nothing is repaired here. A server repairs what a crash has torn; what it refuses is to \
+            be restored, or copied from the leader.",
+        after_help = "Examples:\n  \
+            zabkeeper inspect /var/lib/zookeeper                      would a server start?\n  \
+            zabkeeper inspect --json version-2/log.100000001 | jq -r .path\n  \
+            zabkeeper inspect --from 0x10000002a --data log.100000001\n  \
+            zabkeeper inspect --subtree /app --depth 2 snapshot.2a    which part is large?\n  \
+            zabkeeper inspect --diff /srv1/zookeeper /srv2/zookeeper  where do they differ?\n\n\
+            Exit codes: 0 sound, or the same; 1 damaged, a server would refuse, or different;\n\
+            2 there is no answer"
+    )]
+    Inspect(InspectArgs),
+}
+
+/// Arguments of `zabkeeper inspect`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct InspectArgs {
+    /// A log, a snapshot (compressed or not), dataDir, or the version-2 in it
+    #[arg(value_name = "PATH", required_unless_present = "diff", conflicts_with = "diff")]
+    pub path: Option<PathBuf>,
+    /// Compare two logs, two snapshots or two data directories
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub diff: Vec<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// dataLogDir, if it is another directory
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Transactions from this zxid on (hexadecimal)
+    #[arg(long, value_name = "ZXID", value_parser = parse_zxid)]
+    pub from: Option<Zxid>,
+    /// Transactions up to this zxid
+    #[arg(long, value_name = "ZXID", value_parser = parse_zxid)]
+    pub to: Option<Zxid>,
+    /// Of a data directory, list all transactions too
+    #[arg(long)]
+    pub transactions: bool,
+    /// List sessions and znodes
+    #[arg(long)]
+    pub nodes: bool,
+    /// With their data (text as it is, else base64; in JSON always base64)
+    #[arg(long)]
+    pub data: bool,
+    /// Only what it comes to: no transactions, no sizes
+    #[arg(long, conflicts_with_all = ["transactions", "nodes"])]
+    pub summary: bool,
+    /// Only znodes here and below are listed and summed up
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = znode_path)]
+    pub subtree: String,
+    /// How deep below it sizes are told apart
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub depth: usize,
+    /// How many snapshots a purge would keep (autopurge.snapRetainCount)
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub retain: usize,
+    /// The servers' jute.maxbuffer
+    #[arg(long, value_name = "BYTES", default_value_t = 0xf_ffff)]
+    pub jute_maxbuffer: usize,
+    /// As a server with snapshot.trust.empty
+    #[arg(long)]
+    pub trust_empty: bool,
+    /// As a standalone server [default: as the files look]
+    #[arg(long, conflicts_with = "member")]
+    pub standalone: bool,
+    /// As a member of an ensemble
+    #[arg(long)]
+    pub member: bool,
+}
+
+fn znode_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(String::from(text))
+    } else {
+        Err(String::from("a znode's path begins with a slash"))
+    }
 }
 
 /// Arguments of `zabkeeper server`.
@@ -147,6 +236,9 @@ mod tests {
         let Command::Server(args) = &server.command else { panic!("{server:?}") };
         assert_eq!(args.record.options(), None);
         assert!(parse(&["dev", "--nodes", "0"]).is_err());
+        assert!(parse(&["inspect"]).is_err() && parse(&["inspect", "--diff", "a"]).is_err());
+        assert!(parse(&["inspect", "--diff", "a", "b"]).is_ok());
+        assert!(parse(&["inspect", "--from", "zxid", "a"]).is_err());
         assert!(parse(&["server"]).is_err());
         assert!(parse(&[]).is_err());
     }

@@ -26,7 +26,7 @@ impl Files {
     pub fn execute(&mut self, op: &FileOp) -> Completion {
         match self.try_execute(op) {
             Ok(completion) => completion,
-            Err(e) => Completion::Failed { kind: kind(&e), text: e.to_string() },
+            Err(e) => failed(&e),
         }
     }
 
@@ -77,7 +77,12 @@ impl Files {
     }
 }
 
-fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
+/// The answer to an operation that failed so.
+pub(crate) fn failed(e: &io::Error) -> Completion {
+    Completion::Failed { kind: kind(e), text: e.to_string() }
+}
+
+pub(crate) fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -93,7 +98,7 @@ fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
-fn read(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
+pub(crate) fn read(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
     let left = file.metadata()?.len().saturating_sub(offset);
     let mut buffer = vec![0; len.min(usize::try_from(left).unwrap_or(usize::MAX))];
     let mut filled = 0;

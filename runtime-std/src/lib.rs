@@ -1,6 +1,6 @@
 //! What every runtime of zabkeeper needs and none should write twice: the file executor and its
-//! thread, start-up, the command line, the clock, signals, logging, the journal of a process,
-//! and the layout of a development ensemble.
+//! thread, start-up, the command line, the clock, signals, logging, the journal of a process, what
+//! `inspect` prints, and the layout of a development ensemble.
 
 pub mod boot;
 pub mod clock;
@@ -10,6 +10,7 @@ pub mod disk_thread;
 pub mod exit;
 pub mod files;
 pub mod host;
+pub mod inspect;
 pub mod logging;
 pub mod record;
 pub mod signals;

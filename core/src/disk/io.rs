@@ -10,7 +10,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::poll_fn;
-use core::task::Poll;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
@@ -123,6 +124,25 @@ impl Io {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Runs a procedure to its end, for whoever has the files at hand.
+    pub(crate) fn run<T>(
+        &self,
+        procedure: impl Future<Output = T>,
+        execute: &mut impl FnMut(&FileOp) -> Completion,
+    ) -> T {
+        let mut procedure = pin!(procedure);
+        // Nothing wakes it: it is polled when there is news.
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(result) = procedure.as_mut().poll(&mut context) {
+                return result;
+            }
+            if let Some(op) = self.take_op() {
+                self.complete(execute(&op));
+            }
+        }
     }
 
     async fn perform(&self, op: FileOp) -> Result<Completion, DiskError> {

@@ -13,6 +13,9 @@ pub(crate) const ENTRY_HEAD: usize = 12;
 /// A TxnHeader: no body is shorter.
 pub(crate) const LEAST_BODY: usize = 32;
 
+/// What a log file begins with.
+pub(crate) const MAGIC: &[u8] = b"ZKLG";
+
 const HEADER: [u8; 16] = *b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0";
 const END_MARK: u8 = b'B';
 

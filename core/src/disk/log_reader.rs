@@ -60,6 +60,10 @@ impl LogReader {
     pub(crate) fn new(file: LogFile, max_body: usize) -> LogReader {
         LogReader { file, offset: 0, chunk: Bytes::new(), chunk_at: 0, max_body }
     }
+    /// Reads from an entry at `offset`, which is behind the header.
+    pub(crate) fn at(file: LogFile, offset: u64, max_body: usize) -> LogReader {
+        LogReader { file, offset, chunk: Bytes::new(), chunk_at: offset, max_body }
+    }
     /// The file that is read.
     pub(crate) fn file(&self) -> &LogFile {
         &self.file

@@ -54,9 +54,16 @@ use core::task::{Poll, Waker};
 
 use crate::action::DiskAction;
 use crate::event::Event;
-use files::Places;
-use io::Io;
+// What reads without changing anything: for inspections.
+pub(crate) use files::{Named, Places, join};
+pub(crate) use io::{DiskError, Io};
 use lane::Inbox;
+pub(crate) use log_format::{Damage, HEADER_LEN as LOG_HEADER_LEN, MAGIC as IS_LOG};
+pub(crate) use log_reader::{LogFile, LogReader, Next};
+pub(crate) use recovery::{follows, log_files};
+pub(crate) use snapshot_format::{DIGEST_VERSION, MAGIC as IS_SNAPSHOT, SnapshotTail};
+pub(crate) use snapshot_reader::{SnapshotFile, looks_complete, read as read_snapshot, snapshots};
+pub(crate) use tail::{Tail, examine};
 
 /// The log and snapshot store. It recovers what is on disk as soon as it is driven, and
 /// emits `Recovered` before it touches any action.

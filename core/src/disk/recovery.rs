@@ -314,7 +314,7 @@ pub(crate) fn log_files(dir: &FilePath, listing: &[DirEntry]) -> Vec<LogFile> {
 }
 
 /// Whether `next` may directly follow `last` in one history.
-fn follows(last: Zxid, next: Zxid) -> bool {
+pub(crate) fn follows(last: Zxid, next: Zxid) -> bool {
     next == last.next() || (next.epoch() > last.epoch() && next.counter() == 1)
 }
 

@@ -19,6 +19,9 @@ pub(crate) const LAST_BYTES: [u8; 5] = [0, 0, 0, 1, b'/'];
 const MAX_TAIL: usize = 4096;
 const SEAL_LEN: usize = 8 + LAST_BYTES.len();
 
+/// What a snapshot begins with.
+pub(crate) const MAGIC: &[u8] = b"ZKSN";
+
 const HEADER: [u8; HEADER_LEN] = *b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
 
 /// The digest section: the tree's digest when the walk over it ended.

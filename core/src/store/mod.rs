@@ -29,7 +29,9 @@ use crate::wire::client::{Acl, Id, Stat, perms};
 use acls::Acls;
 pub use image::ImageError;
 pub use quota::{Quota, QuotaFigures, StatsTrack};
-pub use snapshot::{SnapshotDecoder, SnapshotError, SnapshotWalk};
+pub use snapshot::{
+    SnapshotDecoder, SnapshotError, SnapshotItem, SnapshotNode, SnapshotReader, SnapshotWalk,
+};
 pub use stat::{OwnerKind, StoredStat, node_digest};
 use tree::{NodeId, Tree};
 

@@ -170,27 +170,54 @@ enum Section {
     Done,
 }
 
-/// Builds a store from a snapshot's body, which may arrive cut anywhere.
-#[derive(Debug)]
-pub struct SnapshotDecoder {
-    store: Store,
-    section: Section,
-    rest: Bytes,
-    nodes: u64,
+/// What a snapshot's body is made of, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SnapshotItem {
+    /// A session, with its time-out in ms.
+    Session(SessionId, i32),
+    /// An ACL that nodes refer to by this index; -1 is open to anyone, and not in the table.
+    Acl(i64, Vec<Acl>),
+    /// A node.
+    Node(SnapshotNode),
 }
 
-impl SnapshotDecoder {
+/// A node of a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotNode {
+    /// Where; the root is the empty path.
+    pub path: ByteString,
+    /// Shares the memory of the bytes that were pushed.
+    pub data: Option<Bytes>,
+    /// The ACL's index.
+    pub acl: i64,
+    /// Its counters.
+    pub stat: StoredStat,
+}
+
+/// Reads a snapshot's body, which may arrive cut anywhere, item by item.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    max_field_bytes: usize,
+    section: Section,
+    rest: Bytes,
+}
+
+impl SnapshotReader {
     /// Expects the body from its first byte.
-    pub fn new(options: StoreOptions) -> SnapshotDecoder {
-        let store = Store::bare(options);
-        SnapshotDecoder { store, section: Section::SessionCount, rest: Bytes::new(), nodes: 0 }
+    pub fn new(max_field_bytes: usize) -> SnapshotReader {
+        SnapshotReader { max_field_bytes, section: Section::SessionCount, rest: Bytes::new() }
     }
 
-    /// Takes more bytes. When the end mark is reached, gives what follows it.
+    /// Takes more bytes, and hands out what is complete. When the end mark is reached, gives what
+    /// follows it.
     ///
     /// # Errors
-    /// The bytes are no snapshot; the decoder is of no further use.
-    pub fn push(&mut self, bytes: Bytes) -> Result<Option<Bytes>, SnapshotError> {
+    /// The bytes are no snapshot, or `each` refuses an item; the reader is of no further use.
+    pub fn push(
+        &mut self,
+        bytes: Bytes,
+        mut each: impl FnMut(SnapshotItem) -> Result<(), SnapshotError>,
+    ) -> Result<Option<Bytes>, SnapshotError> {
         self.rest = if self.rest.is_empty() {
             bytes
         } else {
@@ -207,14 +234,91 @@ impl SnapshotDecoder {
             }
             let before = r.clone();
             match self.item(&mut r) {
-                Ok(()) => {}
-                Err(SnapshotError::Malformed(what)) if self.may_be_cut(what) => {
+                Ok(Some(item)) => each(item)?,
+                Ok(None) => {}
+                Err(what) if self.may_be_cut(what) => {
                     self.rest = before.rest();
                     return Ok(None);
                 }
-                Err(error) => return Err(error),
+                Err(what) => return Err(what.into()),
             }
         }
+    }
+
+    fn may_be_cut(&self, what: Malformed) -> bool {
+        match what {
+            Malformed::Truncated => true,
+            Malformed::Length(n) => usize::try_from(n).is_ok_and(|n| n <= self.max_field_bytes),
+            Malformed::Value(_) => false,
+        }
+    }
+
+    /// The next item, or a step to the next section.
+    fn item(&mut self, r: &mut Reader<'_>) -> Result<Option<SnapshotItem>, Malformed> {
+        let (section, item) = match self.section {
+            Section::SessionCount => (Section::Sessions(count(r)?), None),
+            Section::Sessions(0) => (Section::AclCount, None),
+            Section::Sessions(n) => {
+                let item = SnapshotItem::Session(r.record()?, r.int()?);
+                (Section::Sessions(n - 1), Some(item))
+            }
+            Section::AclCount => (Section::Acls(count(r)?), None),
+            Section::Acls(0) => (Section::Nodes, None),
+            Section::Acls(n) => {
+                let item = SnapshotItem::Acl(r.long()?, r.record::<Vec<Acl>>()?);
+                (Section::Acls(n - 1), Some(item))
+            }
+            Section::Nodes => {
+                let path = r.text()?;
+                if path == "/" {
+                    (Section::Done, None)
+                } else {
+                    let (data, acl, stat) = (r.buffer()?, r.long()?, read_stat(r)?);
+                    let node = SnapshotNode { path, data, acl, stat };
+                    (Section::Nodes, Some(SnapshotItem::Node(node)))
+                }
+            }
+            Section::Done => (Section::Done, None),
+        };
+        self.section = section;
+        Ok(item)
+    }
+}
+
+/// Builds a store from a snapshot's body, which may arrive cut anywhere.
+#[derive(Debug)]
+pub struct SnapshotDecoder {
+    store: Store,
+    reader: SnapshotReader,
+    nodes: u64,
+}
+
+impl SnapshotDecoder {
+    /// Expects the body from its first byte.
+    pub fn new(options: StoreOptions) -> SnapshotDecoder {
+        let reader = SnapshotReader::new(options.max_field_bytes);
+        SnapshotDecoder { store: Store::bare(options), reader, nodes: 0 }
+    }
+
+    /// Takes more bytes. When the end mark is reached, gives what follows it.
+    ///
+    /// # Errors
+    /// The bytes are no snapshot; the decoder is of no further use.
+    pub fn push(&mut self, bytes: Bytes) -> Result<Option<Bytes>, SnapshotError> {
+        let (store, nodes) = (&mut self.store, &mut self.nodes);
+        self.reader.push(bytes, |item| {
+            match item {
+                SnapshotItem::Session(session, timeout_ms) => {
+                    store.sessions.insert(session, timeout_ms);
+                }
+                SnapshotItem::Acl(index, acl) => store.acls.load(index, acl),
+                SnapshotItem::Node(SnapshotNode { path, data, acl, stat }) => {
+                    load_node(store, &path, data, acl, stat)?;
+                    *nodes += 1;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Znodes so far.
@@ -229,49 +333,6 @@ impl SnapshotDecoder {
         self.store.add_config_node();
         self.store.count_all_anew();
         self.store
-    }
-
-    fn may_be_cut(&self, what: Malformed) -> bool {
-        match what {
-            Malformed::Truncated => true,
-            Malformed::Length(n) => {
-                usize::try_from(n).is_ok_and(|n| n <= self.store.options.max_field_bytes)
-            }
-            Malformed::Value(_) => false,
-        }
-    }
-
-    fn item(&mut self, r: &mut Reader<'_>) -> Result<(), SnapshotError> {
-        let store = &mut self.store;
-        self.section = match self.section {
-            Section::SessionCount => Section::Sessions(count(r)?),
-            Section::Sessions(0) => Section::AclCount,
-            Section::Sessions(n) => {
-                let (session, timeout_ms): (SessionId, i32) = (r.record()?, r.int()?);
-                store.sessions.insert(session, timeout_ms);
-                Section::Sessions(n - 1)
-            }
-            Section::AclCount => Section::Acls(count(r)?),
-            Section::Acls(0) => Section::Nodes,
-            Section::Acls(n) => {
-                let (index, acl) = (r.long()?, r.record::<Vec<Acl>>()?);
-                store.acls.load(index, acl);
-                Section::Acls(n - 1)
-            }
-            Section::Nodes => {
-                let path = r.text()?;
-                if path == "/" {
-                    Section::Done
-                } else {
-                    let (data, acl, stat) = (r.buffer()?, r.long()?, read_stat(r)?);
-                    load_node(store, &path, data, acl, stat)?;
-                    self.nodes += 1;
-                    Section::Nodes
-                }
-            }
-            Section::Done => Section::Done,
-        };
-        Ok(())
     }
 }
 

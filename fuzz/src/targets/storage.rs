@@ -1,9 +1,12 @@
 //! Files of a data directory that anything may have happened to: transaction logs, snapshots,
 //! epoch files.
 
+use std::ops::ControlFlow;
+
 use zabkeeper_core::config::Config;
-use zabkeeper_core::disk::{Disk, DiskOptions, MemoryFiles, drive};
+use zabkeeper_core::disk::{Disk, DiskOptions, FileOp, MemoryFiles, drive};
 use zabkeeper_core::event::{DiskFault, Event, Recovered};
+use zabkeeper_core::inspect::{self, Line, Options, Recovery, Target};
 use zabkeeper_core::node::{disk_options, store_options};
 use zabkeeper_core::store::{Store, StoreOptions};
 
@@ -52,11 +55,12 @@ pub fn snapshot_file(data: &[u8]) {
     if how & 2 == 2 {
         files.put("/d/version-2/log.32", LOG_32);
     }
-    files.put("/d/version-2/snapshot.31", snapshot);
+    let suffix = ["", ".gz", ".snappy", ""][usize::from(how >> 3 & 3)];
+    files.put(&format!("/d/version-2/snapshot.31{suffix}"), snapshot);
     if how & 4 == 4 {
         // A leader's snapshot that was about to be put in place.
         files.put("/d/version-2/snapshot.31", SNAPSHOT_31);
-        files.put("/d/version-2/install.snapshot.40", snapshot);
+        files.put(&format!("/d/version-2/install.snapshot.40{suffix}"), snapshot);
     }
     recovers_or_says_why(files, false);
 }
@@ -76,7 +80,9 @@ pub fn epoch_files(data: &[u8]) {
 
 /// A recovery ends; and a second one finds the same.
 fn recovers_or_says_why(mut files: MemoryFiles, ensemble: bool) {
+    let foretold = foretell(&mut files, ensemble);
     let first = load_with(options(ensemble), StoreOptions::default(), &mut files);
+    assert_foretold(&foretold, &first);
     let again = load_with(options(ensemble), StoreOptions::default(), &mut files);
     match (first, again) {
         (Outcome::Recovered(first), Outcome::Recovered(again)) => assert_same(&first, &again),
@@ -89,6 +95,54 @@ fn recovers_or_says_why(mut files: MemoryFiles, ensemble: bool) {
         }
         (Outcome::Failed(fault), Outcome::Recovered(_)) => {
             panic!("recovers by trying again: {}", fault.what);
+        }
+    }
+}
+
+/// What an inspection says of every file, and of the directory; it may only read.
+fn foretell(files: &mut MemoryFiles, ensemble: bool) -> Recovery {
+    let all = Options { znodes: true, data: true, ensemble: Some(ensemble), ..Options::default() };
+    let paths: Vec<String> = files.paths().map(String::from).collect();
+    let targets: Vec<Target> = paths
+        .iter()
+        .map(|path| Target {
+            path: path.as_str().into(),
+            len: files.get(path).map_or(0, |content| content.len() as u64),
+        })
+        .collect();
+    let mut execute = |op: &FileOp| match op {
+        FileOp::Read { .. } | FileOp::List { .. } | FileOp::Close { .. } => files.execute(op),
+        other => panic!("{other:?} is no reading"),
+    };
+    let mut recovery = None;
+    let mut sink = |line: &Line| {
+        assert!(!line.to_string().is_empty());
+        if let Line::Directory(directory) = line {
+            recovery = Some(directory.recovery.clone());
+        }
+        ControlFlow::Continue(())
+    };
+    for target in &targets {
+        drop(inspect::file(&mut execute, target, &all, &mut sink));
+    }
+    drop(inspect::directory(&mut execute, "/d", "/d", &all, &mut sink));
+    recovery.expect("a directory has a verdict")
+}
+
+fn assert_foretold(foretold: &Recovery, outcome: &Outcome) {
+    match (foretold, outcome) {
+        (Recovery::Starts { last_zxid, current_epoch, .. }, Outcome::Recovered(recovered)) => {
+            assert_eq!(*last_zxid, recovered.last_zxid);
+            assert_eq!(*current_epoch, recovered.current_epoch);
+        }
+        (Recovery::Refuses { message, exit_code }, Outcome::Failed(fault)) => {
+            assert_eq!((message, *exit_code), (&fault.what, fault.exit_code));
+        }
+        (Recovery::Starts { .. }, Outcome::Failed(fault)) => {
+            panic!("it was foretold to start: {}", fault.what)
+        }
+        (Recovery::Refuses { message, .. }, Outcome::Recovered(_)) => {
+            panic!("it starts, against what was foretold: {message}")
         }
     }
 }

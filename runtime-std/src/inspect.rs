@@ -1,0 +1,216 @@
+//! `zabkeeper inspect`: reads files, and prints what the core says of them.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use zabkeeper_core::disk::{Completion, FileOp, FilePath};
+use zabkeeper_core::inspect::{self, Line, Options, Target, Trouble};
+use zabkeeper_core::types::Zxid;
+
+use crate::command_line::InspectArgs;
+use crate::exit::Failure;
+use crate::files;
+
+/// All that was looked at is sound, or the same.
+pub const SOUND: i32 = 0;
+/// Something is damaged, a server would refuse to start, or there is a difference.
+pub const UNSOUND: i32 = 1;
+/// There is no answer.
+pub const NO_ANSWER: i32 = 2;
+
+/// Runs the command; prints to stdout. The exit code.
+///
+/// # Errors
+/// There is no answer.
+pub fn run(args: &InspectArgs) -> Result<i32, Failure> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let code = print(args, &mut out);
+    match (code, out.flush()) {
+        (Ok(code), Ok(())) => Ok(code),
+        // Whoever reads has had enough.
+        (_, Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(SOUND),
+        (Err(failure), _) => Err(failure),
+        (Ok(_), Err(e)) => Err(Failure::new(NO_ANSWER, format!("stdout: {e}"))),
+    }
+}
+
+/// Prints to `out`. The exit code.
+///
+/// # Errors
+/// There is no answer.
+pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
+    let paths = args.paths().map_err(|what| Failure::new(NO_ANSWER, what))?;
+    let places = paths.iter().map(|path| Place::find(path, args.log_dir.as_deref()));
+    let places = places.collect::<Result<Vec<_>, _>>()?;
+    let mut read_only = ReadOnly::default();
+    let mut execute = |op: &FileOp| read_only.execute(op);
+    let mut written = Ok(());
+    let mut sink = |line: &Line| {
+        written = write_line(out, line, args.json);
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let result = match &*places {
+        [Place::File(target)] => {
+            inspect::file(&mut execute, target, &args.options(true), &mut sink)
+        }
+        [Place::Directory { data, logs }] => {
+            inspect::directory(&mut execute, data, logs, &args.options(false), &mut sink)
+        }
+        [Place::File(a), Place::File(b)] => {
+            inspect::compare_files(&mut execute, [a, b], &args.options(true), &mut sink)
+        }
+        [Place::Directory { data: a, logs: la }, Place::Directory { data: b, logs: lb }] => {
+            let dirs = [(&**a, &**la), (&**b, &**lb)];
+            inspect::compare_directories(&mut execute, dirs, &args.options(false), &mut sink)
+        }
+        _ => Err(Trouble::Failed(String::from("a file and a directory cannot be compared"))),
+    };
+    match (written, result) {
+        (Err(e), _) if e.kind() == io::ErrorKind::BrokenPipe => Ok(SOUND),
+        (Err(e), _) => Err(Failure::new(NO_ANSWER, format!("stdout: {e}"))),
+        (Ok(()), Ok(true)) => Ok(SOUND),
+        (Ok(()), Ok(false)) => Ok(UNSOUND),
+        (Ok(()), Err(trouble)) => Err(Failure::new(NO_ANSWER, trouble.to_string())),
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &Line, json: bool) -> io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, line).map_err(io::Error::from)?;
+        out.write_all(b"\n")
+    } else {
+        writeln!(out, "{line}")
+    }
+}
+
+/// What is at a path.
+enum Place {
+    File(Target),
+    Directory { data: String, logs: String },
+}
+
+impl Place {
+    fn find(path: &Path, log_dir: Option<&Path>) -> Result<Place, Failure> {
+        let shown = path.display();
+        let failure = |what: String| Failure::new(NO_ANSWER, what);
+        let metadata = fs::metadata(path).map_err(|e| failure(format!("{shown}: {e}")))?;
+        let text = |path: &Path| {
+            let text = path.to_str().map(String::from);
+            text.ok_or_else(|| failure(format!("{}: a path must be UTF-8", path.display())))
+        };
+        if metadata.is_file() {
+            return Ok(Place::File(Target { path: text(path)?.into(), len: metadata.len() }));
+        }
+        if !metadata.is_dir() {
+            return Err(failure(format!("{shown}: neither a file nor a directory")));
+        }
+        // The directory of the files themselves is as good as the one above it.
+        let above = |path: &Path| -> Result<PathBuf, Failure> {
+            if path.file_name().is_some_and(|name| name == "version-2") {
+                let whole = path.canonicalize();
+                let whole = whole.map_err(|e| failure(format!("{}: {e}", path.display())))?;
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let parent = parent.map(Path::to_path_buf);
+                return Ok(parent.or(whole.parent().map(Path::to_path_buf)).unwrap_or(whole));
+            }
+            Ok(path.to_path_buf())
+        };
+        let data = above(path)?;
+        if !data.join("version-2").is_dir() {
+            let what = format!("{shown}: no data directory: it has no version-2 in it");
+            return Err(failure(what));
+        }
+        let logs = log_dir.map_or(Ok(data.clone()), above)?;
+        Ok(Place::Directory { data: text(&data)?, logs: text(&logs)? })
+    }
+}
+
+/// Lists and reads; nothing else.
+#[derive(Default)]
+struct ReadOnly {
+    open: HashMap<FilePath, File>,
+}
+
+impl ReadOnly {
+    fn execute(&mut self, op: &FileOp) -> Completion {
+        let completion = match op {
+            FileOp::List { path } => files::list(Path::new(&**path)).map(Completion::Listing),
+            FileOp::Read { path, offset, len } => self.read(path, *offset, *len),
+            FileOp::Close { path } => {
+                self.open.remove(path);
+                Ok(Completion::Done)
+            }
+            FileOp::MakeDir { .. }
+            | FileOp::Create { .. }
+            | FileOp::Write { .. }
+            | FileOp::SetLen { .. }
+            | FileOp::SyncData { .. }
+            | FileOp::SyncDir { .. }
+            | FileOp::Rename { .. }
+            | FileOp::Delete { .. } => Err(io::ErrorKind::PermissionDenied.into()),
+        };
+        completion.unwrap_or_else(|e| files::failed(&e))
+    }
+
+    fn read(&mut self, path: &FilePath, offset: u64, len: usize) -> io::Result<Completion> {
+        if !self.open.contains_key(path) {
+            self.open.insert(path.clone(), File::open(&**path)?);
+        }
+        let file = self.open.get(path).ok_or(io::ErrorKind::NotFound)?;
+        files::read(file, offset, len).map(Completion::Data)
+    }
+}
+
+/// A zxid in hexadecimal, with or without `0x`.
+///
+/// # Errors
+/// It is none.
+pub fn parse_zxid(text: &str) -> Result<Zxid, String> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    match i64::from_str_radix(digits, 16) {
+        Ok(zxid) if zxid >= 0 => Ok(Zxid(zxid)),
+        _ => Err(String::from("a zxid is hexadecimal, like 0x10000002a")),
+    }
+}
+
+impl InspectArgs {
+    /// One path, or the two of a comparison.
+    fn paths(&self) -> Result<Vec<&Path>, String> {
+        let paths: Vec<&Path> = match &*self.diff {
+            [] => self.path.iter().map(PathBuf::as_path).collect(),
+            two => two.iter().map(PathBuf::as_path).collect(),
+        };
+        if paths.len() > 1 && self.log_dir.is_some() {
+            return Err(String::from(
+                "--log-dir belongs to one directory: to compare, name directories that hold both",
+            ));
+        }
+        Ok(paths)
+    }
+
+    fn options(&self, is_file: bool) -> Options {
+        let defaults = Options::default();
+        Options {
+            from: self.from.unwrap_or(defaults.from),
+            to: self.to.unwrap_or(defaults.to),
+            // Of a whole directory they are too many, unless they are asked for.
+            transactions: !self.summary && (is_file || self.transactions),
+            znodes: self.nodes,
+            data: self.data,
+            sums: !self.summary,
+            depth: self.depth,
+            subtree: self.subtree.clone(),
+            max_record_bytes: self.jute_maxbuffer.saturating_mul(2),
+            retain: self.retain,
+            ensemble: match (self.standalone, self.member) {
+                (true, _) => Some(false),
+                (_, true) => Some(true),
+                _ => None,
+            },
+            trust_empty: self.trust_empty,
+        }
+    }
+}
