@@ -87,6 +87,8 @@ pub enum Command {
             sessions and sizes, its checksums and its digest. A data directory: all of that, and \
             what a server would do here: which snapshot it would load, where it would cut the log, \
             which digests differ, what a purge would delete, or why it would refuse to start.\n\n\
+            While a server writes, the end of its log may look torn. A data directory takes as much \
+            memory as the server would, a log or a snapshot next to none.\n\n\
             Nothing is repaired here. A server repairs what a crash has torn; what it refuses is to \
             be restored, or copied from the leader.",
         after_help = "Examples:\n  \

@@ -14,6 +14,7 @@ use super::epochs;
 use super::files::{DirEntry, FilePath, Named, join};
 use super::io::{DiskError, EXIT_DATA_DIR, Io};
 use super::log_reader::{LogFile, LogReader, Next};
+use super::log_writer::MAX_BATCH;
 use super::repair;
 use super::snapshot_reader::{self, Loaded, SnapshotFile};
 use super::snapshot_writer;
@@ -105,7 +106,16 @@ pub(crate) async fn recover<S: State>(
             file.path
         )));
     }
-    if let Some((path, reach)) = taken_during.filter(|(_, reach)| *reach > last) {
+    let ahead = taken_during.filter(|(_, reach)| *reach > last);
+    if let Some((path, reach)) = &ahead
+        && options.ensemble
+        && is_within_batch(last, *reach)
+    {
+        tracing::warn!(
+            "{path} is ahead of the log, which ends at {last}: its writer was stopped before all that \
+             it had applied was in its log; the leader sends the rest again"
+        );
+    } else if let Some((path, reach)) = ahead {
         let advice = advice(options.ensemble);
         return Err(DiskError::refused(format!(
             "{path} was taken while transactions up to {reach} were applied, but the logs end at \
@@ -253,6 +263,13 @@ fn refuse_mixed(
             exit_code: EXIT_DATA_DIR,
         }),
     }
+}
+
+/// Whether no more is missing than ZooKeeper may have applied before it was in its own log: a
+/// learner applies what others have logged. Nothing of it can be lost, or taken back, then.
+fn is_within_batch(last: Zxid, reach: Zxid) -> bool {
+    let missing = reach.counter().saturating_sub(last.counter());
+    last.epoch() == reach.epoch() && missing as usize <= MAX_BATCH
 }
 
 /// What else can be done about files that are lost.

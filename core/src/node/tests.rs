@@ -71,7 +71,7 @@ macro_rules! golden {
 
 #[test]
 fn the_logs_and_snapshots_of_real_servers_replay_to_the_tree_that_they_showed() {
-    let all: [(&str, &[u8], &[File]); 4] = [
+    let all: [(&str, &[u8], &[File]); 11] = [
         (
             "3.9.5 log",
             golden!("3.9.5", "tree-after-a.json"),
@@ -97,6 +97,41 @@ fn the_logs_and_snapshots_of_real_servers_replay_to_the_tree_that_they_showed() 
                 ("snapshot.31", golden!("3.8.0", "snapshot.31")),
                 ("log.32", golden!("3.8.0", "log.32")),
             ],
+        ),
+        (
+            "3.9.5 gzip",
+            golden!("3.9.5", "tree-after-b.json"),
+            &[("snapshot.38.gz", golden!("3.9.5", "snapshot.38.gz"))],
+        ),
+        (
+            "3.9.5 Snappy",
+            golden!("3.9.5", "tree-after-b.json"),
+            &[("snapshot.38.snappy", golden!("3.9.5", "snapshot.38.snappy"))],
+        ),
+        (
+            "3.8.0 gzip",
+            golden!("3.8.0", "tree-after-b.json"),
+            &[("snapshot.38.gz", golden!("3.8.0", "snapshot.38.gz"))],
+        ),
+        (
+            "3.8.0 Snappy",
+            golden!("3.8.0", "tree-after-b.json"),
+            &[("snapshot.38.snappy", golden!("3.8.0", "snapshot.38.snappy"))],
+        ),
+        (
+            "3.6.3 snapshot",
+            golden!("3.6.3", "tree-after-a.json"),
+            &[("snapshot.31", golden!("3.6.3", "snapshot.31"))],
+        ),
+        (
+            "3.6.3 gzip",
+            golden!("3.6.3", "tree-after-a.json"),
+            &[("snapshot.31.gz", golden!("3.6.3", "snapshot.31.gz"))],
+        ),
+        (
+            "3.6.3 log",
+            golden!("3.6.3", "tree-after-a.json"),
+            &[("snapshot.0", golden!("3.6.3", "snapshot.0")), ("log.1", golden!("3.6.3", "log.1"))],
         ),
     ];
     for (name, tree, files) in all {

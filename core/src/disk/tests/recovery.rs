@@ -398,13 +398,17 @@ fn a_snapshot_without_the_log_that_it_needs_is_refused() {
     server.restart();
     assert_eq!(server.recovered().state, history(1..=5));
     server.files.remove("/log/version-2/log.4");
+    // A member of an ensemble may have applied what was not in its log yet when it was stopped.
     server.restart();
+    assert_eq!(server.recovered().last_zxid, Zxid(3));
+    let alone = DiskOptions { ensemble: false, ..options() };
+    let mut server = Server::boot(alone.clone(), core::mem::take(&mut server.files));
     let expected = "/data/version-2/snapshot.3 was taken while transactions up to 0x5 were applied, \
                     but the logs end at 0x3: its log is missing; restore it, or move the snapshot \
                     away";
     assert!(server.fault().0.starts_with(expected), "{:?}", server.fault());
     server.files.remove("/data/version-2/snapshot.3");
-    server.restart();
+    let server = Server::boot(alone, core::mem::take(&mut server.files));
     assert_eq!(server.recovered().state, history(1..=3));
 }
 
