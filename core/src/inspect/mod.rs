@@ -4,7 +4,7 @@
 //!
 //! Everything is read with the code that a server reads it with. Whoever calls brings a function
 //! that lists and reads files; nothing else is ever asked of it. A recovery is tried out over an
-//! [overlay](overlay::Overlay) that keeps what it would change.
+//! overlay that keeps what it would change.
 //!
 //! Findings come one by one as [`Line`]s, so that a long log takes no memory: each is one JSON
 //! object (`Serialize`) or a few lines of text (`Display`).
@@ -34,6 +34,7 @@ pub use difference::{Compared, Difference};
 pub use directory::{Directory, FileNote, OtherFile, Recovery};
 pub use log::{Break, LogSummary};
 pub use log_difference::LogDifference;
+pub use overlay::WouldChange;
 pub use snapshot::{DigestFinding, SnapshotSummary};
 pub use subtree::Subtree;
 pub use transaction::{Change, Transaction};
