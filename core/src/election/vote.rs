@@ -3,31 +3,19 @@
 use crate::mutant::Mutant;
 use crate::quorum::Verifier;
 use crate::types::{Epoch, ServerId, Zxid};
+use crate::wire::code::codes;
 
-/// What a server is doing, as notifications say it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(i32)]
-pub enum PeerState {
-    /// Electing.
-    Looking = 0,
-    /// Follows a leader.
-    Following = 1,
-    /// Leads.
-    Leading = 2,
-    /// Observes a leader.
-    Observing = 3,
-}
-
-impl PeerState {
-    /// The state of a number, if it is one.
-    pub fn from_i32(n: i32) -> Option<PeerState> {
-        match n {
-            0 => Some(PeerState::Looking),
-            1 => Some(PeerState::Following),
-            2 => Some(PeerState::Leading),
-            3 => Some(PeerState::Observing),
-            _ => None,
-        }
+codes! {
+    /// What a server is doing, as notifications say it.
+    PeerState {
+        /// Electing.
+        Looking = 0,
+        /// Follows a leader.
+        Following = 1,
+        /// Leads.
+        Leading = 2,
+        /// Observes a leader.
+        Observing = 3,
     }
 }
 

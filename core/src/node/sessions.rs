@@ -134,6 +134,10 @@ impl Node {
             return false;
         };
         if self.config.upgrades_local_sessions {
+            if self.tracker.is_some() && self.next_zxid(now, out).is_none() {
+                // The next epoch's leader will be asked again: until then it stays what it is.
+                return true;
+            }
             info!(%session, "a local session becomes a global one");
             self.forget_local(session);
             self.begin_global_session(now, session, timeout_ms, out);

@@ -142,6 +142,9 @@ pub enum Submission {
     },
 }
 
+/// How often a read-only server looks for silent clients, ms.
+const SILENCE_CHECK_MS: u64 = 1000;
+
 /// What clients may do here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Service {
@@ -161,6 +164,8 @@ pub struct Serve {
     connections: BTreeMap<ConnId, Connection>,
     by_session: BTreeMap<SessionId, ConnId>,
     by_address: BTreeMap<IpAddr, u32>,
+    /// On a read-only server: when silent clients were looked for.
+    silence_checked: Time,
     /// Connections in order of opening, to find those that never ask for a session.
     young: VecDeque<(Time, ConnId)>,
     watches: Watches,
@@ -203,6 +208,7 @@ impl Serve {
             connections: BTreeMap::new(),
             by_session: BTreeMap::new(),
             by_address: BTreeMap::new(),
+            silence_checked: now.mono,
             young: VecDeque::new(),
             watches: Watches::default(),
             told: Vec::new(),
@@ -334,8 +340,19 @@ impl Serve {
         }
     }
 
-    /// Closes connections that never asked for a session.
+    /// Closes connections that never asked for a session, and on a read-only server those whose
+    /// clients are silent: there is no leader to tell that their sessions have ended.
     pub fn tick(&mut self, now: Time, out: &mut Actions) {
+        if self.is_read_only() && now.ms_since(self.silence_checked) >= SILENCE_CHECK_MS {
+            self.silence_checked = now;
+            let is_silent = |c: &Connection| {
+                c.phase == Phase::Established && now.ms_since(c.heard) > c.timeout_ms.max(0) as u64
+            };
+            let all = self.connections.iter().filter(|(_, connection)| is_silent(connection));
+            for conn in all.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+                self.close(conn, Reason::Timeout("the client is silent"), out);
+            }
+        }
         while let Some((since, conn)) = self.young.front().copied() {
             let settled = self.connections.get(&conn).is_none_or(|c| c.phase != Phase::New);
             if !settled && now.ms_since(since) < self.options.sessionless_timeout_ms {
@@ -355,7 +372,10 @@ impl Serve {
         if !self.events.is_empty() {
             return Some(Time(0));
         }
-        self.young.front().map(|(since, _)| since.plus_ms(limit))
+        let young = self.young.front().map(|(since, _)| since.plus_ms(limit));
+        let read_only = self.is_read_only() && !self.connections.is_empty();
+        let silence = read_only.then(|| self.silence_checked.plus_ms(SILENCE_CHECK_MS));
+        young.into_iter().chain(silence).min()
     }
 
     fn close(&mut self, conn: ConnId, why: Reason, out: &mut Actions) {

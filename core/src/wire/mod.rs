@@ -4,6 +4,7 @@
 //! against what is really there before anything is allocated.
 
 pub mod client;
+pub(crate) mod code;
 pub mod error;
 pub mod frame;
 pub mod jute;

@@ -1,17 +1,15 @@
 //! Operation codes and watch event types (`ZooDefs.OpCode`, `Watcher.Event.EventType`).
 
+use super::code::codes;
+
 macro_rules! ops {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $short:literal;)*) => {
-        /// An operation of the client protocol, or the type of a transaction.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        #[repr(i32)]
-        pub enum OpCode { $($(#[$doc])* $name = $code,)* }
+        codes! {
+            /// An operation of the client protocol, or the type of a transaction.
+            OpCode { $($(#[$doc])* $name = $code,)* }
+        }
 
         impl OpCode {
-            /// The operation of a number, if it is one.
-            pub fn from_i32(code: i32) -> Option<OpCode> {
-                match code { $($code => Some(OpCode::$name),)* _ => None }
-            }
             /// The abbreviation that `cons` shows (`Request.op2String`).
             pub fn short(self) -> &'static str {
                 match self { $(OpCode::$name => $short,)* }
@@ -87,29 +85,16 @@ ops! {
     Error = -1, "NA";
 }
 
-/// What a watch event tells.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(i32)]
-pub enum EventType {
-    /// The node was created.
-    NodeCreated = 1,
-    /// The node was deleted.
-    NodeDeleted = 2,
-    /// Its data changed.
-    NodeDataChanged = 3,
-    /// A child was created or deleted.
-    NodeChildrenChanged = 4,
-}
-
-impl EventType {
-    /// The type of a number, if it is one that servers send.
-    pub fn from_i32(code: i32) -> Option<EventType> {
-        match code {
-            1 => Some(EventType::NodeCreated),
-            2 => Some(EventType::NodeDeleted),
-            3 => Some(EventType::NodeDataChanged),
-            4 => Some(EventType::NodeChildrenChanged),
-            _ => None,
-        }
+codes! {
+    /// What a watch event tells.
+    EventType {
+        /// The node was created.
+        NodeCreated = 1,
+        /// The node was deleted.
+        NodeDeleted = 2,
+        /// Its data changed.
+        NodeDataChanged = 3,
+        /// A child was created or deleted.
+        NodeChildrenChanged = 4,
     }
 }

@@ -6,64 +6,52 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::client::Id;
+use super::code::codes;
 use super::jute::{Malformed, Reader, Record, Writer};
 use crate::types::{ServerId, SessionId, Zxid};
 
-macro_rules! packet_types {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// What a quorum packet is for.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        #[repr(i32)]
-        pub enum PacketType { $($(#[$doc])* $name = $code,)* }
-
-        impl PacketType {
-            /// The type of a number, if it is one.
-            pub fn from_i32(code: i32) -> Option<PacketType> {
-                match code { $($code => Some(PacketType::$name),)* _ => None }
-            }
-        }
-    };
-}
-
-packet_types! {
-    /// A learner forwards a client's request.
-    Request = 1,
-    /// The leader proposes a transaction.
-    Proposal = 2,
-    /// A follower has it on disk.
-    Ack = 3,
-    /// A quorum has it on disk.
-    Commit = 4,
-    /// Both ways: alive; the reply carries touched sessions.
-    Ping = 5,
-    /// A session asks to be re-attached.
-    Revalidate = 6,
-    /// The answer to a forwarded sync.
-    Sync = 7,
-    /// PROPOSAL and COMMIT in one, for observers.
-    Inform = 8,
-    /// COMMIT of a reconfiguration.
-    CommitAndActivate = 9,
-    /// The history is sent; make it durable.
-    NewLeader = 10,
-    /// A follower introduces itself.
-    FollowerInfo = 11,
-    /// Serve clients.
-    UpToDate = 12,
-    /// What follows continues the learner's log.
-    Diff = 13,
-    /// Cut the log.
-    Trunc = 14,
-    /// A snapshot follows in the stream.
-    Snap = 15,
-    /// An observer introduces itself.
-    ObserverInfo = 16,
-    /// The new epoch.
-    LeaderInfo = 17,
-    /// The new epoch is accepted.
-    AckEpoch = 18,
-    /// INFORM of a reconfiguration.
-    InformAndActivate = 19,
+codes! {
+    /// What a quorum packet is for.
+    PacketType {
+        /// A learner forwards a client's request.
+        Request = 1,
+        /// The leader proposes a transaction.
+        Proposal = 2,
+        /// A follower has it on disk.
+        Ack = 3,
+        /// A quorum has it on disk.
+        Commit = 4,
+        /// Both ways: alive; the reply carries touched sessions.
+        Ping = 5,
+        /// A session asks to be re-attached.
+        Revalidate = 6,
+        /// The answer to a forwarded sync.
+        Sync = 7,
+        /// PROPOSAL and COMMIT in one, for observers.
+        Inform = 8,
+        /// COMMIT of a reconfiguration.
+        CommitAndActivate = 9,
+        /// The history is sent; make it durable.
+        NewLeader = 10,
+        /// A follower introduces itself.
+        FollowerInfo = 11,
+        /// Serve clients.
+        UpToDate = 12,
+        /// What follows continues the learner's log.
+        Diff = 13,
+        /// Cut the log.
+        Trunc = 14,
+        /// A snapshot follows in the stream.
+        Snap = 15,
+        /// An observer introduces itself.
+        ObserverInfo = 16,
+        /// The new epoch.
+        LeaderInfo = 17,
+        /// The new epoch is accepted.
+        AckEpoch = 18,
+        /// INFORM of a reconfiguration.
+        InformAndActivate = 19,
+    }
 }
 
 /// One packet.

@@ -689,6 +689,19 @@ fn a_read_only_server_serves_those_that_ask_for_no_more() {
     server.ask(conn, 3, OpCode::Sync, |out| out.put_ustring("/"));
     server.ask(conn, 4, OpCode::Exists, look("/b"));
     assert_eq!(server.brief(conn), ["1:0", "2:-119", "3:-119", "4:-101"]);
+    // Nobody else would notice that a client is silent.
+    server.now.mono = Time(0).plus_ms(5_000);
+    server.ask(conn, 5, OpCode::Ping, nothing);
+    for (ms, expected) in [(14_900, None), (15_900, Some(Reason::Timeout("the client is silent")))]
+    {
+        server.now.mono = Time(0).plus_ms(ms);
+        assert!(server.serve.deadline().is_some_and(|due| due <= server.now.mono));
+        server.hear(conn);
+        server.serve.tick(server.now.mono, &mut server.out);
+        server.settle();
+        assert_eq!(server.hear(conn), Vec::from_iter(expected.map(Heard::Closed)), "{ms}");
+    }
+    assert_eq!(server.serve.deadline(), None);
 }
 
 #[test]

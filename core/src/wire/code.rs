@@ -1,0 +1,22 @@
+//! Enums that are numbers on the wire.
+
+/// Makes enums with the number of each variant, and `from_i32` for the way back.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident {
+        $($(#[$variant_doc:meta])* $variant:ident = $code:literal,)*
+    })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(i32)]
+        pub enum $name { $($(#[$variant_doc])* $variant = $code,)* }
+
+        impl $name {
+            /// What a number stands for, if it stands for anything.
+            pub fn from_i32(code: i32) -> Option<$name> {
+                match code { $($code => Some($name::$variant),)* _ => None }
+            }
+        }
+    )*};
+}
+
+pub(crate) use codes;
