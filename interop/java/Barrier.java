@@ -39,7 +39,7 @@ final class Barrier extends Program {
                     DistributedBarrier barrier = new DistributedBarrier(client, at("/barrier"));
                     round.await(60, TimeUnit.SECONDS);
                     end = last;
-                    untilDone(() -> client.sync().forPath("/")); // that it is set, may be news to a follower
+                    untilDone(() -> sync(client)); // that it is set, may be news to a follower
                     untilDone(() -> require(barrier.waitOnBarrier(40, TimeUnit.SECONDS), "the barrier did not open"));
                     require(removed, "a barrier was passed that is there");
                     passed.incrementAndGet();

@@ -59,7 +59,7 @@ final class Caches extends Program {
 
     /** The tree below a node, as the ensemble has it: path → data and version. */
     static Map<String, String> tree(CuratorFramework reader, String root) throws Exception {
-        reader.sync().forPath(root);
+        sync(reader);
         Map<String, String> found = new HashMap<>();
         List<String> queue = new ArrayList<>(List.of(root));
         while (!queue.isEmpty()) {

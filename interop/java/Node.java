@@ -48,7 +48,7 @@ final class Node extends Program {
 
     /** Whether it is there, owned by its client's session of now. */
     private boolean isThere(int i) throws Exception {
-        other.sync().forPath("/");
+        sync(other);
         Stat stat = other.checkExists().forPath(at("/node" + i));
         return stat != null
                 && stat.getEphemeralOwner() == owners[i].getZookeeperClient().getZooKeeper().getSessionId();
@@ -62,7 +62,7 @@ final class Node extends Program {
                     && text(other.getData().forPath(at("/node" + own))).equals(String.valueOf(last[own])));
             nodes[i].close();
             within30s("a closed node is gone", () -> {
-                other.sync().forPath("/");
+                sync(other);
                 return other.checkExists().forPath(at("/node" + own)) == null;
             });
         }

@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -41,7 +42,8 @@ abstract class Program {
 
     /** How often Curator gave up a session that the servers still held. */
     private final AtomicInteger givenUp = new AtomicInteger();
-    private final AtomicInteger withoutPath = new AtomicInteger();
+    /** How often a recipe did not learn the path of a node that it made, and left it behind. */
+    final AtomicInteger withoutPath = new AtomicInteger();
     private final List<CuratorFramework> clients = Collections.synchronizedList(new ArrayList<>());
     private final Set<CuratorFramework> ended = ConcurrentHashMap.newKeySet();
     private final List<Thread> workers = new ArrayList<>();
@@ -240,6 +242,18 @@ abstract class Program {
                 + (withoutPath.get() > 0 ? ", " + withoutPath + " creations without a path" : ""));
     }
 
+    /**
+     * What was written before this call is seen after it. Curator's own sync does not wait for its
+     * answer, and a read that follows may go to another server before it.
+     */
+    static void sync(CuratorFramework client) throws Exception {
+        CompletableFuture<Integer> code = new CompletableFuture<>();
+        client.sync().inBackground((who, event) -> code.complete(event.getResultCode())).forPath("/");
+        if (code.get(60, TimeUnit.SECONDS) != KeeperException.Code.OK.intValue()) {
+            throw KeeperException.create(KeeperException.Code.get(code.get()));
+        }
+    }
+
     /** Again and again, until no lost connection interrupts it. */
     static void untilDone(Step step) throws Exception {
         while (true) {
@@ -288,7 +302,7 @@ abstract class Program {
 
     /** The number that a node begins with, as of now. */
     final long number(CuratorFramework client, String path) throws Exception {
-        client.sync().forPath(path);
+        sync(client);
         return Long.parseLong(text(client.getData().forPath(path)).split(" ")[0]);
     }
 

@@ -54,7 +54,7 @@ final class Shared extends Program {
                 return set;
             });
         }
-        reader.sync().forPath(at("/count"));
+        sync(reader);
         int last = ByteBuffer.wrap(reader.getData().forPath(at("/count"))).getInt();
         require(sets.get() <= last && last <= sets.get() + unsure.get(),
                 last + " after " + sets + " sets, " + unsure + " unsure");

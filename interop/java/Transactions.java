@@ -62,7 +62,7 @@ final class Transactions extends Program {
         } catch (KeeperException.BadVersionException raced) {
             refused.incrementAndGet();
             unsure.decrementAndGet();
-            client.sync().forPath("/");
+            sync(client);
         }
     }
 
@@ -70,7 +70,7 @@ final class Transactions extends Program {
     String check() throws Exception {
         long sum = 0;
         long transfers = 0;
-        reader.sync().forPath("/");
+        sync(reader);
         for (int i = 0; i < ACCOUNTS; i++) {
             Stat stat = new Stat();
             sum += Long.parseLong(text(reader.getData().storingStatIn(stat).forPath(at("/account" + i))));

@@ -36,13 +36,13 @@ final class TtlNode extends Program {
     @Override
     String check() throws Exception {
         within30s("nodes that lived 500 ms are gone", () -> {
-            other.sync().forPath("/");
+            sync(other);
             return other.getChildren().forPath(at("")).stream().noneMatch(name -> name.startsWith("short"));
         });
         require(other.checkExists().forPath(at("/kept")) != null, "a node was deleted whose owner lives");
         kept.close();
         within30s("the node of a closed owner is gone", () -> {
-            other.sync().forPath("/");
+            sync(other);
             return other.checkExists().forPath(at("/kept")) == null;
         });
         return "seen " + seen + " times, " + shortLived + " nodes of 500 ms gone";
