@@ -1,7 +1,23 @@
-"""A data directory goes from Apache ZooKeeper to zabkeeper and back."""
+"""A data directory goes from Apache ZooKeeper to zabkeeper and back, in every version and
+compression, and `zabkeeper inspect` finds it sound each time."""
+import base64
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from kazoo.client import KazooClient
+from zk import parts
 from zk.ensemble import tree_of
 from zk.server import Server, free_ports, wait_until
-from kazoo.client import KazooClient
+
+GOLDEN = parts.ROOT / "core" / "testdata" / "storage"
+
+FIELDS = ["czxid", "mzxid", "ctime", "mtime", "version", "cversion", "aversion", "ephemeralOwner",
+          "dataLength", "numChildren", "pzxid"]
+
+pytestmark = pytest.mark.usefixtures("zabkeeper_only", "java")
 
 
 def fill(client, prefix):
@@ -19,16 +35,33 @@ def fill(client, prefix):
     client.create(f"/{prefix}/gone", ephemeral=True)
 
 
-def test_there_and_back(zabkeeper_only, java, tmp_path):
+def inspect(*arguments):
+    done = subprocess.run([parts.binary(), "inspect", *arguments], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def assert_sound(data):
+    code, said = inspect("--summary", data)
+    assert code == 0, said
+    return said
+
+
+def settings(data, port, **more):
+    return {"dataDir": data, "clientPort": port, "tickTime": 1000, "preAllocSize": 1024,
+            "4lw.commands.whitelist": "*", "admin.enableServer": "false", "snapCount": 150,
+            "extendedTypesEnabled": "true", **more}
+
+
+def turns(impls_and_methods, data, logs, tmp_path):
+    """Each opens what the one before left, shows the same tree, and writes on."""
     (port,) = free_ports(1)
-    config = {"dataDir": tmp_path / "data", "clientPort": port, "tickTime": 1000, "preAllocSize": 1024,
-              "4lw.commands.whitelist": "*", "admin.enableServer": "false", "snapCount": 150}
     before = None
-    for turn, impl in enumerate(["apache", "zabkeeper", "apache", "zabkeeper"]):
+    for turn, (impl, method) in enumerate(impls_and_methods):
+        config = settings(data, port, dataLogDir=logs, **{"snapshot.compression.method": method})
         server = Server(impl, tmp_path / f"{turn}", config, port)
         server.start()
         try:
-            wait_until(server.mode, 40, f"{impl} serves")
+            wait_until(server.mode, 60, f"{impl} serves")
             if before is not None:
                 assert tree_of(server) == before, f"{impl} shows another tree"
             client = KazooClient(hosts=server.address)
@@ -42,8 +75,111 @@ def test_there_and_back(zabkeeper_only, java, tmp_path):
                 server.kill()
             else:
                 server.terminate()
-        except BaseException:
-            print(server.log_tail())
-            raise
+            assert "digest mismatch" not in server.log.read_text(), "another tree than its writer's"
         finally:
             server.kill()
+        said = assert_sound(data) if data == logs else inspect("--summary", data, "--log-dir", logs)[1]
+        assert "standalone server would start" in said, said
+        newest = max((data / "version-2").glob("snapshot.*"), key=lambda path: int(path.name.split(".")[1], 16))
+        assert newest.suffix == (f".{method}" if method else newest.suffix), (impl, method, newest)
+        yield
+
+
+def java_versions():
+    """3.8 where it is there."""
+    return ["apache"] if parts.missing_java_38() else ["apache", "apache-3.8"]
+
+
+def test_there_and_back(tmp_path):
+    data = tmp_path / "data"
+    oldest = java_versions()[-1]
+    order = [oldest, "zabkeeper", "apache", "zabkeeper", oldest]
+    for _ in turns([(impl, "") for impl in order], data, data, tmp_path):
+        pass
+
+
+def test_compressed_snapshots_and_a_log_directory(tmp_path):
+    data, logs = tmp_path / "data", tmp_path / "logs"
+    order = [("apache", "gz"), ("zabkeeper", "snappy"), ("apache", "snappy"), ("zabkeeper", "gz"),
+             (java_versions()[-1], "")]
+    for _ in turns(order, data, logs, tmp_path):
+        # Only the newest snapshot counts, or an older one would hide that it cannot be read.
+        snapshots = sorted((data / "version-2").glob("snapshot.*"), key=lambda path: path.stat().st_mtime)
+        for old in snapshots[:-1]:
+            old.unlink()
+    assert list((logs / "version-2").glob("log.*")) and not list((data / "version-2").glob("log.*"))
+
+
+@pytest.mark.parametrize("version", ["3.8.0", "3.9.5"])
+def test_directories_of_older_days(version, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(GOLDEN / version, data / "version-2")
+    for other in (data / "version-2").glob("tree*"):
+        other.unlink()
+    for compressed in (data / "version-2").glob("snapshot.38.*"):
+        compressed.unlink()
+    expected = json.loads((GOLDEN / version / "tree-after-b.json").read_text())["nodes"]
+    (port,) = free_ports(1)
+    trees = []
+    for impl in ["zabkeeper", "apache" if version == "3.9.5" else java_versions()[-1]]:
+        assert_sound(data)
+        server = Server(impl, tmp_path / impl, settings(data, port), port).start()
+        try:
+            wait_until(server.mode, 60, f"{impl} serves")
+            trees.append(tree_of(server))
+            server.terminate()
+        finally:
+            server.kill()
+        assert "digest mismatch" not in server.log.read_text()
+    assert all(tree == trees[0] for tree in trees)
+    for path, (content, stat) in trees[0].items():
+        node = expected.pop(path)
+        if content != "NoAuth":
+            assert content == (None if node["data"] is None else base64.b64decode(node["data"])), path
+            assert stat == tuple(node["stat"][field] for field in FIELDS), path
+    assert set(expected) <= {"/zookeeper/config"}
+
+
+def test_what_differs_between_two_directories(tmp_path):
+    (port,) = free_ports(1)
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    server = Server("zabkeeper", tmp_path / "server", settings(data, port), port).start()
+    try:
+        wait_until(server.mode, 20, "it serves")
+        client = KazooClient(hosts=server.address)
+        client.start(timeout=10)
+        client.create("/both", b"same")
+        client.stop()
+        client.close()
+        server.terminate()
+        shutil.copytree(data, copy)
+        code, said = inspect("--diff", data, copy)
+        assert code == 0, said
+        server.start()
+        wait_until(server.mode, 20, "it serves again")
+        client = KazooClient(hosts=server.address)
+        client.start(timeout=10)
+        client.create("/one", b"more")
+        client.set("/both", b"other")
+        client.stop()
+        client.close()
+        server.terminate()
+    finally:
+        server.kill()
+    code, said = inspect("--diff", data, copy)
+    assert code == 1, said
+    assert "/one: only in A" in said and "/both: data 5 bytes" in said, said
+    code, said = inspect("--json", data)
+    last = json.loads(said.splitlines()[-1])
+    assert code == 0 and last["recovery"]["outcome"] == "starts", said
+
+
+def test_a_reader_that_has_had_enough(tmp_path):
+    """As with `zabkeeper inspect LOG | head`."""
+    log = GOLDEN / "fuzzy-3.9.5" / "log.2159"
+    reader = subprocess.Popen([parts.binary(), "inspect", "--json", log], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    first = json.loads(reader.stdout.readline())
+    reader.stdout.close()
+    assert first["type"] == "transaction" and first["zxid"] == "0x2159"
+    assert reader.wait(20) == 0 and reader.stderr.read() == ""

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use zabkeeper_core::disk::{Completion, FileOp, FilePath};
+use zabkeeper_core::disk::{Completion, FileOp, FilePath, VERSION_DIR};
 use zabkeeper_core::inspect::{self, Line, Options, Target, Trouble};
 use zabkeeper_core::types::Zxid;
 
@@ -109,7 +109,7 @@ impl Place {
         }
         // The directory of the files themselves is as good as the one above it.
         let above = |path: &Path| -> Result<PathBuf, Failure> {
-            if path.file_name().is_some_and(|name| name == "version-2") {
+            if path.file_name().is_some_and(|name| name == VERSION_DIR) {
                 let whole = path.canonicalize();
                 let whole = whole.map_err(|e| failure(format!("{}: {e}", path.display())))?;
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -119,8 +119,8 @@ impl Place {
             Ok(path.to_path_buf())
         };
         let data = above(path)?;
-        if !data.join("version-2").is_dir() {
-            let what = format!("{shown}: no data directory: it has no version-2 in it");
+        if !data.join(VERSION_DIR).is_dir() {
+            let what = format!("{shown}: no data directory: it has no {VERSION_DIR} in it");
             return Err(failure(what));
         }
         let logs = log_dir.map_or(Ok(data.clone()), above)?;

@@ -213,6 +213,9 @@ fn hex(digits: &str) -> Option<Zxid> {
     i64::from_str_radix(digits, 16).ok().filter(|z| *z >= 0).map(Zxid)
 }
 
+/// The directory in `dataDir` and `dataLogDir` that holds the files.
+pub const VERSION_DIR: &str = "version-2";
+
 /// The two `version-2` directories.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
@@ -227,8 +230,8 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn new(data_dir: &str, log_dir: &str) -> Places {
         Places {
-            data: join(data_dir, "version-2"),
-            logs: join(log_dir, "version-2"),
+            data: join(data_dir, VERSION_DIR),
+            logs: join(log_dir, VERSION_DIR),
             logs_parent: Arc::from(log_dir),
         }
     }

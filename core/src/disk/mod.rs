@@ -38,7 +38,7 @@ mod truncate;
 mod tests;
 
 pub use compression::Compression;
-pub use files::{Completion, DirEntry, FailureKind, FileOp, FilePath};
+pub use files::{Completion, DirEntry, FailureKind, FileOp, FilePath, VERSION_DIR};
 pub use memory::MemoryFiles;
 pub use options::DiskOptions;
 pub use snapshot_format::SnapshotDigest;

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 
 use super::Context;
 use super::epochs;
-use super::files::{DirEntry, FilePath, Named, join};
+use super::files::{DirEntry, FilePath, Named, VERSION_DIR, join};
 use super::io::{DiskError, EXIT_DATA_DIR, Io};
 use super::log_reader::{LogFile, LogReader, Next};
 use super::log_writer::MAX_BATCH;
@@ -237,9 +237,9 @@ async fn refuse_older_layout(io: &Io, parent: &FilePath) -> Result<(), DiskError
         None => Ok(()),
         Some(file) => Err(DiskError::Refused {
             what: format!(
-                "{parent}/{} is there, but {parent}/version-2 is not: the server would start empty; \
-                 if the configuration names the version-2 directory itself, name the one above it, \
-                 else move logs, snapshots and epoch files into version-2",
+                "{parent}/{} is there, but {parent}/{VERSION_DIR} is not: the server would start \
+                 empty; if the configuration names the {VERSION_DIR} directory itself, name the one \
+                 above it, else move logs, snapshots and epoch files into {VERSION_DIR}",
                 file.name
             ),
             exit_code: EXIT_DATA_DIR,
