@@ -213,18 +213,20 @@ impl Config {
 
     /// The value of `dynamicConfigFile`, for whoever reads it.
     pub fn dynamic_file(text: &str) -> Option<String> {
-        value_of(text, "dynamicConfigFile")
+        Config::value_of(text, "dynamicConfigFile")
     }
 
     /// The value of `dataDir`, for whoever reads `myid` in it.
     pub fn data_dir(text: &str) -> Option<String> {
-        value_of(text, "dataDir")
+        Config::value_of(text, "dataDir")
     }
-}
 
-fn value_of(text: &str, key: &str) -> Option<String> {
-    let found = properties::parse(text).into_iter().rfind(|p| p.key.trim() == key);
-    found.map(|p| String::from(p.value.trim())).filter(|v| !v.is_empty())
+    /// What a text gives to a key, which may have `zookeeper.` before it there.
+    pub fn value_of(text: &str, key: &str) -> Option<String> {
+        let is_it = |k: &str| k == key || k.strip_prefix("zookeeper.") == Some(key);
+        let found = properties::parse(text).into_iter().rfind(|p| is_it(p.key.trim()));
+        found.map(|p| String::from(p.value.trim())).filter(|v| !v.is_empty())
+    }
 }
 
 /// What the file says, by ZooKeeper's key without the `zookeeper.` prefix.

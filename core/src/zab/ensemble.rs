@@ -579,7 +579,11 @@ impl Ensemble {
     }
 }
 
-fn new_shared(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Shared {
+pub(super) fn new_shared(
+    me: ServerId,
+    config: Arc<EnsembleConfig>,
+    options: EnsembleOptions,
+) -> Shared {
     Shared {
         me,
         config_text: Bytes::from(config.to_text()),
