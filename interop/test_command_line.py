@@ -36,6 +36,42 @@ def test_bad_configuration_is_one_line_and_exit_code_2(tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+def test_a_check_tells_what_a_configuration_would_do_and_starts_nothing(tmp_path):
+    data, config = tmp_path / "data", tmp_path / "zoo.cfg"
+    data.mkdir()
+    (data / "myid").write_text("2\n")
+    members = "".join(f"server.{i}=host{i}:2888:3888\n" for i in (1, 2, 3))
+    config.write_text(f"dataDir={data}\ninitLimit=5\nsyncLimit=2\n{members}flushDelay=5\n")
+    environment = {**os.environ, "SERVER_JVMFLAGS": "-Xmx1g -Dzookeeper.maxBatchSize=10", "JVMFLAGS": ""}
+
+    def check(*arguments, **variables):
+        return subprocess.run([parts.binary(), "server", "--check", *arguments, str(config)], capture_output=True,
+                              text=True, timeout=20, env={**environment, **variables})
+    done = check()
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines() == [
+        f"{config}:7: flushDelay has no effect here",
+        "system property (-D, SERVER_JVMFLAGS or JVMFLAGS): maxBatchSize has no effect here",
+        "server 2 of an ensemble of 3"], done.stdout
+    assert sorted(p.name for p in data.iterdir()) == ["myid"], "nothing was written"
+    for arguments, variables in [(["-Dzookeeper.snapCount=many"], {}), ([], {"JVMFLAGS": "-Dzookeeper.snapCount=many"})]:
+        done = check(*arguments, **variables)
+        assert done.returncode == 2, done
+        assert "system property" in done.stderr and "snapCount=many: expected" in done.stderr, done.stderr
+
+
+def test_what_the_jvm_was_told_counts(tmp_path):
+    port, = free_ports(1)
+    server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port}, port)
+    server.options = ["-Dzookeeper.4lw.commands.whitelist=ruok", "-Dzookeeper.clientPort=1"]
+    server.start()
+    try:
+        wait_until(server.mode, 10, "the server serves")
+        assert server.words("ruok") == "imok" and "not in the whitelist" in server.words("mntr")
+    finally:
+        server.kill()
+
+
 def test_a_missing_file_and_a_bad_command_are_exit_code_2(tmp_path):
     assert run("server", str(tmp_path / "none.cfg")).returncode == 2
     assert run("serve").returncode == 2

@@ -35,7 +35,9 @@ pub(crate) fn run(args: &DevArgs) -> Result<(), Failure> {
     let mut done = Ok(());
     for config in &ensemble.configs {
         let record = ensemble_record(args, inboxes.len() + 1);
-        match Boot::load(config).and_then(|boot| start(boot, record, sender.clone())) {
+        match Boot::load(config, &Default::default())
+            .and_then(|boot| start(boot, record, sender.clone()))
+        {
             Ok(inbox) => inboxes.push(inbox),
             Err(failure) => done = done.and(Err(failure)),
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use zabkeeper_core::config::Config;
+use zabkeeper_core::config::{Config, Warning};
 use zabkeeper_core::disk::DiskOptions;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::node;
@@ -14,6 +14,7 @@ use zabkeeper_core::store::StoreOptions;
 use zabkeeper_core::types::ServerId;
 
 use crate::exit::{self, Failure};
+use crate::system_properties::SystemProperties;
 
 /// A server that is ready to start. Its data directory is locked as long as this, or the
 /// [`Lock`] taken out of it, lives.
@@ -72,23 +73,8 @@ impl Lock {
 
 impl Boot {
     /// Reads the configuration at `path` and all that it leads to, and makes the directories.
-    pub fn load(path: &Path) -> Result<Boot, Failure> {
-        let name = path.display().to_string();
-        let text = read_configuration(path)?;
-        let my_id = match Config::data_dir(&text) {
-            Some(data_dir) => read_my_id(&Path::new(&data_dir).join("myid"))?,
-            None => None,
-        };
-        let dynamic = match Config::dynamic_file(&text) {
-            Some(file) => {
-                let text = read_configuration(Path::new(&file))?;
-                Some((file, text))
-            }
-            None => None,
-        };
-        let source = ConfigSource { name, text, my_id, dynamic };
-        let (config, warnings) =
-            source.parse().map_err(|e| Failure::new(exit::INVALID_INVOCATION, e.to_string()))?;
+    pub fn load(path: &Path, properties: &SystemProperties) -> Result<Boot, Failure> {
+        let (config, source, warnings) = Boot::read(path, properties)?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -106,6 +92,35 @@ impl Boot {
         }
         let lock = Lock::take(Path::new(&config.data_dir))?;
         Ok(Boot { config, source, lock })
+    }
+
+    /// Reads the configuration and changes nothing: what a server would start with, and what
+    /// may not be meant so.
+    pub fn read(
+        path: &Path,
+        properties: &SystemProperties,
+    ) -> Result<(Config, ConfigSource, Vec<Warning>), Failure> {
+        let name = path.display().to_string();
+        let extended = properties.added_to(&read_configuration(path)?);
+        let text = extended.text.clone();
+        let my_id = match Config::data_dir(&text) {
+            Some(data_dir) => read_my_id(&Path::new(&data_dir).join("myid"))?,
+            None => None,
+        };
+        let dynamic = match Config::dynamic_file(&text) {
+            Some(file) => {
+                let text = read_configuration(Path::new(&file))?;
+                Some((file, text))
+            }
+            None => None,
+        };
+        let source = ConfigSource { name, text, my_id, dynamic };
+        let (config, warnings) = source.parse().map_err(|e| {
+            let error = extended.error(&source.name, e);
+            Failure::new(exit::INVALID_INVOCATION, error.to_string())
+        })?;
+        let warnings = warnings.into_iter().map(|w| extended.warning(&source.name, w)).collect();
+        Ok((config, source, warnings))
     }
 
     /// This server's number.

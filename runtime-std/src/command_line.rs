@@ -63,8 +63,11 @@ pub enum Command {
         long_about = "Run one server, standalone or as a member of an ensemble.\n\n\
             The file is ZooKeeper's zoo.cfg; the server's number is read from dataDir/myid, and an \
             existing data directory is taken over as it is. SIGTERM stops the server in order; \
-            everything it has acknowledged is on disk at any time.",
-        after_help = "Example:\n  zabkeeper server /etc/zookeeper/zoo.cfg\n\n\
+            everything it has acknowledged is on disk at any time.\n\n\
+            Settings that the JVM was given (-Dzookeeper.KEY=VALUE) count here, too: out of \
+            SERVER_JVMFLAGS and JVMFLAGS, or with -D. zoo.cfg is stronger.",
+        after_help = "Examples:\n  zabkeeper server /etc/zookeeper/zoo.cfg\n  \
+            zabkeeper server --check /etc/zookeeper/zoo.cfg     what it would do with that\n\n\
             Exit codes: 0 stopped, 1 unexpected, 2 command line or configuration, 3 data directory,\n\
             10 disk failure, 13 impossible packet, 14 a port cannot be bound"
     )]
@@ -173,6 +176,12 @@ pub struct ServerArgs {
     /// The configuration file
     #[arg(value_name = "PATH/zoo.cfg")]
     pub config: PathBuf,
+    /// Say what is wrong with the configuration, and what in it has no effect here; start nothing
+    #[arg(long)]
+    pub check: bool,
+    /// A setting as the JVM takes it, for instance -Dzookeeper.snapCount=100000
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    pub define: Vec<String>,
     /// What is recorded.
     #[command(flatten)]
     pub record: RecordArgs,
@@ -237,6 +246,12 @@ mod tests {
         assert_eq!(server.log_format, LogFormat::Text);
         let Command::Server(args) = &server.command else { panic!("{server:?}") };
         assert_eq!(args.record.options(), None);
+        assert!(!args.check && args.define.is_empty());
+        let server =
+            parse(&["server", "--check", "-Dzookeeper.a=b", "-D", "c=d", "zoo.cfg"]).unwrap();
+        let Command::Server(args) = &server.command else { panic!("{server:?}") };
+        assert!(args.check);
+        assert_eq!(args.define, ["zookeeper.a=b", "c=d"]);
         assert!(parse(&["dev", "--nodes", "0"]).is_err());
         assert!(parse(&["inspect"]).is_err() && parse(&["inspect", "--diff", "a"]).is_err());
         assert!(parse(&["inspect", "--diff", "a", "b"]).is_ok());
