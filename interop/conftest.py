@@ -18,6 +18,7 @@ def pytest_addoption(parser):
                      help="the server under test")
     parser.addoption("--quick", action="store_true", help="fewer rounds, for every commit")
     parser.addoption("--seed", type=int, help="of what the tests draw; drawn and printed if not given")
+    parser.addoption("--pairings", action="store_true", help="every kind of leader with every kind of learner")
     parser.addoption("--recipe-seconds", type=int, help="how long the recipes work while members are killed")
 
 

@@ -76,25 +76,32 @@ def test_a_local_session_that_is_silent_ends(impl, tmp_path):
         wait_until(lambda: known(server, client) is None, 10, "the session is gone")
 
 
+UPGRADING = {"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"}
+
+
 def test_the_first_ephemeral_makes_a_local_session_a_global_one(impl, tmp_path, role):
-    extra = {"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"}
-    with Ensemble(impl, tmp_path, **extra) as ensemble:
+    with Ensemble(impl, tmp_path, **UPGRADING) as ensemble:
         server = chosen(ensemble, role)
-        elsewhere = next(s for s in ensemble.servers if s is not server)
-        client = Raw(server.client_port, timeout=10)
-        assert figure(server, "global_sessions") == 0
-        assert client.create("/plain")[0] == 0
-        assert figure(server, "global_sessions") == 0
-        assert client.create("/mine", flags=EPHEMERAL) == (0, "/mine")
-        assert owner(client, "/mine") == client.session
-        assert figure(server, "global_sessions") == 1
-        assert figure(server, "local_sessions") == 0
-        moved = known(elsewhere, client)
-        assert moved, "every server knows it now"
-        moved.xid = 10
-        assert moved.create("/mine too", flags=EPHEMERAL)[0] == 0
-        assert moved.call(CLOSE, b"")[0] == 0
-        other = ensemble.client(server)
-        other.sync("/")
-        assert sorted(other.get_children("/")) == ["plain", "zookeeper"]
-        other.stop()
+        upgrade(ensemble, server, next(s for s in ensemble.servers if s is not server))
+
+
+def upgrade(ensemble, server, elsewhere):
+    """A local session of `server` becomes one that `elsewhere` knows."""
+    client = Raw(server.client_port, timeout=10)
+    assert figure(server, "global_sessions") == 0
+    assert client.create("/plain")[0] == 0
+    assert figure(server, "global_sessions") == 0
+    assert client.create("/mine", flags=EPHEMERAL) == (0, "/mine")
+    assert owner(client, "/mine") == client.session
+    assert figure(server, "global_sessions") == 1
+    assert figure(server, "local_sessions") == 0
+    moved = known(elsewhere, client)
+    assert moved, "every server knows it now"
+    moved.xid = 10
+    assert moved.create("/mine too", flags=EPHEMERAL)[0] == 0
+    assert moved.call(CLOSE, b"")[0] == 0
+    other = ensemble.client(server)
+    other.sync("/")
+    assert sorted(other.get_children("/")) == ["plain", "zookeeper"]
+    other.stop()
+    other.close()
