@@ -79,6 +79,8 @@ pub struct Config {
     pub ensemble: Option<EnsembleConfig>,
     /// `quorumListenOnAllIPs`.
     pub quorum_listen_on_all_ips: bool,
+    /// `observerMasterPort`: where an observer finds the followers that it joins through.
+    pub observer_master_port: Option<u16>,
     /// `electionPortBindRetry`; 0: for ever.
     pub election_bind_retries: u32,
     /// `autopurge.snapRetainCount`, at least 3.
@@ -444,6 +446,7 @@ impl File<'_> {
             my_id: ServerId(0),
             ensemble: None,
             quorum_listen_on_all_ips: self.boolean("quorumListenOnAllIPs", false)?,
+            observer_master_port: self.port("observerMasterPort")?.filter(|port| *port > 0),
             election_bind_retries: self.number("electionPortBindRetry", 3, 0, COUNT)?,
             purge_retain_count: self.number("autopurge.snapRetainCount", 3usize, 0, COUNT)?.max(3),
             purge_interval_hours: self.number("autopurge.purgeInterval", 0, 0, COUNT)?,

@@ -86,6 +86,7 @@ pub(super) fn ensemble_options(config: &Config) -> EnsembleOptions {
         commit_log_count: config.commit_log_count,
         snapshot_size_factor: config.snapshot_size_factor,
         force_snapshot_sync: false,
+        observer_master_port: config.observer_master_port,
         max_payload: max_txn_bytes(config) + PACKET_HEADROOM,
         election: ElectionOptions {
             min_notification_ms: config.min_notification_ms,

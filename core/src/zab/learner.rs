@@ -4,6 +4,7 @@
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tracing::{debug, info};
@@ -11,9 +12,10 @@ use tracing::{debug, info};
 use super::link::{Outbound, PacketReader};
 use super::{Delivery, Ended, Shared, Start};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
+use crate::config::LearnerType;
 use crate::event::{Entry, Port};
 use crate::mutant::Mutant;
-use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
+use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket};
 
@@ -144,16 +146,38 @@ impl Learner {
     }
 
     fn dial(&mut self, shared: &mut Shared, out: &mut Actions) {
-        let addresses = shared.config.members.get(&self.leader).map(|m| &m.addresses[..]);
-        let Some(addresses) = addresses.filter(|a| !a.is_empty()) else {
+        let mut masters = self.masters(shared);
+        if masters.is_empty() {
             return self.end("the elected leader is not in the configuration");
-        };
-        let to = addresses[self.attempts % addresses.len()].quorum.clone();
+        }
+        let to = masters.swap_remove(self.attempts % masters.len());
         self.attempts += 1;
         let conn = shared.dial_id();
         self.conn = Some(conn);
         self.stage = Stage::Dialling;
         out.push(Action::Dial { conn, port: Port::Quorum, to });
+    }
+
+    /// Where this term may be spent, in the order of the attempts: at the leader's addresses; of an
+    /// observer with an `observerMasterPort`, at the other voters instead
+    /// (`QuorumPeer.findLearnerMaster`), each observer beginning with another one.
+    fn masters(&self, shared: &Shared) -> Vec<HostPort> {
+        let members = &shared.config.members;
+        if let Some(port) = shared.options.observer_master_port.filter(|_| self.observer) {
+            let others = members.iter().filter(|(id, member)| {
+                **id != self.leader && member.role == LearnerType::Participant
+            });
+            let addresses = others.flat_map(|(_, member)| &member.addresses);
+            let mut masters: Vec<HostPort> =
+                addresses.map(|address| HostPort::new(&address.quorum.host, port)).collect();
+            if !masters.is_empty() {
+                let first = usize::try_from(shared.me.0).unwrap_or(0) % masters.len();
+                masters.rotate_left(first);
+                return masters;
+            }
+        }
+        let leader = members.get(&self.leader).map(|member| &member.addresses[..]);
+        leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
     }
 
     pub(super) fn opened(&mut self, now: Time, shared: &Shared, conn: ConnId, out: &mut Actions) {
@@ -510,12 +534,38 @@ impl Learner {
 #[cfg(test)]
 mod tests {
     use alloc::sync::Arc;
-    use alloc::vec::Vec;
+    use alloc::vec;
 
     use super::*;
     use crate::config::EnsembleConfig;
     use crate::zab::EnsembleOptions;
     use crate::zab::ensemble::new_shared;
+
+    #[test]
+    fn an_observer_with_an_observer_master_port_goes_to_the_followers_in_turn() {
+        let mut config = EnsembleConfig::default();
+        for id in 1..=4 {
+            let host = alloc::format!("host{id}");
+            let address = crate::config::ServerAddress {
+                quorum: HostPort::new(&host, 2888),
+                election: HostPort::new(&host, 3888),
+            };
+            let role = if id < 4 { LearnerType::Participant } else { LearnerType::Observer };
+            let member = crate::config::Member { addresses: vec![address], role, client: None };
+            config.members.insert(ServerId(id), member);
+        }
+        let config = Arc::new(config);
+        let masters = |me, observer_master_port| {
+            let options = EnsembleOptions { observer_master_port, ..Default::default() };
+            let shared = new_shared(ServerId(me), config.clone(), options);
+            let learner = Learner::new(Time(0), &shared, ServerId(3));
+            let masters = learner.masters(&shared);
+            masters.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(masters(4, None), ["host3:2888"]);
+        assert_eq!(masters(4, Some(2191)), ["host1:2191", "host2:2191"]);
+        assert_eq!(masters(1, Some(2191)), ["host3:2888"], "a follower follows the leader");
+    }
 
     #[test]
     fn a_ping_is_answered_once_the_learner_is_up_to_date() {

@@ -51,6 +51,8 @@ pub struct EnsembleOptions {
     pub snapshot_size_factor: f64,
     /// `forceSnapshotSync`.
     pub force_snapshot_sync: bool,
+    /// `observerMasterPort`: an observer joins through a follower's port of this number.
+    pub observer_master_port: Option<u16>,
     /// The largest payload of a quorum packet.
     pub max_payload: usize,
     /// The election's times.
@@ -66,6 +68,7 @@ impl Default for EnsembleOptions {
             commit_log_count: 500,
             snapshot_size_factor: 0.33,
             force_snapshot_sync: false,
+            observer_master_port: None,
             max_payload: 8 << 20,
             election: ElectionOptions::default(),
         }
