@@ -1,6 +1,8 @@
 """Sessions outlive the member that they were connected to."""
+import random
 import subprocess
 import threading
+import time
 
 import pytest
 from kazoo.client import KazooClient, KazooState
@@ -8,9 +10,12 @@ from kazoo.exceptions import NodeExistsError
 
 from zk import parts
 from zk.ensemble import Ensemble, assert_same_trees
-from zk.raw import OPEN_ACL, Raw, buffer, ustring
+from zk.killer import Killer
+from zk.raw import OPEN_ACL, Expired, Raw, buffer, ustring
 from zk.server import wait_until
 
+WANDERER_MS = 20000
+MOVED = -118
 FRAME_LIMIT = 0xFFFFF  # jute.maxbuffer as ZooKeeper has it by default
 
 
@@ -159,3 +164,62 @@ def test_requests_of_one_session_are_answered_in_order(ensemble):
         assert int.from_bytes(read[:4], "big") == 11 + 2 * i
         assert read[16:].startswith(buffer(str(i).encode())), i
     raw.close()
+
+
+class Wanderer(threading.Thread):
+    """A session that goes from member to member, with or without a good-bye, and never rests for long."""
+
+    def __init__(self, servers, seed):
+        super().__init__(daemon=True)
+        self.servers, self.random = servers, random.Random(seed)
+        self.halt, self.attached, self.lost = threading.Event(), 0, None
+        self.left, self.path = [], f"/wanderer{seed}"
+        first = Raw(servers[seed % len(servers)].client_port, timeout=10.0, session_timeout=WANDERER_MS)
+        self.identity, self.last_zxid = (first.session, first.password), 0
+        assert first.create(self.path, flags=1)[0] == 0
+
+    def run(self):
+        while not self.halt.is_set() and not self.lost:
+            server = self.random.choice(self.servers)
+            try:
+                client = Raw(server.client_port, timeout=3.0, session=self.identity,
+                             session_timeout=WANDERER_MS, last_zxid=self.last_zxid)
+                self.attached += 1
+                for _ in range(self.random.randrange(4)):
+                    error = client.set(self.path, b"x")
+                    assert error in (0, MOVED), f"a live session is told {error} by server {server.sid}"
+                    self.last_zxid = client.last_zxid
+                    time.sleep(self.random.uniform(0, 0.1))
+                self.left.append(client)
+                if len(self.left) > self.random.randrange(4):
+                    self.left.pop(0).close()
+            except Expired:
+                self.lost = f"{time.strftime('%H:%M:%S')}: server {server.sid} calls a live session expired"
+            except AssertionError as error:
+                self.lost = f"{time.strftime('%H:%M:%S')}: {error}"
+            except (OSError, EOFError):
+                time.sleep(0.02)
+
+
+def test_sessions_that_wander_while_members_die_are_never_called_expired(impl, quick, tmp_path, request):
+    seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
+    seconds = request.config.getoption("--recipe-seconds") or (10 if quick else 40)
+    print(f"\nwanderers: --seed {seed}, {seconds} s")
+    with Ensemble(impl, tmp_path, maxSessionTimeout=60000) as ensemble:
+        wanderers = [Wanderer(ensemble.servers, n) for n in range(20)]
+        for wanderer in wanderers:
+            wanderer.start()
+        killer = Killer(ensemble, seed)
+        killer.start()
+        time.sleep(seconds)
+        killer.end()
+        time.sleep(2)
+        for wanderer in wanderers:
+            wanderer.halt.set()
+            wanderer.join(30)
+        print(f"{killer.kills} members killed, attached {sum(w.attached for w in wanderers)} times")
+        assert [w.lost for w in wanderers if w.lost] == []
+        for wanderer in wanderers:
+            client = Raw(ensemble.leader().client_port, timeout=10.0)
+            assert client.get(wanderer.path)[0] == 0, "the ephemeral of a live session is there"
+            client.close()

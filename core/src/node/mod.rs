@@ -12,7 +12,7 @@ mod state;
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -68,6 +68,8 @@ pub struct Node {
     looking_since: Option<Time>,
     /// Learner: sessions that were active since the last ping.
     touched: BTreeMap<SessionId, i32>,
+    /// Leader: learners that asked for a session whose end is not committed.
+    ending: BTreeSet<(SessionId, ConnId)>,
     /// Learner: syncs at the leader, in order.
     syncing: VecDeque<SessionId>,
     /// Own proposals as they were made, to be applied without decoding them.
@@ -111,6 +113,7 @@ impl Node {
             local: sessions::local_tracker(&config, now.mono),
             looking_since: None,
             touched: BTreeMap::new(),
+            ending: BTreeSet::new(),
             syncing: VecDeque::new(),
             proposed: VecDeque::new(),
             snapshots: Snapshots::default(),
@@ -286,7 +289,9 @@ impl Node {
                     }
                 }
             }
-            Delivery::LearnerGone { .. } => {}
+            Delivery::LearnerGone { learner } => {
+                self.ending.retain(|(_, waiting)| *waiting != learner);
+            }
             Delivery::Ping => {
                 let mut touches = BytesMut::with_capacity(12 * self.touched.len());
                 for (session, timeout_ms) in core::mem::take(&mut self.touched) {
@@ -411,6 +416,7 @@ impl Node {
         self.tracker = None;
         self.cleaner = None;
         self.touched.clear();
+        self.ending.clear();
         self.syncing.clear();
         self.snapshots.learners.clear();
         if self.snapshots.incoming.take().is_some() {

@@ -95,7 +95,10 @@ impl Node {
         } else if let Some(tracker) = &mut self.tracker {
             let valid = tracker.touch(now.mono, session, timeout_ms);
             tracker.set_owner(session, Owner::Here);
-            self.serve.reattached(now, &self.store, session, valid, out);
+            // Its end may still come to nothing: the client is told when that is committed.
+            if valid || !tracker.is_closing(session) {
+                self.serve.reattached(now, &self.store, session, valid, out);
+            }
         } else if self.serve.is_read_only() {
             // Where all sessions are global, one that this server has not heard of may have begun
             // elsewhere meanwhile: it is not ended here.
@@ -194,10 +197,19 @@ impl Node {
         let mut r = Reader::new(data);
         let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) else { return };
         self.metrics.revalidate_count.add(1);
-        let valid = self.tracker.as_mut().is_some_and(|tracker| {
+        let mut valid = false;
+        if let Some(tracker) = &mut self.tracker {
             tracker.set_owner(session, Owner::Learner(learner));
-            tracker.touch(now.mono, session, timeout_ms)
-        });
+            valid = tracker.touch(now.mono, session, timeout_ms);
+            if !valid && tracker.is_closing(session) {
+                self.ending.insert((session, learner));
+                return;
+            }
+        }
+        self.revalidated(learner, session, valid);
+    }
+
+    fn revalidated(&mut self, learner: ConnId, session: SessionId, valid: bool) {
         let mut answer = BytesMut::with_capacity(9);
         answer.put_i64(session.0);
         answer.put_u8(valid.into());
@@ -231,6 +243,11 @@ impl Node {
             Txn::CloseSession(_) => {
                 if let Some(tracker) = &mut self.tracker {
                     tracker.remove(session);
+                }
+                let waiting = (session, ConnId(0))..=(session, ConnId(u64::MAX));
+                while let Some(one) = self.ending.range(waiting.clone()).next().copied() {
+                    self.ending.remove(&one);
+                    self.revalidated(one.1, session, false);
                 }
             }
             _ => {}
@@ -280,5 +297,107 @@ impl Node {
             self.heard_of_all_local(now);
             self.serve.start_read_only();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::action::{Action, DiskAction};
+    use crate::event::{Event, Port, Recovered};
+    use crate::serve::password;
+    use crate::store::Store;
+    use crate::types::{Ticket, Zxid};
+    use crate::wire::Record;
+    use crate::wire::client::{ConnectRequest, ConnectResponse};
+
+    fn at(ms: u64) -> Now {
+        Now { mono: Time(0).plus_ms(ms), wall_ms: 1_700_000_000_000 + ms as i64 }
+    }
+
+    /// A standalone server whose disk waits for the test.
+    struct Server {
+        node: Node,
+        out: Actions,
+    }
+
+    impl Server {
+        fn new() -> Server {
+            let text = "dataDir=/d\nclientPort=1\ntickTime=1000\n";
+            let (config, _) = Config::parse("zoo.cfg", text, None, None).unwrap();
+            let recovered = Recovered {
+                ticket: Ticket(0),
+                state: Store::new(super::super::store_options(&config)),
+                last_zxid: Zxid::ZERO,
+                tail: Vec::new(),
+                current_epoch: 0,
+                accepted_epoch: 0,
+                snapshot_bytes: 0,
+            };
+            let mut server = Server { node: Node::new(config, 7, at(0)), out: Vec::new() };
+            server.step(at(0), Event::Recovered(Box::new(recovered)));
+            server
+        }
+
+        fn step(&mut self, now: Now, event: Event<Store>) {
+            self.node.step(now, event, &mut self.out);
+        }
+
+        fn connect(&mut self, now: Now, conn: ConnId, session: SessionId) {
+            let peer = "127.0.0.1:4000".parse().unwrap();
+            self.step(now, Event::Opened { conn, port: Port::Client, peer });
+            let request = ConnectRequest {
+                protocol_version: 0,
+                last_zxid_seen: Zxid::ZERO,
+                timeout_ms: 4000,
+                session,
+                password: Some(Bytes::copy_from_slice(&password(session))),
+                read_only: None,
+            };
+            let body = request.to_bytes();
+            let mut bytes = BytesMut::new();
+            bytes.put_u32(body.len() as u32);
+            bytes.put_slice(&body);
+            self.step(now, Event::Received { conn, bytes: bytes.freeze() });
+        }
+
+        /// All that was given to the disk is there.
+        fn persist(&mut self, now: Now) {
+            let tickets = self.out.iter().filter_map(|action| match action {
+                Action::Disk(DiskAction::Append { ticket, .. }) => Some(*ticket),
+                _ => None,
+            });
+            let upto = tickets.max().unwrap();
+            self.step(now, Event::Persisted { upto });
+        }
+
+        /// The answers to handshakes on this connection.
+        fn heard(&self, wanted: ConnId) -> Vec<SessionId> {
+            let sent = self.out.iter().filter_map(|action| match action {
+                Action::Send { conn, bytes } if *conn == wanted => Some(bytes.slice(4..)),
+                _ => None,
+            });
+            sent.map(|bytes| ConnectResponse::from_bytes(&bytes).unwrap().session).collect()
+        }
+    }
+
+    #[test]
+    fn a_session_is_called_expired_only_when_its_end_is_committed() {
+        let mut server = Server::new();
+        let [first, second] = [1, 2].map(ConnId::accepted);
+        server.connect(at(10), first, SessionId(0));
+        server.persist(at(20));
+        let [session] = server.heard(first)[..] else { panic!() };
+        // Nothing is heard of it for longer than its time-out; the disk is slow.
+        for ms in (1000..=8000).step_by(1000) {
+            server.step(at(ms), Event::Tick);
+        }
+        server.connect(at(8001), second, session);
+        assert_eq!(server.heard(second), []);
+        server.persist(at(8002));
+        assert_eq!(server.heard(second), [SessionId(0)]);
     }
 }

@@ -145,7 +145,7 @@ impl Serve {
     }
 
     /// Tells a client that its session is no more.
-    fn session_gone(&mut self, conn: ConnId, out: &mut Actions) {
+    pub(super) fn session_gone(&mut self, conn: ConnId, out: &mut Actions) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             let response = ConnectResponse {
                 protocol_version: 0,

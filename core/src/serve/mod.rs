@@ -425,6 +425,11 @@ impl Serve {
         if let Txn::CreateSession(_) = txn {
             return self.established(now, store, conn, out);
         }
+        if let Txn::CloseSession(_) = txn
+            && self.connections.get(&conn).is_some_and(|c| c.phase == Phase::Establishing)
+        {
+            return self.session_gone(conn, out);
+        }
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         // A session's writes are committed in its order.
         let waits = |p: &Pending| matches!(p.state, PendingState::Write);

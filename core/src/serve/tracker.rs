@@ -104,6 +104,11 @@ impl SessionTracker {
         }
     }
 
+    /// Whether the session's close is proposed, and not committed.
+    pub fn is_closing(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|tracked| tracked.closing)
+    }
+
     /// The session's close is proposed: it takes no more requests.
     pub fn closing(&mut self, session: SessionId) {
         if let Some(tracked) = self.sessions.get_mut(&session) {

@@ -9,9 +9,9 @@
 //!   never go back; a sync brings everything that was acknowledged before it.
 //! - A watch fires once, for what it was left for, before anything is told that shows the change;
 //!   one that stays fires for each change, once, in order. It is there until it is removed.
-//! - Session ids are unique; nothing is done or told for a session after its end; an ephemeral
-//!   goes with its session and with nothing else; where nothing keeps servers from hearing of a
-//!   client, its session does not expire.
+//! - Session ids are unique; no session is called expired before its end is committed; nothing is
+//!   done or told for a session after its end; an ephemeral goes with its session and with nothing
+//!   else; where nothing keeps servers from hearing of a client, its session does not expire.
 
 mod reads;
 mod recipes;
@@ -305,6 +305,14 @@ impl History {
         // What it asked may still be done.
         seen.asked.retain(|_, asked| asked.done.is_none());
         seen.asked.values_mut().for_each(|asked| asked.is_lost = true);
+        let session = seen.session;
+        if why == Some(Ended::Expired)
+            && let Some(life) = self.sessions.get(&session).filter(|life| life.ended.is_none())
+        {
+            let what =
+                format!("client {client:?} is told so of {session}, begun by {:?}", life.begun);
+            self.wrong("only a session that has ended is called expired", what);
+        }
         if why == Some(Ended::AuthFailed) {
             let what = format!("client {client:?} is refused as a stranger");
             self.wrong("clients that say nothing of themselves are served", what);

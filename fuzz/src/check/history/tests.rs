@@ -221,6 +221,17 @@ fn two_clients_live_well_and_leave_nothing() {
 }
 
 #[test]
+fn a_session_is_called_expired_when_its_end_is_committed() {
+    let mut story = Story::begin();
+    story.history.ended(ANN, Some(Ended::Expired));
+    assert_eq!(story.broken(), Some("only a session that has ended is called expired"));
+    let mut story = Story::begin();
+    story.commit(1, 0, Txn::CloseSession(Some(vec![])));
+    story.history.ended(ANN, Some(Ended::Expired));
+    assert_eq!(story.broken(), None);
+}
+
+#[test]
 fn an_acknowledged_write_is_committed() {
     let mut story = Story::begin();
     story.history.asked(ANN, 1, create("/a", 0));
