@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use super::Context;
 use super::epochs;
 use super::files::{DirEntry, FilePath, Named, VERSION_DIR, join};
-use super::io::{DiskError, EXIT_DATA_DIR, Io};
+use super::io::{DiskError, EXIT_DATA_DIR};
 use super::log_reader::{LogFile, LogReader, Next};
 use super::log_writer::MAX_BATCH;
 use super::repair;
@@ -61,10 +61,18 @@ pub(crate) async fn recover<S: State>(
     let data = prepare(context).await?;
     let log_listing = io.list(&places.logs).await?;
     let initialize = join(&places.logs_parent, "initialize");
-    let has_initialize =
-        io.list(&places.logs_parent).await?.iter().any(|file| file.name == "initialize");
-    let logs = repair::drop_entryless(context, log_files(&places.logs, &log_listing)).await?;
+    let above = io.list(&places.logs_parent).await?;
+    let has_initialize = above.iter().any(|file| file.name == "initialize");
+    let logs = log_files(&places.logs, &log_listing);
     let snapshots = snapshot_reader::snapshots(places, &data);
+    if logs.is_empty() && snapshots.is_empty() {
+        refuse_older_layout(&places.logs_parent, &above)?;
+        if options.data_dir != options.log_dir {
+            let data_parent = FilePath::from(&*options.data_dir);
+            refuse_older_layout(&data_parent, &io.list(&data_parent).await?)?;
+        }
+    }
+    let logs = repair::drop_entryless(context, logs).await?;
 
     let total = snapshots.first().map_or(0, |s| s.len) + logs.iter().map(|l| l.len).sum::<u64>();
     let mut meter = Meter::new(context.clone(), total);
@@ -187,7 +195,6 @@ async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskEr
                         exit_code: EXIT_DATA_DIR,
                     });
                 }
-                refuse_older_layout(io, &parent).await?;
                 io.make_dir(dir).await?;
                 io.sync_dir(&parent).await?;
             }
@@ -224,22 +231,18 @@ async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskEr
     io.list(&places.data).await
 }
 
-/// Files of the store beside the place where `version-2` would be made: whoever starts there
-/// expects them to be read.
-async fn refuse_older_layout(io: &Io, parent: &FilePath) -> Result<(), DiskError> {
-    let listing = match io.list(parent).await {
-        Err(error) if error.is_not_found() => return Ok(()),
-        listing => listing?,
-    };
+/// Where `version-2` is empty, files of the store beside it: whoever starts there expects them to
+/// be read.
+fn refuse_older_layout(parent: &FilePath, listing: &[DirEntry]) -> Result<(), DiskError> {
     let is_ours =
         |file: &&DirEntry| matches!(Named::parse(&file.name), Named::Log(_) | Named::Snapshot(..));
     match listing.iter().find(is_ours) {
         None => Ok(()),
         Some(file) => Err(DiskError::Refused {
             what: format!(
-                "{parent}/{} is there, but {parent}/{VERSION_DIR} is not: the server would start \
-                 empty; if the configuration names the {VERSION_DIR} directory itself, name the one \
-                 above it, else move logs, snapshots and epoch files into {VERSION_DIR}",
+                "{parent}/{} is there, but {parent}/{VERSION_DIR} is empty: the server would start \
+                 with nothing; if the configuration names the {VERSION_DIR} directory itself, name \
+                 the one above it, else move logs, snapshots and epoch files into {VERSION_DIR}",
                 file.name
             ),
             exit_code: EXIT_DATA_DIR,

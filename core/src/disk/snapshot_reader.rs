@@ -123,7 +123,9 @@ pub(crate) async fn read(
     let mut decompressor = Decompressor::new(file.compression);
     let mut at = 0;
     while at < file.len {
-        let bytes: Bytes = io.read(&file.path, at, CHUNK.min((file.len - at) as usize)).await?;
+        // The header by itself first: what has none is not read any further.
+        let most = if at == 0 { HEADER_LEN } else { CHUNK };
+        let bytes: Bytes = io.read(&file.path, at, most.min((file.len - at) as usize)).await?;
         if bytes.is_empty() {
             break;
         }

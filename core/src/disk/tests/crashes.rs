@@ -137,7 +137,12 @@ fn drive_some(server: &mut Server, mut ops: usize) -> ControlFlow<()> {
 fn reboot(files: MemoryFiles, rng: &mut Rng, reorder: bool) -> Server {
     let mut files = files;
     loop {
-        let disk = Disk::new(options(), ());
+        let compression = match rng.u32(..4) {
+            0 => Compression::Gzip,
+            1 => Compression::Snappy,
+            _more => Compression::None,
+        };
+        let disk = Disk::new(DiskOptions { compression, ..options() }, ());
         let mut server = Server { disk, files, ticket: Ticket(0), events: Vec::new() };
         let patience = if rng.u32(..3) == 0 { rng.usize(..40) } else { usize::MAX };
         if drive_some(&mut server, patience).is_continue() {

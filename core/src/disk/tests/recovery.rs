@@ -345,9 +345,12 @@ fn a_directory_without_version_2_is_not_taken_for_an_empty_one() {
     files.put("/data/snapshot.5", b"anything");
     let server = Server::boot(options(), files);
     let (what, exit_code) = server.fault();
-    assert!(what.starts_with("/data/snapshot.5 is there, but /data/version-2 is not"), "{what}");
+    assert!(what.starts_with("/data/snapshot.5 is there, but /data/version-2 is empty"), "{what}");
     assert_eq!(exit_code, 3);
-    assert_eq!(server.names("/data"), ["snapshot.5"], "nothing is made");
+    let mut files = MemoryFiles::new();
+    files.put("/log/log.1", b"anything");
+    let server = Server::boot(options(), files);
+    assert!(server.fault().0.starts_with("/log/log.1 is there"), "{:?}", server.fault());
 }
 
 #[test]
