@@ -78,6 +78,15 @@ def test_a_missing_file_and_a_bad_command_are_exit_code_2(tmp_path):
     assert run("--help").returncode == 0 and "server" in run("--help").stdout
 
 
+def test_a_missing_data_directory_is_made_or_not(tmp_path):
+    config = tmp_path / "zoo.cfg"
+    config.write_text(f"dataDir={tmp_path}/none\nclientPort=1\ndatadir.autocreate=false\n")
+    done = run("server", str(config))
+    assert done.returncode == 3 and not (tmp_path / "none").exists(), done
+    assert "datadir.autocreate is false: create it" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
 def test_sigterm_stops_in_order_and_the_data_is_there_again(tmp_path):
     (port,) = free_ports(1)
     server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port}, port)

@@ -2,6 +2,7 @@
 compression, and `zabkeeper inspect` finds it sound each time."""
 import base64
 import json
+import re
 import shutil
 import subprocess
 
@@ -143,12 +144,15 @@ def test_directories_of_older_days(version, tmp_path):
 def test_what_differs_between_two_directories(tmp_path):
     (port,) = free_ports(1)
     data, copy = tmp_path / "data", tmp_path / "copy"
-    server = Server("zabkeeper", tmp_path / "server", settings(data, port), port).start()
+    # Every sync is slow for whoever is in such a hurry.
+    config = settings(data, port, **{"fsync.warningthresholdms": 0})
+    server = Server("zabkeeper", tmp_path / "server", config, port).start()
     try:
         wait_until(server.mode, 20, "it serves")
         client = KazooClient(hosts=server.address)
         client.start(timeout=10)
         client.create("/both", b"same")
+        assert "writes are answered that late" in server.log.read_text()
         client.stop()
         client.close()
         server.terminate()
@@ -172,6 +176,25 @@ def test_what_differs_between_two_directories(tmp_path):
     code, said = inspect("--json", data)
     last = json.loads(said.splitlines()[-1])
     assert code == 0 and last["recovery"]["outcome"] == "starts", said
+
+
+def test_transactions_and_sizes_are_those_of_zookeepers_tools(tmp_path):
+    """TxnLogToolkit and SnapshotRecursiveSummary of 3.9.5 say the same."""
+    def java(tool, *arguments):
+        command = ["java", "-cp", parts.classpath(), f"org.apache.zookeeper.server.{tool}", *arguments]
+        return subprocess.run(command, capture_output=True, timeout=60).stdout.decode(errors="replace")
+
+    # Without its padding the toolkit would not know where the log ends.
+    log = tmp_path / "log.2843"
+    log.write_bytes((GOLDEN / "fuzzy-3.9.5" / log.name).read_bytes() + bytes(4096))
+    transaction = re.compile(r"session (0x\w+) cxid (0x\w+) zxid (0x\w+) (\w+)")
+    theirs = transaction.findall(java("persistence.TxnLogToolkit", "-d", str(log)))
+    assert len(theirs) == 1303 and theirs == transaction.findall(inspect(log)[1])
+    snapshot = GOLDEN / "fuzzy-3.9.5" / "snapshot.27b7"
+    theirs = java("SnapshotRecursiveSummary", str(snapshot), "/", "1")
+    theirs = dict(re.findall(r"(?m)^-* (/\S*)$\n-*   children: (\d+)$", theirs))
+    ours = dict(re.findall(r"(?m)^ +(/\S*) (\d+) znodes?,", inspect(snapshot)[1]))
+    assert len(theirs) == 6 and theirs == {path: str(int(n) - 1) for path, n in ours.items()}
 
 
 def test_a_reader_that_has_had_enough(tmp_path):
