@@ -60,12 +60,6 @@ def roll(ensemble, impl, workers, at_rest=False):
     return begun, time.monotonic()
 
 
-def digest_mismatches(server):
-    """Transactions after which the member's tree had another digest than the leader's."""
-    lines = server.words("mntr").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("zk_digest_mismatches_count"))
-
-
 @pytest.mark.parametrize("java_impl", ["apache", "apache-3.8"], ids=["3.9.5", "3.8.0"])
 def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, java_impl, tmp_path):
     reason = programs.missing() or (parts.missing_java_38() if java_impl == "apache-3.8" else None)
@@ -73,7 +67,6 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
         pytest.skip(f"skipped: {reason}")
     if quick and java_impl == "apache-3.8":
         pytest.skip("skipped: only in the long run (without --quick)")
-    rounds = 1 if quick else 3
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
     pauses = {}
 
@@ -83,8 +76,6 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
             ms, at = longest_pause(workers, *window)
             pauses.setdefault((what, kind), []).append(ms)
             print(f"  {what}: longest pause of a {kind} {ms:.0f} ms, {at:.1f} s after the first SIGTERM")
-        for server in ensemble.servers:
-            assert digest_mismatches(server) == 0, f"server {server.sid} has another tree than its leader"
 
     print(f"\n{java_impl}: --seed {seed}")
     with contextlib.ExitStack() as stack:
@@ -98,12 +89,11 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
             reader.start()
         owners = [stack.enter_context(Owner(ensemble, i, writers[i])) for i in range(3)]
         wait_for_service(writers)
-        for _ in range(rounds):
-            if not quick:
-                measured("the same restarts with Java alone", java_impl)
-                measured("the same restarts with Java alone", java_impl)
-            measured("to zabkeeper", "zabkeeper")
-            measured("back again", java_impl)
+        if not quick:
+            measured("the same restarts with Java alone", java_impl)
+            measured("the same restarts with Java alone", java_impl)
+        measured("to zabkeeper", "zabkeeper")
+        measured("back again", java_impl)
         end(writers + readers)
         assert [w.expired for w in writers + readers] == [0] * 5, "a session expired"
         results, trace = running.finish()

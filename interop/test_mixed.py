@@ -1,5 +1,6 @@
 """Apache ZooKeeper and zabkeeper in one ensemble."""
 import struct
+import time
 
 import pytest
 
@@ -193,34 +194,41 @@ def test_an_own_name_that_nobody_can_resolve(zabkeeper_only, java, tmp_path):
         assert_same_trees(ensemble.servers)
 
 
-def test_an_observer_joins_through_an_observer_master(zabkeeper_only, java, tmp_path):
-    """The Java followers have the port: the observer finds one of them, serves writes, syncs and
+@pytest.mark.parametrize("master_impl,observer_impl", [("apache", "zabkeeper"), ("zabkeeper", "apache"),
+                                                       ("zabkeeper", "zabkeeper")],
+                         ids=lambda impl: impl)
+def test_an_observer_joins_through_an_observer_master(zabkeeper_only, java, quick, master_impl, observer_impl, tmp_path):
+    """Two of the three have the port: the observer finds a follower, serves writes, syncs and
     sessions through it, and finds one again when that one goes. The leader has no observer."""
+    if quick and (master_impl, observer_impl) != ("zabkeeper", "apache"):
+        pytest.skip("skipped: only without --quick")
     port, = free_ports(1)
-    ensemble = Ensemble(["apache", "zabkeeper", "apache", "zabkeeper"], tmp_path, observers=(4,))
+    other_impl = "zabkeeper" if master_impl == "apache" else "apache"
+    ensemble = Ensemble([master_impl, other_impl, master_impl, observer_impl], tmp_path, observers=(4,))
     for server in ensemble.servers:
         # They all have the same port, so one of them has another address.
         text = server.config.read_text().replace("server.3=127.0.0.1:", "server.3=127.0.0.2:")
         if server.sid != 2:
             text += f"observerMasterPort={port}\n"
         server.config.write_text(text)
-    observer, other = ensemble.servers[3], ensemble.servers[1]
+    masters, other, observer = [ensemble.servers[i] for i in (0, 2)], ensemble.servers[1], ensemble.servers[3]
     with ensemble:
         def master():
-            found = [s for s in ensemble.followers() if s.impl == "apache" and figure(s, "synced_observers") == 1]
+            found = [s for s in masters if s.mode() == "follower" and figure(s, "synced_observers") == 1]
             return observer.mode() == "observer" and found and found[0]
         wait_until(master, 20, "a follower has the observer")
         assert figure(ensemble.leader(), "synced_observers") == 0
         raw, elsewhere = (Raw(s.client_port, timeout=10) for s in (observer, other))
         assert raw.create("/through", b"1")[0] == 0
-        assert elsewhere.set("/through", b"2") == 0
-        assert raw.call(9, ustring("/through"))[0] == 0
-        assert raw.get("/through") == (0, b"2")
+        for turn in range(20):
+            value = str(turn).encode()
+            assert elsewhere.set("/through", value) == 0
+            assert raw.call(9, ustring("/through"))[0] == 0
+            assert raw.get("/through") == (0, value)
         raw.close()
         raw = Raw(observer.client_port, timeout=10, session=(raw.session, raw.password))
         raw.xid = 100
         assert raw.create("/mine", flags=1)[0] == 0, "the session is re-attached"
-        raw.close()
         elsewhere.close()
         assert_same_trees(ensemble.servers)
         gone = master()
@@ -230,3 +238,10 @@ def test_an_observer_joins_through_an_observer_master(zabkeeper_only, java, tmp_
         wait_until(master, 60, "a follower has the observer again")
         ensemble.wait_serving()
         assert_same_trees(ensemble.servers)
+        # What its clients do, keeps their sessions alive at the leader.
+        kept = Raw(observer.client_port, timeout=10, session_timeout=4000)
+        assert kept.create("/kept", flags=1)[0] == 0
+        for _ in range(14):
+            time.sleep(0.5)
+            assert kept.get("/kept")[0] == 0
+        kept.close()

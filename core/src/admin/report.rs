@@ -60,6 +60,8 @@ pub struct Report<'a> {
     pub leadership: Option<Leadership>,
     /// Of an observer: whom it observes.
     pub observed: Option<ServerId>,
+    /// Of an observer master: how many observers it has.
+    pub observers: Option<u64>,
     /// Quotas and their usage, by the first name of the paths that they are for.
     pub quotas: BTreeMap<String, QuotaFigures>,
     /// Writes that a quota's hard limit has refused, in the same way.

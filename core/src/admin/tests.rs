@@ -87,6 +87,7 @@ fn report<'a>(mode: Mode, stats: &'a ServerStats, metrics: &'a Metrics) -> Repor
         quorum_size: None,
         leadership: None,
         observed: None,
+        observers: None,
         quotas: BTreeMap::new(),
         quota_refusals: &NO_REFUSALS,
         stats,

@@ -294,6 +294,9 @@ fn write_gauges(report: &Report<'_>, line: &mut Line<'_>) {
         line("synced_non_voting_followers", &leader.synced_non_voting_followers);
         line("synced_observers", &leader.synced_observers);
     }
+    if let Some(observers) = report.observers {
+        line("synced_observers", &observers);
+    }
     line("auth_failed_count", &stats.auth_failed.get());
     line("min_latency", &latency.min());
     line("max_file_descriptor_count", &files(report.host.max_files));

@@ -284,8 +284,14 @@ impl Node {
             Delivery::Touched { data, .. } => {
                 let mut r = Reader::new(&data);
                 while let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) {
-                    if let Some(tracker) = &mut self.tracker {
-                        tracker.touch(now.mono, session, timeout_ms);
+                    match &mut self.tracker {
+                        Some(tracker) => {
+                            tracker.touch(now.mono, session, timeout_ms);
+                        }
+                        // An observer's, which this follower tells the leader.
+                        None => {
+                            self.touched.insert(session, timeout_ms);
+                        }
                     }
                 }
             }

@@ -119,6 +119,8 @@ impl Node {
             trace_mask: self.trace_mask,
             quorum_size: self.config.ensemble.as_ref().map(|e| e.voters().count() as u64),
             leadership,
+            observers: (mode == Mode::Follower && self.config.observer_master_port.is_some())
+                .then(|| self.ensemble.active_learners().len() as u64),
             observed: (mode == Mode::Observer).then(|| self.ensemble.leader()).flatten(),
             quotas: self.store.quota_figures(),
             quota_refusals: self.prep.quota_refusals(),

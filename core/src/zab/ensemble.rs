@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::leader::Leader;
 use super::learner::Learner;
+use super::observer_master::ObserverMaster;
 use super::{Delivery, EnsembleOptions, History, Shared, Start};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
@@ -158,6 +159,8 @@ impl Ensemble {
             Input::Writable { conn } => {
                 if let Part::Leader(leader) = &mut self.part {
                     leader.writable(&mut self.shared, conn);
+                } else if let Some((observers, shared)) = self.observers() {
+                    observers.writable(shared, conn);
                 }
             }
             Input::Persisted { upto } => {
@@ -177,6 +180,8 @@ impl Ensemble {
             Input::LogRead { read, entries, end } => {
                 if let Part::Leader(leader) = &mut self.part {
                     leader.log_read(&mut self.shared, read, &entries, end, out);
+                } else if let Some((observers, shared)) = self.observers() {
+                    observers.log_read(shared, read, &entries, end, out);
                 }
             }
         }
@@ -302,6 +307,8 @@ impl Ensemble {
     pub fn snapshot_chunk(&mut self, learner: ConnId, bytes: Bytes, out: &mut Actions) {
         if let Part::Leader(leader) = &mut self.part {
             leader.snapshot_chunk(learner, bytes, out);
+        } else if let Some((observers, _)) = self.observers() {
+            observers.snapshot_chunk(learner, bytes, out);
         }
     }
 
@@ -309,6 +316,8 @@ impl Ensemble {
     pub fn snapshot_end(&mut self, learner: ConnId, out: &mut Actions) {
         if let Part::Leader(leader) = &mut self.part {
             leader.snapshot_end(learner, out);
+        } else if let Some((observers, _)) = self.observers() {
+            observers.snapshot_end(learner, out);
         }
     }
 
@@ -389,10 +398,15 @@ impl Ensemble {
         self.shared.persisted
     }
 
-    /// Leader: learners that are up to date, with whether they observe.
+    /// Learners of this leader, or of this observer master, that are up to date, with whether they
+    /// observe.
     pub fn active_learners(&self) -> Vec<(ServerId, bool)> {
         match &self.part {
             Part::Leader(leader) => leader.active_learners().collect(),
+            Part::Learner(learner) => match &learner.observers {
+                Some(observers) => observers.active().map(|id| (id, true)).collect(),
+                None => Vec::new(),
+            },
             _ => Vec::new(),
         }
     }
@@ -421,6 +435,16 @@ impl Ensemble {
     }
 
     // ---- inside
+
+    /// Of a follower: the observers that it leads.
+    fn observers(&mut self) -> Option<(&mut ObserverMaster, &mut Shared)> {
+        match &mut self.part {
+            Part::Learner(learner) => {
+                learner.observers.as_deref_mut().map(|observers| (observers, &mut self.shared))
+            }
+            _ => None,
+        }
+    }
 
     fn tick(&mut self, now: Time, out: &mut Actions) {
         if let Some(election) = &mut self.election {
@@ -454,6 +478,12 @@ impl Ensemble {
             (Port::Quorum, Part::Leader(leader)) if !conn.is_dialled() => {
                 leader.opened(now, conn, out);
             }
+            (Port::Quorum, Part::Learner(learner)) if !conn.is_dialled() => {
+                match &mut learner.observers {
+                    Some(observers) => observers.opened(now, conn, out),
+                    None => out.push(Action::Close { conn, why: Reason::NotServing }),
+                }
+            }
             (Port::Quorum, Part::Looking) if !conn.is_dialled() && self.early.len() < MAX_EARLY => {
                 // A follower may know of the outcome a moment before the leader does.
                 self.early.push((conn, BytesMut::new()));
@@ -469,6 +499,9 @@ impl Ensemble {
         match &mut self.part {
             Part::Leader(leader) if leader.owns(conn) => {
                 leader.received(now, &mut self.shared, conn, bytes, out);
+            }
+            Part::Learner(learner) if learner.leads(conn) => {
+                learner.observer_said(now, &mut self.shared, conn, bytes, out);
             }
             Part::Learner(learner) if learner.owns(conn) => {
                 learner.received(now, &mut self.shared, bytes, out);
@@ -493,6 +526,11 @@ impl Ensemble {
         self.early.retain(|(c, _)| *c != conn);
         match &mut self.part {
             Part::Leader(leader) => leader.closed(&mut self.shared, conn),
+            Part::Learner(learner) if learner.leads(conn) => {
+                if let Some(observers) = &mut learner.observers {
+                    observers.closed(&mut self.shared, conn);
+                }
+            }
             Part::Learner(learner) if learner.owns(conn) => learner.closed(now),
             _ => {}
         }

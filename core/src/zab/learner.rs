@@ -1,6 +1,7 @@
 //! The learner (`Learner`, `Follower`, `Observer`): joins a leader, is brought up to date,
 //! acknowledges what is durable, applies what is committed.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::ToString;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::link::{Outbound, PacketReader};
+use super::observer_master::{ObserverMaster, is_sync};
 use super::{Delivery, Ended, Shared, Start};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::LearnerType;
@@ -57,6 +59,8 @@ pub(super) struct Learner {
     conn: Option<ConnId>,
     reader: PacketReader,
     outbound: Option<Outbound>,
+    /// Of a follower that is up to date and has an `observerMasterPort`.
+    pub(super) observers: Option<Box<ObserverMaster>>,
     /// Logged proposals whose ACK waits for the disk.
     unacked: VecDeque<(Ticket, Zxid)>,
     /// The zxid of the PING that the rider is asked to answer.
@@ -79,6 +83,7 @@ impl Learner {
             conn: None,
             reader: PacketReader::default(),
             outbound: None,
+            observers: None,
             unacked: VecDeque::new(),
             ping: Zxid::ZERO,
             attempts: 0,
@@ -99,7 +104,12 @@ impl Learner {
     }
 
     pub(super) fn owns(&self, conn: ConnId) -> bool {
-        self.conn == Some(conn)
+        self.conn == Some(conn) || self.leads(conn)
+    }
+
+    /// Whether it is an observer's connection.
+    pub(super) fn leads(&self, conn: ConnId) -> bool {
+        self.observers.as_ref().is_some_and(|observers| observers.owns(conn))
     }
 
     /// The truncation that this term waits for; if the term ends, its outcome still counts.
@@ -114,6 +124,9 @@ impl Learner {
         if let Some(conn) = self.conn.take() {
             out.push(Action::Close { conn, why: Reason::NotServing });
         }
+        if let Some(mut observers) = self.observers.take() {
+            observers.close(out);
+        }
     }
 
     fn end(&mut self, why: &str) {
@@ -124,6 +137,9 @@ impl Learner {
 
     pub(super) fn tick(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
         let sync = shared.limit_ms(shared.options.sync_limit);
+        if let Some(observers) = &mut self.observers {
+            observers.tick(now, shared, out);
+        }
         match self.stage {
             Stage::Disconnected(at) if at <= now => self.dial(shared, out),
             Stage::Broadcast if now.ms_since(self.heard) >= sync => {
@@ -140,7 +156,11 @@ impl Learner {
     pub(super) fn deadline(&self, shared: &Shared) -> Time {
         match self.stage {
             Stage::Disconnected(at) => at.min(self.join_by),
-            Stage::Broadcast => self.heard.plus_ms(shared.limit_ms(shared.options.sync_limit)),
+            Stage::Broadcast => {
+                let silence = self.heard.plus_ms(shared.limit_ms(shared.options.sync_limit));
+                let pings = self.observers.as_ref().map(|observers| observers.deadline());
+                pings.map_or(silence, |at| at.min(silence))
+            }
             _ => self.join_by,
         }
     }
@@ -296,14 +316,14 @@ impl Learner {
             (
                 Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
                 PacketType::Commit,
-            ) => self.commit(shared, packet.zxid),
+            ) => self.commit(shared, packet.zxid, out),
             (
                 Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
                 PacketType::Inform,
             ) if self.observer => {
                 let body = packet.data.ok_or("INFORM without its payload")?;
                 self.proposal(shared, Entry { zxid: packet.zxid, body }, out)?;
-                self.commit(shared, packet.zxid)
+                self.commit(shared, packet.zxid, out)
             }
             (Stage::Syncing, PacketType::NewLeader) => {
                 if packet.zxid != self.epoch.first_zxid() {
@@ -327,6 +347,10 @@ impl Learner {
                 let zxid = self.epoch.first_zxid();
                 self.bare(PacketType::Ack, zxid);
                 info!(leader = %self.leader, epoch = %self.epoch, "following: up to date");
+                if !self.observer && shared.options.observer_master_port.is_some() {
+                    let observers = ObserverMaster::new(self.heard, shared, self.epoch);
+                    self.observers = Some(Box::new(observers));
+                }
                 let (leader, epoch, observing) = (self.leader, self.epoch, self.observer);
                 shared.deliveries.push_back(Delivery::Following { leader, epoch, observing });
                 Ok(())
@@ -340,11 +364,23 @@ impl Learner {
             // acknowledgement for an answer.
             (_, PacketType::Ping) => Ok(()),
             (Stage::Broadcast, PacketType::Revalidate) => {
+                if let Some(observers) = &mut self.observers
+                    && let Some(Some(conn)) = observers.revalidations.pop_front()
+                {
+                    observers.answer(conn, &packet, out);
+                    return Ok(());
+                }
                 let data = packet.data.ok_or("REVALIDATE without its payload")?;
                 shared.deliveries.push_back(Delivery::Revalidated { data });
                 Ok(())
             }
             (Stage::Broadcast, PacketType::Sync) => {
+                if let Some(observers) = &mut self.observers
+                    && let Some(Some(conn)) = observers.syncs.pop_front()
+                {
+                    observers.answer(conn, &packet, out);
+                    return Ok(());
+                }
                 shared.deliveries.push_back(Delivery::Synced);
                 Ok(())
             }
@@ -448,12 +484,22 @@ impl Learner {
         Ok(())
     }
 
-    fn commit(&mut self, shared: &mut Shared, zxid: Zxid) -> Result<(), &'static str> {
+    fn commit(
+        &mut self,
+        shared: &mut Shared,
+        zxid: Zxid,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
         if zxid <= shared.history.last_processed {
             return Ok(());
         }
         if shared.history.next_pending() != Some(zxid) {
             return Err("a COMMIT out of order");
+        }
+        if let (Some(observers), Some(entry)) =
+            (&mut self.observers, shared.history.pending().next())
+        {
+            observers.committed(entry, out);
         }
         shared.history.commit_next(&mut shared.deliveries);
         if matches!(self.stage, Stage::Syncing) {
@@ -489,8 +535,36 @@ impl Learner {
         self.flush(out);
     }
 
+    /// An observer said something: what the leader has to decide goes on to it.
+    pub(super) fn observer_said(
+        &mut self,
+        now: Time,
+        shared: &mut Shared,
+        conn: ConnId,
+        bytes: Bytes,
+        out: &mut Actions,
+    ) {
+        let Some(observers) = &mut self.observers else { return };
+        for packet in observers.received(now, shared, conn, bytes, out) {
+            if packet.kind == PacketType::Revalidate as i32 {
+                observers.revalidations.push_back(Some(conn));
+            } else if packet.data.as_ref().is_some_and(is_sync) {
+                observers.syncs.push_back(Some(conn));
+            }
+            if let Some(outbound) = &mut self.outbound {
+                outbound.packet(&packet);
+            }
+        }
+        self.flush(out);
+    }
+
     /// A client's request goes to the leader.
     pub(super) fn request(&mut self, data: Bytes, auth: Option<&[Id]>, out: &mut Actions) {
+        if let Some(observers) = &mut self.observers
+            && is_sync(&data)
+        {
+            observers.syncs.push_back(None);
+        }
         let auth = auth.map(<[Id]>::to_vec);
         self.send(QuorumPacket {
             kind: PacketType::Request as i32,
@@ -502,6 +576,9 @@ impl Learner {
     }
 
     pub(super) fn revalidate(&mut self, data: Bytes, out: &mut Actions) {
+        if let Some(observers) = &mut self.observers {
+            observers.revalidations.push_back(None);
+        }
         self.send(QuorumPacket::new(PacketType::Revalidate, Zxid(-1), Some(data)));
         self.flush(out);
     }
@@ -527,6 +604,9 @@ impl Learner {
     fn flush(&mut self, out: &mut Actions) {
         if let Some(outbound) = &mut self.outbound {
             outbound.flush(out);
+        }
+        if let Some(observers) = &mut self.observers {
+            observers.flush(out);
         }
     }
 }

@@ -13,6 +13,7 @@ mod leader;
 mod learner;
 mod learner_handler;
 mod link;
+mod observer_master;
 mod sync_plan;
 #[cfg(test)]
 mod tests;
@@ -51,7 +52,8 @@ pub struct EnsembleOptions {
     pub snapshot_size_factor: f64,
     /// `forceSnapshotSync`.
     pub force_snapshot_sync: bool,
-    /// `observerMasterPort`: an observer joins through a follower's port of this number.
+    /// `observerMasterPort`: an observer joins through a follower's port of this number, and a
+    /// follower leads the observers that come.
     pub observer_master_port: Option<u16>,
     /// The largest payload of a quorum packet.
     pub max_payload: usize,

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::types::{Epoch, Zxid};
+use crate::wire::quorum::ForwardedRequest;
 use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
 use world::World;
 
@@ -401,4 +402,52 @@ fn whatever_breaks_nothing_committed_is_lost_and_all_agree() {
             }
         }
     }
+}
+
+#[test]
+fn a_follower_leads_observers() {
+    let mut world = World::new(3, 2);
+    world.observer_master_port = Some(2191);
+    world.start_all().run(3000);
+    let learners = |world: &World, id| {
+        let learners = world.servers[&id].ensemble.as_ref().unwrap().active_learners();
+        learners.iter().map(|(server, _)| server.0).collect::<Vec<_>>()
+    };
+    assert_eq!(world.leader(), Some(3));
+    assert_eq!(learners(&world, 3), [1, 2], "no observer is the leader's");
+    let master = if learners(&world, 1).contains(&4) { 1 } else { 2 };
+    let other = 3 - master;
+    assert_eq!(learners(&world, master).len() + learners(&world, other).len(), 2);
+    world.propose("a");
+    world.run(10);
+    assert_eq!([4, 5].map(|id| world.payloads(id)), [["a"], ["a"]]);
+
+    // What observers ask is the leader's to answer; each of them gets its own answer.
+    let sync = ForwardedRequest {
+        session: crate::types::SessionId(7),
+        cxid: 1,
+        op: crate::wire::OpCode::Sync as i32,
+        body: Bytes::new(),
+    };
+    for id in [4, master, 4] {
+        world.with(id, |ensemble, out| ensemble.request(sync.to_bytes(), None, out));
+    }
+    world.with(4, |ensemble, out| ensemble.request(Bytes::from_static(b"write"), None, out));
+    world.run(200);
+    let synced = |id: i64| world.servers[&id].synced;
+    assert_eq!([master, other, 4, 5].map(synced), [1, 0, 2, 0]);
+    assert_eq!(world.servers[&3].requests, ["write"]);
+
+    // Its master goes: the observer finds another one, and what it has missed.
+    world.crash(master);
+    world.propose("b");
+    world.run(3000);
+    assert_eq!(learners(&world, other).len(), 2);
+    assert_eq!(world.payloads(4), ["a", "b"]);
+    // A late one that has lost everything gets a snapshot.
+    world.crash(5).servers.get_mut(&5).unwrap().platter = Default::default();
+    world.start(5).run(3000);
+    world.propose("c");
+    world.run(10);
+    assert_eq!(world.payloads(5), ["a", "b", "c"]);
 }

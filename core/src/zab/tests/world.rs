@@ -12,7 +12,8 @@ use crate::action::{Action, Actions, DiskAction, EpochFile};
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
 use crate::event::{Entry, LogEnd};
 use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
-use crate::wire::quorum::ProposalFrame;
+use crate::wire::OpCode;
+use crate::wire::quorum::{ForwardedRequest, ProposalFrame};
 use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
 
 /// What survives a crash.
@@ -40,6 +41,7 @@ pub(super) struct Server {
 }
 
 pub(super) struct World {
+    pub(super) observer_master_port: Option<u16>,
     pub(super) servers: BTreeMap<i64, Server>,
     config: Arc<EnsembleConfig>,
     wires: BTreeMap<(i64, ConnId), (i64, ConnId)>,
@@ -73,6 +75,7 @@ impl World {
         }
         let servers = config.members.keys().map(|id| (id.0, Server::new())).collect();
         World {
+            observer_master_port: None,
             servers,
             config: Arc::new(config),
             wires: BTreeMap::new(),
@@ -89,7 +92,9 @@ impl World {
     pub(super) fn start(&mut self, id: i64) -> &mut World {
         let config = self.config.clone();
         let server = self.servers.get_mut(&id).unwrap();
-        let mut ensemble = Ensemble::new(ServerId(id), config, options());
+        let options =
+            EnsembleOptions { observer_master_port: self.observer_master_port, ..options() };
+        let mut ensemble = Ensemble::new(ServerId(id), config, options);
         server.applied = server.platter.replay();
         let last = server.applied.last().map_or(Zxid::ZERO, |(z, _)| *z);
         let start = server.platter.start(last);
@@ -270,7 +275,13 @@ impl World {
                         ensemble.snapshot_received(now, rest, &mut out);
                     }
                 }
-                Delivery::Request { data, .. } => server.requests.push(data),
+                Delivery::Request { learner, data, .. } => {
+                    if ForwardedRequest::parse(&data).is_ok_and(|r| r.op == OpCode::Sync as i32) {
+                        ensemble.sync(learner);
+                    } else {
+                        server.requests.push(data);
+                    }
+                }
                 Delivery::Ping => ensemble.pong(Bytes::new(), &mut out),
                 Delivery::Synced => server.synced += 1,
                 Delivery::Looking
