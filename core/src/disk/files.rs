@@ -179,6 +179,11 @@ pub(crate) enum Named {
 impl Named {
     /// Reads a name, as `Util.getZxidFromName` does but stricter.
     pub(crate) fn parse(name: &str) -> Named {
+        if let Some(name) = name.strip_suffix(".tmp")
+            && let Named::Snapshot(..) = Named::parse(name)
+        {
+            return Named::UnfinishedSnapshot;
+        }
         let (plain, compression) = if let Some(plain) = name.strip_suffix(".gz") {
             (plain, Compression::Gzip)
         } else if let Some(plain) = name.strip_suffix(".snappy") {
@@ -198,9 +203,7 @@ impl Named {
             (Some("snapshot"), Some(z), None) => {
                 hex(z).map_or(Named::Other, |z| Named::Snapshot(z, compression))
             }
-            (Some("snapshot"), Some(_), Some("tmp")) | (Some("tmp"), Some("snapshot"), Some(_)) => {
-                Named::UnfinishedSnapshot
-            }
+            (Some("tmp"), Some("snapshot"), Some(_)) => Named::UnfinishedSnapshot,
             (Some("install"), Some("snapshot"), Some(z)) => {
                 hex(z).map_or(Named::Other, |z| Named::Installing(z, compression))
             }
@@ -275,6 +278,7 @@ mod tests {
         assert_eq!(Named::parse("snapshot.38.snappy"), Named::Snapshot(Zxid(0x38), snappy));
         assert_eq!(Named::parse("install.snapshot.38.gz"), Named::Installing(Zxid(0x38), gz));
         assert_eq!(Named::parse("snapshot.38.tmp"), Named::UnfinishedSnapshot);
+        assert_eq!(Named::parse("snapshot.38.gz.tmp"), Named::UnfinishedSnapshot);
         assert_eq!(Named::parse("tmp.snapshot.38"), Named::UnfinishedSnapshot);
         assert_eq!(Named::parse("install.snapshot.38"), Named::Installing(Zxid(0x38), plain));
         for other in [
@@ -287,6 +291,7 @@ mod tests {
             "torn.1.16",
             "log.1.gz",
             "snapshot.38.zip",
+            "snapshot.mine.tmp",
             "currentEpoch",
         ] {
             assert_eq!(Named::parse(other), Named::Other, "{other}");
