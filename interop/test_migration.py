@@ -15,6 +15,7 @@ from zk.server import wait_until
 
 PROGRAMS = ("JavaClient", "JavaWatches", "Mutex")
 SETTLE = 1.0  # seconds of work between one member and the next
+SESSION_S = 30.0  # longer than an election takes anybody on a busy machine
 PAUSE = 0.01  # seconds between two requests of one client
 NOISE_MS = 150  # what two measurements of the same thing differ by on a busy machine
 
@@ -24,7 +25,7 @@ class Owner:
 
     def __init__(self, ensemble, number, writer):
         self.path, self.states, self.told = f"/owner-{number}", [], []
-        self.client = KazooClient(hosts=ensemble.connect_string, timeout=15.0)
+        self.client = KazooClient(hosts=ensemble.connect_string, timeout=SESSION_S)
         self.client.add_listener(self.states.append)
         self.client.start(timeout=30)
         self.session = self.client.client_id[0]

@@ -34,7 +34,9 @@ class Worker(threading.Thread):
 
     def visit(self, port):
         try:
-            raw = Raw(port, timeout=3.0, session=self.session, last_zxid=self.last_zxid)
+            session_timeout = 30000 if self.keep else 10000
+            raw = Raw(port, timeout=3.0, session=self.session, session_timeout=session_timeout,
+                      last_zxid=self.last_zxid)
         except Expired:
             self.expired += 1
             self.session = (0, bytes(16))
