@@ -1,7 +1,9 @@
 //! What the core asks for. Every action may be executed the moment it is emitted; within a
 //! lane (one connection, the disk) order is kept; between lanes there is none.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -53,6 +55,14 @@ pub enum Action {
         /// Which.
         conn: ConnId,
     },
+    /// Listen at these addresses and no others for this kind of port: the configuration has
+    /// changed. Connections that are open stay. A wildcard means every address.
+    Listen {
+        /// What for.
+        port: Port,
+        /// Where.
+        at: Arc<[HostPort]>,
+    },
     /// The disk's lane.
     Disk(DiskAction),
     /// Stop the process: our own impossibility, or a disk that cannot be trusted.
@@ -86,6 +96,13 @@ pub enum DiskAction {
         file: EpochFile,
         /// Its new content.
         epoch: Epoch,
+    },
+    /// Write the ensemble's configuration beside `zoo.cfg`.
+    SaveConfig {
+        /// Names this write.
+        ticket: Ticket,
+        /// What, and as which file.
+        save: Box<ConfigSave>,
     },
     /// A snapshot begins: rolls the log, opens `snapshot.<zxid>`. Chunks follow.
     SnapshotBegin {
@@ -126,6 +143,27 @@ pub enum DiskAction {
     CancelRead {
         /// Which.
         read: ReadId,
+    },
+}
+
+/// A configuration on its way to disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigSave {
+    /// It is proposed: `zoo.cfg.dynamic.next`, with its version inside.
+    Next {
+        /// The file's content.
+        text: String,
+    },
+    /// It is committed: `zoo.cfg.dynamic.<version>`, and `zoo.cfg` points to that.
+    Current {
+        /// Names the file.
+        version: i64,
+        /// Its content.
+        text: String,
+        /// The client address is in it, and no longer in `zoo.cfg`.
+        erases_client: bool,
+        /// A newer one is proposed already: `zoo.cfg.dynamic.next` stays.
+        keeps_next: bool,
     },
 }
 

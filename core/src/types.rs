@@ -216,6 +216,11 @@ impl HostPort {
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         HostPort { host: Arc::from(host), port }
     }
+
+    /// Whether it stands for every address of a machine.
+    pub fn is_wildcard(&self) -> bool {
+        ["", "0.0.0.0", "::", "0:0:0:0:0:0:0:0"].contains(&&*self.host)
+    }
 }
 
 impl fmt::Display for HostPort {

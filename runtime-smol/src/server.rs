@@ -15,8 +15,8 @@ use zabkeeper_core::event::{Event, Host, Port};
 use zabkeeper_core::node::Node;
 use zabkeeper_core::record::Start;
 use zabkeeper_core::store::Store;
-use zabkeeper_core::types::{ConnId, Now, Time};
-use zabkeeper_std::boot::Boot;
+use zabkeeper_core::types::{ConnId, HostPort, Now, Time};
+use zabkeeper_std::boot::{Boot, Listen};
 use zabkeeper_std::clock::Clock;
 use zabkeeper_std::disk_thread::DiskThread;
 use zabkeeper_std::exit::{self, Failure};
@@ -55,7 +55,8 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let mut listeners = Vec::new();
     for at in boot.listen() {
-        listeners.push((at.port, sockets::listen(&at)?));
+        let listener = sockets::listen(&at)?;
+        listeners.push((at, listener));
     }
     let deliver = {
         let inbox = inbox.clone();
@@ -78,7 +79,7 @@ pub(crate) fn run(
         .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("host thread: {e}")))?;
     let tasks = Rc::new(LocalExecutor::new());
     let clock = Clock::start();
-    let Boot { config, source, lock } = boot;
+    let Boot { config, source, lock, .. } = boot;
     let dial_limit = Duration::from_millis(config.cnx_timeout_ms);
     let start = Start::new(source, fastrand::u64(..), clock.now());
     let (seed, now) = (start.seed, start.now);
@@ -95,6 +96,7 @@ pub(crate) fn run(
         room: connection::room(),
         connections: HashMap::new(),
         dials: HashMap::new(),
+        listening: Vec::new(),
         dirty: Vec::new(),
         ready: VecDeque::new(),
         out: Actions::new(),
@@ -119,6 +121,8 @@ struct Server {
     room: Room,
     connections: HashMap<ConnId, Connection>,
     dials: HashMap<ConnId, Task<()>>,
+    /// Where connections are accepted.
+    listening: Vec<(Listen, Task<()>)>,
     /// To be flushed at the end of this turn.
     dirty: Vec<ConnId>,
     /// Events of our own making, for the next turn.
@@ -131,14 +135,14 @@ struct Server {
 impl Server {
     async fn serve(
         mut self,
-        listeners: Vec<(Port, Async<TcpListener>)>,
+        listeners: Vec<(Listen, Async<TcpListener>)>,
         inputs: Inputs,
         serving: impl FnOnce(),
     ) -> Result<(), Failure> {
-        let mut accepting: Vec<Task<()>> = listeners
-            .into_iter()
-            .map(|(port, l)| self.tasks.spawn(sockets::accept_all(port, l, self.inbox.clone())))
-            .collect();
+        for (at, listener) in listeners {
+            let accepting = sockets::accept_all(at.port, listener, self.inbox.clone());
+            self.listening.push((at, self.tasks.spawn(accepting)));
+        }
         let mut serving = Some(serving);
         let mut alarm = Alarm::new(self.clock);
         let mut first = None;
@@ -155,7 +159,6 @@ impl Server {
             let mut next = first.take();
             while let Some(input) = next {
                 if matches!(input, Input::Stop) {
-                    accepting.clear();
                     return self.stop();
                 }
                 self.take(now, input);
@@ -164,7 +167,7 @@ impl Server {
             }
             self.flush();
             if let Some(fault) = self.fault.take() {
-                accepting.clear();
+                self.listening.clear();
                 if let Some(recorder) = self.recorder.take() {
                     recorder.finish(&fault.what);
                 }
@@ -308,10 +311,31 @@ impl Server {
                     self.mark(conn);
                 }
             }
+            Action::Listen { port, at } => self.listen(port, &at),
             Action::Disk(action) => self.disk.submit(action),
             Action::Halt(fault) => {
                 self.fault.get_or_insert(fault);
             }
+        }
+    }
+
+    /// Opens what is new and closes what is not wanted any more.
+    fn listen(&mut self, port: Port, wanted: &[HostPort]) {
+        let backlog = self.listening.iter().find(|(at, _)| at.port == port);
+        let backlog = backlog.and_then(|(at, _)| at.backlog);
+        let mut wanted: Vec<Listen> =
+            wanted.iter().map(|at| Listen::at(port, at, backlog)).collect();
+        self.listening.retain(|(at, _)| at.port != port || wanted.iter().any(|w| w.is_at(at)));
+        wanted.retain(|at| !self.listening.iter().any(|(known, _)| known.is_at(at)));
+        for at in wanted {
+            tracing::info!(
+                ?port,
+                host = at.host.as_deref().unwrap_or("*"),
+                number = at.number,
+                "listening"
+            );
+            let accepting = sockets::listen_and_accept(at.clone(), self.inbox.clone());
+            self.listening.push((at, self.tasks.spawn(accepting)));
         }
     }
 
@@ -344,6 +368,7 @@ impl Server {
 
     /// Answers what is answered, and lets the disk finish what it was given.
     fn stop(mut self) -> Result<(), Failure> {
+        self.listening.clear();
         self.flush();
         self.connections.clear();
         self.dials.clear();

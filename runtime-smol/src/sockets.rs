@@ -76,6 +76,19 @@ fn bind_address(address: SocketAddr, backlog: Option<i32>) -> io::Result<TcpList
     Ok(socket.into())
 }
 
+/// Binds as soon as it can be done, then accepts for ever.
+pub(crate) async fn listen_and_accept(at: Listen, inbox: Inbox) {
+    loop {
+        match bind(&at) {
+            Ok(listener) => return accept_all(at.port, listener, inbox).await,
+            Err(e) => {
+                tracing::warn!(port = ?at.port, "cannot listen on port {} yet: {e}", at.number);
+                Timer::after(BIND_PAUSE).await;
+            }
+        }
+    }
+}
+
 /// Accepts for ever.
 pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, inbox: Inbox) {
     loop {

@@ -11,7 +11,7 @@ use zabkeeper_core::event::Port;
 use zabkeeper_core::node;
 use zabkeeper_core::record::ConfigSource;
 use zabkeeper_core::store::StoreOptions;
-use zabkeeper_core::types::ServerId;
+use zabkeeper_core::types::{HostPort, ServerId};
 
 use crate::exit::{self, Failure};
 use crate::system_properties::SystemProperties;
@@ -24,6 +24,8 @@ pub struct Boot {
     pub config: Config,
     /// The texts that say so.
     pub source: ConfigSource,
+    /// The file of it that changes when the members do, as a whole path.
+    config_file: String,
     /// Keeps others out of its data directory.
     pub lock: Lock,
 }
@@ -41,6 +43,19 @@ pub struct Listen {
     pub backlog: Option<i32>,
     /// How often to try, a second apart (`electionPortBindRetry`).
     pub attempts: u32,
+}
+
+impl Listen {
+    /// As a member's line says. A wildcard is every address.
+    pub fn at(port: Port, at: &HostPort, backlog: Option<i32>) -> Listen {
+        let host = (!at.is_wildcard()).then(|| at.host.to_string());
+        Listen { port, host, number: at.port, backlog, attempts: 1 }
+    }
+
+    /// Whether both listen for the same at one address.
+    pub fn is_at(&self, other: &Listen) -> bool {
+        (self.port, &self.host, self.number) == (other.port, &other.host, other.number)
+    }
 }
 
 /// `dataDir/zabkeeper.lock`, held by one process at a time.
@@ -91,7 +106,8 @@ impl Boot {
             }
         }
         let lock = Lock::take(Path::new(&config.data_dir))?;
-        Ok(Boot { config, source, lock })
+        let whole = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
+        Ok(Boot { config, source, config_file: whole.display().to_string(), lock })
     }
 
     /// Reads the configuration and changes nothing: what a server would start with, and what
@@ -104,7 +120,7 @@ impl Boot {
         let extended = properties.added_to(&read_configuration(path)?);
         let text = extended.text.clone();
         let my_id = match Config::data_dir(&text) {
-            Some(data_dir) => read_my_id(&Path::new(&data_dir).join("myid"))?,
+            Some(data_dir) => read_if_there(&Path::new(&data_dir).join("myid"))?,
             None => None,
         };
         let dynamic = match Config::dynamic_file(&text) {
@@ -114,7 +130,14 @@ impl Boot {
             }
             None => None,
         };
-        let source = ConfigSource { name, text, my_id, dynamic };
+        let next = match &dynamic {
+            Some(_) => {
+                let name = format!("{name}.dynamic.next");
+                read_if_there(Path::new(&name))?.map(|text| (name, text))
+            }
+            None => None,
+        };
+        let source = ConfigSource { name, text, my_id, dynamic, next };
         let (config, warnings) = source.parse().map_err(|e| {
             let error = extended.error(&source.name, e);
             Failure::new(exit::INVALID_INVOCATION, error.to_string())
@@ -130,7 +153,8 @@ impl Boot {
 
     /// Options of its disk machine.
     pub fn disk_options(&self) -> DiskOptions {
-        node::disk_options(&self.config)
+        let config_file = self.config.reconfig_enabled.then(|| self.config_file.clone());
+        DiskOptions { config_file, ..node::disk_options(&self.config) }
     }
 
     /// Options of its store.
@@ -201,7 +225,7 @@ fn read_configuration(path: &Path) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn read_my_id(path: &Path) -> Result<Option<String>, Failure> {
+fn read_if_there(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -137,6 +137,7 @@ mod tests {
             text,
             my_id: None,
             dynamic: None,
+            next: None,
         };
         let (config, _) = source.parse().unwrap();
         let (told, hear) = channel();

@@ -35,7 +35,6 @@ pub(super) fn judge(key: &str, value: &str) -> Verdict {
         | "quorum.auth.enableSasl"
         | "quorum.auth.learnerRequireSasl"
         | "quorum.auth.serverRequireSasl"
-        | "reconfigEnabled"
         | "sessionRequireClientSASLAuth" => on,
         _ => key.starts_with(PROVIDER) && !PROVIDERS.contains(&value),
     };
@@ -63,7 +62,6 @@ const SWITCHES: &[&str] = &[
     "quorum.auth.enableSasl",
     "quorum.auth.learnerRequireSasl",
     "quorum.auth.serverRequireSasl",
-    "reconfigEnabled",
     "sessionRequireClientSASLAuth",
 ];
 
@@ -130,6 +128,7 @@ const USED: &[&str] = &[
     "preAllocSize",
     "quorumListenOnAllIPs",
     "readonlymode.enabled",
+    "reconfigEnabled",
     "request_throttle_max_requests",
     "serializeLastProcessedZxid.enabled",
     "skipACL",

@@ -37,6 +37,13 @@ pub struct Member {
     pub client: Option<HostPort>,
 }
 
+impl Member {
+    /// Reads what stands behind `server.N=`: `host:quorum:election[:type][;[host:]port]`.
+    pub fn parse(line: &str) -> Option<Member> {
+        super::server_line::parse(line)
+    }
+}
+
 /// The whole ensemble (`QuorumMaj`, `QuorumHierarchical`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EnsembleConfig {

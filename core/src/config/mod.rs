@@ -1,6 +1,7 @@
 //! `zoo.cfg` and the ensemble's members: text in, typed configuration out
 //! (`QuorumPeerConfig`).
 
+mod dynamic;
 mod keys;
 mod members;
 mod properties;
@@ -17,6 +18,7 @@ use core::str::FromStr;
 
 use crate::types::ServerId;
 
+pub use dynamic::point_to;
 pub use members::{EnsembleConfig, LearnerType, Member, ServerAddress};
 use properties::Property;
 pub use throttle::{ConnectionThrottle, Weights};
@@ -77,6 +79,12 @@ pub struct Config {
     pub my_id: ServerId,
     /// The members; none of a standalone server.
     pub ensemble: Option<EnsembleConfig>,
+    /// `zoo.cfg.dynamic.next`: members that were proposed, and are not known to be committed.
+    pub next: Option<EnsembleConfig>,
+    /// `reconfigEnabled`: the members may change while the ensemble runs.
+    pub reconfig_enabled: bool,
+    /// `standaloneEnabled`: a single server is none of an ensemble.
+    pub standalone_enabled: bool,
     /// `quorumListenOnAllIPs`.
     pub quorum_listen_on_all_ips: bool,
     /// `observerMasterPort`: where an observer finds the followers that it joins through.
@@ -192,6 +200,22 @@ impl Config {
         myid: Option<&str>,
         dynamic: Option<(&str, &str)>,
     ) -> Result<(Config, Vec<Warning>), ConfigError> {
+        Config::parse_with_next(name, text, myid, dynamic, None)
+    }
+
+    /// Reads a configuration with `zoo.cfg.dynamic.next` beside it, name and text: the members
+    /// that were proposed last. They may have been committed, and count if they are newer than
+    /// the ones in the `dynamicConfigFile`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse_with_next(
+        name: &str,
+        text: &str,
+        myid: Option<&str>,
+        dynamic: Option<(&str, &str)>,
+        next: Option<(&str, &str)>,
+    ) -> Result<(Config, Vec<Warning>), ConfigError> {
         let mut file = File { name, values: BTreeMap::new(), servers: Vec::new() };
         file.take(name, properties::parse(text));
         let version = match dynamic {
@@ -203,11 +227,16 @@ impl Config {
         let ensemble = EnsembleConfig { version, ..file.members()? };
         if file.is_distributed(&ensemble)? {
             file.check_ensemble(&ensemble, config.extended_types)?;
-            let id = my_id(&config.data_dir, myid, &ensemble)?;
+            config.next = match next.filter(|_| config.reconfig_enabled) {
+                Some((name, text)) => Some(EnsembleConfig::parse(name, text)?),
+                None => None,
+            };
+            config.next.take_if(|next| next.version <= version);
+            let id = my_id(&config.data_dir, myid, &ensemble, config.next.as_ref())?;
             file.client_address(&mut config, ensemble.members.get(&id))?;
             config.my_id = id;
             config.ensemble = Some(ensemble);
-        } else if let Ok(id) = my_id(&config.data_dir, myid, &ensemble) {
+        } else if let Ok(id) = my_id(&config.data_dir, myid, &ensemble, None) {
             file.client_address(&mut config, ensemble.members.get(&id))?;
         }
         Ok((config, warnings))
@@ -445,6 +474,9 @@ impl File<'_> {
             sync_limit: self.number("syncLimit", 0u32, 0, "a whole number of ticks")?.into(),
             my_id: ServerId(0),
             ensemble: None,
+            next: None,
+            reconfig_enabled: self.boolean("reconfigEnabled", false)?,
+            standalone_enabled: self.boolean("standaloneEnabled", true)?,
             quorum_listen_on_all_ips: self.boolean("quorumListenOnAllIPs", false)?,
             observer_master_port: self.port("observerMasterPort")?.filter(|port| *port > 0),
             election_bind_retries: self.number("electionPortBindRetry", 3, 0, COUNT)?,
@@ -580,18 +612,7 @@ impl File<'_> {
         ensemble: &EnsembleConfig,
         extended_types: bool,
     ) -> Result<(), ConfigError> {
-        let grouped = !ensemble.groups.is_empty() || !ensemble.weights.is_empty();
-        for id in ensemble.voters() {
-            if grouped && !ensemble.groups.contains_key(&id) {
-                return Err(self.ensemble_error(&format!(
-                    "server {id} is in no group: expected every voter in a group.G line"
-                )));
-            }
-        }
-        if let Some(id) = ensemble.groups.keys().find(|id| !ensemble.members.contains_key(id)) {
-            let what = format!("server {id} of a group.G line has no server.{id} line");
-            return Err(self.ensemble_error(&what));
-        }
+        self.check_groups(ensemble)?;
         if extended_types
             && let Some(id) = ensemble.members.keys().find(|id| !(0..=254).contains(&id.0))
         {
@@ -603,6 +624,22 @@ impl File<'_> {
             if self.text(key).is_none() {
                 return Err(self.error(key, "a whole number of ticks, 1 or more"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_groups(&self, ensemble: &EnsembleConfig) -> Result<(), ConfigError> {
+        let grouped = !ensemble.groups.is_empty() || !ensemble.weights.is_empty();
+        for id in ensemble.voters() {
+            if grouped && !ensemble.groups.contains_key(&id) {
+                return Err(self.ensemble_error(&format!(
+                    "server {id} is in no group: expected every voter in a group.G line"
+                )));
+            }
+        }
+        if let Some(id) = ensemble.groups.keys().find(|id| !ensemble.members.contains_key(id)) {
+            let what = format!("server {id} of a group.G line has no server.{id} line");
+            return Err(self.ensemble_error(&what));
         }
         Ok(())
     }
@@ -638,6 +675,7 @@ fn my_id(
     data_dir: &str,
     myid: Option<&str>,
     ensemble: &EnsembleConfig,
+    next: Option<&EnsembleConfig>,
 ) -> Result<ServerId, ConfigError> {
     let place = format!("{data_dir}/myid");
     let ids: Vec<String> = ensemble.members.keys().map(|id| id.to_string()).collect();
@@ -647,8 +685,17 @@ fn my_id(
         return Err(ConfigError { place, what });
     };
     let first = text.lines().next().unwrap_or_default().trim();
-    let id = first.parse().ok().map(ServerId).filter(|id| ensemble.members.contains_key(id));
-    id.ok_or_else(|| ConfigError { place, what: format!("{first}: expected {expected}") })
+    let is_member = |id: &ServerId| {
+        ensemble.members.contains_key(id) || next.is_some_and(|next| next.members.contains_key(id))
+    };
+    let id = first.parse().ok().map(ServerId).filter(is_member);
+    id.ok_or_else(|| {
+        let removed = match ensemble.version {
+            0 => "",
+            _ => " (a reconfiguration has removed this server, or not added it yet)",
+        };
+        ConfigError { place, what: format!("{first}: expected {expected}{removed}") }
+    })
 }
 
 #[cfg(test)]

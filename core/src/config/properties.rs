@@ -34,6 +34,29 @@ pub(super) fn parse(text: &str) -> Vec<Property> {
     all
 }
 
+/// The text without the lines of these keys; all others stand as they stood.
+pub(super) fn without(text: &str, is_dropped: impl Fn(&str) -> bool) -> String {
+    let dropped: Vec<usize> = parse(text)
+        .into_iter()
+        .filter(|property| is_dropped(property.key.trim()))
+        .map(|property| property.line)
+        .collect();
+    let (mut kept, mut lines) = (String::with_capacity(text.len()), text.lines().enumerate());
+    while let Some((number, first)) = lines.next() {
+        if !dropped.contains(&(number + 1)) {
+            kept.push_str(first);
+            kept.push('\n');
+            continue;
+        }
+        let mut line = first;
+        while ends_in_backslash(line) {
+            let Some((_, next)) = lines.next() else { break };
+            line = next;
+        }
+    }
+    kept
+}
+
 fn ends_in_backslash(line: &str) -> bool {
     line.chars().rev().take_while(|c| *c == '\\').count() % 2 == 1
 }

@@ -139,12 +139,11 @@ fn promised_protection_is_never_ignored() {
         "sessionRequireClientSASLAuth=true",
         "authProvider.1=x",
         "authProvider.sasl=org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
-        "reconfigEnabled=true",
     ] {
         let error = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap_err().to_string();
         assert!(error.starts_with("zoo.cfg:2: ") && error.contains("not supported yet"), "{error}");
     }
-    for line in ["sslQuorum=false", "quorum.auth.enableSasl=False", "reconfigEnabled=false"] {
+    for line in ["sslQuorum=false", "quorum.auth.enableSasl=False"] {
         assert_eq!(parse(&format!("dataDir=/d\n{line}\n"), None).unwrap().1.len(), 1, "{line}");
     }
 }

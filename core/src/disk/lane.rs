@@ -3,11 +3,12 @@
 //! Everything that must be durable in order is in the first. A local snapshot's content is in
 //! the second: it needs no order with the log, and must not hold it up.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::action::{DiskAction, EpochFile};
+use crate::action::{ConfigSave, DiskAction, EpochFile};
 use crate::event::Entry;
 use crate::types::{Epoch, ReadId, Ticket, Zxid};
 
@@ -28,6 +29,10 @@ pub(crate) enum Ordered {
         ticket: Ticket,
         file: EpochFile,
         epoch: Epoch,
+    },
+    SaveConfig {
+        ticket: Ticket,
+        save: Box<ConfigSave>,
     },
     SnapshotBegin {
         generation: Generation,
@@ -75,6 +80,7 @@ impl Inbox {
             DiskAction::SaveEpoch { ticket, file, epoch } => {
                 Ordered::SaveEpoch { ticket, file, epoch }
             }
+            DiskAction::SaveConfig { ticket, save } => Ordered::SaveConfig { ticket, save },
             DiskAction::SnapshotBegin { zxid, from_leader } => {
                 self.generation += 1;
                 self.is_from_leader = from_leader;

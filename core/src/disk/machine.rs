@@ -9,6 +9,7 @@ use core::future::poll_fn;
 use core::task::Poll;
 
 use super::Context;
+use super::config_files;
 use super::epochs;
 use super::io::DiskError;
 use super::lane::{Generation, Inbox, Ordered, Piece};
@@ -116,6 +117,12 @@ impl<S: State> Machine<S> {
             Ordered::Append { .. } => {}
             Ordered::SaveEpoch { ticket, file, epoch } => {
                 epochs::save(&context.io, &context.places, file, epoch).await?;
+                self.persisted(ticket);
+            }
+            Ordered::SaveConfig { ticket, save } => {
+                if let Some(zoo_cfg) = &context.options.config_file {
+                    config_files::save(&context.io, zoo_cfg, *save).await?;
+                }
                 self.persisted(ticket);
             }
             Ordered::Truncate { ticket, after } => {

@@ -12,6 +12,7 @@
 //! [`State`] is what a recovery rebuilds. The machine is made on the thread that runs it.
 
 mod compression;
+mod config_files;
 mod epochs;
 mod files;
 mod io;

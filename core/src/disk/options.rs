@@ -38,6 +38,9 @@ pub struct DiskOptions {
     pub compression: Compression,
     /// `autopurge.snapRetainCount`, at least 3.
     pub snap_retain_count: usize,
+    /// The path of `zoo.cfg`: configurations that come at run time are written beside it. `None`:
+    /// they are not written.
+    pub config_file: Option<String>,
     /// Whether old files are purged after each snapshot too (`autopurge.purgeInterval` > 0).
     pub autopurge: bool,
 }
@@ -61,6 +64,7 @@ impl DiskOptions {
             serialize_last_zxid: true,
             compression: Compression::None,
             snap_retain_count: 3,
+            config_file: None,
             autopurge: false,
         }
     }

@@ -8,8 +8,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::hello::Hello;
 use crate::action::{Action, Actions, Reason};
-use crate::config::EnsembleConfig;
 use crate::event::Port;
+use crate::quorum::Membership;
 use crate::types::{ConnId, HostPort, ServerId, Time};
 
 /// The longest notification (`PACKETMAXSIZE`).
@@ -37,7 +37,9 @@ enum Link {
 #[derive(Debug)]
 pub(super) struct Connections {
     me: ServerId,
-    config: Arc<EnsembleConfig>,
+    /// Where this server can be called back, as the last configuration said that had it.
+    own: Option<HostPort>,
+    members: Arc<Membership>,
     handshake_ms: u64,
     links: BTreeMap<ConnId, Link>,
     by_peer: BTreeMap<ServerId, ConnId>,
@@ -52,10 +54,11 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(me: ServerId, config: Arc<EnsembleConfig>, handshake_ms: u64) -> Connections {
+    pub(super) fn new(me: ServerId, members: Arc<Membership>, handshake_ms: u64) -> Connections {
         Connections {
             me,
-            config,
+            own: address_of(me, &members),
+            members,
             handshake_ms,
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
@@ -64,6 +67,15 @@ impl Connections {
             asked: BTreeMap::new(),
             dials: 0,
         }
+    }
+
+    /// Others are members now. Links stay: who has left may ask who leads.
+    pub(super) fn set_members(&mut self, members: Arc<Membership>) {
+        self.own = address_of(self.me, &members).or(self.own.take());
+        self.last.retain(|id, _| members.member(*id).is_some());
+        self.attempts.retain(|id, _| members.member(*id).is_some());
+        self.asked.retain(|id, _| members.member(*id).is_some());
+        self.members = members;
     }
 
     pub(super) fn owns(&self, conn: ConnId) -> bool {
@@ -88,7 +100,7 @@ impl Connections {
         if self.asked.get(&to).is_some_and(|until| now < *until) {
             return;
         }
-        let Some(member) = self.config.members.get(&to) else { return };
+        let Some(member) = self.members.member(to) else { return };
         let attempts = self.attempts.entry(to).or_default();
         let turn = *attempts % member.addresses.len().max(1);
         let Some(address) = member.addresses.get(turn).map(|a| a.election.clone()) else { return };
@@ -116,7 +128,7 @@ impl Connections {
                 // It called in the meantime; a hello would make it do so again.
                 return self.drop_link(conn, Reason::Done, out);
             }
-            let hello = Hello { from: self.me, address: self.my_address() };
+            let hello = Hello { from: self.me, address: self.own.clone() };
             out.push(Action::Send { conn, bytes: hello.encode() });
             if to > self.me {
                 // The hello only asks to be called back.
@@ -231,7 +243,7 @@ impl Connections {
     }
 
     fn is_member(&self, id: ServerId) -> bool {
-        self.config.members.contains_key(&id)
+        self.members.member(id).is_some()
     }
 
     /// Links with servers outside the configuration.
@@ -260,10 +272,10 @@ impl Connections {
         self.links.remove(&conn);
         out.push(Action::Close { conn, why });
     }
+}
 
-    fn my_address(&self) -> Option<HostPort> {
-        self.config.members.get(&self.me)?.addresses.first().map(|a| a.election.clone())
-    }
+fn address_of(id: ServerId, members: &Membership) -> Option<HostPort> {
+    members.member(id)?.addresses.first().map(|a| a.election.clone())
 }
 
 fn take_message(buffer: &mut BytesMut) -> Result<Option<Bytes>, &'static str> {

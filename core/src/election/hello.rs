@@ -70,8 +70,7 @@ fn address(text: &str) -> Option<HostPort> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let address = HostPort::new(host, port);
-    let wildcard = ["", "0.0.0.0", "::", "0:0:0:0:0:0:0:0"].contains(&&*address.host);
-    (!wildcard).then_some(address)
+    (!address.is_wildcard()).then_some(address)
 }
 
 #[cfg(test)]

@@ -13,17 +13,16 @@ mod round;
 mod tests;
 mod vote;
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::action::Actions;
 use crate::config::EnsembleConfig;
-use crate::quorum::{Verifier, verifier};
+use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
 
 use connections::{Connections, Incoming};
@@ -42,6 +41,8 @@ pub struct ElectionOptions {
     pub finalize_wait_ms: u64,
     /// For dialling and for the peer's hello (`cnxTimeout`).
     pub handshake_ms: u64,
+    /// Whether a newer configuration in a notification is taken over (`reconfigEnabled`).
+    pub adopts_configurations: bool,
 }
 
 impl Default for ElectionOptions {
@@ -51,6 +52,7 @@ impl Default for ElectionOptions {
             max_notification_ms: 60_000,
             finalize_wait_ms: 200,
             handshake_ms: 5_000,
+            adopts_configurations: false,
         }
     }
 }
@@ -59,9 +61,8 @@ impl Default for ElectionOptions {
 #[derive(Debug)]
 pub struct Election {
     me: ServerId,
-    config: Arc<EnsembleConfig>,
+    members: Arc<Membership>,
     config_text: String,
-    verifier: Box<dyn Verifier>,
     options: ElectionOptions,
     connections: Connections,
     /// The logical clock: counts rounds.
@@ -72,6 +73,10 @@ pub struct Election {
     /// The vote that is told to others: the proposal while looking, the outcome afterwards.
     current: Vote,
     result: Option<Vote>,
+    /// A newer configuration that a peer has told of.
+    heard: Option<EnsembleConfig>,
+    /// Whether somebody has read that newer ones are not taken over.
+    has_warned: bool,
 }
 
 #[derive(Debug)]
@@ -96,19 +101,45 @@ impl Election {
             state: PeerState::Looking,
             version: 0,
         };
+        let members = Arc::new(Membership::new(config, None));
         Election {
             me,
-            config_text: config.to_text(),
-            verifier: verifier(&config),
-            connections: Connections::new(me, config.clone(), options.handshake_ms),
-            config,
+            config_text: members.current().to_text(),
+            connections: Connections::new(me, members.clone(), options.handshake_ms),
+            members,
             options,
             clock: 0,
             begun: false,
             state: State::Idle,
             current: vote,
             result: None,
+            heard: None,
+            has_warned: false,
         }
+    }
+
+    /// From now on these are the members. A round that is under way has to begin anew with
+    /// [`Election::look`] (`QuorumPeer.restartLeaderElection`).
+    pub fn set_members(&mut self, members: Arc<Membership>) {
+        self.config_text = members.current().to_text();
+        self.connections.set_members(members.clone());
+        self.members = members;
+    }
+
+    /// A newer configuration that a peer has told of while this server looked for a leader, once.
+    pub fn take_heard(&mut self) -> Option<EnsembleConfig> {
+        self.heard.take()
+    }
+
+    /// A reconfiguration has named the next leader: no round is needed
+    /// (`QuorumPeer.updateVote`).
+    pub fn appoint(&mut self, leader: ServerId, zxid: Zxid) {
+        let (round, peer_epoch, version) = (-1, Epoch(-1), 0);
+        let state = self.state_under(leader);
+        self.begun = true;
+        self.current = Vote { leader, zxid, peer_epoch, round, state, version };
+        self.state = State::Idle;
+        self.result = None;
     }
 
     /// Begins a round with these credentials: the last logged zxid and `currentEpoch`.
@@ -117,9 +148,13 @@ impl Election {
         self.clock = self.clock.wrapping_add(1);
         self.begun = true;
         self.result = None;
-        let voter = self.config.is_voter(self.me);
-        let mut round = Round::new(self.me, voter, self.clock, last_zxid, current_epoch);
-        round.weigh(now, self.verifier.as_ref(), self.options.finalize_wait_ms);
+        self.heard = None;
+        // Who votes in a configuration that may come does so for others.
+        let is_candidate = self.members.current().is_voter(self.me);
+        let initial = is_candidate.then_some((last_zxid, current_epoch));
+        let votes = self.members.may_vote(self.me);
+        let mut round = Round::new(self.me, initial, votes, self.clock);
+        round.weigh(now, &self.members, self.options.finalize_wait_ms);
         info!(round = self.clock, zxid = %last_zxid, epoch = %current_epoch, "looking for a leader");
         self.current = round.proposal;
         let wait_ms = self.options.min_notification_ms;
@@ -167,7 +202,15 @@ impl Election {
         self.connections.received(now, conn, bytes, &mut messages, out);
         for (from, payload) in messages {
             match Notification::parse(&payload) {
-                Ok(notification) => self.take(now, from, notification.vote, out),
+                Ok(notification) => {
+                    let text = notification.config.as_deref().unwrap_or_default();
+                    let version = version_of(text);
+                    self.hear(from, version, text);
+                    // The votes of another configuration are not counted in this one.
+                    if self.heard.is_none() {
+                        self.take(now, from, notification.vote, version, out);
+                    }
+                }
                 Err(what) => debug!(peer = %from, %what, "a notification is ignored"),
             }
         }
@@ -205,13 +248,34 @@ impl Election {
         [looking, self.connections.deadline()].into_iter().flatten().min()
     }
 
-    fn take(&mut self, now: Time, from: ServerId, vote: Vote, out: &mut Actions) {
+    /// A peer's configuration: whoever looks for a leader by an older one takes it over.
+    fn hear(&mut self, from: ServerId, version: i64, text: &str) {
+        let mine = self.members.current().version;
+        if version <= mine || !matches!(self.state, State::Looking { .. }) {
+            return;
+        }
+        if !self.options.adopts_configurations {
+            if !core::mem::replace(&mut self.has_warned, true) {
+                warn!(peer = %from, "it has configuration {version:x}, this server {mine:x}, and \
+                    with reconfigEnabled=false it is not taken over: compare the server lines");
+            }
+            return;
+        }
+        match EnsembleConfig::parse("a notification", text) {
+            Ok(config) => self.heard = Some(config),
+            Err(error) => debug!(peer = %from, %error, "a configuration is ignored"),
+        }
+    }
+
+    fn take(&mut self, now: Time, from: ServerId, vote: Vote, version: i64, out: &mut Actions) {
         if !self.begun {
             return;
         }
-        if !self.config.is_voter(from) {
-            // Observers and strangers only learn the outcome.
-            return self.tell(now, from, out);
+        if !self.members.may_vote(from) {
+            if vote.state == PeerState::Looking && self.answers_strangers(version) {
+                self.tell(now, from, out);
+            }
+            return;
         }
         let State::Looking { round, say_again_at, wait_ms } = &mut self.state else {
             if vote.state == PeerState::Looking {
@@ -219,14 +283,14 @@ impl Election {
             }
             return;
         };
-        if !self.config.is_voter(vote.leader) {
+        if !self.members.may_vote(vote.leader) {
             return debug!(peer = %from, leader = %vote.leader, "a vote for a server that does not vote");
         }
         *say_again_at = now.plus_ms(*wait_ms);
         let behind = vote.state == PeerState::Looking && vote.round < round.proposal.round;
-        let voter = self.config.is_voter(self.me);
+        let votes = self.members.may_vote(self.me);
         let finalize = self.options.finalize_wait_ms;
-        match round.take(now, from, vote, voter, self.verifier.as_ref(), finalize) {
+        match round.take(now, from, vote, votes, &self.members, finalize) {
             Outcome::Broadcast => {
                 self.current = round.proposal;
                 self.clock = round.proposal.round;
@@ -238,19 +302,32 @@ impl Election {
         }
     }
 
+    /// Whether those who look for a leader without a vote, by a configuration of this version, are
+    /// told what this server thinks. Two servers that have no vote for each other must not answer
+    /// each other's answers for ever.
+    fn answers_strangers(&self, version: i64) -> bool {
+        let is_settled = !matches!(self.state, State::Looking { .. });
+        is_settled || self.members.may_vote(self.me) || self.members.current().version > version
+    }
+
     fn conclude(&mut self, vote: Vote) {
         self.clock = vote.round;
-        let state = if vote.leader == self.me {
-            PeerState::Leading
-        } else if self.config.is_voter(self.me) {
-            PeerState::Following
-        } else {
-            PeerState::Observing
-        };
+        let state = self.state_under(vote.leader);
         info!(leader = %vote.leader, round = vote.round, zxid = %vote.zxid, ?state, "elected");
         self.current = Vote { state, version: 0, ..vote };
         self.state = State::Idle;
         self.result = Some(self.current);
+    }
+
+    /// What this server is under a leader.
+    fn state_under(&self, leader: ServerId) -> PeerState {
+        if leader == self.me {
+            PeerState::Leading
+        } else if self.members.observes(self.me) {
+            PeerState::Observing
+        } else {
+            PeerState::Following
+        }
     }
 
     fn tell(&mut self, now: Time, to: ServerId, out: &mut Actions) {
@@ -261,8 +338,14 @@ impl Election {
     fn broadcast(&mut self, now: Time, out: &mut Actions) {
         let message = Notification::encode(&self.current, &self.config_text);
         let me = self.me;
-        for to in self.config.clone().voters().filter(|id| *id != me) {
+        for to in self.members.clone().voters().filter(|id| *id != me) {
             self.connections.send(now, to, &message, out);
         }
     }
+}
+
+/// The version at the end of a configuration's text; 0 if there is none.
+fn version_of(text: &str) -> i64 {
+    let version = text.rsplit_once("version=").map_or("", |(_, version)| version.trim());
+    i64::from_str_radix(version, 16).unwrap_or(0)
 }

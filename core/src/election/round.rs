@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use super::vote::{PeerState, Vote};
-use crate::quorum::{AckSet, Verifier};
+use crate::quorum::{AckSet, Membership, Verifier};
 use crate::types::{Epoch, ServerId, Time, Zxid};
 
 /// What a notification led to.
@@ -31,18 +31,28 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(me: ServerId, voter: bool, round: i64, zxid: Zxid, epoch: Epoch) -> Round {
+    /// `candidate`: last zxid and current epoch of a server that may lead. `votes`: whether its
+    /// own vote counts.
+    pub(super) fn new(
+        me: ServerId,
+        candidate: Option<(Zxid, Epoch)>,
+        votes: bool,
+        round: i64,
+    ) -> Round {
         let (state, version) = (PeerState::Looking, 0);
-        let initial = if voter {
-            Vote { leader: me, zxid, peer_epoch: epoch, round, state, version }
-        } else {
-            let (leader, zxid, peer_epoch) = (ServerId(i64::MIN), Zxid(i64::MIN), Epoch(i64::MIN));
-            Vote { leader, zxid, peer_epoch, round, state, version }
+        let initial = match candidate {
+            Some((zxid, peer_epoch)) => {
+                Vote { leader: me, zxid, peer_epoch, round, state, version }
+            }
+            None => {
+                let (leader, zxid, epoch) = (ServerId(i64::MIN), Zxid(i64::MIN), Epoch(i64::MIN));
+                Vote { leader, zxid, peer_epoch: epoch, round, state, version }
+            }
         };
         let (received, settled) = (BTreeMap::new(), BTreeMap::new());
         let mut new =
             Round { me, initial, proposal: initial, received, settled, finalize_at: None };
-        new.note_own(voter);
+        new.note_own(votes);
         new
     }
 
@@ -52,13 +62,13 @@ impl Round {
         now: Time,
         from: ServerId,
         vote: Vote,
-        voter: bool,
-        verifier: &dyn Verifier,
+        votes: bool,
+        members: &Membership,
         finalize_ms: u64,
     ) -> Outcome {
         match vote.state {
-            PeerState::Looking => self.take_looking(now, from, vote, voter, verifier, finalize_ms),
-            PeerState::Following | PeerState::Leading => self.take_settled(from, vote, verifier),
+            PeerState::Looking => self.take_looking(now, from, vote, votes, members, finalize_ms),
+            PeerState::Following | PeerState::Leading => self.take_settled(from, vote, members),
             PeerState::Observing => Outcome::Quiet,
         }
     }
@@ -68,8 +78,8 @@ impl Round {
         now: Time,
         from: ServerId,
         vote: Vote,
-        voter: bool,
-        verifier: &dyn Verifier,
+        votes: bool,
+        members: &Membership,
         finalize_ms: u64,
     ) -> Outcome {
         let untrusted = |v: &Vote| v.zxid == Zxid::UNTRUSTED;
@@ -82,38 +92,42 @@ impl Round {
             self.proposal = Vote { round: vote.round, ..self.initial };
             changed = true;
         }
-        if vote.beats(&self.proposal, verifier) {
+        if vote.beats(&self.proposal, members) {
             self.proposal = Vote { state: PeerState::Looking, version: 0, ..vote };
             changed = true;
         }
         self.received.insert(from, Vote { version: 0, ..vote });
         if changed {
-            self.note_own(voter);
+            self.note_own(votes);
             self.finalize_at = None;
         }
-        self.weigh(now, verifier, finalize_ms);
+        self.weigh(now, members, finalize_ms);
         if changed { Outcome::Broadcast } else { Outcome::Quiet }
     }
 
     /// Starts the wait for better votes once a quorum shares this proposal. A vote that
     /// arrives meanwhile starts it anew.
-    pub(super) fn weigh(&mut self, now: Time, verifier: &dyn Verifier, finalize_ms: u64) {
+    pub(super) fn weigh(&mut self, now: Time, members: &Membership, finalize_ms: u64) {
         self.finalize_at =
-            agreed(&self.received, &self.proposal, verifier).then(|| now.plus_ms(finalize_ms));
+            agreed(&self.received, &self.proposal, members).then(|| now.plus_ms(finalize_ms));
     }
 
-    fn take_settled(&mut self, from: ServerId, vote: Vote, verifier: &dyn Verifier) -> Outcome {
+    /// Whom those follow who have settled is for the leader and its quorums to judge: to join
+    /// them, the word of a quorum of the current members is enough. To lead by it is not.
+    fn take_settled(&mut self, from: ServerId, vote: Vote, members: &Membership) -> Outcome {
+        let agreed = |votes: &BTreeMap<ServerId, Vote>| {
+            let yes = supporters(votes, &vote);
+            members.is_quorum(&yes) || (vote.leader != self.me && members.is_current_quorum(&yes))
+        };
         if vote.round == self.proposal.round {
             // Within a round the leader says it all: some may not know the new epoch yet.
             self.received.insert(from, Vote { version: 0, ..vote });
-            if agreed(&self.received, &vote, verifier)
-                && self.leader_confirms(&self.received, &vote)
-            {
+            if agreed(&self.received) && self.leader_confirms(&self.received, &vote) {
                 return Outcome::Settled(vote);
             }
         }
         self.settled.insert(from, vote);
-        if agreed(&self.settled, &vote, verifier) && self.leader_confirms(&self.settled, &vote) {
+        if agreed(&self.settled) && self.leader_confirms(&self.settled, &vote) {
             return Outcome::Settled(vote);
         }
         Outcome::Quiet
@@ -129,14 +143,17 @@ impl Round {
         }
     }
 
-    fn note_own(&mut self, voter: bool) {
-        if voter {
+    fn note_own(&mut self, votes: bool) {
+        if votes {
             self.received.insert(self.me, self.proposal);
         }
     }
 }
 
-fn agreed(votes: &BTreeMap<ServerId, Vote>, on: &Vote, verifier: &dyn Verifier) -> bool {
-    let yes: AckSet = votes.iter().filter(|(_, v)| v.agrees_with(on)).map(|(id, _)| *id).collect();
-    verifier.is_quorum(&yes)
+fn agreed(votes: &BTreeMap<ServerId, Vote>, on: &Vote, members: &Membership) -> bool {
+    members.is_quorum(&supporters(votes, on))
+}
+
+fn supporters(votes: &BTreeMap<ServerId, Vote>, on: &Vote) -> AckSet {
+    votes.iter().filter(|(_, v)| v.agrees_with(on)).map(|(id, _)| *id).collect()
 }

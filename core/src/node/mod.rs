@@ -4,6 +4,7 @@
 mod cleaner;
 mod figures;
 mod options;
+mod reconfig;
 mod report;
 mod sessions;
 mod snapshots;
@@ -93,10 +94,13 @@ impl Node {
     /// at random: when snapshots are due.
     pub fn new(config: Config, seed: u64, now: Now) -> Node {
         let options = options::ensemble_options(&config);
-        let ensemble = match &config.ensemble {
+        let mut ensemble = match &config.ensemble {
             Some(members) => Ensemble::new(config.my_id, Arc::new(members.clone()), options),
             None => Ensemble::solo(options),
         };
+        if let Some(next) = &config.next {
+            ensemble.remember(next.clone());
+        }
         let snap_bytes = u64::try_from(config.snap_size_limit_kb).unwrap_or(0) << 10;
         Node {
             whitelist: Whitelist::parse(
@@ -256,6 +260,7 @@ impl Node {
                 self.start_serving(now);
             }
             Delivery::Committed { zxid, body } => self.apply(now, zxid, &body, out),
+            Delivery::Reconfigured { members } => self.reconfigured(&members, out),
             Delivery::Truncating => self.abort_own_snapshot(out),
             Delivery::SnapshotWanted { learner } => {
                 let walk = self.store.snapshot_walk();
@@ -370,6 +375,7 @@ impl Node {
         let truncated = recovered.ticket != Ticket(0) && !Mutant::TruncationTakenForAStart.is_on();
         self.store = recovered.state;
         self.measure_loaded(now);
+        self.remember_config();
         self.prep.clear();
         self.recovery = None;
         info!(zxid = %recovered.last_zxid, nodes = self.store.node_count(),
@@ -475,10 +481,11 @@ impl Node {
         self.proposed.push_back(prepared.txn);
     }
 
-    /// The next zxid, or a new election if the epoch's counter is used up.
+    /// The next zxid, or a new election if the epoch's counter is used up. A leader that goes has
+    /// none: its clients will ask another server.
     fn next_zxid(&mut self, now: Now, out: &mut Actions) -> Option<Zxid> {
         let next = self.ensemble.next_zxid();
-        if next.is_none() {
+        if next.is_none() && !self.ensemble.is_retiring() {
             self.ensemble.abdicate(now.mono, "the epoch's zxid counter is used up", out);
         }
         next
@@ -500,8 +507,7 @@ impl Node {
         {
             tracker.closing(request.session);
         }
-        let store = &self.store;
-        let prepared = self.prep.prepare(store, request, parsed, check, zxid, now.wall_ms);
+        let prepared = self.prepare(now, request, parsed, check, zxid);
         self.propose(prepared, out);
     }
 
@@ -618,6 +624,7 @@ impl Node {
                     info!(zxid = %self.store.last_zxid(), nodes = self.store.node_count(),
                         "the leader's snapshot is complete");
                     self.trigger.reset();
+                    self.remember_config();
                     self.end_snapshot(out);
                     self.ensemble.snapshot_received(now.mono, rest, out);
                 }

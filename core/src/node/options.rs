@@ -7,7 +7,9 @@ use crate::prep::PrepOptions;
 use crate::prep::access::Access;
 use crate::serve::{RequestThrottle, ServeOptions};
 use crate::store::StoreOptions;
-use crate::zab::EnsembleOptions;
+use crate::zab::{EnsembleOptions, ReadConfig};
+
+use super::reconfig;
 
 /// Room for a packet's head beside the longest transaction.
 const PACKET_HEADROOM: usize = 1 << 16;
@@ -92,8 +94,10 @@ pub(super) fn ensemble_options(config: &Config) -> EnsembleOptions {
             min_notification_ms: config.min_notification_ms,
             max_notification_ms: config.max_notification_ms,
             handshake_ms: config.cnx_timeout_ms,
+            adopts_configurations: config.reconfig_enabled,
             ..ElectionOptions::default()
         },
+        reconfig: config.reconfig_enabled.then_some(reconfig::config_in as ReadConfig),
     }
 }
 

@@ -16,6 +16,7 @@ mod flags;
 mod operation;
 mod outstanding;
 mod quota;
+mod reconfig;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use self::access::Access;
 use self::operation::Context;
 use self::outstanding::Outstanding;
 use self::quota::Excesses;
+pub use self::reconfig::Members;
 use self::request::{Operation, Write};
 pub use self::request::{Parsed, Request, parse};
 use crate::mutant::Mutant;
@@ -152,7 +154,8 @@ impl Prep {
             Write::Multi(operations) => multi(&mut self.tree, &context, operations),
             Write::Unreadable => Err(ErrorCode::MarshallingError),
             Write::CloseSession => Ok(self.close(store, request.session, zxid)),
-            Write::Reconfig => Err(ErrorCode::ReconfigDisabled),
+            // Whoever knows the members asks `reconfigure`.
+            Write::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
         };
         self.excesses.tell(self.tree.take_excesses(), wall_ms);
         self.finish(store, request.session, request.cxid, zxid, wall_ms, txn)

@@ -9,6 +9,7 @@ use bytestring::ByteString;
 
 use super::acl::{self, AclRequest};
 use super::flags::CreateMode;
+use super::reconfig::Reconfig;
 use crate::types::SessionId;
 use crate::wire::client::{CheckRequest, DeleteRequest, Id, MultiHeader, SetDataRequest};
 use crate::wire::{ErrorCode, Malformed, OpCode, Reader};
@@ -37,7 +38,7 @@ pub(super) enum Write {
     One(Operation),
     Multi(Vec<Operation>),
     CloseSession,
-    Reconfig,
+    Reconfig(Reconfig),
     /// A multi that cannot be read: MARSHALLINGERROR, with a zxid of its own.
     Unreadable,
 }
@@ -97,7 +98,7 @@ impl Parsed {
         match &self.0 {
             Write::One(operation) => is_ephemeral(operation),
             Write::Multi(operations) => operations.iter().any(is_ephemeral),
-            Write::CloseSession | Write::Reconfig | Write::Unreadable => false,
+            Write::CloseSession | Write::Reconfig(_) | Write::Unreadable => false,
         }
     }
 
@@ -134,7 +135,7 @@ pub fn parse(op: OpCode, body: &Bytes) -> Result<Parsed, ErrorCode> {
             Err(_) => Ok(Write::Unreadable),
         },
         OpCode::CloseSession => Ok(Write::CloseSession),
-        OpCode::Reconfig => reconfig(r).map(|()| Write::Reconfig),
+        OpCode::Reconfig => Reconfig::read(r).map(Write::Reconfig),
         // A check stands in a multi only. Containers are deleted by the leader itself: a
         // client that could ask for it would get around every ACL.
         OpCode::Check
@@ -257,10 +258,3 @@ fn in_multi(mut create: Create) -> Result<Create, Malformed> {
 
 /// `CreateMode.CONTAINER`.
 const CONTAINER: i32 = 4;
-
-fn reconfig(r: &mut Reader<'_>) -> Result<(), Malformed> {
-    for _ in 0..3 {
-        r.ustring()?;
-    }
-    r.long().map(drop)
-}

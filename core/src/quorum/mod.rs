@@ -1,5 +1,7 @@
 //! Who makes a quorum: majority and weighted groups behind one trait (`QuorumVerifier`).
 
+mod membership;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::fmt::Debug;
@@ -8,6 +10,8 @@ use smallvec::SmallVec;
 
 use crate::config::EnsembleConfig;
 use crate::types::ServerId;
+
+pub use membership::Membership;
 
 /// The servers that said yes to something. No allocation for up to seven.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,7 +55,7 @@ impl FromIterator<ServerId> for AckSet {
 }
 
 /// Decides whether a set of servers is a quorum.
-pub trait Verifier: Debug + Send {
+pub trait Verifier: Debug + Send + Sync {
     /// Whether these servers form a quorum. Servers that do not vote do not count.
     fn is_quorum(&self, acks: &AckSet) -> bool;
     /// The weight of a server's vote; a candidate of weight 0 never wins.

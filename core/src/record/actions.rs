@@ -5,7 +5,7 @@ use core::fmt;
 use bytes::{BufMut, BytesMut};
 use crc32fast::Hasher;
 
-use crate::action::{Action, DiskAction, EpochFile, Reason};
+use crate::action::{Action, ConfigSave, DiskAction, EpochFile, Reason};
 use crate::event::Port;
 
 /// Longer parts of an action are not gathered with others.
@@ -83,6 +83,13 @@ fn put_action<'a>(out: &mut BytesMut, action: &'a Action) -> &'a [u8] {
         Action::Pause { conn } => put(out, 4, &[conn.0], &[]),
         Action::Resume { conn } => put(out, 5, &[conn.0], &[]),
         Action::AwaitWritable { conn } => put(out, 6, &[conn.0], &[]),
+        Action::Listen { port, at } => {
+            for at in at.iter() {
+                let host = put(out, 8, &[*port as u64, at.port.into()], at.host.as_bytes());
+                out.put_slice(host);
+            }
+            &[]
+        }
         Action::Disk(action) => put_disk(out, action),
         Action::Halt(fault) => put(out, 7, &[fault.exit_code as u64], fault.what.as_bytes()),
     }
@@ -101,6 +108,13 @@ fn put_disk<'a>(out: &mut BytesMut, action: &'a DiskAction) -> &'a [u8] {
             };
             put(out, 12, &[ticket.0, file, epoch.0 as u64], &[])
         }
+        DiskAction::SaveConfig { ticket, save } => match &**save {
+            ConfigSave::Next { text } => put(out, 19, &[ticket.0], text.as_bytes()),
+            ConfigSave::Current { version, text, erases_client, keeps_next } => {
+                let flags = u64::from(*erases_client) | u64::from(*keeps_next) << 1;
+                put(out, 20, &[ticket.0, *version as u64, flags], text.as_bytes())
+            }
+        },
         DiskAction::SnapshotBegin { zxid, from_leader } => {
             put(out, 13, &[zxid.0 as u64, u64::from(*from_leader)], &[])
         }

@@ -34,7 +34,7 @@ pub use writer::{Batch, Encoder, segment_head};
 /// What a segment begins with.
 pub const MAGIC: &[u8; 18] = b"zabkeeper journal\n";
 /// The format that is written, and the only one that is read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The texts that a [`Config`] was parsed from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -47,6 +47,8 @@ pub struct ConfigSource {
     pub my_id: Option<String>,
     /// Name and text of the `dynamicConfigFile`, if there is one.
     pub dynamic: Option<(String, String)>,
+    /// Name and text of `zoo.cfg.dynamic.next`, if there is one.
+    pub next: Option<(String, String)>,
 }
 
 impl ConfigSource {
@@ -55,8 +57,9 @@ impl ConfigSource {
     /// # Errors
     /// As [`Config::parse`].
     pub fn parse(&self) -> Result<(Config, Vec<Warning>), ConfigError> {
-        let dynamic = self.dynamic.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Config::parse(&self.name, &self.text, self.my_id.as_deref(), dynamic)
+        let [dynamic, next] = [&self.dynamic, &self.next]
+            .map(|file| file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())));
+        Config::parse_with_next(&self.name, &self.text, self.my_id.as_deref(), dynamic, next)
     }
 }
 

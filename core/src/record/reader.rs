@@ -202,7 +202,8 @@ fn head(r: &mut Reader<'_>) -> Result<Head, Malformed> {
     let number = number(r)?;
     let (name, text, my_id) = (text(r)?, text(r)?, option(r)?);
     let dynamic = option(r)?.zip(option(r)?);
-    let source = ConfigSource { name, text, my_id, dynamic };
+    let next = option(r)?.zip(option(r)?);
+    let source = ConfigSource { name, text, my_id, dynamic, next };
     let crc = r.int()? as u32;
     let seed = r.long()? as u64;
     let now = Now { mono: Time(r.long()? as u64), wall_ms: r.long()? };

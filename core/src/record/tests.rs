@@ -25,6 +25,7 @@ fn start() -> Start {
         text: text.to_string(),
         my_id: Some("2\n".to_string()),
         dynamic: None,
+        next: None,
     };
     Start::new(source, 77, Now { mono: Time(5_000), wall_ms: 1_700_000_000_000 })
 }
@@ -252,9 +253,9 @@ fn the_head_says_what_the_node_was_made_from() {
     let not_ours = SegmentReader::new(Bytes::from_static(b"something else")).unwrap_err();
     assert_eq!(not_ours, RecordError::NotAJournal);
     let mut later = BytesMut::from(&segment(1, Vec::new())[..]);
-    later[MAGIC.len() + 3] = 2;
+    later[MAGIC.len() + 3] = 9;
     let later = SegmentReader::new(later.freeze()).unwrap_err();
-    assert_eq!(later, RecordError::Version { found: 2 });
+    assert_eq!(later, RecordError::Version { found: 9 });
 }
 
 #[test]

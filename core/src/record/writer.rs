@@ -121,12 +121,14 @@ pub fn segment_head(start: &Start, config: &Config, number: u64) -> BytesMut {
     let mut out = BytesMut::zeroed(FRAME_LEN);
     put_bytes(&mut out, start.version.as_bytes());
     put_number(&mut out, number);
-    let ConfigSource { name, text, my_id, dynamic } = &start.source;
+    let ConfigSource { name, text, my_id, dynamic, next } = &start.source;
     put_bytes(&mut out, name.as_bytes());
     put_bytes(&mut out, text.as_bytes());
     put_option(&mut out, my_id.as_deref());
-    put_option(&mut out, dynamic.as_ref().map(|(name, _)| name.as_str()));
-    put_option(&mut out, dynamic.as_ref().map(|(_, text)| text.as_str()));
+    for file in [dynamic, next] {
+        put_option(&mut out, file.as_ref().map(|(name, _)| name.as_str()));
+        put_option(&mut out, file.as_ref().map(|(_, text)| text.as_str()));
+    }
     out.put_u32(config_crc(config));
     out.put_u64(start.seed);
     out.put_u64(start.now.mono.0);

@@ -442,6 +442,10 @@ impl Serve {
             let code = reads::code(outcome);
             let body = |out: &mut BytesMut| match (txn, outcome) {
                 (Txn::Multi(parts), Outcome::Multi(all)) => reads::multi_results(parts, all, out),
+                (Txn::Reconfig(txn), Outcome::Changed(_)) => {
+                    out.put_buffer(txn.data.as_deref());
+                    reads::write_outcome(outcome, out);
+                }
                 _ => reads::write_outcome(outcome, out),
             };
             if place > 0 {

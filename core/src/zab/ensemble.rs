@@ -16,7 +16,7 @@ use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::election::{Election, PeerState};
 use crate::event::{Entry, LogEnd, Port};
-use crate::quorum::verifier;
+use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::quorum::{PacketType, ProposalFrame, QuorumPacket};
@@ -134,6 +134,16 @@ impl Ensemble {
     pub fn solo(options: EnsembleOptions) -> Ensemble {
         let shared = new_shared(ServerId(0), Arc::default(), options);
         Ensemble { shared, election: None, part: Part::Recovering, early: Vec::new() }
+    }
+
+    /// A configuration that was proposed, and may have been committed: as the disk says, or a
+    /// state that was loaded. Quorums of it are needed, too, if it is newer than what is known.
+    pub fn remember(&mut self, config: EnsembleConfig) {
+        if self.shared.options.reconfig.is_some()
+            && config.version > self.shared.members.last_seen().version
+        {
+            self.shared.remember(config);
+        }
     }
 
     /// The data directory is loaded: look for a leader, or serve alone.
@@ -354,6 +364,25 @@ impl Ensemble {
         self.settle(now, out);
     }
 
+    /// The members: those that count, and those that may come.
+    pub fn members(&self) -> &Arc<Membership> {
+        &self.shared.members
+    }
+
+    /// Leader: whether a quorum of these members is connected and up to date
+    /// (`Leader.isQuorumSynced`).
+    pub fn has_synced_quorum(&self, now: Time, config: &EnsembleConfig) -> bool {
+        match &self.part {
+            Part::Leader(leader) => leader.has_synced_quorum(now, &self.shared, config),
+            _ => false,
+        }
+    }
+
+    /// Leader: a reconfiguration has named another one. This one proposes nothing more.
+    pub fn is_retiring(&self) -> bool {
+        matches!(&self.part, Part::Leader(leader) if leader.is_retiring())
+    }
+
     // ---- for admin
 
     /// What this server is.
@@ -453,7 +482,8 @@ impl Ensemble {
         match &mut self.part {
             Part::Leader(leader) => {
                 leader.tick(now, &mut self.shared, out);
-                if leader.established() && leader.next_zxid().is_none() {
+                let is_over = leader.next_zxid().is_none() && !leader.is_retiring();
+                if leader.established() && is_over {
                     self.abdicate(now, "the epoch's zxid counter is used up", out);
                 }
             }
@@ -545,7 +575,23 @@ impl Ensemble {
         };
         if let Some(why) = ended {
             warn!(why, "the role is over");
-            self.look(now, out);
+            let appointed = match &mut self.part {
+                Part::Leader(leader) => leader.successor(),
+                Part::Learner(learner) => learner.appointed(),
+                Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => None,
+            };
+            match appointed {
+                Some(leader) => self.appoint(now, leader, out),
+                None => self.look(now, out),
+            }
+        }
+        self.introduce_members();
+        if let Some(config) = self.election.as_mut().and_then(Election::take_heard)
+            && matches!(self.part, Part::Looking)
+            && self.shared.activate(Arc::new(config), out)
+        {
+            // The round was one of other members.
+            self.search(now, out);
         }
         if let Some(vote) = self.election.as_mut().and_then(Election::take_result) {
             self.elected(now, vote.leader, vote.state, out);
@@ -587,7 +633,49 @@ impl Ensemble {
         }
     }
 
+    /// The election learns who the members are.
+    fn introduce_members(&mut self) {
+        if core::mem::take(&mut self.shared.members_are_new)
+            && let Some(election) = &mut self.election
+        {
+            election.set_members(self.shared.members.clone());
+        }
+    }
+
+    /// A reconfiguration says who leads now: its members go there at once, without an election
+    /// (`QuorumPeer.reconfigFlagSet`).
+    fn appoint(&mut self, now: Time, leader: ServerId, out: &mut Actions) {
+        if let Some(ticket) = self.leave(now, out) {
+            self.part = Part::Reloading(ticket);
+            return;
+        }
+        self.introduce_members();
+        let Some(election) = &mut self.election else { return };
+        election.appoint(leader, self.shared.history.last_logged);
+        let state = election.current_vote().state;
+        self.elected(now, leader, state, out);
+    }
+
     fn look(&mut self, now: Time, out: &mut Actions) {
+        if let Some(ticket) = self.leave(now, out) {
+            info!("waiting for the truncation before the next election");
+            self.part = Part::Reloading(ticket);
+            return;
+        }
+        self.part = Part::Looking;
+        self.search(now, out);
+    }
+
+    fn search(&mut self, now: Time, out: &mut Actions) {
+        self.introduce_members();
+        let (zxid, epoch) = (self.shared.history.last_logged, self.shared.history.current_epoch);
+        if let Some(election) = &mut self.election {
+            election.look(now, zxid, epoch, out);
+        }
+    }
+
+    /// The role ends. What is given back has to be awaited first: the log is being cut.
+    fn leave(&mut self, now: Time, out: &mut Actions) -> Option<Ticket> {
         let mut reloading = None;
         match &mut self.part {
             Part::Leader(leader) => leader.close(out),
@@ -604,16 +692,7 @@ impl Ensemble {
         // First nobody is served any more: what follows is not known to be committed.
         self.shared.deliveries.push_back(Delivery::Looking);
         self.shared.history.settle(&mut self.shared.deliveries);
-        if let Some(ticket) = reloading {
-            info!("waiting for the truncation before the next election");
-            self.part = Part::Reloading(ticket);
-            return;
-        }
-        self.part = Part::Looking;
-        let (zxid, epoch) = (self.shared.history.last_logged, self.shared.history.current_epoch);
-        if let Some(election) = &mut self.election {
-            election.look(now, zxid, epoch, out);
-        }
+        reloading
     }
 }
 
@@ -624,9 +703,8 @@ pub(super) fn new_shared(
 ) -> Shared {
     Shared {
         me,
-        config_text: Bytes::from(config.to_text()),
-        verifier: verifier(&config),
-        config,
+        members: Arc::new(Membership::new(config, None)),
+        members_are_new: false,
         history: History::new(options.commit_log_count.max(1)),
         options,
         last_ticket: Ticket(0),

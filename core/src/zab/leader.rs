@@ -2,23 +2,30 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use super::learner_handler::{LearnerHandler, Phase};
+use super::reconfig::goes_on_leading;
 use super::{Delivery, Ended, Shared};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
+use crate::config::EnsembleConfig;
 use crate::event::{Entry, LogEnd};
 use crate::mutant::Mutant;
-use crate::quorum::AckSet;
+use crate::quorum::{self, AckSet, Verifier};
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, ProposalFrame, QuorumPacket};
 
 /// A learner whose held-back output grows past this is dropped.
 const MAX_HELD_BYTES: usize = 256 << 20;
+/// How long a leader that is not to lead any more waits for its learners to leave, in half ticks.
+const RETIRING_HALF_TICKS: u8 = 2;
 /// Connections that have not said who they are.
 const MAX_STRANGERS: usize = 64;
 
@@ -65,6 +72,9 @@ pub(super) struct Leader {
     give_up_at: Time,
     half_tick_at: Time,
     odd_half_tick: bool,
+    /// A reconfiguration has named another leader: who, and for how many half ticks its learners
+    /// still have time to go there by themselves.
+    retiring: Option<(ServerId, u8)>,
     ended: Option<Ended>,
 }
 
@@ -85,6 +95,7 @@ impl Leader {
             give_up_at: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
             half_tick_at: now.plus_ms(shared.options.tick_time_ms / 2),
             odd_half_tick: false,
+            retiring: None,
             ended: None,
         };
         let accepted = shared.history.accepted_epoch.max(shared.epoch_heard);
@@ -94,7 +105,42 @@ impl Leader {
 
     /// Why the reign is over, if it is.
     pub(super) fn ended(&mut self) -> Option<Ended> {
+        if self.retiring.is_some() && self.learners.values().all(|l| l.phase == Phase::Hello) {
+            self.ended.get_or_insert_with(|| "all have gone to the next leader".to_string());
+        }
         self.ended.take()
+    }
+
+    /// Who leads next, if a reconfiguration says so.
+    pub(super) fn successor(&mut self) -> Option<ServerId> {
+        self.retiring.take().map(|(id, _)| id)
+    }
+
+    /// Whether another one is to lead.
+    pub(super) fn is_retiring(&self) -> bool {
+        self.retiring.is_some()
+    }
+
+    /// Whether a quorum of these members is connected and up to date.
+    pub(super) fn has_synced_quorum(
+        &self,
+        now: Time,
+        shared: &Shared,
+        config: &EnsembleConfig,
+    ) -> bool {
+        quorum::verifier(config).is_quorum(&self.in_sync(now, shared))
+    }
+
+    /// This server and the followers that are up to date and were heard of late.
+    fn in_sync(&self, now: Time, shared: &Shared) -> AckSet {
+        let limit = shared.limit_ms(shared.options.sync_limit);
+        let heard = self
+            .learners
+            .values()
+            .filter(|l| l.phase == Phase::Active && !l.observer && now.ms_since(l.heard) <= limit);
+        let mut in_sync: AckSet = heard.map(|l| l.server).collect();
+        in_sync.insert(shared.me);
+        in_sync
     }
 
     pub(super) fn established(&self) -> bool {
@@ -132,6 +178,9 @@ impl Leader {
 
     pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
         let strangers = self.learners.values().filter(|l| l.phase == Phase::Hello).count();
+        if self.retiring.is_some() {
+            return out.push(Action::Close { conn, why: Reason::NotServing });
+        }
         if strangers >= MAX_STRANGERS {
             return out
                 .push(Action::Close { conn, why: Reason::Limit("learners without a hello") });
@@ -204,7 +253,7 @@ impl Leader {
                 if info.protocol_version < PROTOCOL_VERSION {
                     return Err("a learner older than Zab 1.0");
                 }
-                if info.config_version > shared.config.version {
+                if info.config_version > shared.members.current().version {
                     return Err("a learner with a newer configuration");
                 }
                 if !shared.history.accepted_epoch.may_go_on_to(packet.zxid.epoch()) {
@@ -213,7 +262,7 @@ impl Leader {
                     );
                 }
                 // It follows no leader of an earlier epoch than it has accepted, and would stay out.
-                let is_member = shared.config.members.contains_key(&info.server);
+                let is_member = shared.members.member(info.server).is_some();
                 if is_member && self.stage == Stage::Broadcast && packet.zxid.epoch() > self.epoch {
                     shared.epoch_heard = shared.epoch_heard.max(packet.zxid.epoch());
                     let (server, epoch) = (info.server, packet.zxid.epoch());
@@ -304,13 +353,25 @@ impl Leader {
         }
         self.epoch = self.epoch.max(Epoch(accepted.0 + 1));
         self.connecting.insert(id);
-        if self.connecting.contains(shared.me) && shared.verifier.is_quorum(&self.connecting) {
+        if self.connecting.contains(shared.me) && shared.members.is_quorum(&self.connecting) {
             let ticket = shared.ticket();
             shared.history.accepted_epoch = self.epoch;
             info!(epoch = %self.epoch, "a new epoch is proposed");
+            self.version_configuration(shared, out);
             let (file, epoch) = (EpochFile::Accepted, self.epoch);
             out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
             self.stage = Stage::SavingAccepted(ticket);
+        }
+    }
+
+    /// A configuration out of static files has no version. Once a quorum has agreed on it, it is
+    /// to count more than whatever a server that joins has in its files: it becomes the one of
+    /// this epoch's beginning.
+    fn version_configuration(&mut self, shared: &mut Shared, out: &mut Actions) {
+        if shared.options.reconfig.is_some() && shared.members.last_seen().version == 0 {
+            let version = self.epoch.first_zxid().0;
+            let config = EnsembleConfig { version, ..(**shared.members.current()).clone() };
+            shared.saw(config, out);
         }
     }
 
@@ -371,7 +432,7 @@ impl Leader {
     }
 
     fn try_finish_discovery(&mut self, shared: &mut Shared, out: &mut Actions) {
-        if self.stage != Stage::EpochAcks || !shared.verifier.is_quorum(&self.epoch_acks) {
+        if self.stage != Stage::EpochAcks || !shared.members.is_quorum(&self.epoch_acks) {
             return;
         }
         let ticket = shared.ticket();
@@ -388,14 +449,24 @@ impl Leader {
 
     fn try_establish(&mut self, shared: &mut Shared, out: &mut Actions) {
         let ready = self.stage == (Stage::NewLeaderAcks { saving: None });
-        if !ready || !shared.verifier.is_quorum(&self.new_leader_acks) {
+        if !ready || !shared.members.is_quorum(&self.new_leader_acks) {
             return;
         }
         self.stage = Stage::Broadcast;
         shared.history.last_processed = self.epoch.first_zxid();
         self.last_proposed = self.epoch.first_zxid();
         info!(epoch = %self.epoch, "leading: a quorum is in sync");
-        shared.deliveries.push_back(Delivery::Leading { epoch: self.epoch });
+        // What was proposed under an earlier leader is committed with the history.
+        let before = shared.members.current().clone();
+        if let Some(next) = shared.members.next().cloned() {
+            shared.activate(next, out);
+        }
+        if goes_on_leading(shared.me, &before, shared.members.current()) {
+            shared.deliveries.push_back(Delivery::Leading { epoch: self.epoch });
+        } else {
+            let why = "the configuration that was to be completed has other voters";
+            self.ended = Some(why.to_string());
+        }
         let acked = self.learners.values().filter(|l| l.phase == Phase::NewLeaderAcked);
         for conn in acked.map(|l| l.conn).collect::<Vec<_>>() {
             self.up_to_date(conn);
@@ -456,7 +527,7 @@ impl Leader {
     /// The next zxid, or `None` when the epoch's counter is used up.
     pub(super) fn next_zxid(&self) -> Option<Zxid> {
         let next = self.last_proposed.next();
-        (next.counter() != Zxid::LAST_COUNTER).then_some(next)
+        (next.counter() != Zxid::LAST_COUNTER && self.retiring.is_none()).then_some(next)
     }
 
     /// Sends to the followers and to the disk, at once.
@@ -512,37 +583,90 @@ impl Leader {
         }
     }
 
-    /// Commits, strictly in order, all that has its quorum.
+    /// Commits, strictly in order, all that has its quorum. From a reconfiguration on, until it is
+    /// committed, that is quorums of both configurations.
     fn commit(&mut self, shared: &mut Shared, out: &mut Actions) {
-        while let Some(first) = self.outstanding.front() {
-            let is_half = || first.acks.iter().count() * 2 >= shared.config.voters().count();
+        while let Some(first) = self.outstanding.front().filter(|_| self.retiring.is_none()) {
+            let is_half =
+                || first.acks.iter().count() * 2 >= shared.members.current().voters().count();
             let is_enough = Mutant::HalfIsAQuorum.is_on() && is_half();
-            if !(is_enough || shared.verifier.is_quorum(&first.acks)) {
+            let is_quorum = match shared.members.next() {
+                Some(next) if first.zxid.0 < next.version => {
+                    shared.members.is_current_quorum(&first.acks)
+                }
+                _ => shared.members.is_quorum(&first.acks),
+            };
+            if !(is_enough || is_quorum) {
                 break;
             }
-            let zxid = first.zxid;
-            self.outstanding.pop_front();
+            let Some(Outstanding { zxid, acks, .. }) = self.outstanding.pop_front() else { break };
             self.self_acked = self.self_acked.saturating_sub(1);
-            let observers = self.learners.values().any(|l| l.observer && l.forwarding);
-            let body = if observers {
-                shared.history.pending().next().map(|e| e.body.clone())
-            } else {
-                None
-            };
-            for learner in self.learners.values_mut().filter(|l| l.forwarding) {
-                match &body {
-                    Some(body) if learner.observer => {
-                        learner.outbound.enveloped(PacketType::Inform, zxid, body, out);
-                    }
-                    _ => learner.outbound.bare(PacketType::Commit, zxid),
-                }
+            match shared.members.next().filter(|next| next.version == zxid.0).cloned() {
+                Some(next) => self.commit_config(shared, zxid, &acks, next, out),
+                None => self.commit_one(shared, zxid, out),
             }
-            shared.history.commit_next(&mut shared.deliveries);
             while self.syncs.front().is_some_and(|(at, _)| *at <= zxid) {
                 let (_, conn) = self.syncs.pop_front().expect("just seen");
                 self.synced(conn);
             }
         }
+    }
+
+    fn commit_one(&mut self, shared: &mut Shared, zxid: Zxid, out: &mut Actions) {
+        let observers = self.learners.values().any(|l| l.observer && l.forwarding);
+        let body =
+            if observers { shared.history.pending().next().map(|e| e.body.clone()) } else { None };
+        for learner in self.learners.values_mut().filter(|l| l.forwarding) {
+            match &body {
+                Some(body) if learner.observer => {
+                    learner.outbound.enveloped(PacketType::Inform, zxid, body, out);
+                }
+                _ => learner.outbound.bare(PacketType::Commit, zxid),
+            }
+        }
+        shared.history.commit_next(&mut shared.deliveries);
+    }
+
+    /// A reconfiguration is committed, and counts from here on. All are told who leads by it
+    /// (`Leader.commitAndActivate`, `informAndActivate`).
+    fn commit_config(
+        &mut self,
+        shared: &mut Shared,
+        zxid: Zxid,
+        acks: &AckSet,
+        config: Arc<EnsembleConfig>,
+        out: &mut Actions,
+    ) {
+        let leader = self.designated(shared, acks, &config);
+        let designated = leader.0.to_be_bytes();
+        let body = shared.history.pending().next().map(|entry| entry.body.clone());
+        for learner in self.learners.values_mut().filter(|l| l.forwarding) {
+            let (kind, data) = if learner.observer {
+                let data = [&designated, &*body.clone().unwrap_or_default()].concat();
+                (PacketType::InformAndActivate, data)
+            } else {
+                (PacketType::CommitAndActivate, designated.to_vec())
+            };
+            learner.outbound.packet(&QuorumPacket::new(kind, zxid, Some(Bytes::from(data))));
+        }
+        shared.history.commit_next(&mut shared.deliveries);
+        shared.activate(config, out);
+        if leader != shared.me {
+            info!(%leader, "the new configuration is led by another server");
+            self.retiring = Some((leader, RETIRING_HALF_TICKS));
+        }
+    }
+
+    /// Who leads by a new configuration: this server, if it may; else whoever of the new voters
+    /// has acknowledged the most (`Leader.getDesignatedLeader`).
+    fn designated(&self, shared: &Shared, acks: &AckSet, config: &EnsembleConfig) -> ServerId {
+        if goes_on_leading(shared.me, shared.members.current(), config) {
+            return shared.me;
+        }
+        let has =
+            |id: &ServerId| self.outstanding.iter().take_while(|o| o.acks.contains(*id)).count();
+        let candidates = acks.iter().filter(|id| *id != shared.me && config.is_voter(*id));
+        candidates.max_by_key(|id| (has(id), Reverse(*id))).unwrap_or(shared.me)
     }
 
     /// Something became durable here.
@@ -603,13 +727,16 @@ impl Leader {
                 learner.outbound.bare(PacketType::Ping, self.last_proposed);
             }
         }
+        if let Some((_, half_ticks)) = &mut self.retiring {
+            *half_ticks = half_ticks.saturating_sub(1);
+            if *half_ticks == 0 {
+                self.ended = Some("another server leads now".to_string());
+            }
+            return;
+        }
         if self.established() && !self.odd_half_tick {
-            let heard = self.learners.values().filter(|l| {
-                l.phase == Phase::Active && !l.observer && now.ms_since(l.heard) <= sync
-            });
-            let mut synced: AckSet = heard.map(|l| l.server).collect();
-            synced.insert(shared.me);
-            if !shared.verifier.is_quorum(&synced) {
+            let synced = self.in_sync(now, shared);
+            if !shared.members.is_quorum(&synced) {
                 self.ended = Some(format!("only {} in sync, no quorum", synced.iter().count()));
             }
         }

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use tracing::{debug, info};
 
 use super::link::{Outbound, PacketReader};
 use super::observer_master::{ObserverMaster, is_sync};
+use super::reconfig::goes_on_leading;
 use super::{Delivery, Ended, Shared, Start};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
-use crate::config::LearnerType;
+use crate::config::{EnsembleConfig, LearnerType};
 use crate::event::{Entry, Port};
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
@@ -69,12 +71,16 @@ pub(super) struct Learner {
     heard: Time,
     /// The whole join must be over by then.
     join_by: Time,
+    /// The configuration that came with NEWLEADER: it counts once this server is up to date.
+    config: Option<EnsembleConfig>,
+    /// Whom a reconfiguration has named as the next leader.
+    appointed: Option<ServerId>,
     ended: Option<Ended>,
 }
 
 impl Learner {
     pub(super) fn new(now: Time, shared: &Shared, leader: ServerId) -> Learner {
-        let observer = !shared.config.is_voter(shared.me);
+        let observer = shared.members.observes(shared.me);
         Learner {
             leader,
             observer,
@@ -89,6 +95,8 @@ impl Learner {
             attempts: 0,
             heard: now,
             join_by: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
+            config: None,
+            appointed: None,
             ended: None,
         }
     }
@@ -96,6 +104,11 @@ impl Learner {
     /// Why the term is over, if it is.
     pub(super) fn ended(&mut self) -> Option<Ended> {
         self.ended.take()
+    }
+
+    /// Whom to go to now, without an election.
+    pub(super) fn appointed(&mut self) -> Option<ServerId> {
+        self.appointed.take()
     }
 
     /// Whether clients are served.
@@ -182,7 +195,7 @@ impl Learner {
     /// observer with an `observerMasterPort`, at the other voters instead
     /// (`QuorumPeer.findLearnerMaster`), each observer beginning with another one.
     fn masters(&self, shared: &Shared) -> Vec<HostPort> {
-        let members = &shared.config.members;
+        let members = &shared.members.current().members;
         if let Some(port) = shared.options.observer_master_port.filter(|_| self.observer) {
             let others = members.iter().filter(|(id, member)| {
                 **id != self.leader && member.role == LearnerType::Participant
@@ -196,7 +209,7 @@ impl Learner {
                 return masters;
             }
         }
-        let leader = members.get(&self.leader).map(|member| &member.addresses[..]);
+        let leader = shared.members.member(self.leader).map(|member| &member.addresses[..]);
         leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
     }
 
@@ -208,7 +221,7 @@ impl Learner {
         let info = LearnerInfo {
             server: shared.me,
             protocol_version: PROTOCOL_VERSION,
-            config_version: shared.config.version,
+            config_version: shared.members.current().version,
         };
         let zxid = shared.history.accepted_epoch.first_zxid();
         outbound.packet(&QuorumPacket::new(kind, zxid, Some(info.to_bytes())));
@@ -316,18 +329,40 @@ impl Learner {
             (
                 Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
                 PacketType::Commit,
-            ) => self.commit(shared, packet.zxid, out),
+            ) => self.commit(shared, packet.zxid, None, out),
             (
                 Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
                 PacketType::Inform,
             ) if self.observer => {
                 let body = packet.data.ok_or("INFORM without its payload")?;
                 self.proposal(shared, Entry { zxid: packet.zxid, body }, out)?;
-                self.commit(shared, packet.zxid, out)
+                self.commit(shared, packet.zxid, None, out)
+            }
+            (
+                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
+                PacketType::CommitAndActivate,
+            ) => {
+                let data = packet.data.ok_or("COMMITANDACTIVATE without its payload")?;
+                let leader = designated(&data)?;
+                self.commit_config(shared, packet.zxid, leader, out)
+            }
+            (
+                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
+                PacketType::InformAndActivate,
+            ) if self.observer => {
+                let data = packet.data.ok_or("INFORMANDACTIVATE without its payload")?;
+                let leader = designated(&data)?;
+                let body = data.slice(8..);
+                self.proposal(shared, Entry { zxid: packet.zxid, body }, out)?;
+                self.commit_config(shared, packet.zxid, leader, out)
             }
             (Stage::Syncing, PacketType::NewLeader) => {
                 if packet.zxid != self.epoch.first_zxid() {
                     return Err("NEWLEADER of another epoch");
+                }
+                self.config = shared.config_of_leader(packet.data.as_ref());
+                if let Some(config) = self.config.clone() {
+                    shared.saw(config, out);
                 }
                 // The log's entries stand before it in the disk's lane: the epoch is never
                 // durable ahead of the history that it stands for.
@@ -343,6 +378,10 @@ impl Learner {
                 Ok(())
             }
             (Stage::AwaitUpToDate, PacketType::UpToDate) => {
+                self.take_leaders_config(shared, out);
+                if self.ended.is_some() {
+                    return Ok(());
+                }
                 self.stage = Stage::Broadcast;
                 let zxid = self.epoch.first_zxid();
                 self.bare(PacketType::Ack, zxid);
@@ -488,6 +527,7 @@ impl Learner {
         &mut self,
         shared: &mut Shared,
         zxid: Zxid,
+        next_leader: Option<ServerId>,
         out: &mut Actions,
     ) -> Result<(), &'static str> {
         if zxid <= shared.history.last_processed {
@@ -499,7 +539,7 @@ impl Learner {
         if let (Some(observers), Some(entry)) =
             (&mut self.observers, shared.history.pending().next())
         {
-            observers.committed(entry, out);
+            observers.committed(entry, next_leader, out);
         }
         shared.history.commit_next(&mut shared.deliveries);
         if matches!(self.stage, Stage::Syncing) {
@@ -507,6 +547,58 @@ impl Learner {
             self.unacked.retain(|(_, z)| *z > zxid);
         }
         Ok(())
+    }
+
+    /// A reconfiguration is committed.
+    fn commit_config(
+        &mut self,
+        shared: &mut Shared,
+        zxid: Zxid,
+        leader: ServerId,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let pending = shared.history.pending().next().filter(|entry| entry.zxid == zxid);
+        let config = pending.and_then(|entry| shared.config_in(&entry.body));
+        self.commit(shared, zxid, Some(leader), out)?;
+        if let Some(config) = config {
+            self.activate(shared, config, Some(leader), out);
+        }
+        Ok(())
+    }
+
+    /// The configuration of the leader counts, unless it is one that is proposed and not
+    /// committed yet, as far as this server knows: its commit will say so.
+    fn take_leaders_config(&mut self, shared: &mut Shared, out: &mut Actions) {
+        let Some(config) = self.config.take() else { return };
+        let proposed = Zxid(config.version);
+        let is_of_epoch = proposed.epoch() == self.epoch && proposed.counter() != 0;
+        if !is_of_epoch || proposed <= shared.history.last_processed {
+            self.activate(shared, config, None, out);
+        }
+    }
+
+    /// From here on other members count. Whether this server goes on here or elsewhere is for
+    /// them to say (`QuorumPeer.processReconfig`).
+    fn activate(
+        &mut self,
+        shared: &mut Shared,
+        config: EnsembleConfig,
+        leader: Option<ServerId>,
+        out: &mut Actions,
+    ) {
+        let before = shared.members.clone();
+        if !shared.activate(Arc::new(config), out) {
+            return;
+        }
+        let now = &shared.members;
+        let leader_changes = match leader {
+            Some(leader) => leader != self.leader,
+            None => !goes_on_leading(self.leader, before.current(), now.current()),
+        };
+        if leader_changes || before.observes(shared.me) != now.observes(shared.me) {
+            self.appointed = leader;
+            self.end("the configuration has changed");
+        }
     }
 
     /// Something became durable here.
@@ -611,13 +703,17 @@ impl Learner {
     }
 }
 
+/// The designated leader at the beginning of a payload.
+fn designated(data: &Bytes) -> Result<ServerId, &'static str> {
+    let id = data.first_chunk::<8>().map(|bytes| ServerId(i64::from_be_bytes(*bytes)));
+    id.ok_or("a reconfiguration without its leader")
+}
+
 #[cfg(test)]
 mod tests {
-    use alloc::sync::Arc;
     use alloc::vec;
 
     use super::*;
-    use crate::config::EnsembleConfig;
     use crate::zab::EnsembleOptions;
     use crate::zab::ensemble::new_shared;
 

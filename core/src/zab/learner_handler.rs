@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use tracing::info;
 
 use super::link::{Outbound, PacketReader};
@@ -196,16 +197,34 @@ impl LearnerHandler {
         shared.deliveries.push_back(Delivery::SnapshotWanted { learner: self.conn });
     }
 
-    /// What is proposed and not committed follows the synchronisation, then NEWLEADER.
+    /// What is proposed and not committed follows the synchronisation, then NEWLEADER. With that
+    /// goes the configuration that counts once it is acknowledged by quorums. One that is
+    /// proposed in this epoch comes after it: NEWLEADER would make a learner forget it.
     fn start_forwarding(&mut self, shared: &mut Shared, epoch: Epoch, out: &mut Actions) {
-        if !self.observer && !Mutant::PendingNotForwarded.is_on() {
-            for entry in shared.history.pending() {
-                self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);
-            }
-        }
         self.forwarding = true;
-        let data = Some(shared.config_text.clone());
+        let of_this_epoch = shared.members.next().is_some_and(|next| {
+            let proposed = Zxid(next.version);
+            proposed.epoch() == epoch && proposed.counter() != 0
+        });
+        if !of_this_epoch {
+            self.forward_pending(shared, out);
+        }
+        let config =
+            if of_this_epoch { shared.members.current() } else { shared.members.last_seen() };
+        let data = Some(Bytes::from(config.to_text()));
         self.outbound.packet(&QuorumPacket::new(PacketType::NewLeader, epoch.first_zxid(), data));
+        if of_this_epoch {
+            self.forward_pending(shared, out);
+        }
+    }
+
+    fn forward_pending(&mut self, shared: &Shared, out: &mut Actions) {
+        if self.observer || Mutant::PendingNotForwarded.is_on() {
+            return;
+        }
+        for entry in shared.history.pending() {
+            self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);
+        }
     }
 
     /// Sends what the walk says; false if it gave up.

@@ -14,6 +14,7 @@ mod learner;
 mod learner_handler;
 mod link;
 mod observer_master;
+mod reconfig;
 mod sync_plan;
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::action::{Action, Actions, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::election::ElectionOptions;
 use crate::event::Entry;
-use crate::quorum::Verifier;
+use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 
@@ -59,7 +61,14 @@ pub struct EnsembleOptions {
     pub max_payload: usize,
     /// The election's times.
     pub election: ElectionOptions,
+    /// `reconfigEnabled`: finds the configuration in a payload that carries one. With `None` the
+    /// members never change.
+    pub reconfig: Option<ReadConfig>,
 }
+
+/// Payloads are opaque here, but for what the rider reads out of them: the configuration, whose
+/// version is the payload's zxid, if this is a reconfiguration.
+pub type ReadConfig = fn(&Bytes) -> Option<EnsembleConfig>;
 
 impl Default for EnsembleOptions {
     fn default() -> Self {
@@ -73,6 +82,7 @@ impl Default for EnsembleOptions {
             observer_master_port: None,
             max_payload: 8 << 20,
             election: ElectionOptions::default(),
+            reconfig: None,
         }
     }
 }
@@ -102,6 +112,11 @@ pub enum Delivery {
         zxid: Zxid,
         /// Its payload.
         body: Bytes,
+    },
+    /// From here on these are the members, whatever was said before.
+    Reconfigured {
+        /// Committed.
+        members: Arc<EnsembleConfig>,
     },
     /// The state will be loaded anew: answer with [`Ensemble::truncated`].
     Truncating,
@@ -172,9 +187,9 @@ pub enum Delivery {
 #[derive(Debug)]
 struct Shared {
     me: ServerId,
-    config: Arc<EnsembleConfig>,
-    config_text: Bytes,
-    verifier: alloc::boxed::Box<dyn Verifier>,
+    members: Arc<Membership>,
+    /// The election does not know these members yet.
+    members_are_new: bool,
     options: EnsembleOptions,
     history: History,
     last_ticket: Ticket,
@@ -202,11 +217,17 @@ impl Shared {
         self.dials += 1;
         ConnId::dialled(self.dials * 2 + 1)
     }
-    /// Appends to the log; the entry is pending until it is committed.
-    fn append(&mut self, entry: Entry, out: &mut crate::action::Actions) -> Ticket {
+    /// Appends to the log; the entry is pending until it is committed. A configuration in it is
+    /// durable before it is.
+    fn append(&mut self, entry: Entry, out: &mut Actions) -> Ticket {
+        if let Some(config) = self.config_in(&entry.body)
+            && config.version > self.members.last_seen().version
+        {
+            self.saw(config, out);
+        }
         let ticket = self.ticket();
         self.history.logged(entry.clone());
-        out.push(crate::action::Action::Disk(crate::action::DiskAction::Append { ticket, entry }));
+        out.push(Action::Disk(DiskAction::Append { ticket, entry }));
         ticket
     }
 }

@@ -135,7 +135,7 @@ impl ObserverMaster {
                 if info.protocol_version < PROTOCOL_VERSION {
                     return Err("an observer older than Zab 1.0");
                 }
-                if info.config_version > shared.config.version {
+                if info.config_version > shared.members.current().version {
                     return Err("an observer with a newer configuration");
                 }
                 (observer.server, observer.observer) = (info.server, true);
@@ -188,10 +188,22 @@ impl ObserverMaster {
         }
     }
 
-    /// A transaction is committed.
-    pub(super) fn committed(&mut self, entry: &Entry, out: &mut Actions) {
+    /// A transaction is committed; a reconfiguration, which says who leads next, is told at once.
+    pub(super) fn committed(
+        &mut self,
+        entry: &Entry,
+        next_leader: Option<ServerId>,
+        out: &mut Actions,
+    ) {
         for observer in self.observers.values_mut().filter(|o| o.forwarding) {
-            observer.outbound.enveloped(PacketType::Inform, entry.zxid, &entry.body, out);
+            let Some(leader) = next_leader else {
+                observer.outbound.enveloped(PacketType::Inform, entry.zxid, &entry.body, out);
+                continue;
+            };
+            let data = Bytes::from([&leader.0.to_be_bytes(), &*entry.body].concat());
+            let kind = PacketType::InformAndActivate;
+            observer.outbound.packet(&QuorumPacket::new(kind, entry.zxid, Some(data)));
+            observer.outbound.flush(out);
         }
     }
 

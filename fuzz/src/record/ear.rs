@@ -68,6 +68,7 @@ impl Ear {
             | Action::Pause { .. }
             | Action::Resume { .. }
             | Action::AwaitWritable { .. }
+            | Action::Listen { .. }
             | Action::Disk(_)
             | Action::Halt(_) => {}
         }

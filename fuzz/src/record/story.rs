@@ -52,6 +52,10 @@ pub fn action_text(action: &Action) -> String {
         Action::Pause { conn } => format!("Pause {conn}"),
         Action::Resume { conn } => format!("Resume {conn}"),
         Action::AwaitWritable { conn } => format!("AwaitWritable {conn}"),
+        Action::Listen { port, at } => {
+            let at: Vec<String> = at.iter().map(ToString::to_string).collect();
+            format!("Listen {port:?} {}", at.join(" "))
+        }
         Action::Disk(DiskAction::Append { ticket, entry }) => {
             format!("Append {} {} {}", ticket.0, entry.zxid, shown(&entry.body))
         }

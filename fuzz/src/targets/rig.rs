@@ -255,6 +255,7 @@ impl Rig {
                 self.named(conn, false);
                 self.writable.push_back(conn);
             }
+            Action::Listen { at, .. } => assert!(!at.is_empty(), "somewhere"),
             Action::Disk(action) => {
                 self.check_ticket(&action);
                 self.disk.submit(action);
@@ -279,6 +280,7 @@ impl Rig {
             DiskAction::Append { ticket, .. }
             | DiskAction::Truncate { ticket, .. }
             | DiskAction::SaveEpoch { ticket, .. }
+            | DiskAction::SaveConfig { ticket, .. }
             | DiskAction::SnapshotEnd { ticket, .. } => *ticket,
             DiskAction::SnapshotBegin { .. }
             | DiskAction::SnapshotChunk { .. }

@@ -113,7 +113,7 @@ impl Server {
 
     fn source(&self) -> ConfigSource {
         let (name, text) = (String::from("zoo.cfg"), self.text.clone());
-        ConfigSource { name, text, my_id: Some(self.myid.clone()), dynamic: None }
+        ConfigSource { name, text, my_id: Some(self.myid.clone()), dynamic: None, next: None }
     }
 
     fn start(&self, seed: u64, now: Now) -> Start {
@@ -516,6 +516,8 @@ impl World {
                     self.agenda.note(now, Happening::Writable { place });
                 }
             }
+            // Servers are dialled by number, whatever the port.
+            Action::Listen { .. } => self.counters.add("address changed"),
             Action::Disk(action) => self.submit(index, action),
             Action::Halt(fault) => self.halted(index, &fault),
         }
@@ -545,6 +547,10 @@ impl World {
                 if let Some(zxid) = process.installs.take() {
                     self.zab.installing(index, *ticket, zxid);
                 }
+                Ok(())
+            }
+            DiskAction::SaveConfig { .. } => {
+                self.counters.add("configuration saved");
                 Ok(())
             }
             DiskAction::SaveEpoch { .. }

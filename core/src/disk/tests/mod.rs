@@ -1,5 +1,6 @@
 //! A small state that rides on the log, and the stories told with it.
 
+mod config_files;
 mod crashes;
 mod failures;
 mod golden;

@@ -88,7 +88,7 @@ impl World {
                 }
             }
         }
-        let config = self.servers[&id].config.clone();
+        let config = self.servers[&id].members.current().clone();
         self.servers.insert(id, Election::new(ServerId(id), config, ElectionOptions::default()));
         self
     }
@@ -290,7 +290,7 @@ fn a_voter_that_settled_before_the_new_epoch_counts_with_one_that_settled_after(
 #[test]
 fn a_candidate_without_weight_never_wins() {
     let mut world = World::new(4, &[]);
-    let mut config = (*world.servers[&1].config).clone();
+    let mut config = (**world.servers[&1].members.current()).clone();
     for (id, weight) in [(1, 1), (2, 1), (3, 1), (4, 0)] {
         config.groups.insert(ServerId(id), 1);
         config.weights.insert(ServerId(id), weight);

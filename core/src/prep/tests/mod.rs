@@ -6,6 +6,7 @@ mod pipeline;
 mod quota;
 mod random;
 mod reap;
+mod reconfig;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

@@ -2,13 +2,13 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::action::{Action, Actions, DiskAction, EpochFile};
+use crate::action::{Action, Actions, ConfigSave, DiskAction, EpochFile};
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
 use crate::event::{Entry, LogEnd};
 use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
@@ -23,6 +23,10 @@ pub(super) struct Platter {
     snapshot: Option<(Zxid, Vec<Bytes>)>,
     pub(super) accepted: Epoch,
     current: Epoch,
+    /// The configuration that counts, if one came after the first.
+    pub(super) config: Option<EnsembleConfig>,
+    /// And the one that was proposed last.
+    pub(super) next: Option<EnsembleConfig>,
 }
 
 /// A server: the machine, what rides on it (the list of committed payloads), its disk.
@@ -44,6 +48,7 @@ pub(super) struct World {
     pub(super) observer_master_port: Option<u16>,
     pub(super) servers: BTreeMap<i64, Server>,
     config: Arc<EnsembleConfig>,
+    options: EnsembleOptions,
     wires: BTreeMap<(i64, ConnId), (i64, ConnId)>,
     queue: VecDeque<(i64, Action)>,
     cut: Vec<(i64, i64)>,
@@ -60,24 +65,42 @@ pub(super) fn options() -> EnsembleOptions {
     EnsembleOptions { tick_time_ms: 100, init_limit: 20, sync_limit: 10, ..Default::default() }
 }
 
+/// `1 2 3o`: two that vote and an observer.
+pub(super) fn members(text: &str) -> EnsembleConfig {
+    let mut config = EnsembleConfig::default();
+    for word in text.split_whitespace() {
+        let (id, role) = match word.strip_suffix('o') {
+            Some(id) => (id, LearnerType::Observer),
+            None => (word, LearnerType::Participant),
+        };
+        let host = format!("s{id}");
+        let address = ServerAddress {
+            quorum: HostPort::new(&host, 2888),
+            election: HostPort::new(&host, 3888),
+        };
+        let member = Member { addresses: Vec::from([address]), role, client: None };
+        config.members.insert(ServerId(id.parse().unwrap()), member);
+    }
+    config
+}
+
+/// A payload of `reconfig` and a configuration is one.
+fn config_in(body: &Bytes) -> Option<EnsembleConfig> {
+    let text = core::str::from_utf8(body).ok()?.strip_prefix("reconfig ")?;
+    Some(EnsembleConfig::parse("payload", &text.replace(' ', "\n")).unwrap())
+}
+
 impl World {
     pub(super) fn new(voters: i64, observers: i64) -> World {
-        let mut config = EnsembleConfig::default();
-        for id in 1..=voters + observers {
-            let host = format!("s{id}");
-            let address = ServerAddress {
-                quorum: HostPort::new(&host, 2888),
-                election: HostPort::new(&host, 3888),
-            };
-            let role = if id <= voters { LearnerType::Participant } else { LearnerType::Observer };
-            let member = Member { addresses: Vec::from([address]), role, client: None };
-            config.members.insert(ServerId(id), member);
-        }
+        let voting = (1..=voters).map(|id| id.to_string());
+        let observing = (1..=observers).map(|id| format!("{}o", voters + id));
+        let config = members(&voting.chain(observing).collect::<Vec<_>>().join(" "));
         let servers = config.members.keys().map(|id| (id.0, Server::new())).collect();
         World {
             observer_master_port: None,
             servers,
             config: Arc::new(config),
+            options: options(),
             wires: BTreeMap::new(),
             queue: VecDeque::new(),
             cut: Vec::new(),
@@ -89,13 +112,73 @@ impl World {
         }
     }
 
+    /// An ensemble whose members may change.
+    pub(super) fn reconfigurable(voters: i64, observers: i64) -> World {
+        let mut world = World::new(voters, observers);
+        world.options.reconfig = Some(config_in);
+        world.options.election.adopts_configurations = true;
+        world
+    }
+
+    /// One more server, with these members in its file.
+    pub(super) fn join(&mut self, id: i64, file: &str) -> &mut World {
+        let mut server = Server::new();
+        server.platter.config = Some(members(file));
+        self.servers.insert(id, server);
+        self.start(id)
+    }
+
+    /// Starts a server that is down, if it is a member by what its files say: others refuse to.
+    pub(super) fn start_member(&mut self, id: i64) {
+        let platter = &self.servers[&id].platter;
+        let has = |config: &EnsembleConfig| config.members.contains_key(&ServerId(id));
+        let config = platter.config.as_ref().unwrap_or(&self.config);
+        if !self.alive(id) && (has(config) || platter.next.as_ref().is_some_and(has)) {
+            self.start(id);
+        }
+    }
+
+    /// Proposes other members on the leader.
+    pub(super) fn reconfig(&mut self, text: &str) -> Option<Zxid> {
+        let id = self.leader()?;
+        let ensemble = self.servers[&id].ensemble.as_ref()?;
+        let zxid = ensemble.next_zxid().filter(|_| ensemble.members().next().is_none())?;
+        let config = EnsembleConfig { version: zxid.0, ..members(text) };
+        if !ensemble.has_synced_quorum(self.now, &config) {
+            return None;
+        }
+        self.propose(&format!("reconfig {}", config.to_text().replace('\n', " ")))
+    }
+
+    /// The configuration that counts for a server, as `1 2 3o`, and the one that may come.
+    pub(super) fn config(&self, id: i64) -> String {
+        let members = self.servers[&id].ensemble.as_ref().unwrap().members();
+        let told = |config: &EnsembleConfig| {
+            let told = config.members.iter().map(|(id, member)| match member.role {
+                LearnerType::Participant => id.to_string(),
+                LearnerType::Observer => format!("{id}o"),
+            });
+            told.collect::<Vec<_>>().join(" ")
+        };
+        match members.next() {
+            Some(next) => format!("{} -> {}", told(members.current()), told(next)),
+            None => told(members.current()),
+        }
+    }
+
     pub(super) fn start(&mut self, id: i64) -> &mut World {
-        let config = self.config.clone();
         let server = self.servers.get_mut(&id).unwrap();
-        let options =
-            EnsembleOptions { observer_master_port: self.observer_master_port, ..options() };
+        let config = server.platter.config.clone().map_or(self.config.clone(), Arc::new);
+        let observer_master_port = self.observer_master_port;
+        let options = EnsembleOptions { observer_master_port, ..self.options.clone() };
         let mut ensemble = Ensemble::new(ServerId(id), config, options);
+        if let Some(next) = server.platter.next.clone() {
+            ensemble.remember(next);
+        }
         server.applied = server.platter.replay();
+        if let Some(config) = server.platter.last_config() {
+            ensemble.remember(config);
+        }
         let last = server.applied.last().map_or(Zxid::ZERO, |(z, _)| *z);
         let start = server.platter.start(last);
         let mut out = Actions::new();
@@ -272,6 +355,8 @@ impl World {
                             digest: None,
                             last_zxid: zxid,
                         }));
+                        let configs = server.applied.iter().filter_map(|(_, p)| config_in(p));
+                        configs.last().into_iter().for_each(|config| ensemble.remember(config));
                         ensemble.snapshot_received(now, rest, &mut out);
                     }
                 }
@@ -285,6 +370,7 @@ impl World {
                 Delivery::Ping => ensemble.pong(Bytes::new(), &mut out),
                 Delivery::Synced => server.synced += 1,
                 Delivery::Looking
+                | Delivery::Reconfigured { .. }
                 | Delivery::Following { .. }
                 | Delivery::Truncating
                 | Delivery::SnapshotMore { .. }
@@ -332,7 +418,7 @@ impl World {
                 self.input(from, Input::Writable { conn });
             }
             Action::Disk(action) => self.servers.get_mut(&from).unwrap().lane.push_back(action),
-            Action::Pause { .. } | Action::Resume { .. } => {}
+            Action::Pause { .. } | Action::Resume { .. } | Action::Listen { .. } => {}
             Action::Halt(fault) => panic!("{from}: {fault:?}"),
         }
     }
@@ -358,6 +444,10 @@ impl World {
                     }
                     upto = ticket;
                 }
+                DiskAction::SaveConfig { ticket, save } => {
+                    server.platter.save(*save);
+                    upto = ticket;
+                }
                 DiskAction::SnapshotBegin { zxid, .. } => {
                     server.platter.snapshot = Some((zxid, Vec::new()));
                     server.platter.log.clear();
@@ -373,7 +463,9 @@ impl World {
                     let start = server.platter.start(after);
                     let mut out = Actions::new();
                     let now = self.now;
+                    let config = server.platter.last_config();
                     if let Some(ensemble) = &mut server.ensemble {
+                        config.into_iter().for_each(|config| ensemble.remember(config));
                         ensemble.step(now, Input::Persisted { upto: ticket }, &mut out);
                         ensemble.truncated(now, ticket, start, &mut out);
                     }
@@ -431,7 +523,7 @@ impl World {
             return;
         }
         let lane = |(id, action): &(i64, Action)| match action {
-            Action::Disk(_) => (*id, None),
+            Action::Disk(_) | Action::Listen { .. } => (*id, None),
             Action::Dial { conn, .. }
             | Action::Send { conn, .. }
             | Action::Close { conn, .. }
@@ -481,6 +573,22 @@ impl Platter {
         }
         applied.extend(self.log.iter().map(|e| (e.zxid, e.body.clone())));
         applied
+    }
+
+    fn last_config(&self) -> Option<EnsembleConfig> {
+        self.config.as_ref().filter(|config| config.version > 0)?;
+        self.replay().iter().filter_map(|(_, payload)| config_in(payload)).last()
+    }
+
+    fn save(&mut self, save: ConfigSave) {
+        let parse = |text: &str| EnsembleConfig::parse("saved", text).unwrap();
+        match save {
+            ConfigSave::Next { text } => self.next = Some(parse(&text)),
+            ConfigSave::Current { version, text, keeps_next, .. } => {
+                self.config = Some(EnsembleConfig { version, ..parse(&text) });
+                self.next.take_if(|_| !keeps_next);
+            }
+        }
     }
 
     fn start(&self, last: Zxid) -> Start {

@@ -1,0 +1,132 @@
+//! A configuration that changes while the ensemble runs: its text as servers exchange it, and
+//! the files that hold it (`QuorumPeerConfig.parseDynamicConfig`, `writeDynamicConfig`,
+//! `editStaticConfig`).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::{ConfigError, EnsembleConfig, File, properties};
+use crate::types::HostPort;
+
+impl EnsembleConfig {
+    /// Reads the text form of [`EnsembleConfig::to_text`], as it comes in transactions, in
+    /// notifications and with NEWLEADER. `name` stands in messages.
+    ///
+    /// # Errors
+    /// The first line that is wrong.
+    pub fn parse(name: &str, text: &str) -> Result<EnsembleConfig, ConfigError> {
+        let mut file = File { name, values: BTreeMap::new(), servers: Vec::new() };
+        let version = file.take_dynamic(name, properties::parse(text))?;
+        let config = EnsembleConfig { version, ..file.members()? };
+        file.check_groups(&config)?;
+        Ok(config)
+    }
+
+    /// What `zoo.cfg.dynamic.<version>` holds: the lines in order, without the version, and no
+    /// newline at the end.
+    pub fn to_file(&self) -> String {
+        let text = self.to_text();
+        let mut lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("version=")).collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    }
+
+    /// Two members that would listen at one address, if there are any
+    /// (`QuorumServer.checkAddressDuplicate`). Wildcards are anybody's, and so is what only the
+    /// machine itself can reach.
+    pub fn shared_address(&self) -> Option<HostPort> {
+        let mut seen: BTreeMap<HostPort, i64> = BTreeMap::new();
+        for (id, member) in &self.members {
+            let of_servers = member.addresses.iter().flat_map(|a| [&a.quorum, &a.election]);
+            let is_of_one = |at: &&HostPort| !at.is_wildcard() && !is_loopback(&at.host);
+            for at in of_servers.chain(&member.client).filter(is_of_one) {
+                if *seen.entry(at.clone()).or_insert(id.0) != id.0 {
+                    return Some(at.clone());
+                }
+            }
+        }
+        None
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// `zoo.cfg` as it stands once the ensemble is in the dynamic file of this name: everything that
+/// is in that file now is left out of it (`erases_client`: so are this server's client port and
+/// address); what else is there stays, comments too.
+pub fn point_to(text: &str, dynamic_file: &str, erases_client: bool) -> String {
+    let is_moved = |key: &str| {
+        ["server.", "group.", "weight."].iter().any(|prefix| key.starts_with(prefix))
+            || matches!(key, "dynamicConfigFile" | "peerType")
+            || (erases_client && matches!(key, "clientPort" | "clientPortAddress"))
+    };
+    let mut kept = properties::without(text, is_moved);
+    if !kept.is_empty() && !kept.ends_with('\n') {
+        kept.push('\n');
+    }
+    format!("{kept}dynamicConfigFile={dynamic_file}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const THREE: &str = "server.1=a:1:2:participant;0.0.0.0:9\nserver.2=b:1:2:participant\n\
+        server.3=c:1:2|d:1:2:observer\nversion=100000002";
+
+    #[test]
+    fn the_text_is_read_back_as_it_was_written() {
+        let config = EnsembleConfig::parse("x", THREE).unwrap();
+        assert_eq!((config.to_text(), config.version), (THREE.into(), 0x1_0000_0002));
+        assert_eq!(config.to_file(), THREE.rsplit_once('\n').unwrap().0);
+        for (bad, expected) in [
+            (
+                "bogus",
+                "x:1: bogus=: expected only server.N, group.N, weight.N and version in this file",
+            ),
+            ("server.1=a:1", "x:1: server.1=a:1: expected host:"),
+            ("server.1=a:1:2\nversion=q", "x:2: version=q: expected a hexadecimal number"),
+            ("server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1", "x:1: server 2 is in no group"),
+        ] {
+            let error = EnsembleConfig::parse("x", bad).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_belongs_to_one_member() {
+        let shared = |text: &str| EnsembleConfig::parse("x", text).unwrap().shared_address();
+        assert_eq!(shared("server.1=a:1:2;9\nserver.2=b:1:2;9"), None, "any address");
+        assert_eq!(shared("server.1=a:1:2;a:9\nserver.2=b:1:9;a:9"), Some(HostPort::new("a", 9)));
+        assert_eq!(shared("server.1=a:1:2\nserver.2=a:2:3"), Some(HostPort::new("a", 2)));
+        assert_eq!(
+            shared("server.1=127.0.0.1:1:2\nserver.2=127.0.0.1:2:3"),
+            None,
+            "of many machines"
+        );
+    }
+
+    #[test]
+    fn the_static_file_loses_what_moves_and_keeps_the_rest() {
+        let text = "# ours\ntickTime=2000\nserver.1=a:1:2\nserver.2=b:\\\n  1:2\n\
+            clientPort=1\nclientPortListenBacklog=5\npeerType=observer\ngroup.1=1\n\
+            dynamicConfigFile=/old";
+        assert_eq!(
+            point_to(text, "/c/zoo.cfg.dynamic.1f", false),
+            "# ours\ntickTime=2000\nclientPort=1\nclientPortListenBacklog=5\n\
+             dynamicConfigFile=/c/zoo.cfg.dynamic.1f\n"
+        );
+        assert_eq!(
+            point_to(text, "/d", true),
+            "# ours\ntickTime=2000\nclientPortListenBacklog=5\ndynamicConfigFile=/d\n"
+        );
+        assert_eq!(point_to("", "/d", true), "dynamicConfigFile=/d\n");
+    }
+}

@@ -1,0 +1,167 @@
+//! A request to change the members: the configuration that it asks for, or why there is none
+//! (`PrepRequestProcessor`, `OpCode.reconfig`).
+
+use bytestring::ByteString;
+
+use super::request::Write;
+use super::{Parsed, Prep, Prepared, Request, SessionCheck};
+use crate::config::{EnsembleConfig, Member};
+use crate::quorum::Membership;
+use crate::store::{CONFIG_PATH, Store};
+use crate::types::{ServerId, Zxid};
+use crate::wire::client::perms;
+use crate::wire::txn::{SetDataTxn, Txn};
+use crate::wire::{ErrorCode, Malformed, Reader};
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reconfig {
+    /// `server.N=...`, parted by commas.
+    joining: Option<ByteString>,
+    /// Ids, parted by commas.
+    leaving: Option<ByteString>,
+    /// All members, instead of the two above.
+    members: Option<ByteString>,
+    /// Which configuration it is meant for; -1: whichever there is.
+    from: i64,
+}
+
+impl Reconfig {
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Reconfig, Malformed> {
+        Ok(Reconfig {
+            joining: r.ustring()?,
+            leaving: r.ustring()?,
+            members: r.ustring()?,
+            from: r.long()?,
+        })
+    }
+}
+
+/// What a leader knows of the members, for a request to change them.
+pub struct Members<'a> {
+    /// `reconfigEnabled`.
+    pub enabled: bool,
+    /// `standaloneEnabled`: one voter is no ensemble.
+    pub standalone_enabled: bool,
+    /// Those that count and those that may come; `None` of a standalone server.
+    pub membership: Option<&'a Membership>,
+    /// Whether a quorum of these is connected and up to date.
+    pub is_synced: &'a dyn Fn(&EnsembleConfig) -> bool,
+}
+
+impl Parsed {
+    /// Whether it asks to change the members: then it is for [`Prep::reconfigure`].
+    pub fn is_reconfig(&self) -> bool {
+        matches!(self.0, Write::Reconfig(_))
+    }
+}
+
+impl Prep {
+    /// Makes the transaction of a [request to change the members](Parsed::is_reconfig). The new
+    /// configuration has the transaction's zxid as its version.
+    #[allow(clippy::too_many_arguments, reason = "as `prepare`, and the members")]
+    pub fn reconfigure(
+        &mut self,
+        store: &Store,
+        request: &Request,
+        parsed: Parsed,
+        session: SessionCheck,
+        members: &Members<'_>,
+        zxid: Zxid,
+        wall_ms: i64,
+    ) -> Prepared {
+        let Write::Reconfig(asked) = parsed.0 else {
+            return self.prepare(store, request, parsed, session, zxid, wall_ms);
+        };
+        self.tree.begin();
+        let txn = self.reconfig(store, request, &asked, session, members, (zxid, wall_ms));
+        self.finish(store, request.session, request.cxid, zxid, wall_ms, txn)
+    }
+
+    fn reconfig(
+        &mut self,
+        store: &Store,
+        request: &Request,
+        asked: &Reconfig,
+        session: SessionCheck,
+        members: &Members<'_>,
+        (zxid, wall_ms): (Zxid, i64),
+    ) -> Result<Txn, ErrorCode> {
+        if !members.enabled {
+            return Err(ErrorCode::ReconfigDisabled);
+        }
+        session.ok()?;
+        let membership = members.membership.ok_or(ErrorCode::Unimplemented)?;
+        if membership.next().is_some() {
+            return Err(ErrorCode::ReconfigInProgress);
+        }
+        let now = membership.current();
+        if asked.from != -1 && asked.from != now.version {
+            return Err(ErrorCode::BadVersion);
+        }
+        let next = match &asked.members {
+            Some(text) => whole(text, members.standalone_enabled)?,
+            None => changed(now, asked)?,
+        };
+        let next = EnsembleConfig { version: zxid.0, ..next };
+        let least = if members.standalone_enabled { 2 } else { 1 };
+        if next.voters().count() < least {
+            return Err(ErrorCode::BadArguments);
+        }
+        if !(members.is_synced)(&next) {
+            return Err(ErrorCode::NewConfigNoQuorum);
+        }
+        let path = ByteString::from_static(CONFIG_PATH);
+        let mut node = self.tree.get(store, &path).ok_or(ErrorCode::NoNode)?;
+        self.options.access.check(&node.acl, perms::WRITE, &request.auth)?;
+        let data = Some(bytes::Bytes::from(next.to_text()));
+        (node.stat.version, node.stat.mtime, node.stat.mzxid) = (-1, wall_ms, zxid);
+        node.data = data.clone();
+        self.tree.put(store, zxid, path.clone(), node);
+        Ok(Txn::Reconfig(SetDataTxn { path, data, version: -1 }))
+    }
+}
+
+/// All members are given.
+fn whole(text: &str, standalone_enabled: bool) -> Result<EnsembleConfig, ErrorCode> {
+    let text = text.replace(',', "\n");
+    let next = EnsembleConfig::parse("reconfig", &text).map_err(|_| ErrorCode::BadArguments)?;
+    let (voters, all) = (next.voters().count(), next.members.len());
+    let without_voters = voters == 0 && (!standalone_enabled || all > 0);
+    if without_voters || (voters == 1 && standalone_enabled && all > 1) {
+        return Err(ErrorCode::MarshallingError);
+    }
+    Ok(next)
+}
+
+/// Some leave, then some join, or are changed.
+fn changed(now: &EnsembleConfig, asked: &Reconfig) -> Result<EnsembleConfig, ErrorCode> {
+    if !now.groups.is_empty() {
+        return Err(ErrorCode::BadArguments);
+    }
+    let id = |text: &str| text.parse().map(ServerId).map_err(|_| ErrorCode::MarshallingError);
+    let mut next = now.clone();
+    for leaving in listed(&asked.leaving) {
+        next.members.remove(&id(leaving)?);
+    }
+    for joining in listed(&asked.joining) {
+        let mut parts = joining.split('=').map(str::trim).filter(|part| !part.is_empty());
+        let (Some(key), Some(line), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(ErrorCode::BadArguments);
+        };
+        let id = id(key.rsplit('.').next().unwrap_or_default())?;
+        let member = Member::parse(line).ok_or(ErrorCode::BadArguments)?;
+        let is_whole = member.client.is_some()
+            && member.addresses.iter().all(|at| at.quorum.port != at.election.port);
+        next.members.insert(id, member);
+        if !is_whole || next.shared_address().is_some() {
+            return Err(ErrorCode::BadArguments);
+        }
+    }
+    Ok(next)
+}
+
+fn listed(text: &Option<ByteString>) -> impl Iterator<Item = &str> {
+    let parts = text.iter().flat_map(|text| text.split(','));
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}

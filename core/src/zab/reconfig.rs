@@ -1,0 +1,93 @@
+//! How the members change: which configuration was seen, which one counts, and who leads by it
+//! (`QuorumPeer.setLastSeenQuorumVerifier`, `setQuorumVerifier`, `processReconfig`).
+//!
+//! A configuration is seen when it is proposed, and counts once that is committed: in between,
+//! quorums of both decide. On disk it precedes the transaction that carries it, so that nobody
+//! who has acknowledged a reconfiguration forgets that quorums of both are needed.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use tracing::info;
+
+use super::{Delivery, Shared};
+use crate::action::{Action, Actions, ConfigSave, DiskAction};
+use crate::config::EnsembleConfig;
+use crate::quorum::Membership;
+use crate::types::{HostPort, ServerId};
+
+impl Shared {
+    /// The configuration that a payload carries, if it does and they may change.
+    pub(super) fn config_in(&self, body: &Bytes) -> Option<EnsembleConfig> {
+        self.options.reconfig.and_then(|read| read(body))
+    }
+
+    /// What a leader sends with NEWLEADER, if they may change.
+    pub(super) fn config_of_leader(&self, data: Option<&Bytes>) -> Option<EnsembleConfig> {
+        self.options.reconfig?;
+        let text = core::str::from_utf8(data?).ok().filter(|text| text.len() > 1)?;
+        EnsembleConfig::parse("NEWLEADER", text).ok()
+    }
+
+    /// This configuration was proposed last, whatever was seen before.
+    pub(super) fn saw(&mut self, config: EnsembleConfig, out: &mut Actions) {
+        let seen = self.members.last_seen().version;
+        if config.version == seen || config.version < self.members.current().version {
+            return;
+        }
+        info!(version = %format_args!("{:x}", config.version), "a configuration is proposed");
+        let (ticket, text) = (self.ticket(), config.to_text());
+        let save = Box::new(ConfigSave::Next { text });
+        out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
+        self.remember(config);
+    }
+
+    /// Sees a configuration that is on disk already.
+    pub(super) fn remember(&mut self, config: EnsembleConfig) {
+        let current = self.members.current().clone();
+        self.set_members(Membership::new(current, Some(Arc::new(config))));
+    }
+
+    /// This configuration is committed and counts from here on. False if it, or a newer one, did
+    /// so before.
+    pub(super) fn activate(&mut self, config: Arc<EnsembleConfig>, out: &mut Actions) -> bool {
+        if config.version <= self.members.current().version {
+            return false;
+        }
+        info!(version = %format_args!("{:x}", config.version), members = %config.members.len(),
+            "a configuration is activated");
+        let next = self.members.next().filter(|next| next.version > config.version).cloned();
+        let me = config.members.get(&self.me);
+        let save = Box::new(ConfigSave::Current {
+            version: config.version,
+            text: config.to_file(),
+            erases_client: me.is_some_and(|me| me.client.is_some()),
+            keeps_next: next.is_some(),
+        });
+        let ticket = self.ticket();
+        out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
+        self.deliveries.push_back(Delivery::Reconfigured { members: config.clone() });
+        self.set_members(Membership::new(config, next));
+        true
+    }
+
+    fn set_members(&mut self, members: Membership) {
+        self.members = Arc::new(members);
+        self.members_are_new = true;
+    }
+}
+
+/// Whether a server votes in `now` and is reached as it was before: only then does it go on to
+/// lead (`Leader.getDesignatedLeader`).
+pub(super) fn goes_on_leading(id: ServerId, before: &EnsembleConfig, now: &EnsembleConfig) -> bool {
+    let quorum_addresses = |config: &EnsembleConfig| {
+        let member = config.members.get(&id)?;
+        let mut all: alloc::vec::Vec<HostPort> =
+            member.addresses.iter().map(|address| address.quorum.clone()).collect();
+        all.sort_unstable();
+        Some(all)
+    };
+    let is_same = quorum_addresses(before) == quorum_addresses(now);
+    before.is_voter(id) && now.is_voter(id) && is_same
+}

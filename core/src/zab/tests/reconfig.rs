@@ -1,0 +1,278 @@
+//! Stories of members that come and go.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::world::World;
+use crate::types::Zxid;
+use crate::zab::Role;
+
+/// Three servers whose configuration has its first version.
+fn three() -> World {
+    let mut world = World::reconfigurable(3, 0);
+    world.start_all().run(3000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1");
+    world
+}
+
+#[test]
+fn a_static_configuration_gets_the_version_of_the_first_epoch() {
+    let world = three();
+    for id in 1..=3 {
+        let platter = &world.servers[&id].platter;
+        let saved = platter.config.as_ref().unwrap();
+        assert_eq!((saved.version, saved.members.len()), (0x1_0000_0000, 3), "server {id}");
+        assert!(platter.next.is_none());
+    }
+}
+
+#[test]
+fn a_server_that_joins_follows_without_a_vote_until_it_is_added() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").run(3000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 follows 3");
+    assert_eq!(world.config(4), "1 2 3", "what it is told counts, not its own list");
+    for id in [1, 2] {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.propose("a");
+    world.run(20);
+    assert_eq!(world.payloads(3), [""; 0], "3 and 4 are no quorum of 1, 2 and 3");
+    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.reconfig("1 2 3 4");
+    world.run(20);
+    for id in 1..=4 {
+        assert_eq!(world.config(id), "1 2 3 4", "server {id}");
+    }
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 follows 3");
+    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.propose("b");
+    world.run(20);
+    assert_eq!(world.payloads(3).len(), 2, "two of four");
+    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.run(20);
+    assert_eq!(world.payloads(4).len(), 3, "three of four");
+}
+
+#[test]
+fn quorums_of_both_configurations_commit_the_change_and_the_new_one_what_follows() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
+    for id in [1, 2] {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.reconfig("3 4 5");
+    world.propose("a");
+    world.run(20);
+    assert_eq!(world.payloads(3), [""; 0], "all new members have it, and one old one");
+    assert_eq!(world.config(4), "1 2 3 -> 3 4 5");
+    world.servers.get_mut(&2).unwrap().stalled = false;
+    world.run(20);
+    assert_eq!(world.payloads(5).len(), 2);
+    world.crash(1).crash(2);
+    world.propose("b");
+    world.run(20);
+    assert_eq!(world.payloads(5).last().unwrap(), "b", "the old members are not asked any more");
+}
+
+#[test]
+fn a_leader_that_is_removed_names_the_next_one_and_follows_without_a_vote() {
+    let mut world = three();
+    world.reconfig("1 2");
+    world.run(2000);
+    assert_eq!(world.story(), "1 leads epoch 2, 2 follows 1, 3 follows 1");
+    for id in 1..=3 {
+        assert_eq!(world.config(id), "1 2", "server {id}");
+    }
+    world.propose("a");
+    world.crash(2).run(3000);
+    assert_eq!(world.leader(), None, "1 and 3 are no quorum of 1 and 2");
+}
+
+#[test]
+fn voters_become_observers_and_observers_voters() {
+    let mut world = World::reconfigurable(3, 1);
+    world.start_all().run(3000);
+    world.reconfig("1o 2 3 4");
+    world.run(3000);
+    assert_eq!(world.story(), "1 observes 3, 2 follows 3, 3 leads epoch 1, 4 follows 3");
+    world.reconfig("1 2 3o 4");
+    world.run(3000);
+    let story = world.story();
+    assert_eq!(world.payloads(1).len(), 2, "{story}");
+    assert!(story.contains("3 observes") && story.contains("leads epoch 2"), "{story}");
+}
+
+#[test]
+fn a_change_that_was_logged_everywhere_is_completed_after_a_crash_of_all() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").run(3000);
+    for id in 1..=4 {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.reconfig("1 2 3 4");
+    world.run(20);
+    for id in 1..=4 {
+        // Durable, but nobody hears of it.
+        world.servers.get_mut(&id).unwrap().stalled = false;
+        world.sync(id);
+        world.crash(id);
+    }
+    for id in 1..=4 {
+        assert!(world.servers[&id].platter.next.is_some(), "server {id} has seen it");
+    }
+    world.start_all().run(5000);
+    for id in 1..=4 {
+        assert_eq!(world.config(id), "1 2 3 4", "server {id}: {}", world.story());
+    }
+    assert!(world.leader().is_some());
+}
+
+#[test]
+fn a_change_that_only_its_leader_has_seen_is_forgotten() {
+    let mut world = three();
+    world.reconfig("1 2");
+    world.cut(1, 3).cut(2, 3).run(5000);
+    assert_eq!(world.config(3), "1 2 3 -> 1 2");
+    assert_eq!(world.leader(), Some(2), "{}", world.story());
+    world.propose("a");
+    world.heal().run(5000);
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 follows 2");
+    assert_eq!((world.config(3), world.payloads(3)), ("1 2 3".into(), Vec::from(["a".into()])));
+    assert!(world.servers[&3].platter.next.as_ref().is_none_or(|n| n.version <= 0x1_0000_0000));
+}
+
+#[test]
+fn a_server_with_a_stale_list_is_healed_by_what_others_tell() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
+    world.crash(1);
+    world.reconfig("2 3 4");
+    world.run(1000);
+    world.reconfig("3 4 5");
+    world.run(1000);
+    world.start(1).run(5000);
+    assert_eq!((world.config(1), world.config(2)), ("3 4 5".into(), "3 4 5".into()));
+    let story = world.story();
+    assert_eq!(story, "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 follows 3, 5 follows 3");
+}
+
+#[test]
+fn old_members_alone_never_lead_once_the_change_is_committed() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
+    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.reconfig("3 4 5");
+    world.run(1000);
+    world.propose("a");
+    world.run(20);
+    assert_eq!(world.payloads(5).len(), 2);
+    for id in [3, 4, 5] {
+        world.crash(id);
+    }
+    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.run(10_000);
+    assert_eq!(world.leader(), None, "{}", world.story());
+    world.start(4).start(5).run(10_000);
+    assert!(matches!(world.leader(), Some(4 | 5)), "{}", world.story());
+    assert_eq!(world.payloads(1).last().unwrap(), "a");
+}
+
+#[test]
+#[ignore = "takes long where servers without a vote for each other answer each other"]
+fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree() {
+    let mut changes = 0;
+    for seed in 0..SEEDS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = World::reconfigurable(3, 0);
+        world.start_all();
+        world.run(2000);
+        world.join(4, "1 2 3 4").join(5, "1 2 3 5");
+        let mut committed: BTreeMap<Zxid, Bytes> = BTreeMap::new();
+        let mut count = 0;
+        for _ in 0..2500 {
+            match random.u16(..400) {
+                0 => {
+                    world.crash(random.i64(1..=5));
+                }
+                1..=3 => {
+                    let id = random.i64(1..=5);
+                    world.start_member(id);
+                }
+                4 => {
+                    let (a, b) = (random.i64(1..=5), random.i64(1..=5));
+                    if a != b {
+                        world.cut(a, b);
+                    }
+                }
+                5..=7 => {
+                    world.heal();
+                }
+                8..=30 => {
+                    count += 1;
+                    world.propose(&format!("{count}"));
+                }
+                31..=38 => {
+                    let mut text = Vec::new();
+                    for id in 1..=5 {
+                        match random.u8(..8) {
+                            0..=4 => text.push(format!("{id}")),
+                            5 => text.push(format!("{id}o")),
+                            _ => {}
+                        }
+                    }
+                    changes += u32::from(world.reconfig(&text.join(" ")).is_some());
+                }
+                39..=80 => world.pass(random.u64(1..60)),
+                81..=86 => {
+                    world.run(random.u64(1..1000));
+                }
+                _ => world.step(&mut random),
+            }
+            watch(&world, &mut committed, seed);
+        }
+        world.heal();
+        for id in 1..=5 {
+            world.start_member(id);
+        }
+        world.run(60_000);
+        assert!(world.propose("last").is_some(), "seed {seed}: {}", world.story());
+        world.run(3000);
+        watch(&world, &mut committed, seed);
+        let leader = world.leader().unwrap();
+        for id in (1..=5).filter(|id| world.alive(*id)) {
+            let applied = &world.servers[&id].applied;
+            let last = applied.last().map(|(_, p)| &p[..]);
+            assert_eq!(last, Some(&b"last"[..]), "seed {seed}: {id} of {}", world.story());
+            assert_eq!(world.config(id), world.config(leader), "seed {seed}: {id}");
+            let there: BTreeMap<_, _> = applied.iter().cloned().collect();
+            for (zxid, body) in &committed {
+                assert_eq!(there.get(zxid), Some(body), "seed {seed}: {zxid} is lost on {id}");
+            }
+        }
+    }
+    assert!(changes as u64 > SEEDS, "{changes} changes");
+}
+
+/// How many storms.
+const SEEDS: u64 = 15;
+
+/// What a server that serves has applied is committed, and stays so.
+fn watch(world: &World, committed: &mut BTreeMap<Zxid, Bytes>, seed: u64) {
+    for id in (1..=5).filter(|id| world.alive(*id)) {
+        let serves = match world.role(id) {
+            Role::Leading { established } => established,
+            Role::Following { active, .. } => active,
+            Role::Recovering | Role::Looking | Role::Standalone => false,
+        };
+        if serves {
+            for (zxid, body) in world.servers[&id].applied.iter().rev().take(10) {
+                let known = committed.entry(*zxid).or_insert_with(|| body.clone());
+                assert_eq!(known, body, "seed {seed}: {zxid} differs on server {id}");
+            }
+        }
+    }
+}
