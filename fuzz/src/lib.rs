@@ -3,10 +3,12 @@
 
 pub mod check;
 pub mod clients;
+pub mod conversation;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod plan;
 pub mod record;
+mod rig;
 pub mod run;
 pub mod script;
 pub mod targets;

@@ -25,6 +25,9 @@ use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacke
 
 /// Between two attempts to reach the leader (`leaderConnectDelayDuringRetryMs`).
 pub(super) const RETRY_MS: u64 = 100;
+/// After so many attempts at each of its addresses another leader is looked for
+/// (`Learner.LeaderConnector`).
+const ATTEMPTS: usize = 5;
 
 /// How far the join has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +71,7 @@ pub(super) struct Learner {
     /// The zxid of the PING that the rider is asked to answer.
     ping: Zxid,
     attempts: usize,
+    is_last_attempt: bool,
     heard: Time,
     /// The whole join must be over by then.
     join_by: Time,
@@ -93,6 +97,7 @@ impl Learner {
             unacked: VecDeque::new(),
             ping: Zxid::ZERO,
             attempts: 0,
+            is_last_attempt: false,
             heard: now,
             join_by: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
             config: None,
@@ -183,8 +188,10 @@ impl Learner {
         if masters.is_empty() {
             return self.end("the elected leader is not in the configuration");
         }
+        let most = ATTEMPTS * masters.len();
         let to = masters.swap_remove(self.attempts % masters.len());
         self.attempts += 1;
+        self.is_last_attempt = self.attempts >= most;
         let conn = shared.dial_id();
         self.conn = Some(conn);
         self.stage = Stage::Dialling;
@@ -235,9 +242,10 @@ impl Learner {
         self.outbound = None;
         match self.stage {
             // A leader that is not ready yet refuses or closes: try again.
-            Stage::Dialling | Stage::AwaitLeaderInfo => {
+            Stage::Dialling | Stage::AwaitLeaderInfo if !self.is_last_attempt => {
                 self.stage = Stage::Disconnected(now.plus_ms(RETRY_MS));
             }
+            Stage::Dialling => self.end("the elected leader cannot be reached"),
             _ => self.end("the connection to the leader broke"),
         }
     }

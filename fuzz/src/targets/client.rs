@@ -18,7 +18,7 @@ use zabkeeper_core::wire::txn::{
 use zabkeeper_core::wire::{EventType, OpCode, Reader, Record, Word};
 
 use super::friend::Friend;
-use super::rig::{Rig, pieces};
+use crate::rig::{Rig, pieces};
 
 /// Bytes into the client port of a standalone server, cut anywhere; a well-behaved client is
 /// served all the same, and everything is there after a restart.
@@ -52,7 +52,7 @@ pub fn four_letter_words(data: &[u8]) {
         assert_eq!(word.name().as_bytes(), first);
     }
     let text = "dataDir=/d\nclientPort=2181\n4lw.commands.whitelist=*\n";
-    let mut rig = Rig::new(super::rig::config(text, None));
+    let mut rig = Rig::new(crate::rig::config(text, None));
     if cut & 1 == 0 {
         rig.settle();
     }

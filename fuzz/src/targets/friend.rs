@@ -7,7 +7,7 @@ use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, Time};
 use zabkeeper_core::wire::client::{Acl, CreateRequest, Id, SetDataRequest, WatchedRequest};
 
-use super::rig::Rig;
+use crate::rig::Rig;
 
 /// How long an answer may take.
 const PATIENCE_MS: u64 = 60_000;

@@ -7,7 +7,6 @@ mod config;
 mod friend;
 mod journal;
 mod quorum;
-mod rig;
 mod ring;
 mod schedule;
 mod stateful;

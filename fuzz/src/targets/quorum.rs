@@ -7,8 +7,8 @@ use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, Epoch};
 use zabkeeper_core::wire::quorum::{ForwardedRequest, LearnerInfo, PacketType, QuorumPacket};
 
-use super::rig::pieces;
 use super::ring::{End, Ring};
+use crate::rig::pieces;
 
 /// How long a sound ensemble may need to serve again: a failed join, and an election.
 const HEALED_MS: u64 = 60_000;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, Time};
 
-use super::rig::{Rig, Wire, config};
+use crate::rig::{Rig, Wire, config};
 
 /// More deliveries than this without time passing never end.
 const MAX_DELIVERIES_AT_ONCE: u32 = 10_000;
@@ -146,7 +146,7 @@ impl Ring {
                 }
                 return true;
             }
-            let ready = |(conn, c): (&ConnId, &super::rig::Conn)| {
+            let ready = |(conn, c): (&ConnId, &crate::rig::Conn)| {
                 let end = (id, *conn);
                 let over = c.wire == Wire::ClosedByCore;
                 (self.wires.contains_key(&end) && (over || !c.sent.is_empty())).then_some(end)

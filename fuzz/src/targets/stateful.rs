@@ -13,7 +13,7 @@ use zabkeeper_core::wire::client::{
 use zabkeeper_core::wire::{OpCode, Record};
 
 use super::friend::Friend;
-use super::rig::Rig;
+use crate::rig::Rig;
 
 /// One thing that happens.
 #[derive(Arbitrary, Debug)]

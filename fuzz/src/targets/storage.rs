@@ -3,18 +3,12 @@
 
 use std::ops::ControlFlow;
 
-use zabkeeper_core::config::Config;
-use zabkeeper_core::disk::{Disk, DiskOptions, FileOp, MemoryFiles, drive};
-use zabkeeper_core::event::{DiskFault, Event, Recovered};
+use zabkeeper_core::disk::{DiskOptions, FileOp, MemoryFiles};
+use zabkeeper_core::event::Recovered;
 use zabkeeper_core::inspect::{self, Line, Options, Recovery, Target};
-use zabkeeper_core::node::{disk_options, store_options};
 use zabkeeper_core::store::{Store, StoreOptions};
 
-/// What became of a recovery.
-pub(super) enum Outcome {
-    Recovered(Box<Recovered<Store>>),
-    Failed(DiskFault),
-}
+use crate::rig::{Outcome, load_with};
 
 const SNAPSHOT_0: &[u8] = include_bytes!("../../../core/testdata/storage/3.9.5/snapshot.0");
 const SNAPSHOT_31: &[u8] = include_bytes!("../../../core/testdata/storage/3.9.5/snapshot.31");
@@ -164,28 +158,6 @@ fn assert_same(a: &Recovered<Store>, b: &Recovered<Store>) {
     assert_eq!(encoded(a), encoded(b), "the same state");
 }
 
-/// Loads a server's directory.
-pub(super) fn load(config: &Config, files: &mut MemoryFiles) -> Outcome {
-    load_with(disk_options(config), store_options(config), files)
-}
-
 fn options(ensemble: bool) -> DiskOptions {
     DiskOptions { ensemble, preallocate_bytes: 1024, ..DiskOptions::new("/d", "/d") }
-}
-
-fn load_with(options: DiskOptions, store: StoreOptions, files: &mut MemoryFiles) -> Outcome {
-    let mut disk: Disk<Store> = Disk::new(options, store);
-    let mut events = Vec::new();
-    let mut operations = 0;
-    let mut execute = |operation: &_| {
-        operations += 1;
-        assert!(operations < 100_000, "the recovery never ends");
-        files.execute(operation)
-    };
-    drive(&mut disk, &mut execute, &mut events);
-    match events.pop() {
-        Some(Event::Recovered(recovered)) => Outcome::Recovered(recovered),
-        Some(Event::DiskFailed(fault)) => Outcome::Failed(fault),
-        other => panic!("neither recovered nor failed: {other:?}"),
-    }
 }

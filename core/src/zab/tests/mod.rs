@@ -49,6 +49,18 @@ fn what_is_proposed_is_committed_everywhere_in_order() {
 }
 
 #[test]
+fn an_elected_leader_that_is_gone_is_given_up_long_before_the_init_limit() {
+    let mut world = World::new(3, 0);
+    world.start_all();
+    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.run(500);
+    let joining = Role::Following { active: false, observing: false };
+    assert_eq!((world.role(1), world.role(2)), (joining, joining), "server 3 cannot begin");
+    world.crash(3).run(1000);
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 1, 3 is down");
+}
+
+#[test]
 fn nothing_commits_while_only_one_disk_is_durable() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);

@@ -13,7 +13,9 @@ use zabkeeper_core::node::{Node, disk_options, store_options};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Epoch, HostPort, Now, Ticket, Time, Zxid};
 
-use super::storage::{Outcome, load};
+mod load;
+
+pub(crate) use load::{Outcome, load, load_with};
 
 /// The longest single send: no reply and no packet is longer than the largest transaction.
 const MAX_SEND: usize = 8 << 20;
@@ -24,7 +26,7 @@ const MAX_OPERATIONS: u32 = 100_000;
 
 /// How one side sees a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Dialling,
     Open,
     /// The core closed it, and may not name it again.
@@ -34,55 +36,63 @@ pub(super) enum Wire {
 }
 
 #[derive(Debug)]
-pub(super) struct Conn {
-    pub(super) port: Port,
-    pub(super) wire: Wire,
+pub(crate) struct Conn {
+    pub(crate) port: Port,
+    pub(crate) wire: Wire,
     /// What the core sent and nobody has taken yet.
-    pub(super) sent: VecDeque<Bytes>,
+    pub(crate) sent: VecDeque<Bytes>,
 }
 
 /// A dial that waits for its answer.
 #[derive(Debug)]
-pub(super) struct Dial {
-    pub(super) conn: ConnId,
-    pub(super) port: Port,
-    pub(super) to: HostPort,
+pub(crate) struct Dial {
+    pub(crate) conn: ConnId,
+    pub(crate) port: Port,
+    pub(crate) to: HostPort,
 }
 
-pub(super) struct Rig {
-    pub(super) node: Node,
+pub(crate) struct Rig {
+    pub(crate) node: Node,
     config: Config,
     disk: Disk<Store>,
     files: MemoryFiles,
-    pub(super) now: Now,
-    pub(super) conns: BTreeMap<ConnId, Conn>,
-    pub(super) dials: VecDeque<Dial>,
+    pub(crate) now: Now,
+    pub(crate) conns: BTreeMap<ConnId, Conn>,
+    pub(crate) dials: VecDeque<Dial>,
     writable: VecDeque<ConnId>,
     accepted: u64,
     ticket: Ticket,
+    /// The last transaction that went to the log.
+    pub(crate) last_appended: Zxid,
     /// The server asked to be stopped.
-    pub(super) halted: Option<Fault>,
+    pub(crate) halted: Option<Fault>,
     /// No file operation is executed.
-    pub(super) disk_stalls: bool,
+    pub(crate) disk_stalls: bool,
     received: usize,
     sent: usize,
 }
 
 impl Rig {
     /// A server whose directory is not loaded yet.
-    pub(super) fn new(config: Config) -> Rig {
+    pub(crate) fn new(config: Config) -> Rig {
         let now = Now { mono: Time(1_000_000_000), wall_ms: 1_700_000_000_000 };
+        Rig::resumed(config, MemoryFiles::new(), now)
+    }
+
+    /// A server that is about to load this directory.
+    pub(crate) fn resumed(config: Config, files: MemoryFiles, now: Now) -> Rig {
         Rig {
             node: Node::new(config.clone(), 7, now),
             disk: Disk::new(disk_options(&config), store_options(&config)),
             config,
-            files: MemoryFiles::new(),
+            files,
             now,
             conns: BTreeMap::new(),
             dials: VecDeque::new(),
             writable: VecDeque::new(),
             accepted: 0,
             ticket: Ticket(0),
+            last_appended: Zxid::ZERO,
             halted: None,
             disk_stalls: false,
             received: 0,
@@ -91,7 +101,7 @@ impl Rig {
     }
 
     /// A standalone server that serves clients.
-    pub(super) fn standalone() -> Rig {
+    pub(crate) fn standalone() -> Rig {
         let mut rig = Rig::new(config("dataDir=/d\nclientPort=2181\ntickTime=2000\n", None));
         rig.settle();
         assert!(rig.node.serving());
@@ -101,7 +111,7 @@ impl Rig {
     // ---- what comes in
 
     /// A peer or client connects.
-    pub(super) fn accept(&mut self, port: Port) -> ConnId {
+    pub(crate) fn accept(&mut self, port: Port) -> ConnId {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
         self.conns.insert(conn, Conn { port, wire: Wire::Open, sent: VecDeque::new() });
@@ -111,7 +121,7 @@ impl Rig {
     }
 
     /// A dial succeeded.
-    pub(super) fn dialled(&mut self, conn: ConnId) {
+    pub(crate) fn dialled(&mut self, conn: ConnId) {
         let Some(found) = self.conns.get_mut(&conn).filter(|c| c.wire == Wire::Dialling) else {
             return;
         };
@@ -121,7 +131,7 @@ impl Rig {
     }
 
     /// Bytes arrive, unless the connection is gone.
-    pub(super) fn receive(&mut self, conn: ConnId, bytes: Bytes) {
+    pub(crate) fn receive(&mut self, conn: ConnId, bytes: Bytes) {
         if self.is_open(conn) && !bytes.is_empty() {
             self.received += bytes.len();
             self.step(Event::Received { conn, bytes });
@@ -129,7 +139,7 @@ impl Rig {
     }
 
     /// The other side is gone.
-    pub(super) fn closed(&mut self, conn: ConnId) {
+    pub(crate) fn closed(&mut self, conn: ConnId) {
         if let Some(found) = self.conns.get_mut(&conn)
             && matches!(found.wire, Wire::Open | Wire::Dialling)
         {
@@ -139,7 +149,7 @@ impl Rig {
     }
 
     /// All other sides are gone.
-    pub(super) fn loses_its_connections(&mut self) {
+    pub(crate) fn loses_its_connections(&mut self) {
         let all: Vec<ConnId> = self.conns.keys().copied().collect();
         for conn in all {
             if self.is_open(conn) {
@@ -149,17 +159,17 @@ impl Rig {
         self.settle();
     }
 
-    pub(super) fn is_open(&self, conn: ConnId) -> bool {
+    pub(crate) fn is_open(&self, conn: ConnId) -> bool {
         self.conns.get(&conn).is_some_and(|c| c.wire == Wire::Open)
     }
 
     /// What was sent on a connection since the last time.
-    pub(super) fn take_sent(&mut self, conn: ConnId) -> Vec<Bytes> {
+    pub(crate) fn take_sent(&mut self, conn: ConnId) -> Vec<Bytes> {
         self.conns.get_mut(&conn).map(|c| c.sent.drain(..).collect()).unwrap_or_default()
     }
 
     /// Lets time pass; ticks whenever a deadline has come.
-    pub(super) fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.now.mono.plus_ms(ms);
         let mut at_once = 0;
         self.settle();
@@ -177,19 +187,19 @@ impl Rig {
         self.set_time(end);
     }
 
-    pub(super) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.step(Event::Tick);
         self.settle();
     }
 
     /// The monotonic clock goes on to `time`, the wall clock with it.
-    pub(super) fn set_time(&mut self, time: Time) {
+    pub(crate) fn set_time(&mut self, time: Time) {
         let ms = time.ms_since(self.now.mono) as i64;
         self.now = Now { mono: time, wall_ms: self.now.wall_ms.saturating_add(ms) };
     }
 
     /// The disk does what there is to do, and the core hears of it.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let mut operations = 0;
         while self.halted.is_none() && !self.disk_stalls && self.disk_operation() {
             operations += 1;
@@ -199,7 +209,7 @@ impl Rig {
 
     /// One file operation, or one connection that can be written to again; false if there is
     /// nothing to do.
-    pub(super) fn disk_operation(&mut self) -> bool {
+    pub(crate) fn disk_operation(&mut self) -> bool {
         if let Some(conn) = self.writable.pop_front() {
             if self.is_open(conn) {
                 self.step(Event::Writable { conn });
@@ -258,6 +268,9 @@ impl Rig {
             Action::Listen { at, .. } => assert!(!at.is_empty(), "somewhere"),
             Action::Disk(action) => {
                 self.check_ticket(&action);
+                if let DiskAction::Append { entry, .. } = &action {
+                    self.last_appended = entry.zxid;
+                }
                 self.disk.submit(action);
             }
             Action::Halt(fault) => {
@@ -294,14 +307,19 @@ impl Rig {
 
     // ---- at the end
 
+    /// The directory, as the process leaves it.
+    pub(crate) fn into_files(self) -> MemoryFiles {
+        self.files
+    }
+
     /// How far its tree is, and what it comes to.
-    pub(super) fn shown(&self) -> (Zxid, (u64, usize)) {
+    pub(crate) fn shown(&self) -> (Zxid, (u64, usize)) {
         let store = self.node.store();
         (store.last_zxid(), (store.digest(), store.node_count()))
     }
 
     /// A standalone server stops cleanly, and starts again with what it showed.
-    pub(super) fn restarts_with_the_same_state(mut self) {
+    pub(crate) fn restarts_with_the_same_state(mut self) {
         self.settle();
         let store = self.node.store();
         let (zxid, digest, nodes) = (store.last_zxid(), store.digest(), store.node_count());
@@ -317,7 +335,7 @@ impl Rig {
 
     /// A member's directory can be loaded again, or says why not and goes on saying so. What
     /// was durable is there. Returns the epoch that it has accepted.
-    pub(super) fn restarts_or_says_why(&self) -> Option<Epoch> {
+    pub(crate) fn restarts_or_says_why(&self) -> Option<Epoch> {
         let mut files = self.files.clone();
         let zxid = self.node.store().last_zxid();
         let first = load(&self.config, &mut files);
@@ -340,7 +358,7 @@ impl Rig {
     }
 
     /// The power fails now: what was applied was durable.
-    pub(super) fn loses_nothing_at_a_power_failure(mut self, seed: u64) {
+    pub(crate) fn loses_nothing_at_a_power_failure(mut self, seed: u64) {
         let zxid = self.node.store().last_zxid();
         self.files.crash(&mut fastrand::Rng::with_seed(seed), seed & 1 == 1);
         match load(&self.config, &mut self.files) {
@@ -351,7 +369,7 @@ impl Rig {
 }
 
 /// A configuration, with small files.
-pub(super) fn config(text: &str, id: Option<&str>) -> Config {
+pub(crate) fn config(text: &str, id: Option<&str>) -> Config {
     let (mut config, _) = Config::parse("zoo.cfg", text, id, None).expect("a good configuration");
     config.pre_alloc_size_kb = 1;
     config.snap_count = 12;
@@ -359,7 +377,7 @@ pub(super) fn config(text: &str, id: Option<&str>) -> Config {
 }
 
 /// Cuts bytes into pieces: 0 leaves them whole, any other number seeds where they are cut.
-pub(super) fn pieces(bytes: &[u8], seed: u8) -> Vec<Bytes> {
+pub(crate) fn pieces(bytes: &[u8], seed: u8) -> Vec<Bytes> {
     if seed == 0 {
         return vec![Bytes::copy_from_slice(bytes)];
     }

@@ -1,0 +1,53 @@
+//! Conversations between real ZooKeeper servers, with a node in the place of each in turn: fed
+//! what it heard, it says what it said.
+
+use std::path::Path;
+
+use zabkeeper_fuzz::conversation::replay;
+
+/// A thread of 3.8.0 told the state that another thread had ended already, after the other had
+/// said so. No server of ours says things in that order.
+const RACES: [(&str, &str); 1] = [("sync-3.8.0", "Election #191 Some(3)->1: Notification 2 of 3")];
+
+fn is_said_again(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/conversations");
+    let mut wrong = Vec::new();
+    for report in replay(&folder, name) {
+        if let Some(why) = &report.skipped {
+            println!("{name}, {}: skipped: {why}", report.life);
+            continue;
+        }
+        println!("{name}, {}: {} packets and votes are the same", report.life, report.same);
+        assert!(report.same > 4, "{name}, {}: hardly anything was said", report.life);
+        let is_race = |what: &String| {
+            RACES.iter().any(|(scenario, place)| *scenario == name && what.starts_with(place))
+        };
+        let life = &report.life;
+        wrong.extend(
+            report.differences.iter().filter(|d| !is_race(d)).map(|d| format!("{life}: {d}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn elections_of_three_servers() {
+    is_said_again("election-3.9.5");
+    is_said_again("election-3.8.0");
+}
+
+#[test]
+fn synchronisation_of_followers_and_observers() {
+    is_said_again("sync-3.9.5");
+}
+
+#[test]
+fn synchronisation_of_followers_and_observers_of_3_8() {
+    is_said_again("sync-3.8.0");
+}
+
+#[test]
+fn truncation_of_what_a_deposed_leader_had() {
+    is_said_again("trunc-3.9.5");
+    is_said_again("trunc-3.8.0");
+}
