@@ -61,6 +61,15 @@ def roll(ensemble, impl, workers, at_rest=False):
     return begun, time.monotonic()
 
 
+def work(ensemble):
+    """Writers and readers, at work."""
+    writers = begin(ensemble, 3, keep=True, pause=PAUSE)
+    readers = [Reader(ensemble, f"r{i}", writers[i], pause=PAUSE) for i in range(2)]
+    for reader in readers:
+        reader.start()
+    return writers, readers
+
+
 @pytest.mark.parametrize("java_impl", ["apache", "apache-3.8"], ids=["3.9.5", "3.8.0"])
 def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, java_impl, tmp_path):
     reason = programs.missing() or (parts.missing_java_38() if java_impl == "apache-3.8" else None)
@@ -71,7 +80,7 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
     pauses = {}
 
-    def measured(what, impl):
+    def measured(what, impl, ensemble, writers, readers):
         window = roll(ensemble, impl, writers)
         for kind, workers in (("writer", writers), ("reader", readers)):
             ms, at = longest_pause(workers, *window)
@@ -79,22 +88,26 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
             print(f"  {what}: longest pause of a {kind} {ms:.0f} ms, {at:.1f} s after the first SIGTERM")
 
     print(f"\n{java_impl}: --seed {seed}")
+    # Curator's locks leave containers behind: they are to be gone before trees are compared.
+    extra = {"maxSessionTimeout": 60000, "extendedTypesEnabled": "true", "znode.container.checkIntervalMs": 1000}
+    if not quick:
+        # An ensemble of its own, of which nothing but its pauses is asked.
+        (tmp_path / "alone").mkdir()
+        with Ensemble(java_impl, tmp_path / "alone", **extra) as alone, \
+                programs.Programs(alone, tmp_path / "alone", seed, *PROGRAMS):
+            writers, readers = work(alone)
+            for _ in range(2):
+                measured("the same restarts with Java alone", java_impl, alone, writers, readers)
+            for worker in writers + readers:
+                worker.halt.set()
     with contextlib.ExitStack() as stack:
-        # Curator's locks leave containers behind: they are to be gone before trees are compared.
-        extra = {"maxSessionTimeout": 60000, "extendedTypesEnabled": "true", "znode.container.checkIntervalMs": 1000}
         ensemble = stack.enter_context(Ensemble(java_impl, tmp_path, **extra))
         running = stack.enter_context(programs.Programs(ensemble, tmp_path, seed, *PROGRAMS))
-        writers = begin(ensemble, 3, keep=True, pause=PAUSE)
-        readers = [Reader(ensemble, f"r{i}", writers[i], pause=PAUSE) for i in range(2)]
-        for reader in readers:
-            reader.start()
+        writers, readers = work(ensemble)
         owners = [stack.enter_context(Owner(ensemble, i, writers[i])) for i in range(3)]
         wait_for_service(writers)
-        if not quick:
-            measured("the same restarts with Java alone", java_impl)
-            measured("the same restarts with Java alone", java_impl)
-        measured("to zabkeeper", "zabkeeper")
-        measured("back again", java_impl)
+        measured("to zabkeeper", "zabkeeper", ensemble, writers, readers)
+        measured("back again", java_impl, ensemble, writers, readers)
         end(writers + readers)
         assert [w.expired for w in writers + readers] == [0] * 5, "a session expired"
         results, trace = running.finish()
