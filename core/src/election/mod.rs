@@ -13,6 +13,7 @@ mod round;
 mod tests;
 mod vote;
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -57,6 +58,11 @@ impl Default for ElectionOptions {
     }
 }
 
+/// So many servers without a vote are remembered.
+const MOST_STRANGERS: usize = 64;
+/// And answered so often within half of the shortest time between two notifications.
+const MOST_ANSWERS: u32 = 8;
+
 /// One server's part in elections, for the life of the process.
 #[derive(Debug)]
 pub struct Election {
@@ -73,6 +79,8 @@ pub struct Election {
     /// The vote that is told to others: the proposal while looking, the outcome afterwards.
     current: Vote,
     result: Option<Vote>,
+    /// How often servers without a vote were answered of late, and since when that is counted.
+    answered: BTreeMap<ServerId, (Time, u32)>,
     /// A newer configuration that a peer has told of.
     heard: Option<EnsembleConfig>,
     /// Whether somebody has read that newer ones are not taken over.
@@ -113,6 +121,7 @@ impl Election {
             state: State::Idle,
             current: vote,
             result: None,
+            answered: BTreeMap::new(),
             heard: None,
             has_warned: false,
         }
@@ -204,11 +213,10 @@ impl Election {
             match Notification::parse(&payload) {
                 Ok(notification) => {
                     let text = notification.config.as_deref().unwrap_or_default();
-                    let version = version_of(text);
-                    self.hear(from, version, text);
+                    self.hear(from, text);
                     // The votes of another configuration are not counted in this one.
                     if self.heard.is_none() {
-                        self.take(now, from, notification.vote, version, out);
+                        self.take(now, from, notification.vote, out);
                     }
                 }
                 Err(what) => debug!(peer = %from, %what, "a notification is ignored"),
@@ -249,7 +257,8 @@ impl Election {
     }
 
     /// A peer's configuration: whoever looks for a leader by an older one takes it over.
-    fn hear(&mut self, from: ServerId, version: i64, text: &str) {
+    fn hear(&mut self, from: ServerId, text: &str) {
+        let version = version_of(text);
         let mine = self.members.current().version;
         if version <= mine || !matches!(self.state, State::Looking { .. }) {
             return;
@@ -267,12 +276,12 @@ impl Election {
         }
     }
 
-    fn take(&mut self, now: Time, from: ServerId, vote: Vote, version: i64, out: &mut Actions) {
+    fn take(&mut self, now: Time, from: ServerId, vote: Vote, out: &mut Actions) {
         if !self.begun {
             return;
         }
         if !self.members.may_vote(from) {
-            if vote.state == PeerState::Looking && self.answers_strangers(version) {
+            if vote.state == PeerState::Looking && self.answers_stranger(now, from) {
                 self.tell(now, from, out);
             }
             return;
@@ -302,12 +311,18 @@ impl Election {
         }
     }
 
-    /// Whether those who look for a leader without a vote, by a configuration of this version, are
-    /// told what this server thinks. Two servers that have no vote for each other must not answer
-    /// each other's answers for ever.
-    fn answers_strangers(&self, version: i64) -> bool {
-        let is_settled = !matches!(self.state, State::Looking { .. });
-        is_settled || self.members.may_vote(self.me) || self.members.current().version > version
+    /// Whether a server without a vote, which looks for a leader, is told what this one thinks. Two
+    /// that have no vote for each other must not answer each other's answers for ever.
+    fn answers_stranger(&mut self, now: Time, from: ServerId) -> bool {
+        if self.answered.len() >= MOST_STRANGERS {
+            self.answered.clear();
+        }
+        let (since, count) = self.answered.entry(from).or_insert((now, 0));
+        if now.ms_since(*since) >= self.options.min_notification_ms / 2 {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= MOST_ANSWERS
     }
 
     fn conclude(&mut self, vote: Vote) {

@@ -101,7 +101,7 @@ fn a_larger_id_is_asked_to_call_back_once_and_given_time_to() {
     out.clear();
     // A better vote by way of somebody else makes this server speak again meanwhile.
     let vote = Vote { zxid: Zxid(7), ..looking(1, 1) };
-    server.take(Time(0).plus_ms(202), ServerId(1), vote, 0, &mut out);
+    server.take(Time(0).plus_ms(202), ServerId(1), vote, &mut out);
     assert!(dials(&out).iter().all(|d| d.1 != "s3:3888"), "{out:?}");
     out.clear();
     let back = ConnId::accepted(1);
