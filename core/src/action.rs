@@ -146,6 +146,25 @@ pub enum DiskAction {
     },
 }
 
+impl DiskAction {
+    /// The name of this write. In the lane each is larger than those before it: `Persisted` says
+    /// of all of them at once that they are durable.
+    pub fn ticket(&self) -> Option<Ticket> {
+        match self {
+            DiskAction::Append { ticket, .. }
+            | DiskAction::Truncate { ticket, .. }
+            | DiskAction::SaveEpoch { ticket, .. }
+            | DiskAction::SaveConfig { ticket, .. }
+            | DiskAction::SnapshotEnd { ticket, .. } => Some(*ticket),
+            DiskAction::SnapshotBegin { .. }
+            | DiskAction::SnapshotChunk { .. }
+            | DiskAction::SnapshotAbort
+            | DiskAction::ReadLog { .. }
+            | DiskAction::CancelRead { .. } => None,
+        }
+    }
+}
+
 /// A configuration on its way to disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfigSave {

@@ -70,10 +70,15 @@ pub(crate) struct Inbox {
     pub(crate) purge: bool,
     generation: Generation,
     is_from_leader: bool,
+    last_ticket: Ticket,
 }
 
 impl Inbox {
     pub(crate) fn submit(&mut self, action: DiskAction) {
+        if let Some(ticket) = action.ticket() {
+            let last = core::mem::replace(&mut self.last_ticket, ticket);
+            debug_assert!(last < ticket, "{ticket:?} comes after {last:?}");
+        }
         let ordered = match action {
             DiskAction::Append { ticket, entry } => Ordered::Append { ticket, entry },
             DiskAction::Truncate { ticket, after } => Ordered::Truncate { ticket, after },

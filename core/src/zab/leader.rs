@@ -354,10 +354,10 @@ impl Leader {
         self.epoch = self.epoch.max(Epoch(accepted.0 + 1));
         self.connecting.insert(id);
         if self.connecting.contains(shared.me) && shared.members.is_quorum(&self.connecting) {
-            let ticket = shared.ticket();
-            shared.history.accepted_epoch = self.epoch;
             info!(epoch = %self.epoch, "a new epoch is proposed");
             self.version_configuration(shared, out);
+            let ticket = shared.ticket();
+            shared.history.accepted_epoch = self.epoch;
             let (file, epoch) = (EpochFile::Accepted, self.epoch);
             out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
             self.stage = Stage::SavingAccepted(ticket);

@@ -22,6 +22,9 @@ use compare::Said;
 use play::{Made, Pace, Scene};
 use words::{Kind, Word, Words};
 
+/// Of `super:secret`.
+const SUPER_DIGEST: &str = "lK75jTNcA+U9vtVEw5vB51mj/w4=";
+
 /// What came of one server's life.
 #[derive(Debug)]
 pub struct Report {
@@ -56,7 +59,7 @@ pub fn replay(folder: &Path, name: &str) -> Vec<Report> {
         let scene = Scene {
             capture: &capture,
             made: &made,
-            config: config(&capture, *life),
+            config: config(&capture, *life, name),
             kept: next
                 .and_then(|next| begins_with(&said, &capture, *next))
                 .filter(|kept| *kept > Zxid::ZERO),
@@ -163,7 +166,7 @@ fn begins_with(said: &SaidBy, capture: &Capture, life: Life) -> Option<Zxid> {
 }
 
 /// The configuration that the servers tell each other, as a `zoo.cfg`.
-fn config(capture: &Capture, life: Life) -> Config {
+fn config(capture: &Capture, life: Life, name: &str) -> Config {
     let told = capture.heard.iter().find_map(|heard| {
         let is_election = capture.conns[&heard.conn].port == Port::Election;
         let What::Bytes(_, bytes) = &heard.what else { return None };
@@ -175,9 +178,11 @@ fn config(capture: &Capture, life: Life) -> Config {
     let client = capture.conns.values().find(|ends| ends.port == Port::Client);
     let base = client.expect("a client").number / 100 * 100;
     let port = i64::from(base) + life.server;
+    let is_reconfig = name.starts_with("reconfig");
     let text = format!(
         "tickTime=1000\ninitLimit=10\nsyncLimit=5\ndataDir=/d\nclientPort={port}\n\
-         standaloneEnabled=false\n{members}"
+         reconfigEnabled={is_reconfig}\nstandaloneEnabled=false\n\
+         DigestAuthenticationProvider.superDigest=super:{SUPER_DIGEST}\n{members}"
     );
     let id = life.server.to_string();
     Config::parse("zoo.cfg", &text, Some(&id), None).expect("a good configuration").0

@@ -289,18 +289,7 @@ impl Rig {
     }
 
     fn check_ticket(&mut self, action: &DiskAction) {
-        let ticket = match action {
-            DiskAction::Append { ticket, .. }
-            | DiskAction::Truncate { ticket, .. }
-            | DiskAction::SaveEpoch { ticket, .. }
-            | DiskAction::SaveConfig { ticket, .. }
-            | DiskAction::SnapshotEnd { ticket, .. } => *ticket,
-            DiskAction::SnapshotBegin { .. }
-            | DiskAction::SnapshotChunk { .. }
-            | DiskAction::SnapshotAbort
-            | DiskAction::ReadLog { .. }
-            | DiskAction::CancelRead { .. } => return,
-        };
+        let Some(ticket) = action.ticket() else { return };
         assert!(ticket > self.ticket, "{ticket:?} after {:?}", self.ticket);
         self.ticket = ticket;
     }

@@ -149,9 +149,10 @@ fn every_log_is_written_again_to_the_same_bytes() {
         let (path, last) =
             (format!("/log/version-2/log.{:x}", all[0].zxid.0), all.split_off(all.len() - 1));
         // The last one is a batch of its own: it finds the file longer than its padding.
+        let mut tickets = (1..).map(Ticket);
         for batch in [all, last] {
-            for (i, entry) in batch.into_iter().enumerate() {
-                disk.submit(DiskAction::Append { ticket: Ticket(i as u64), entry });
+            for (entry, ticket) in batch.into_iter().zip(tickets.by_ref()) {
+                disk.submit(DiskAction::Append { ticket, entry });
             }
             drive(&mut disk, &mut |op| files.execute(op), &mut events);
         }
