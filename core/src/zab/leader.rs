@@ -299,10 +299,10 @@ impl Leader {
                 learner.phase = Phase::NewLeaderAcked;
                 self.failed_by_log.remove(learner.server);
                 info!(learner = %learner.server, "a learner is in sync");
-                let (server, observer) = (learner.server, learner.observer);
+                let server = learner.server;
                 if self.established() {
                     self.up_to_date(conn);
-                } else if !observer {
+                } else {
                     self.new_leader_acks.insert(server);
                     self.try_establish(shared, out);
                 }
@@ -424,9 +424,8 @@ impl Leader {
                 "a learner has a newer history than this leader");
             return Err("a learner with a newer history");
         }
-        if !learner.observer {
-            self.epoch_acks.insert(learner.server);
-        }
+        // Who observes may vote in the configuration that comes next.
+        self.epoch_acks.insert(learner.server);
         self.try_finish_discovery(shared, out);
         Ok(())
     }

@@ -183,7 +183,7 @@ fn old_members_alone_never_lead_once_the_change_is_committed() {
 
 #[test]
 fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree() {
-    let (mut changes, mut led) = (0, 0);
+    let mut changes = 0;
     for seed in 0..SEEDS {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut world = World::reconfigurable(3, 0);
@@ -244,12 +244,7 @@ fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree(
             }
         }
         world.run(60_000);
-        // Where a change is under way that some have seen and others have not, those who look for
-        // a leader by different lists may miss each other for long.
-        if world.propose("last").is_none() {
-            continue;
-        }
-        led += 1;
+        assert!(world.propose("last").is_some(), "seed {seed}: no leader: {}", world.story());
         world.run(3000);
         watch(&world, &mut committed, seed);
         let leader = world.leader().unwrap();
@@ -264,11 +259,11 @@ fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree(
             }
         }
     }
-    assert!(u64::from(changes) > SEEDS && led > SEEDS / 2, "{changes} changes, {led} led");
+    assert!(u64::from(changes) > SEEDS, "{changes} changes");
 }
 
 /// How many storms.
-const SEEDS: u64 = 15;
+const SEEDS: u64 = 40;
 
 /// What a server that serves has applied is committed, and stays so.
 fn watch(world: &World, committed: &mut BTreeMap<Zxid, Bytes>, seed: u64) {
