@@ -8,7 +8,6 @@ from kazoo.testing.harness import KazooTestHarness
 LATER = {
     "kazoo/tests/test_sasl.py": "SASL",
     "kazoo/tests/test_client.py::TestSSLClient": "TLS",
-    "kazoo/tests/test_client.py::TestReconfig": "reconfiguration",
 }
 
 
