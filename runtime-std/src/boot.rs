@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use zabkeeper_core::config::{Config, LearnerType, Warning};
+use zabkeeper_core::config::{Config, Warning};
 use zabkeeper_core::disk::DiskOptions;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::node;
@@ -184,18 +184,11 @@ impl Boot {
             retries => retries,
         };
         let own = config.ensemble.as_ref().and_then(|e| e.members.get(&config.my_id));
-        let votes = own.is_some_and(|m| m.role == LearnerType::Participant);
         for address in own.map(|m| m.addresses.as_slice()).unwrap_or_default() {
             for (port, at) in [(Port::Election, &address.election), (Port::Quorum, &address.quorum)]
             {
                 let host = (!config.quorum_listen_on_all_ips).then(|| at.host.to_string());
                 listens.push(Listen { port, host, number: at.port, backlog: None, attempts });
-            }
-            // Observers come to a follower there, and speak as they do to a leader.
-            if let Some(number) = config.observer_master_port.filter(|_| votes) {
-                let host =
-                    (!config.quorum_listen_on_all_ips).then(|| address.quorum.host.to_string());
-                listens.push(Listen { port: Port::Quorum, host, number, backlog: None, attempts });
             }
         }
         listens

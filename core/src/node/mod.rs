@@ -3,6 +3,7 @@
 
 mod cleaner;
 mod figures;
+mod listening;
 mod options;
 mod reconfig;
 mod report;
@@ -42,6 +43,7 @@ use crate::zab::{Delivery, Ensemble, Input, Role, Start};
 
 use cleaner::Cleaner;
 use figures::Watch;
+use listening::Places;
 pub use options::{disk_options, store_options};
 use snapshots::{Incoming, Progress, Snapshots, next_chunk, signature};
 pub use state::Decoder;
@@ -82,6 +84,8 @@ pub struct Node {
     started: Time,
     serving_since: Time,
     proposal_sizes: BufferSizes,
+    /// Where the runtime listens for other servers.
+    places: Places,
     host: Host,
     /// What `stmk` set.
     trace_mask: i64,
@@ -127,6 +131,7 @@ impl Node {
             started: now.mono,
             serving_since: now.mono,
             proposal_sizes: BufferSizes::default(),
+            places: Places::at_start(&config),
             host: Host::default(),
             trace_mask: report::TRACE_MASK,
             metrics: Metrics::default(),
@@ -254,10 +259,15 @@ impl Node {
                     self.abort_own_snapshot(out);
                 }
                 self.stop_serving(out);
+                self.listen_for_servers(out);
             }
-            Delivery::Leading { epoch } => self.lead(now, epoch),
+            Delivery::Leading { epoch } => {
+                self.lead(now, epoch);
+                self.listen_for_servers(out);
+            }
             Delivery::Following { .. } => {
                 self.start_serving(now);
+                self.listen_for_servers(out);
             }
             Delivery::Committed { zxid, body } => self.apply(now, zxid, &body, out),
             Delivery::Reconfigured { members } => self.reconfigured(&members, out),

@@ -1,19 +1,16 @@
 //! The ensemble's members, seen from one of them: what a transaction says of them, what changes
 //! when they do.
 
-use alloc::string::ToString;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::Node;
-use crate::action::{Action, Actions};
-use crate::config::{EnsembleConfig, Member};
-use crate::event::Port;
+use crate::action::Actions;
+use crate::config::EnsembleConfig;
 use crate::prep::{Members, Parsed, Prepared, Request, SessionCheck};
 use crate::store::{CONFIG_PATH, Store};
-use crate::types::{HostPort, Now, Zxid};
+use crate::types::{Now, Zxid};
 use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{OpCode, Record};
 
@@ -54,27 +51,10 @@ impl Node {
     /// Other members count.
     pub(super) fn reconfigured(&mut self, members: &Arc<EnsembleConfig>, out: &mut Actions) {
         self.config_text = members.to_text();
-        let me = self.config.my_id;
-        let before = self.config.ensemble.replace((**members).clone());
-        let Some(now) = members.members.get(&me) else { return };
-        let before = before.and_then(|before| before.members.get(&me).cloned());
-        for (port, of) in [(Port::Election, election as Of), (Port::Quorum, quorum)] {
-            let at = of(now);
-            if before.as_ref().map(of).as_ref() != Some(&at) {
-                let everywhere = self.config.quorum_listen_on_all_ips;
-                let at = at.into_iter().map(|at| match everywhere {
-                    true => HostPort::new("0.0.0.0", at.port),
-                    false => at,
-                });
-                out.push(Action::Listen { port, at: at.collect() });
-            }
-        }
-        let Some(client) = &now.client else { return };
-        let host = Some(client.host.to_string()).filter(|_| !client.is_wildcard());
-        let config = &mut self.config;
-        if (config.client_port, &config.client_port_address) != (Some(client.port), &host) {
-            (config.client_port, config.client_port_address) = (Some(client.port), host);
-            out.push(Action::Listen { port: Port::Client, at: Arc::from([client.clone()]) });
+        self.config.ensemble = Some((**members).clone());
+        self.listen_for_servers(out);
+        if let Some(own) = members.members.get(&self.config.my_id) {
+            self.listen_for_clients(own, out);
         }
     }
 
@@ -100,14 +80,4 @@ impl Node {
         };
         self.prep.reconfigure(store, request, parsed, check, &members, zxid, wall_ms)
     }
-}
-
-type Of = fn(&Member) -> Vec<HostPort>;
-
-fn election(member: &Member) -> Vec<HostPort> {
-    member.addresses.iter().map(|at| at.election.clone()).collect()
-}
-
-fn quorum(member: &Member) -> Vec<HostPort> {
-    member.addresses.iter().map(|at| at.quorum.clone()).collect()
 }

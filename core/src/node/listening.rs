@@ -1,0 +1,115 @@
+//! Where a server listens, once that is another place than where it began: the members have
+//! changed, or it leads observers.
+
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::action::{Action, Actions};
+use crate::config::{Config, Member};
+use crate::event::Port;
+use crate::types::HostPort;
+use crate::zab::Role;
+
+/// Where a server listens for other servers.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Places {
+    election: Vec<HostPort>,
+    quorum: Vec<HostPort>,
+}
+
+impl Places {
+    /// Those of a server that has no role yet; a runtime has opened them when the node begins.
+    pub(super) fn at_start(config: &Config) -> Places {
+        Places::of(config, false).unwrap_or(Places { election: Vec::new(), quorum: Vec::new() })
+    }
+
+    /// A follower takes observers at `observerMasterPort`, a leader only at its quorum port
+    /// (`Follower.followLeader`).
+    fn of(config: &Config, takes_observers: bool) -> Option<Places> {
+        let own = config.ensemble.as_ref()?.members.get(&config.my_id)?;
+        let at = |place: &HostPort| match config.quorum_listen_on_all_ips {
+            true => HostPort::new("0.0.0.0", place.port),
+            false => place.clone(),
+        };
+        let election = own.addresses.iter().map(|address| at(&address.election)).collect();
+        let mut quorum: Vec<HostPort> =
+            own.addresses.iter().map(|address| at(&address.quorum)).collect();
+        if let Some(port) = config.observer_master_port.filter(|_| takes_observers) {
+            let masters = quorum.iter().map(|place| HostPort::new(&place.host, port));
+            let mut masters: Vec<HostPort> = masters.collect();
+            // With all addresses there is one.
+            masters.dedup();
+            quorum.extend(masters);
+        }
+        Some(Places { election, quorum })
+    }
+}
+
+impl Node {
+    /// Listens for other servers where the members and this server's role want it to.
+    pub(super) fn listen_for_servers(&mut self, out: &mut Actions) {
+        let follows = Role::Following { active: true, observing: false };
+        let wanted = Places::of(&self.config, self.ensemble.role() == follows);
+        let Some(wanted) = wanted.filter(|wanted| *wanted != self.places) else { return };
+        for (port, before, now) in [
+            (Port::Election, &self.places.election, &wanted.election),
+            (Port::Quorum, &self.places.quorum, &wanted.quorum),
+        ] {
+            if before != now {
+                out.push(Action::Listen { port, at: now.iter().cloned().collect() });
+            }
+        }
+        self.places = wanted;
+    }
+
+    /// Listens for clients where this server's line of the members says.
+    pub(super) fn listen_for_clients(&mut self, own: &Member, out: &mut Actions) {
+        let Some(client) = &own.client else { return };
+        let host = Some(client.host.to_string()).filter(|_| !client.is_wildcard());
+        let config = &mut self.config;
+        if (config.client_port, &config.client_port_address) != (Some(client.port), &host) {
+            (config.client_port, config.client_port_address) = (Some(client.port), host);
+            out.push(Action::Listen { port: Port::Client, at: Arc::from([client.clone()]) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn places(more: &str, takes_observers: bool) -> (Vec<HostPort>, Vec<HostPort>) {
+        let text = alloc::format!(
+            "dataDir=/d\ninitLimit=5\nsyncLimit=2\nclientPort=2181\nobserverMasterPort=2191\n\
+             server.1=a:1:2\nserver.2=b:3:4|c:5:6\nserver.3=d:7:8\n{more}"
+        );
+        let config = Config::parse("zoo.cfg", &text, Some("2"), None).unwrap().0;
+        let places = Places::of(&config, takes_observers).unwrap();
+        (places.election, places.quorum)
+    }
+
+    fn at(host: &str, port: u16) -> HostPort {
+        HostPort::new(host, port)
+    }
+
+    #[test]
+    fn only_who_takes_observers_listens_for_them() {
+        let several = "multiAddress.enabled=true\n";
+        let own = (vec![at("b", 4), at("c", 6)], vec![at("b", 3), at("c", 5)]);
+        assert_eq!(places(several, false), own);
+        let (_, quorum) = places(several, true);
+        assert_eq!(quorum, [at("b", 3), at("c", 5), at("b", 2191), at("c", 2191)]);
+    }
+
+    #[test]
+    fn at_all_addresses_its_ports_are_its_own() {
+        let everywhere = "multiAddress.enabled=true\nquorumListenOnAllIPs=true\n";
+        let (election, quorum) = places(everywhere, true);
+        assert_eq!(election, [at("0.0.0.0", 4), at("0.0.0.0", 6)]);
+        assert_eq!(quorum, [at("0.0.0.0", 3), at("0.0.0.0", 5), at("0.0.0.0", 2191)]);
+    }
+}
