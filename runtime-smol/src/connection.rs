@@ -1,75 +1,46 @@
-//! One connection's outgoing lane and its reader.
+//! One connection: its reader, and who waits for room in its socket.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
-use std::time::Duration;
 
 use async_io::{Async, Timer};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Task};
 use zabkeeper_core::types::ConnId;
+use zabkeeper_std::driver::{LINGER, READ_BYTES};
+use zabkeeper_std::lane::Lane;
 
-use crate::server::{Inbox, Input};
-
-/// Most bytes of one read.
-const READ_BYTES: usize = 64 << 10;
-/// Most chunks of one gathered write.
-const WRITE_CHUNKS: usize = 64;
-/// `AwaitWritable` is answered below this backlog.
-const LOW_MARK_BYTES: usize = 256 << 10;
-/// Who lets more than this pile up is cut off.
-const BACKLOG_LIMIT_BYTES: usize = 64 << 20;
-/// How long a connection that is to be closed may take to take what was sent before.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// What a flush left behind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Flushed {
-    /// Nothing.
-    All,
-    /// The socket takes no more now; [`Input::SocketWritable`] follows.
-    Blocked,
-    /// The connection is broken.
-    Broken,
-}
+use crate::server::{Input, Sender};
 
 pub(crate) struct Connection {
-    id: ConnId,
     stream: Rc<Async<TcpStream>>,
-    queue: VecDeque<Bytes>,
-    backlog: usize,
     reader: Option<Task<()>>,
     blocked: Option<Task<()>>,
-    /// Somebody waits for the backlog to be small.
-    pub(crate) awaited: bool,
-    /// It is in the list of those to flush.
-    pub(crate) dirty: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnId, stream: Async<TcpStream>) -> Connection {
-        Connection {
-            id,
-            stream: Rc::new(stream),
-            queue: VecDeque::new(),
-            backlog: 0,
-            reader: None,
-            blocked: None,
-            awaited: false,
-            dirty: false,
-        }
+    pub(crate) fn new(stream: Async<TcpStream>) -> Connection {
+        Connection { stream: Rc::new(stream), reader: None, blocked: None }
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
     }
 
     /// Reads from now on; each read is one [`Input::Received`].
-    pub(crate) fn resume(&mut self, tasks: &LocalExecutor<'static>, inbox: &Inbox, room: &Room) {
+    pub(crate) fn resume(
+        &mut self,
+        conn: ConnId,
+        tasks: &LocalExecutor<'static>,
+        sender: &Sender,
+        room: &Room,
+    ) {
         if self.reader.is_none() {
-            let (id, stream) = (self.id, Rc::clone(&self.stream));
-            let (inbox, room) = (inbox.clone(), Rc::clone(room));
-            self.reader = Some(tasks.spawn(read_all(id, stream, inbox, room)));
+            let read = read_all(conn, Rc::clone(&self.stream), sender.clone(), Rc::clone(room));
+            self.reader = Some(tasks.spawn(read));
         }
     }
 
@@ -78,19 +49,19 @@ impl Connection {
         self.reader = None;
     }
 
-    /// Adds to the lane. False: too much piles up here.
-    #[must_use]
-    pub(crate) fn push(&mut self, bytes: Bytes) -> bool {
-        if !bytes.is_empty() {
-            self.backlog += bytes.len();
-            self.queue.push_back(bytes);
-        }
-        self.backlog <= BACKLOG_LIMIT_BYTES
-    }
-
-    /// Whether the backlog is below the low mark.
-    pub(crate) fn has_room(&self) -> bool {
-        self.backlog < LOW_MARK_BYTES
+    /// [`Input::Writable`] follows.
+    pub(crate) fn await_room(
+        &mut self,
+        conn: ConnId,
+        tasks: &LocalExecutor<'static>,
+        sender: &Sender,
+    ) {
+        let (stream, sender) = (Rc::clone(&self.stream), sender.clone());
+        self.blocked = Some(tasks.spawn(async move {
+            // An error shows at the next write.
+            let _ = stream.writable().await;
+            let _ = sender.try_send(Input::Writable(conn));
+        }));
     }
 
     /// The socket takes bytes again.
@@ -98,35 +69,12 @@ impl Connection {
         self.blocked = None;
     }
 
-    /// Writes what the socket takes now.
-    pub(crate) fn flush(&mut self, tasks: &LocalExecutor<'static>, inbox: &Inbox) -> Flushed {
-        if self.blocked.is_some() {
-            return Flushed::Blocked;
-        }
-        match write_some(&self.stream, &mut self.queue, &mut self.backlog) {
-            Ok(true) => Flushed::All,
-            Ok(false) => {
-                let (id, stream, inbox) = (self.id, Rc::clone(&self.stream), inbox.clone());
-                self.blocked = Some(tasks.spawn(async move {
-                    // An error shows at the next write.
-                    let _ = stream.writable().await;
-                    let _ = inbox.try_send(Input::SocketWritable(id));
-                }));
-                Flushed::Blocked
-            }
-            Err(e) => {
-                tracing::debug!(conn = %self.id, "write: {e}");
-                Flushed::Broken
-            }
-        }
-    }
-
-    /// Writes what is left, says goodbye and closes, within a second.
-    pub(crate) async fn close(self) {
-        let Connection { stream, mut queue, mut backlog, reader, blocked, .. } = self;
+    /// Writes what is left, says goodbye and closes, in time.
+    pub(crate) async fn close(self, mut left: Lane) {
+        let Connection { stream, reader, blocked } = self;
         drop((reader, blocked));
         let goodbye = async {
-            while !write_some(&stream, &mut queue, &mut backlog)? {
+            while !left.write(|bytes| stream.get_ref().write_vectored(bytes))? {
                 stream.writable().await?;
             }
             stream.get_ref().shutdown(Shutdown::Write)?;
@@ -152,17 +100,17 @@ pub(crate) fn room() -> Room {
     Rc::new(RefCell::new(vec![0; READ_BYTES]))
 }
 
-async fn read_all(id: ConnId, stream: Rc<Async<TcpStream>>, inbox: Inbox, room: Room) {
+async fn read_all(conn: ConnId, stream: Rc<Async<TcpStream>>, sender: Sender, room: Room) {
     loop {
         let read = match stream.readable().await {
             Ok(()) => stream.get_ref().read(&mut room.borrow_mut()),
             Err(e) => Err(e),
         };
         let input = match read {
-            Ok(0) => Input::Ended(id),
+            Ok(0) => Input::Ended(conn),
             Ok(n) => match room.borrow().get(..n) {
-                Some(bytes) => Input::Received(id, Bytes::copy_from_slice(bytes)),
-                None => Input::Ended(id),
+                Some(bytes) => Input::Received(conn, Bytes::copy_from_slice(bytes)),
+                None => Input::Ended(conn),
             },
             Err(e)
                 if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
@@ -170,46 +118,13 @@ async fn read_all(id: ConnId, stream: Rc<Async<TcpStream>>, inbox: Inbox, room: 
                 continue;
             }
             Err(e) => {
-                tracing::debug!(conn = %id, "read: {e}");
-                Input::Ended(id)
+                tracing::debug!(%conn, "read: {e}");
+                Input::Ended(conn)
             }
         };
         let ended = matches!(input, Input::Ended(_));
-        if inbox.try_send(input).is_err() || ended {
+        if sender.try_send(input).is_err() || ended {
             return;
         }
     }
-}
-
-/// Writes until the queue is empty (true) or the socket is full (false).
-fn write_some(
-    stream: &Async<TcpStream>,
-    queue: &mut VecDeque<Bytes>,
-    backlog: &mut usize,
-) -> io::Result<bool> {
-    while !queue.is_empty() {
-        let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS];
-        let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(queue.iter()) {
-            *slice = IoSlice::new(chunk);
-            count += 1;
-        }
-        let mut written = match stream.get_ref().write_vectored(&slices[..count]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        *backlog -= written;
-        while let Some(first) = queue.front_mut() {
-            if written < first.len() {
-                first.advance(written);
-                break;
-            }
-            written -= first.len();
-            queue.pop_front();
-        }
-    }
-    Ok(true)
 }

@@ -1,17 +1,24 @@
-//! What every runtime of zabkeeper needs and none should write twice: the file executor and its
-//! thread, start-up, the command line, what the JVM was told, the clock, signals, logging, the
-//! journal of a process, what `inspect` prints, and the layout of a development ensemble.
+//! What every runtime of zabkeeper needs and none should write twice: the driver of a node, the
+//! file executor and its thread, start-up, the command line, what the JVM was told, the clock,
+//! signals, logging, the journal of a process, what `inspect` prints, and ensembles on one machine.
+//! And [`threads`]: a runtime without an executor.
 
 pub mod boot;
 pub mod clock;
 pub mod command_line;
-pub mod dev;
+mod dev;
 pub mod disk_thread;
+pub mod driver;
 pub mod exit;
 pub mod files;
 pub mod host;
 pub mod inspect;
+pub mod lane;
+pub mod layout;
+pub mod listen;
 pub mod logging;
+pub mod program;
 pub mod record;
 pub mod signals;
 pub mod system_properties;
+pub mod threads;

@@ -1,0 +1,584 @@
+//! One node between its runtime's sockets and its disk: what a runtime does around `Node::step`,
+//! but for the waiting, the reading and the writing.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, mem};
+
+use bytes::Bytes;
+use zabkeeper_core::action::{Action, Actions, Fault, Reason};
+use zabkeeper_core::event::{Event, Host, Port};
+use zabkeeper_core::node::Node;
+use zabkeeper_core::record::Start;
+use zabkeeper_core::store::Store;
+use zabkeeper_core::types::{ConnId, HostPort, Now};
+
+use crate::boot::{Boot, Listen, Lock};
+use crate::clock::Clock;
+use crate::disk_thread::DiskThread;
+use crate::exit::{self, Failure};
+use crate::host::HostThread;
+use crate::lane::Lane;
+use crate::listen::{self, BIND_PAUSE};
+use crate::record::{RecordOptions, Recorder};
+
+/// How long the disk may take at the end for what it was given.
+const DISK_LINGER: Duration = Duration::from_secs(2);
+
+/// What other threads say to a node.
+#[derive(Debug)]
+pub enum Message {
+    /// Its disk did something.
+    Disk(Vec<Event<Store>>),
+    /// How its machine is.
+    Surveyed(Host),
+    /// Answer what is answered, let the disk finish, end.
+    Stop,
+    /// End as if the process had been killed: nothing more is said to anybody.
+    Kill,
+    /// These cannot be reached from now on, and all others can: connections to them break.
+    CutOff(Vec<HostPort>),
+}
+
+/// Where messages to a node are put; never blocks. What comes after its end is lost.
+#[derive(Clone)]
+pub struct Inbox(Arc<dyn Fn(Message) + Send + Sync>);
+
+impl Inbox {
+    /// An inbox that puts messages there.
+    pub fn new(put: impl Fn(Message) + Send + Sync + 'static) -> Inbox {
+        Inbox(Arc::new(put))
+    }
+
+    /// Puts a message.
+    pub fn put(&self, message: Message) {
+        (self.0)(message);
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inbox")
+    }
+}
+
+/// The sockets of a runtime, as its driver uses them. Nothing here waits.
+pub trait Sockets {
+    /// A connection before it is in use.
+    type Stream;
+    /// A connection in use.
+    type Socket;
+    /// A place where connections are accepted.
+    type Listener;
+
+    /// Accepts there from now on: each connection is one [`Driver::accepted`].
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<Self::Listener>;
+    /// Accepts there no more.
+    fn unlisten(&mut self, listener: Self::Listener);
+    /// Connects, with all addresses within `limit`: [`Driver::dialled`] or
+    /// [`Driver::dial_failed`] follows.
+    fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration);
+    /// Forgets a dial that is under way, if it is.
+    fn cancel_dial(&mut self, conn: ConnId);
+    /// Takes a connection into use, and reads: [`Driver::received`], in the end
+    /// [`Driver::ended`].
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    fn open(&mut self, conn: ConnId, stream: Self::Stream) -> io::Result<Self::Socket>;
+    /// Reads no more until resumed.
+    fn pause(&mut self, socket: &mut Self::Socket);
+    /// Reads again.
+    fn resume(&mut self, conn: ConnId, socket: &mut Self::Socket);
+    /// Writes what the socket takes now.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if it takes nothing; others if it is broken.
+    fn write(&mut self, socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// The socket took nothing: [`Driver::writable`] follows when it does.
+    fn await_room(&mut self, conn: ConnId, socket: &mut Self::Socket);
+    /// Writes what is left, says goodbye and closes, within [`LINGER`].
+    fn close(&mut self, socket: Self::Socket, left: Lane);
+    /// Closes at once.
+    fn abandon(&mut self, socket: Self::Socket);
+}
+
+/// How long a connection that is to be closed may take to take what was sent before.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// Most bytes of one read.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// What its loop does after a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Look at the sockets without waiting, then the next turn.
+    AtOnce,
+    /// Wait for a socket or a message, at most until then.
+    WaitUntil(Option<Instant>),
+    /// The node has ended: [`Driver::finish`].
+    End,
+}
+
+/// A node and all that is its own in this process.
+///
+/// A turn of the loop is [`Driver::begin_turn`], everything that has come, [`Driver::end_turn`].
+pub struct Driver<S: Sockets> {
+    /// The runtime's part.
+    pub sockets: S,
+    node: Node,
+    recorder: Option<Recorder>,
+    clock: Clock,
+    now: Now,
+    disk: DiskThread,
+    _host: HostThread,
+    lock: Lock,
+    /// How long a dial may take (`cnxTimeout`).
+    dial_limit: Duration,
+    connections: HashMap<ConnId, Connection<S::Socket>>,
+    /// Dials under way and connections that were dialled.
+    dialled: HashMap<ConnId, HostPort>,
+    cut_off: Vec<HostPort>,
+    listening: Vec<(Listen, S::Listener)>,
+    /// Where it cannot listen yet, and when to try again.
+    unbound: Vec<(Listen, Instant)>,
+    /// To be flushed at the end of this turn.
+    dirty: Vec<ConnId>,
+    /// Events of our own making, for the next turn.
+    ready: VecDeque<Event<Store>>,
+    out: Actions,
+    accepted: u64,
+    ended: Option<Ended>,
+}
+
+struct Connection<K> {
+    socket: K,
+    lane: Lane,
+    /// The socket takes no more now.
+    blocked: bool,
+    /// The core waits for the backlog to be small.
+    awaited: bool,
+    /// It is in the list of those to flush.
+    dirty: bool,
+}
+
+enum Ended {
+    Stopped,
+    Killed,
+    Failed(Fault),
+}
+
+impl<S: Sockets> Driver<S> {
+    /// Listens, starts the threads for files and for the machine's figures, and makes the node.
+    ///
+    /// # Errors
+    /// A port cannot be bound, a journal not be written, or there can be no more threads.
+    pub fn start(
+        boot: Boot,
+        record: Option<&RecordOptions>,
+        inbox: &Inbox,
+        mut sockets: S,
+    ) -> Result<Driver<S>, Failure> {
+        let unexpected =
+            |what: &str, e: io::Error| Failure::new(exit::UNEXPECTED_ERROR, format!("{what}: {e}"));
+        let mut listening = Vec::new();
+        for at in boot.listen() {
+            let accepting = sockets.accept(at.port, listen::listen(&at)?);
+            listening.push((at, accepting.map_err(|e| unexpected("listening socket", e))?));
+        }
+        let to = inbox.clone();
+        let disk = DiskThread::start(
+            format!("disk-{}", boot.id()),
+            boot.disk_options(),
+            boot.store_options(),
+            boot.purge_every(),
+            move |events| to.put(Message::Disk(events)),
+        )
+        .map_err(|e| unexpected("file thread", e))?;
+        let to = inbox.clone();
+        let name = format!("host-{}", boot.id());
+        let host =
+            HostThread::start(name, &boot.config, move |host| to.put(Message::Surveyed(host)))
+                .map_err(|e| unexpected("host thread", e))?;
+        let clock = Clock::start();
+        let Boot { config, source, lock, .. } = boot;
+        let dial_limit = Duration::from_millis(config.cnx_timeout_ms);
+        let start = Start::new(source, fastrand::u64(..), clock.now());
+        let (seed, now) = (start.seed, start.now);
+        let recorder =
+            record.map(|options| Recorder::begin(options, start, &config)).transpose()?;
+        Ok(Driver {
+            sockets,
+            node: Node::new(config, seed, now),
+            recorder,
+            clock,
+            now,
+            disk,
+            _host: host,
+            lock,
+            dial_limit,
+            connections: HashMap::new(),
+            dialled: HashMap::new(),
+            cut_off: Vec::new(),
+            listening,
+            unbound: Vec::new(),
+            dirty: Vec::new(),
+            ready: VecDeque::new(),
+            out: Actions::new(),
+            accepted: 0,
+            ended: None,
+        })
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// A turn begins: what is due is done.
+    pub fn begin_turn(&mut self) {
+        self.now = self.clock.now();
+        if self.node.deadline().is_some_and(|at| at <= self.now.mono) {
+            self.step(Event::Tick);
+        }
+        while let Some(event) = self.ready.pop_front() {
+            self.step(event);
+        }
+        if !self.unbound.is_empty() {
+            let now = Instant::now();
+            let (due, later) =
+                mem::take(&mut self.unbound).into_iter().partition(|(_, at)| *at <= now);
+            self.unbound = later;
+            Vec::into_iter(due).for_each(|(at, _)| self.try_to_listen(at));
+        }
+    }
+
+    /// A turn ends: each connection that has something to send is written to once.
+    pub fn end_turn(&mut self) -> Next {
+        self.flush();
+        if self.ended.is_some() {
+            return Next::End;
+        }
+        let deadline = self.node.deadline();
+        // The node goes on at once where it has more to do. Sockets are looked at before, so that
+        // nobody waits until all of its work is done.
+        if !self.ready.is_empty() || deadline.is_some_and(|at| at <= self.clock.now().mono) {
+            return Next::AtOnce;
+        }
+        let deadline = deadline.and_then(|at| self.clock.instant(at));
+        let unbound = self.unbound.iter().map(|(_, at)| *at).min();
+        Next::WaitUntil(deadline.into_iter().chain(unbound).min())
+    }
+
+    /// A message was put into the inbox.
+    pub fn message(&mut self, message: Message) {
+        match message {
+            Message::Disk(events) => {
+                for event in events {
+                    self.step(event);
+                }
+            }
+            Message::Surveyed(host) => self.step(Event::Surveyed(Box::new(host))),
+            Message::Stop => self.end(Ended::Stopped),
+            Message::Kill => self.end(Ended::Killed),
+            Message::CutOff(cut_off) => self.cut_off(cut_off),
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn accepted(&mut self, port: Port, stream: S::Stream, peer: SocketAddr) {
+        self.accepted += 1;
+        let conn = ConnId::accepted(self.accepted);
+        match self.sockets.open(conn, stream) {
+            Ok(socket) => self.opened(conn, port, socket, listen::peer(peer)),
+            Err(e) => tracing::warn!(?port, "accept: {e}"),
+        }
+    }
+
+    /// A dial has led to a connection. What the core has given up meanwhile says no more.
+    pub fn dialled(&mut self, conn: ConnId, port: Port, stream: S::Stream, peer: SocketAddr) {
+        if self.dialled.contains_key(&conn) {
+            match self.sockets.open(conn, stream) {
+                Ok(socket) => self.opened(conn, port, socket, peer),
+                Err(e) => {
+                    tracing::debug!(%conn, ?port, "dial: {e}");
+                    self.dial_failed(conn);
+                }
+            }
+        }
+    }
+
+    /// A dial has led nowhere.
+    pub fn dial_failed(&mut self, conn: ConnId) {
+        if self.dialled.remove(&conn).is_some() {
+            self.step(Event::Closed { conn });
+        }
+    }
+
+    /// A connection has read this. What the core has closed meanwhile says no more.
+    pub fn received(&mut self, conn: ConnId, bytes: Bytes) {
+        if self.connections.contains_key(&conn) {
+            self.step(Event::Received { conn, bytes });
+        }
+    }
+
+    /// The other side has closed the connection, or it is broken.
+    pub fn ended(&mut self, conn: ConnId) {
+        if self.abandon(conn) {
+            self.step(Event::Closed { conn });
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub fn writable(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.blocked = false;
+            self.mark(conn);
+        }
+    }
+
+    /// A connection that is in use.
+    pub fn socket(&mut self, conn: ConnId) -> Option<(&mut S, &mut S::Socket)> {
+        let connection = self.connections.get_mut(&conn)?;
+        Some((&mut self.sockets, &mut connection.socket))
+    }
+
+    /// Lets the disk finish what it was given, and others into the data directory.
+    ///
+    /// # Errors
+    /// Why the node had to end.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        // Nobody can come any more, and everybody sees that it has ended.
+        for (_, listener) in self.listening.drain(..) {
+            self.sockets.unlisten(listener);
+        }
+        drop(self.sockets);
+        drop(self.connections);
+        let (done, why) = match &self.ended {
+            Some(Ended::Failed(fault)) => {
+                let failure = Failure::new(fault.exit_code, fault.what.as_str());
+                (Err(failure), fault.what.as_str())
+            }
+            Some(Ended::Killed) => (Ok(()), "killed"),
+            Some(Ended::Stopped) | None => (Ok(()), "stopped"),
+        };
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish(why);
+        }
+        if done.is_ok() {
+            if self.disk.finish(DISK_LINGER) {
+                tracing::info!("{why}");
+            } else {
+                tracing::warn!(
+                    "{why} before the disk was done; nothing unwritten was acknowledged"
+                );
+            }
+        }
+        self.lock.release();
+        done
+    }
+
+    fn opened(&mut self, conn: ConnId, port: Port, socket: S::Socket, peer: SocketAddr) {
+        let lane = Lane::default();
+        let connection = Connection { socket, lane, blocked: false, awaited: false, dirty: false };
+        self.connections.insert(conn, connection);
+        self.step(Event::Opened { conn, port, peer });
+    }
+
+    fn step(&mut self, event: Event<Store>) {
+        if self.ended.is_some() {
+            return;
+        }
+        let mut out = mem::take(&mut self.out);
+        match &mut self.recorder {
+            Some(recorder) => recorder.step(&mut self.node, self.now, event, &mut out),
+            None => self.node.step(self.now, event, &mut out),
+        }
+        for action in out.drain(..) {
+            self.execute(action);
+        }
+        self.out = out;
+    }
+
+    fn execute(&mut self, action: Action) {
+        match action {
+            Action::Dial { conn, port, to } => {
+                if self.cut_off.contains(&to) {
+                    self.ready.push_back(Event::Closed { conn });
+                } else {
+                    self.dialled.insert(conn, to.clone());
+                    self.sockets.dial(conn, port, to, self.dial_limit);
+                }
+            }
+            Action::Send { conn, bytes } => {
+                let Some(connection) = self.connections.get_mut(&conn) else { return };
+                if connection.lane.push(bytes) {
+                    self.mark(conn);
+                } else {
+                    tracing::warn!(%conn, "closed: it takes nothing, and too much is to be sent");
+                    self.broken(conn);
+                }
+            }
+            Action::Close { conn, why } => self.close(conn, &why),
+            Action::Pause { conn } => {
+                if let Some((sockets, socket)) = self.socket(conn) {
+                    sockets.pause(socket);
+                }
+            }
+            Action::Resume { conn } => {
+                if let Some((sockets, socket)) = self.socket(conn) {
+                    sockets.resume(conn, socket);
+                }
+            }
+            Action::AwaitWritable { conn } => {
+                if let Some(connection) = self.connections.get_mut(&conn) {
+                    connection.awaited = true;
+                    self.mark(conn);
+                }
+            }
+            Action::Listen { port, at } => self.listen(port, &at),
+            Action::Disk(action) => self.disk.submit(action),
+            Action::Halt(fault) => self.end(Ended::Failed(fault)),
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, why: &Reason) {
+        if self.dialled.remove(&conn).is_some() {
+            self.sockets.cancel_dial(conn);
+        }
+        let Some(connection) = self.connections.remove(&conn) else { return };
+        match why {
+            Reason::Protocol(what) | Reason::Limit(what) | Reason::Timeout(what) => {
+                tracing::info!(%conn, what, "connection closed");
+            }
+            Reason::Done | Reason::NotServing | Reason::Replaced => {
+                tracing::debug!(%conn, ?why, "connection closed");
+            }
+        }
+        self.sockets.close(connection.socket, connection.lane);
+    }
+
+    /// Opens what is new and closes what is not wanted any more.
+    fn listen(&mut self, port: Port, wanted: &[HostPort]) {
+        let backlog = self.listening.iter().find(|(at, _)| at.port == port);
+        let backlog = backlog.and_then(|(at, _)| at.backlog);
+        let mut wanted: Vec<Listen> =
+            wanted.iter().map(|at| Listen::at(port, at, backlog)).collect();
+        let is_wanted =
+            |at: &Listen| at.port != port || wanted.iter().any(|wanted| wanted.is_at(at));
+        self.unbound.retain(|(at, _)| is_wanted(at));
+        let (kept, rest): (Vec<_>, Vec<_>) =
+            self.listening.drain(..).partition(|(at, _)| is_wanted(at));
+        self.listening = kept;
+        rest.into_iter().for_each(|(_, listener)| self.sockets.unlisten(listener));
+        wanted.retain(|at| {
+            !self.listening.iter().any(|(known, _)| known.is_at(at))
+                && !self.unbound.iter().any(|(known, _)| known.is_at(at))
+        });
+        for at in wanted {
+            tracing::info!(
+                ?port,
+                host = at.host.as_deref().unwrap_or("*"),
+                number = at.number,
+                "listening"
+            );
+            self.try_to_listen(at);
+        }
+    }
+
+    fn try_to_listen(&mut self, at: Listen) {
+        match listen::bind(&at).and_then(|bound| self.sockets.accept(at.port, bound)) {
+            Ok(listener) => self.listening.push((at, listener)),
+            Err(e) => {
+                tracing::warn!(port = ?at.port, "cannot listen on port {} yet: {e}", at.number);
+                self.unbound.push((at, Instant::now() + BIND_PAUSE));
+            }
+        }
+    }
+
+    fn cut_off(&mut self, cut_off: Vec<HostPort>) {
+        self.cut_off = cut_off;
+        let cut: Vec<ConnId> = self
+            .dialled
+            .iter()
+            .filter(|(_, to)| self.cut_off.contains(to))
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in cut {
+            self.sockets.cancel_dial(conn);
+            self.broken(conn);
+        }
+    }
+
+    /// The core hears of it in the next turn.
+    fn broken(&mut self, conn: ConnId) {
+        if self.abandon(conn) {
+            self.ready.push_back(Event::Closed { conn });
+        }
+    }
+
+    /// Whether the core knew of it.
+    fn abandon(&mut self, conn: ConnId) -> bool {
+        let dialled = self.dialled.remove(&conn).is_some();
+        let connection = self.connections.remove(&conn);
+        let known = dialled || connection.is_some();
+        if let Some(connection) = connection {
+            self.sockets.abandon(connection.socket);
+        }
+        known
+    }
+
+    fn mark(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && !mem::replace(&mut connection.dirty, true)
+        {
+            self.dirty.push(conn);
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut dirty = mem::take(&mut self.dirty);
+        let killed = matches!(self.ended, Some(Ended::Killed));
+        for conn in dirty.drain(..).filter(|_| !killed) {
+            let Some(connection) = self.connections.get_mut(&conn) else { continue };
+            connection.dirty = false;
+            let (sockets, socket) = (&mut self.sockets, &mut connection.socket);
+            if !connection.blocked {
+                match connection.lane.write(|bytes| sockets.write(socket, bytes)) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        connection.blocked = true;
+                        sockets.await_room(conn, socket);
+                    }
+                    Err(e) => {
+                        tracing::debug!(%conn, "write: {e}");
+                        self.broken(conn);
+                        continue;
+                    }
+                }
+            }
+            if connection.awaited && connection.lane.has_room() {
+                connection.awaited = false;
+                self.ready.push_back(Event::Writable { conn });
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.ended.get_or_insert(ended);
+    }
+}
+
+impl<S: Sockets> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("connections", &self.connections.len())
+            .finish_non_exhaustive()
+    }
+}

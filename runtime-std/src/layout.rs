@@ -1,0 +1,247 @@
+//! Where an ensemble on one machine has its files and ports.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tempfile::TempDir;
+use zabkeeper_core::types::HostPort;
+
+use crate::exit::{self, Failure};
+
+/// What to lay out.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many servers.
+    pub servers: u16,
+    /// Where everything is kept; none means a temporary directory.
+    pub dir: Option<PathBuf>,
+    /// The first server's client port, the others take those after it; none means any that are
+    /// free.
+    pub client_port: Option<u16>,
+    /// Lines of every `zoo.cfg`, key and value.
+    pub settings: Vec<(String, String)>,
+}
+
+/// Directories, ports and a `zoo.cfg` for each server. Dropping it removes the directory if it
+/// is a temporary one.
+#[derive(Debug)]
+pub struct Layout {
+    /// The servers, by number from 1 on.
+    pub places: Vec<Place>,
+    temporary: Option<TempDir>,
+}
+
+/// One server's.
+#[derive(Debug)]
+pub struct Place {
+    /// Its `zoo.cfg`.
+    pub config: PathBuf,
+    /// Where its clients come.
+    pub client: SocketAddr,
+    /// Where its peers come.
+    pub peers: [HostPort; 2],
+    /// Nobody else takes its ports, also while it does not run.
+    _held: Vec<Socket>,
+}
+
+impl Layout {
+    /// Makes `node1`, `node2`, ... with `zoo.cfg` and `data/myid` in the directory. Data that
+    /// is there already is kept; the configuration is written anew.
+    ///
+    /// # Errors
+    /// A client port is taken, or a file cannot be written.
+    pub fn make(plan: &Plan) -> Result<Layout, Failure> {
+        let temporary = match &plan.dir {
+            Some(_) => None,
+            None => Some(
+                tempfile::Builder::new()
+                    .prefix("zabkeeper-dev-")
+                    .tempdir()
+                    .map_err(|e| unusable(&std::env::temp_dir(), &e))?,
+            ),
+        };
+        let dir = match (&plan.dir, &temporary) {
+            (Some(dir), _) => dir.clone(),
+            (None, Some(temporary)) => temporary.path().to_path_buf(),
+            (None, None) => PathBuf::new(),
+        };
+        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, &e))?;
+        let dir = fs::canonicalize(&dir).map_err(|e| unusable(&dir, &e))?;
+
+        let mut places = Vec::new();
+        for n in 0..plan.servers {
+            let (client, held) = client_port(plan, n)?;
+            let (quorum, held_quorum) = free_port()?;
+            let (election, held_election) = free_port()?;
+            let peers = [quorum, election].map(|at| HostPort::new("127.0.0.1", at.port()));
+            let config = dir.join(format!("node{}", n + 1)).join("zoo.cfg");
+            let held = vec![held, held_quorum, held_election];
+            places.push(Place { config, client, peers, _held: held });
+        }
+        let mut members = String::new();
+        for (id, Place { peers: [quorum, election], .. }) in (1..).zip(&places) {
+            members += &format!("server.{id}={quorum}:{}\n", election.port);
+        }
+        for (id, place) in (1..).zip(&places) {
+            let data = place.config.with_file_name("data");
+            fs::create_dir_all(&data).map_err(|e| unusable(&data, &e))?;
+            let myid = data.join("myid");
+            fs::write(&myid, format!("{id}\n")).map_err(|e| unusable(&myid, &e))?;
+            let text = zoo_cfg(&data, place.client, &plan.settings, &members);
+            fs::write(&place.config, text).map_err(|e| unusable(&place.config, &e))?;
+        }
+        if !cfg!(target_os = "linux") {
+            // There, who holds a port would keep its server out, too.
+            places.iter_mut().for_each(|place| place._held.clear());
+        }
+        Ok(Layout { places, temporary })
+    }
+
+    /// For clients: every server's address, separated by commas.
+    pub fn connect_string(&self) -> String {
+        let all: Vec<String> = self.places.iter().map(|p| p.client.to_string()).collect();
+        all.join(",")
+    }
+
+    /// Removes the directory if it is a temporary one.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(self) -> io::Result<()> {
+        self.temporary.map_or(Ok(()), TempDir::close)
+    }
+}
+
+fn client_port(plan: &Plan, n: u16) -> Result<(SocketAddr, Socket), Failure> {
+    let Some(first) = plan.client_port else { return free_port() };
+    let Some(port) = first.checked_add(n) else {
+        let what = format!(
+            "--client-port {first}: {} nodes need as many ports, and the last is 65535",
+            plan.servers
+        );
+        return Err(Failure::new(exit::INVALID_INVOCATION, what));
+    };
+    hold(port).map_err(|e| {
+        let what =
+            format!("client port {port} cannot be used: {e}; choose others with --client-port");
+        Failure::new(exit::INVALID_INVOCATION, what)
+    })
+}
+
+fn free_port() -> Result<(SocketAddr, Socket), Failure> {
+    hold(0).map_err(|e| {
+        Failure::new(exit::UNEXPECTED_ERROR, format!("no free port on 127.0.0.1: {e}"))
+    })
+}
+
+/// A port (0: any that is free) that the system gives nobody now who asks for any. Who asks for
+/// it by number gets it, as long as nobody listens there.
+fn hold(port: u16) -> io::Result<(SocketAddr, Socket)> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    if port != 0 {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    // What was bound to any port is unlike all others until here.
+    socket.set_reuse_address(true)?;
+    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((address, socket))
+}
+
+fn zoo_cfg(
+    data: &Path,
+    client: SocketAddr,
+    settings: &[(String, String)],
+    members: &str,
+) -> String {
+    let mut text = format!(
+        "# Written at every start.\n\
+         dataDir={}\n\
+         clientPort={}\n\
+         clientPortAddress={}\n",
+        data.display(),
+        client.port(),
+        client.ip()
+    );
+    for (key, value) in settings {
+        text += &format!("{key}={value}\n");
+    }
+    text + members
+}
+
+fn unusable(path: &Path, e: &io::Error) -> Failure {
+    Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn plan(servers: u16, dir: Option<PathBuf>, client_port: Option<u16>) -> Plan {
+        Plan { servers, dir, client_port, settings: vec![("tickTime".into(), "700".into())] }
+    }
+
+    fn free_run(nodes: u16) -> u16 {
+        (23900..23990)
+            .step_by(10)
+            .find(|p| (*p..p + nodes).all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok()))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_directory_holds_everything_and_its_data_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let client_port = free_run(2);
+        let plan = plan(2, Some(dir.path().join("e")), Some(client_port));
+        let first = Layout::make(&plan).unwrap();
+        let ports = (client_port, client_port + 1);
+        assert_eq!(first.connect_string(), format!("127.0.0.1:{},127.0.0.1:{}", ports.0, ports.1));
+        let data = dir.path().join("e/node2/data");
+        assert_eq!(fs::read_to_string(data.join("myid")).unwrap(), "2\n");
+        let config = fs::read_to_string(&first.places[1].config).unwrap();
+        assert!(config.contains(&format!("clientPort={}\n", ports.1)), "{config}");
+        assert!(config.contains("server.1=127.0.0.1:") && config.contains("server.2=127.0.0.1:"));
+        assert!(config.contains("tickTime=700\n"));
+        fs::write(data.join("kept"), "x").unwrap();
+        first.remove().unwrap();
+        Layout::make(&plan).unwrap().remove().unwrap();
+        assert!(data.join("kept").exists());
+    }
+
+    #[test]
+    fn a_temporary_directory_goes_at_the_end() {
+        let layout = Layout::make(&plan(1, None, None)).unwrap();
+        let config = layout.places[0].config.clone();
+        assert!(config.exists());
+        layout.remove().unwrap();
+        assert!(!config.exists());
+    }
+
+    #[test]
+    fn a_taken_client_port_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let failure = Layout::make(&plan(1, None, Some(port))).unwrap_err();
+        assert!(failure.message.contains(&format!("client port {port} cannot be used")));
+        assert_eq!(failure.code, exit::INVALID_INVOCATION);
+        let failure = Layout::make(&plan(3, None, Some(65534))).unwrap_err();
+        assert!(failure.message.contains("65535"), "{failure}");
+    }
+
+    #[test]
+    fn a_held_port_is_its_servers_alone() {
+        let (at, _held) = free_port().unwrap();
+        assert!(TcpStream::connect(at).is_err(), "nobody is there");
+        if cfg!(target_os = "linux") {
+            let server = TcpListener::bind(at).unwrap();
+            TcpStream::connect(at).unwrap();
+            drop(server);
+            TcpListener::bind(at).unwrap();
+        }
+    }
+}

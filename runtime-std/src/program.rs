@@ -1,0 +1,113 @@
+//! The program, over whatever runs a node: commands, exit codes, the thread of each node.
+
+use std::io;
+use std::process::ExitCode;
+use std::thread::{self, JoinHandle};
+
+use clap::Parser;
+
+use crate::boot::Boot;
+use crate::command_line::{Command, CommandLine, ServerArgs};
+use crate::driver::{Inbox, Message};
+use crate::exit::{self, Failure};
+use crate::record::RecordOptions;
+use crate::system_properties::SystemProperties;
+use crate::{dev, inspect, logging, signals};
+
+/// What runs a node on the thread that calls it.
+pub trait Runtime: 'static {
+    /// The other end of an inbox.
+    type Inputs: Send + 'static;
+
+    /// An inbox for one node.
+    ///
+    /// # Errors
+    /// The operating system has no more of what it takes.
+    fn inbox() -> io::Result<(Inbox, Self::Inputs)>;
+
+    /// Runs a node until it is stopped (through its inbox) or must end. `serving` is called
+    /// once, when it serves clients for the first time.
+    ///
+    /// # Errors
+    /// Why it could not start, or had to end.
+    fn run(
+        boot: Boot,
+        record: Option<&RecordOptions>,
+        inbox: &Inbox,
+        inputs: Self::Inputs,
+        serving: impl FnOnce(),
+    ) -> Result<(), Failure>;
+}
+
+/// All of the program.
+pub fn main<R: Runtime>() -> ExitCode {
+    let line = CommandLine::parse();
+    let finished = |()| exit::EXECUTION_FINISHED;
+    let done =
+        logging::init(line.log_filter(), line.log_format).and_then(|()| match &line.command {
+            Command::Server(args) if args.check => check(args).map(finished),
+            Command::Server(args) => run_server::<R>(args).map(finished),
+            Command::Dev(args) => dev::run::<R>(args).map(finished),
+            Command::Inspect(args) => inspect::run(args),
+        });
+    let code = done.unwrap_or_else(|failure| {
+        eprintln!("zabkeeper: {failure}");
+        failure.code
+    });
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Settings from outside of `zoo.cfg`.
+fn properties(args: &ServerArgs) -> SystemProperties {
+    SystemProperties::collect(|name| std::env::var(name).ok(), &args.define)
+}
+
+fn check(args: &ServerArgs) -> Result<(), Failure> {
+    let (config, _, warnings) = Boot::read(&args.config, &properties(args))?;
+    for warning in warnings {
+        println!("{warning}");
+    }
+    match &config.ensemble {
+        Some(ensemble) => {
+            println!("server {} of an ensemble of {}", config.my_id, ensemble.members.len());
+        }
+        None => println!("a server alone"),
+    }
+    Ok(())
+}
+
+fn run_server<R: Runtime>(args: &ServerArgs) -> Result<(), Failure> {
+    let boot = Boot::load(&args.config, &properties(args))?;
+    let (inbox, inputs) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
+    let stop = inbox.clone();
+    signals::on_stop(move || stop.put(Message::Stop)).map_err(|e| unexpected("signals", &e))?;
+    tracing::info!(server = %boot.id(), config = %args.config.display(), "starting");
+    let record = args.record.options();
+    R::run(boot, record.as_ref(), &inbox, inputs, || tracing::info!("serving clients"))
+}
+
+/// A node on a thread of its own, and where to put messages for it. `ended` gets what
+/// [`Runtime::run`] returns.
+///
+/// # Errors
+/// There can be no more threads, or what an inbox takes.
+pub(crate) fn spawn<R: Runtime>(
+    boot: Boot,
+    record: Option<RecordOptions>,
+    serving: impl FnOnce() + Send + 'static,
+    ended: impl FnOnce(Result<(), Failure>) + Send + 'static,
+) -> Result<(Inbox, JoinHandle<()>), Failure> {
+    let (inbox, inputs) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
+    let id = boot.id();
+    let own = inbox.clone();
+    let node = move || {
+        let _node = tracing::error_span!("node", %id).entered();
+        ended(R::run(boot, record.as_ref(), &own, inputs, serving));
+    };
+    let thread = thread::Builder::new().name(format!("node-{id}")).spawn(node);
+    Ok((inbox, thread.map_err(|e| unexpected("node thread", &e))?))
+}
+
+pub(crate) fn unexpected(what: &str, e: &io::Error) -> Failure {
+    Failure::new(exit::UNEXPECTED_ERROR, format!("{what}: {e}"))
+}

@@ -1,0 +1,498 @@
+//! All sockets of a node, waited for at once.
+//!
+//! The operating system tells of a socket when something changes there (edges, not levels): what is
+//! known of each is kept beside it, so that pausing, resuming and waiting for room cost no call.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem;
+use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+use zabkeeper_core::event::Port;
+use zabkeeper_core::types::{ConnId, HostPort};
+
+use crate::driver::{LINGER, READ_BYTES, Sockets};
+use crate::lane::Lane;
+use crate::listen::{self, ACCEPT_PAUSE};
+
+/// Most connections that are accepted at one port in one turn.
+const ACCEPTS: usize = 64;
+/// Most reads from a connection that is being closed, in one turn.
+const LAST_READS: usize = 16;
+
+/// What a socket has brought.
+pub(super) enum News {
+    Accepted(Port, TcpStream, SocketAddr),
+    Dialled(ConnId, Port, TcpStream, SocketAddr),
+    DialFailed(ConnId),
+    Received(ConnId, Bytes),
+    Ended(ConnId),
+    Writable(ConnId),
+}
+
+/// Who is told the addresses of a name.
+pub(super) type Resolved = Arc<dyn Fn(ConnId, io::Result<Vec<SocketAddr>>) + Send + Sync>;
+
+pub(super) struct PollSockets {
+    registry: Registry,
+    resolved: Resolved,
+    all: Slab<Slot>,
+    dials: HashMap<ConnId, usize>,
+    /// Those that have something, each once.
+    ready: Vec<usize>,
+    /// Those whose time comes; a slot may have gone meanwhile, and its key be another's.
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Where all reads land before they are copied out at their real size.
+    room: Box<[u8]>,
+}
+
+struct Slot {
+    kind: Kind,
+    /// It is in the list of those that have something.
+    queued: bool,
+}
+
+enum Kind {
+    Listener { port: Port, listener: mio::net::TcpListener, paused_until: Option<Instant> },
+    Dial(Box<Dial>),
+    Connection(Connection),
+}
+
+struct Dial {
+    conn: ConnId,
+    port: Port,
+    to: HostPort,
+    until: Instant,
+    /// What is being tried, and what is to be tried after it.
+    under_way: Option<(TcpStream, SocketAddr)>,
+    left: Vec<SocketAddr>,
+    failed: Option<io::Error>,
+}
+
+struct Connection {
+    conn: ConnId,
+    stream: TcpStream,
+    /// There may be something to read.
+    readable: bool,
+    /// The other side says no more: to be read to the end.
+    ending: bool,
+    paused: bool,
+    /// Somebody waits for room in the socket.
+    awaits_room: bool,
+    writable: bool,
+    closing: Option<Box<Closing>>,
+}
+
+/// What is left to do before the end.
+struct Closing {
+    left: Lane,
+    said_goodbye: bool,
+    until: Instant,
+}
+
+impl PollSockets {
+    pub(super) fn new(registry: Registry, resolved: Resolved) -> PollSockets {
+        PollSockets {
+            registry,
+            resolved,
+            all: Slab::new(),
+            dials: HashMap::new(),
+            ready: Vec::new(),
+            timers: BinaryHeap::new(),
+            room: vec![0; READ_BYTES].into(),
+        }
+    }
+
+    /// The operating system tells of a socket; it may be gone meanwhile, and its key be another's:
+    /// then a look at that one shows nothing.
+    pub(super) fn notice(&mut self, event: &Event) {
+        let key = event.token().0;
+        let Some(slot) = self.all.get_mut(key) else { return };
+        if let Kind::Connection(connection) = &mut slot.kind {
+            let ending = event.is_read_closed() || event.is_error();
+            connection.ending |= ending;
+            connection.readable |= ending || event.is_readable();
+            connection.writable |= event.is_writable() || event.is_error();
+            if !connection.has_work() {
+                return;
+            }
+        }
+        self.queue(key);
+    }
+
+    /// When to look again, at the latest; `deadline` is the node's.
+    pub(super) fn wait_until(&self, deadline: Option<Instant>) -> Option<Instant> {
+        if !self.ready.is_empty() {
+            return Some(Instant::now());
+        }
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        deadline.into_iter().chain(timer).min()
+    }
+
+    /// Those that have something, or whose time has come.
+    pub(super) fn take_ready(&mut self) -> Vec<usize> {
+        if !self.timers.is_empty() {
+            let now = Instant::now();
+            while let Some(Reverse((at, key))) = self.timers.peek().copied()
+                && at <= now
+            {
+                self.timers.pop();
+                self.queue(key);
+            }
+        }
+        for key in &self.ready {
+            if let Some(slot) = self.all.get_mut(*key) {
+                slot.queued = false;
+            }
+        }
+        mem::take(&mut self.ready)
+    }
+
+    /// Looks at a socket.
+    pub(super) fn advance(&mut self, key: usize, news: &mut Vec<News>) {
+        let Some(slot) = self.all.get_mut(key) else { return };
+        let goes_on = match &mut slot.kind {
+            Kind::Listener { port, listener, paused_until } => {
+                if paused_until.is_some_and(|at| at > Instant::now()) {
+                    return;
+                }
+                *paused_until = None;
+                match accept(*port, listener, news) {
+                    Ok(goes_on) => goes_on,
+                    Err(e) => {
+                        tracing::warn!(?port, "accept: {e}");
+                        let until = Instant::now() + ACCEPT_PAUSE;
+                        *paused_until = Some(until);
+                        self.timers.push(Reverse((until, key)));
+                        false
+                    }
+                }
+            }
+            Kind::Dial(_) => {
+                self.advance_dial(key, news);
+                false
+            }
+            Kind::Connection(connection) => match &mut connection.closing {
+                None => {
+                    connection.advance(&mut self.room, news);
+                    connection.has_work()
+                }
+                Some(closing) => match closing.advance(&mut connection.stream, &mut self.room) {
+                    Ok(goes_on) if Instant::now() < closing.until => goes_on,
+                    _done_or_broken => {
+                        self.all.remove(key);
+                        false
+                    }
+                },
+            },
+        };
+        if goes_on {
+            self.queue(key);
+        }
+    }
+
+    /// The addresses of a name have come.
+    pub(super) fn resolved(&mut self, conn: ConnId, addresses: io::Result<Vec<SocketAddr>>) {
+        let Some(key) = self.dials.get(&conn).copied() else { return };
+        if let Some(dial) = self.dial_mut(key) {
+            match addresses {
+                Ok(addresses) if addresses.is_empty() => dial.failed = Some(listen::no_address()),
+                Ok(addresses) => dial.left = addresses,
+                Err(e) => dial.failed = Some(e),
+            }
+            self.queue(key);
+        }
+    }
+
+    fn dial_mut(&mut self, key: usize) -> Option<&mut Dial> {
+        match &mut self.all.get_mut(key)?.kind {
+            Kind::Dial(dial) => Some(dial),
+            Kind::Listener { .. } | Kind::Connection(_) => None,
+        }
+    }
+
+    /// What is under way has come to something, or its time is over, or nothing is.
+    fn advance_dial(&mut self, key: usize, news: &mut Vec<News>) {
+        let Some(Slot { kind: Kind::Dial(dial), .. }) = self.all.get_mut(key) else { return };
+        if dial.until <= Instant::now() {
+            dial.under_way = None;
+            dial.left.clear();
+            dial.failed = Some(io::ErrorKind::TimedOut.into());
+        }
+        loop {
+            if let Some((stream, address)) = &dial.under_way {
+                match connected(stream) {
+                    Ok(false) => return,
+                    Ok(true) => break,
+                    Err(e) => {
+                        tracing::trace!(conn = %dial.conn, "dial {address}: {e}");
+                        dial.failed = Some(e);
+                        dial.under_way = None;
+                    }
+                }
+            }
+            if dial.left.is_empty() {
+                if dial.failed.is_none() {
+                    return; // The name is being resolved.
+                }
+                break;
+            }
+            let address = dial.left.remove(0);
+            let begun = TcpStream::connect(address).and_then(|mut stream| {
+                register(&self.registry, &mut stream, key)?;
+                Ok((stream, address))
+            });
+            match begun {
+                Ok(under_way) => dial.under_way = Some(under_way),
+                Err(e) => dial.failed = Some(e),
+            }
+        }
+        let (conn, port) = (dial.conn, dial.port);
+        self.dials.remove(&conn);
+        match dial.under_way.take() {
+            Some((mut stream, address)) => {
+                let _ = stream.set_nodelay(true);
+                // It is in use under another key.
+                let _ = self.registry.deregister(&mut stream);
+                news.push(News::Dialled(conn, port, stream, address));
+            }
+            None => {
+                let e = dial.failed.take().unwrap_or_else(listen::no_address);
+                tracing::debug!(%conn, ?port, "dial {}: {e}", dial.to);
+                news.push(News::DialFailed(conn));
+            }
+        }
+        self.all.remove(key);
+    }
+
+    fn queue(&mut self, key: usize) {
+        if let Some(slot) = self.all.get_mut(key)
+            && !mem::replace(&mut slot.queued, true)
+        {
+            self.ready.push(key);
+        }
+    }
+
+    fn connection(&mut self, key: usize) -> Option<&mut Connection> {
+        match &mut self.all.get_mut(key)?.kind {
+            Kind::Connection(connection) => Some(connection),
+            Kind::Listener { .. } | Kind::Dial(_) => None,
+        }
+    }
+
+    /// Puts a socket among the others. What came before is looked for at once.
+    fn add(
+        &mut self,
+        make: impl FnOnce(&Registry, usize) -> io::Result<Kind>,
+    ) -> io::Result<usize> {
+        let entry = self.all.vacant_entry();
+        let key = entry.key();
+        entry.insert(Slot { kind: make(&self.registry, key)?, queued: false });
+        self.queue(key);
+        Ok(key)
+    }
+}
+
+impl Sockets for PollSockets {
+    type Stream = TcpStream;
+    type Socket = usize;
+    type Listener = usize;
+
+    fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<usize> {
+        self.add(|registry, key| {
+            let mut listener = mio::net::TcpListener::from_std(listener);
+            registry.register(&mut listener, Token(key), Interest::READABLE)?;
+            Ok(Kind::Listener { port, listener, paused_until: None })
+        })
+    }
+
+    fn unlisten(&mut self, listener: usize) {
+        self.all.try_remove(listener);
+    }
+
+    fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration) {
+        let until = Instant::now() + limit;
+        let left: Vec<SocketAddr> = listen::literal(&to).into_iter().collect();
+        let mut failed = None;
+        if left.is_empty() {
+            let (resolved, to) = (Arc::clone(&self.resolved), to.clone());
+            // A resolver may take its time.
+            let thread = thread::Builder::new().name(String::from("resolve"));
+            let begun = thread.spawn(move || {
+                resolved(conn, (&*to.host, to.port).to_socket_addrs().map(Iterator::collect));
+            });
+            failed = begun.err();
+        }
+        let dial = Dial { conn, port, to, until, under_way: None, left, failed };
+        let slot = Slot { kind: Kind::Dial(Box::new(dial)), queued: false };
+        let key = self.all.insert(slot);
+        self.dials.insert(conn, key);
+        self.timers.push(Reverse((until, key)));
+        self.queue(key);
+    }
+
+    fn cancel_dial(&mut self, conn: ConnId) {
+        if let Some(key) = self.dials.remove(&conn) {
+            self.all.try_remove(key);
+        }
+    }
+
+    fn open(&mut self, conn: ConnId, mut stream: TcpStream) -> io::Result<usize> {
+        self.add(|registry, key| {
+            register(registry, &mut stream, key)?;
+            Ok(Kind::Connection(Connection {
+                conn,
+                stream,
+                readable: true,
+                ending: false,
+                paused: false,
+                awaits_room: false,
+                writable: false,
+                closing: None,
+            }))
+        })
+    }
+
+    fn pause(&mut self, key: &mut usize) {
+        if let Some(connection) = self.connection(*key) {
+            connection.paused = true;
+        }
+    }
+
+    fn resume(&mut self, _: ConnId, key: &mut usize) {
+        if let Some(connection) = self.connection(*key) {
+            connection.paused = false;
+            self.queue(*key);
+        }
+    }
+
+    fn write(&mut self, key: &mut usize, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.connection(*key) {
+            Some(connection) => connection.stream.write_vectored(bytes),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn await_room(&mut self, _: ConnId, key: &mut usize) {
+        if let Some(connection) = self.connection(*key) {
+            // It is told of when that changes.
+            (connection.awaits_room, connection.writable) = (true, false);
+        }
+    }
+
+    fn close(&mut self, key: usize, left: Lane) {
+        if let Some(connection) = self.connection(key) {
+            let until = Instant::now() + LINGER;
+            connection.closing = Some(Box::new(Closing { left, said_goodbye: false, until }));
+            self.timers.push(Reverse((until, key)));
+            self.queue(key);
+        }
+    }
+
+    fn abandon(&mut self, key: usize) {
+        self.all.try_remove(key);
+    }
+}
+
+impl Connection {
+    fn has_work(&self) -> bool {
+        self.closing.is_some()
+            || (self.readable && !self.paused)
+            || (self.writable && self.awaits_room)
+    }
+
+    fn advance(&mut self, room: &mut [u8], news: &mut Vec<News>) {
+        if self.writable && self.awaits_room {
+            self.awaits_room = false;
+            news.push(News::Writable(self.conn));
+        }
+        if !self.readable || self.paused {
+            return;
+        }
+        match self.stream.read(room) {
+            Ok(n) if n > 0 => {
+                // Less than there is room for: more of it is told of anew.
+                self.readable = n == room.len() || self.ending;
+                let bytes = Bytes::copy_from_slice(room.get(..n).unwrap_or_default());
+                news.push(News::Received(self.conn, bytes));
+                return;
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                return;
+            }
+            Err(e) => tracing::debug!(conn = %self.conn, "read: {e}"),
+        }
+        self.readable = false;
+        news.push(News::Ended(self.conn));
+    }
+}
+
+impl Closing {
+    /// Writes what is left, says goodbye, waits for the other side's. Whether there is more to do
+    /// now; what fails is over.
+    fn advance(&mut self, stream: &mut TcpStream, room: &mut [u8]) -> io::Result<bool> {
+        if !self.said_goodbye {
+            if !self.left.write(|bytes| stream.write_vectored(bytes))? {
+                return Ok(false);
+            }
+            stream.shutdown(Shutdown::Write)?;
+            self.said_goodbye = true;
+        }
+        // To close over unread bytes would reset the connection, and the other side might lose our
+        // last words.
+        for _ in 0..LAST_READS {
+            match stream.read(room) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn register(registry: &Registry, stream: &mut TcpStream, key: usize) -> io::Result<()> {
+    registry.register(stream, Token(key), Interest::READABLE | Interest::WRITABLE)
+}
+
+/// Whether there is somebody to accept still.
+fn accept(port: Port, listener: &mio::net::TcpListener, news: &mut Vec<News>) -> io::Result<bool> {
+    for _ in 0..ACCEPTS {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                news.push(News::Accepted(port, stream, peer));
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether it is established, or still under way.
+fn connected(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(e) = stream.take_error()? {
+        return Err(e);
+    }
+    match stream.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(e) => Err(e),
+    }
+}
