@@ -1,0 +1,237 @@
+//! Three servers on loopback, of whichever program, on the same ports, disk and `zoo.cfg`.
+
+pub mod program;
+pub mod usage;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use self::program::{Kind, Program};
+use self::usage::Usage;
+use crate::load::{Failed, probe};
+
+/// How long an ensemble may take until it serves.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Where members of an ensemble meet and serve; the same for all programs.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Data and logs are below it.
+    pub dir: PathBuf,
+    /// Client, quorum and election port of each member.
+    ports: Vec<[u16; 3]>,
+}
+
+impl Site {
+    /// For three members; their ports are free now.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or there are too few free ports.
+    pub fn new(dir: &Path) -> Result<Site, Failed> {
+        fs::create_dir_all(dir)?;
+        let dir = dir.canonicalize()?;
+        // Below the range from which the kernel takes ports for outgoing connections.
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let first = 20_000 + (std::process::id() % 8_000) as u16;
+        let mut free = (first..32_000).filter(free);
+        let mut next = || free.next().ok_or_else(|| Failed("no port is free".into()));
+        let ports = (0..3).map(|_| Ok([next()?, next()?, next()?]));
+        let ports = ports.collect::<Result<_, Failed>>()?;
+        Ok(Site { dir, ports })
+    }
+
+    /// Where the members serve clients.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|[client, ..]| SocketAddr::from(([127, 0, 0, 1], *client))).collect()
+    }
+
+    fn zoo_cfg(&self, member: usize, extra: &str) -> String {
+        let mut text = format!(
+            "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\n\
+             clientPortAddress=127.0.0.1\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n\
+             admin.enableServer=false\nforceSync=yes\n{extra}",
+            self.member(member).join("data").display(),
+            self.ports[member][0],
+        );
+        for (at, [_, quorum, election]) in self.ports.iter().enumerate() {
+            text.push_str(&format!("server.{}=127.0.0.1:{quorum}:{election}\n", at + 1));
+        }
+        text
+    }
+
+    fn member(&self, member: usize) -> PathBuf {
+        self.dir.join(format!("server{}", member + 1))
+    }
+}
+
+/// Running servers. Dropping them kills them, and removes what they have written.
+#[derive(Debug)]
+pub struct Ensemble {
+    site: Site,
+    program: Program,
+    children: Vec<Child>,
+    /// From the start of the processes to the first request that was served.
+    pub started_in: Duration,
+}
+
+impl Ensemble {
+    /// Starts three empty servers and waits until all of them serve.
+    ///
+    /// # Errors
+    /// They cannot be started, or do not serve in time.
+    pub fn start(program: &Program, site: &Site, extra: &str) -> Result<Ensemble, Failed> {
+        let mut ensemble = Ensemble {
+            site: site.clone(),
+            program: program.clone(),
+            children: Vec::new(),
+            started_in: Duration::ZERO,
+        };
+        for member in 0..site.ports.len() {
+            let dir = site.member(member);
+            drop(fs::remove_dir_all(&dir));
+            fs::create_dir_all(dir.join("data"))?;
+            fs::write(dir.join("data/myid"), format!("{}\n", member + 1))?;
+            fs::write(dir.join("zoo.cfg"), site.zoo_cfg(member, extra))?;
+        }
+        let begun = Instant::now();
+        for member in 0..site.ports.len() {
+            let child = ensemble.spawn(member)?;
+            ensemble.children.push(child);
+        }
+        ensemble.wait(|ensemble| ensemble.servers().into_iter().any(|at| probe(at).is_ok()))?;
+        ensemble.started_in = begun.elapsed();
+        ensemble.wait(|ensemble| (0..3).all(|member| ensemble.mode(member).is_some()))?;
+        Ok(ensemble)
+    }
+
+    fn spawn(&self, member: usize) -> Result<Child, Failed> {
+        let dir = self.site.member(member);
+        let log = File::options().create(true).append(true).open(dir.join("server.log"))?;
+        let child = self
+            .program
+            .command(&dir)?
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .map_err(|e| Failed(format!("{}: {e}", self.program.kind)))?;
+        remember(child.id());
+        Ok(child)
+    }
+
+    /// `leader`, `follower`, or nothing while it does not serve.
+    pub fn mode(&self, member: usize) -> Option<String> {
+        let answer = four_letters(self.site.servers()[member], "srvr").ok()?;
+        let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "))?;
+        Some(mode.to_owned())
+    }
+
+    /// What the processes have used so far, one for each.
+    pub fn usage(&self) -> Vec<Usage> {
+        self.children.iter().map(|child| Usage::of(child.id())).collect()
+    }
+
+    /// Where the members serve clients.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        self.site.servers()
+    }
+
+    fn wait(&mut self, done: impl Fn(&Ensemble) -> bool) -> Result<(), Failed> {
+        let end = Instant::now() + PATIENCE;
+        while !done(self) {
+            for (member, child) in self.children.iter_mut().enumerate() {
+                if let Some(status) = child.try_wait()? {
+                    return Err(self.trouble(member, &format!("ended with {status}")));
+                }
+            }
+            if Instant::now() > end {
+                return Err(self.trouble(0, "does not serve"));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// What a server has to say to that.
+    fn trouble(&self, member: usize, what: &str) -> Failed {
+        let log = fs::read_to_string(self.site.member(member).join("server.log"));
+        let log = log.unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(10).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        let kind = self.program.kind;
+        Failed(format!("server {} of {kind} {what}\n{}", member + 1, last.join("\n")))
+    }
+}
+
+impl Drop for Ensemble {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+            forget(child.id());
+        }
+        for member in 0..self.site.ports.len() {
+            drop(fs::remove_dir_all(self.site.member(member)));
+        }
+    }
+}
+
+/// Asks a server with one of the four-letter words.
+///
+/// # Errors
+/// It cannot be reached, or says nothing for a second.
+pub fn four_letters(server: SocketAddr, word: &str) -> std::io::Result<String> {
+    let timeout = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&server, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.write_all(word.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The servers that run now.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+fn remember(pid: u32) {
+    if let Ok(mut running) = RUNNING.lock() {
+        running.push(pid);
+    }
+}
+
+fn forget(pid: u32) {
+    if let Ok(mut running) = RUNNING.lock() {
+        running.retain(|other| *other != pid);
+    }
+}
+
+/// Kills every server that was started here and still runs: for whoever ends this process.
+pub fn kill_all() {
+    let Ok(running) = RUNNING.lock() else { return };
+    for pid in running.iter() {
+        if let Some(pid) = rustix::process::Pid::from_raw(*pid as i32) {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Runs a command to its end; what it said last, if it failed.
+fn run_to_end(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{name}: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let mut lines = said.lines();
+    let line = lines.find(|line| line.starts_with("error")).or_else(|| said.lines().last());
+    Err(line.map_or_else(|| format!("{name}: {}", output.status), str::to_owned))
+}

@@ -1,0 +1,144 @@
+//! The limits of the machine: what no server on it can be faster than.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::load::{Failed, histogram};
+
+/// Of what a log is written in, for one small write.
+const LOG_WRITE_BYTES: usize = 512;
+/// Preallocated, as servers do it.
+const LOG_BYTES: u64 = 8 << 20;
+/// Larger than any cache.
+const MEMORY_BYTES: usize = 128 << 20;
+
+/// What was measured on the machine alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub processor: String,
+    /// Cores.
+    pub cores: usize,
+    /// Processes that wanted to run in the last minute, when it began.
+    pub load_average: f64,
+    /// fdatasync of a small write to a preallocated file: one writer.
+    pub sync_alone: Latency,
+    /// The same with three writers at once, each with a file of its own.
+    pub sync_three: Latency,
+    /// A request and an answer of 64 bytes over loopback.
+    pub round_trip: Latency,
+    /// Copied within memory, GiB/s.
+    pub memory_gib_per_second: f64,
+}
+
+/// How often a second, and how long.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Latency {
+    /// In all, over all writers.
+    pub per_second: f64,
+    /// Half of them took no longer, µs.
+    pub p50_us: f64,
+    /// All but one in a hundred, µs.
+    pub p99_us: f64,
+}
+
+impl Machine {
+    /// Measures each for so long.
+    ///
+    /// # Errors
+    /// Files cannot be written in `dir`, or there is no loopback.
+    pub fn measure(dir: &Path, each: Duration) -> Result<Machine, Failed> {
+        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        Ok(Machine {
+            processor: name.map_or("unknown", |(_, name)| name).to_owned(),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            load_average: load.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0),
+            sync_alone: syncs(dir, 1, each)?,
+            sync_three: syncs(dir, 3, each)?,
+            round_trip: round_trips(each)?,
+            memory_gib_per_second: copies(each),
+        })
+    }
+}
+
+fn syncs(dir: &Path, writers: usize, each: Duration) -> Result<Latency, Failed> {
+    let write = |writer: usize| -> io::Result<Histogram<u64>> {
+        let path = dir.join(format!("sync{writer}"));
+        let file = File::create(&path)?;
+        file.write_all_at(&vec![0; LOG_BYTES as usize], 0)?;
+        file.sync_all()?;
+        let (mut latencies, mut at, end) = (histogram(), 0, Instant::now() + each);
+        while Instant::now() < end {
+            let begun = Instant::now();
+            file.write_all_at(&[1; LOG_WRITE_BYTES], at)?;
+            file.sync_data()?;
+            latencies.saturating_record(begun.elapsed().as_nanos() as u64);
+            at = (at + LOG_WRITE_BYTES as u64) % LOG_BYTES;
+        }
+        fs::remove_file(path)?;
+        Ok(latencies)
+    };
+    let mut all = histogram();
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..writers).map(|n| scope.spawn(move || write(n))).collect();
+        for writer in writers {
+            let latencies = writer.join().map_err(|_| Failed("a writer panicked".into()))??;
+            all.add(latencies).map_err(|e| Failed(e.to_string()))?;
+        }
+        Ok::<_, Failed>(())
+    })?;
+    Ok(latency(&all, each))
+}
+
+fn round_trips(each: Duration) -> Result<Latency, Failed> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    let (mut other, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    other.set_nodelay(true)?;
+    let echo = thread::spawn(move || {
+        let mut bytes = [0; 64];
+        while other.read_exact(&mut bytes).and_then(|()| other.write_all(&bytes)).is_ok() {}
+    });
+    let (mut latencies, end, mut bytes) = (histogram(), Instant::now() + each, [7; 64]);
+    while Instant::now() < end {
+        let begun = Instant::now();
+        stream.write_all(&bytes)?;
+        stream.read_exact(&mut bytes)?;
+        latencies.saturating_record(begun.elapsed().as_nanos() as u64);
+    }
+    drop(stream);
+    echo.join().map_err(|_| Failed("the echo panicked".into()))?;
+    Ok(latency(&latencies, each))
+}
+
+fn copies(each: Duration) -> f64 {
+    let (from, mut to) = (vec![1_u8; MEMORY_BYTES], vec![0_u8; MEMORY_BYTES]);
+    to.copy_from_slice(&from);
+    let (mut bytes, begun) = (0, Instant::now());
+    while begun.elapsed() < each {
+        to.copy_from_slice(std::hint::black_box(&from));
+        std::hint::black_box(&mut to);
+        bytes += MEMORY_BYTES;
+    }
+    bytes as f64 / begun.elapsed().as_secs_f64() / f64::from(1 << 30)
+}
+
+fn latency(latencies: &Histogram<u64>, duration: Duration) -> Latency {
+    let us = |q| latencies.value_at_quantile(q) as f64 / 1000.0;
+    Latency {
+        per_second: latencies.len() as f64 / duration.as_secs_f64(),
+        p50_us: us(0.5),
+        p99_us: us(0.99),
+    }
+}

@@ -1,0 +1,175 @@
+//! The report as text: Markdown tables whose columns are aligned, so that they can be read as they
+//! are.
+
+use std::fmt::Write;
+
+use super::{Metric, Report};
+use crate::ensemble::Kind;
+use crate::machine::Latency;
+
+/// What every run tells, in this order.
+const DETAILS: [Metric; 8] = [
+    Metric::PerSecond,
+    Metric::P50Ms,
+    Metric::P99Ms,
+    Metric::P999Ms,
+    Metric::CpuSeconds,
+    Metric::PeakMib,
+    Metric::LoadPercent,
+    Metric::Failed,
+];
+
+impl Report {
+    /// All tables: the machine, the comparison, the details, and what is missing.
+    pub fn tables(&self) -> String {
+        let mut out = self.machine_table();
+        out.push_str(&self.comparison());
+        out.push_str(&self.details());
+        for skipped in &self.skipped {
+            let row = skipped.row.as_ref().map(|row| format!(" {row}")).unwrap_or_default();
+            let _ = writeln!(out, "skipped: {}{row}: {}", skipped.program, skipped.why);
+        }
+        out
+    }
+
+    fn machine_table(&self) -> String {
+        let machine = &self.machine;
+        let latency = |what: &str, latency: &Latency| {
+            let cell = |value: f64| format!("{} µs", number(value));
+            let rate = number(latency.per_second);
+            vec![what.into(), rate, cell(latency.p50_us), cell(latency.p99_us)]
+        };
+        let head = ["the machine", "per second", "p50", "p99"].map(String::from).to_vec();
+        let copied = format!("{} GiB", number(machine.memory_gib_per_second));
+        let lines = vec![
+            latency("fdatasync, one writer", &machine.sync_alone),
+            latency("fdatasync, three at once", &machine.sync_three),
+            latency("loopback, there and back", &machine.round_trip),
+            vec!["memory, copied".into(), copied, String::new(), String::new()],
+        ];
+        format!(
+            "{}: {} cores; the load average was {} when it began\n{}\n\n{}\n",
+            machine.processor,
+            machine.cores,
+            machine.load_average,
+            self.settings,
+            table(&head, &lines)
+        )
+    }
+
+    /// A line for each row, and for each goal of it.
+    fn comparison(&self) -> String {
+        let programs = self.programs();
+        let mut head = vec![String::from("what"), String::from("measured")];
+        head.extend(programs.iter().map(Kind::to_string));
+        head.extend(["ratio".into(), "goal".into(), String::new()]);
+        let mut lines = Vec::new();
+        for row in &self.rows {
+            let mut metrics = vec![(row.metric, None)];
+            for goal in &row.goals {
+                match metrics.iter_mut().find(|(metric, of)| *metric == goal.metric && of.is_none())
+                {
+                    Some((_, of)) => *of = Some(goal),
+                    None => metrics.push((goal.metric, Some(goal))),
+                }
+            }
+            for (metric, goal) in metrics {
+                let values = programs.iter().map(|program| self.median(&row.id, *program, metric));
+                let values: Vec<_> = values.collect();
+                if values.iter().all(Option::is_none) {
+                    continue;
+                }
+                let mut line = vec![row.what.clone(), metric.name().into()];
+                line.extend(values.into_iter().map(|value| value.map_or("".into(), number)));
+                let ratio = self.ratio(&row.id, Kind::Smol, metric);
+                line.push(ratio.map_or(String::new(), |ratio| format!("{}×", number(ratio))));
+                line.push(goal.map_or(String::new(), |goal| goal.words()));
+                let met = goal.and_then(|goal| goal.met(self, row, Kind::Smol));
+                line.push(met.map_or("", |met| if met { "met" } else { "not met" }).into());
+                lines.push(line);
+            }
+        }
+        if lines.is_empty() { String::new() } else { format!("{}\n", table(&head, &lines)) }
+    }
+
+    /// All that is known of each row and program.
+    fn details(&self) -> String {
+        let mut head = vec![String::from("what"), String::from("servers")];
+        head.extend(DETAILS.map(|metric| metric.name().into()));
+        let mut lines = Vec::new();
+        for row in &self.rows {
+            for program in self.programs() {
+                let values = DETAILS.map(|metric| self.median(&row.id, program, metric));
+                if values.iter().flatten().count() < 2 {
+                    continue;
+                }
+                let mut line = vec![row.what.clone(), program.to_string()];
+                line.extend(values.map(|value| value.map_or(String::new(), number)));
+                lines.push(line);
+            }
+        }
+        if lines.is_empty() { String::new() } else { format!("{}\n", table(&head, &lines)) }
+    }
+}
+
+/// Three digits that count, thousands with commas.
+pub(super) fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        n if n >= 99.95 || n == 0.0 => 0,
+        n if n >= 9.995 => 1,
+        n if n >= 0.9995 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.digits$}");
+    let whole = text.split('.').next().unwrap_or_default().trim_start_matches('-').len();
+    let begin = usize::from(value < 0.0);
+    let mut out = String::new();
+    for (at, c) in text.chars().enumerate() {
+        let left = (begin + whole).saturating_sub(at);
+        if at > begin && left > 0 && left.is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn table(head: &[String], lines: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = std::iter::once(head).chain(lines.iter().map(Vec::as_slice));
+        cells.map(|line| line[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    // Numbers end where others end.
+    let numeric = |column: usize| {
+        let digit = |line: &Vec<String>| line[column].starts_with(|c: char| c.is_ascii_digit());
+        lines.iter().any(digit)
+            && lines
+                .iter()
+                .all(|line| line[column].is_empty() || digit(line) || negative(line, column))
+    };
+    let numeric: Vec<bool> = (0..head.len()).map(numeric).collect();
+    let mut out = String::new();
+    let mut put = |line: &[String]| {
+        out.push('|');
+        for ((cell, width), numeric) in line.iter().zip(&widths).zip(&numeric) {
+            let _ = match numeric {
+                true => write!(out, " {cell:>width$} |"),
+                false => write!(out, " {cell:<width$} |"),
+            };
+        }
+        out.push('\n');
+    };
+    put(head);
+    let rule = |(width, numeric): (&usize, &bool)| match numeric {
+        true => format!("{}:", "-".repeat(width.saturating_sub(1))),
+        false => "-".repeat(*width),
+    };
+    put(&widths.iter().zip(&numeric).map(rule).collect::<Vec<_>>());
+    lines.iter().for_each(|line| put(line));
+    out
+}
+
+fn negative(line: &[String], column: usize) -> bool {
+    line[column].starts_with('-')
+}
