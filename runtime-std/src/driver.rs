@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
@@ -14,7 +15,8 @@ use zabkeeper_core::event::{Event, Host, Port};
 use zabkeeper_core::node::Node;
 use zabkeeper_core::record::Start;
 use zabkeeper_core::store::Store;
-use zabkeeper_core::types::{ConnId, HostPort, Now};
+use zabkeeper_core::types::{ConnId, Epoch, HostPort, Now};
+use zabkeeper_core::zab::Role;
 
 use crate::boot::{Boot, Listen, Lock};
 use crate::clock::Clock;
@@ -41,6 +43,19 @@ pub enum Message {
     Kill,
     /// These cannot be reached from now on, and all others can: connections to them break.
     CutOff(Vec<HostPort>),
+    /// Say how it is.
+    Report(Sender<Report>),
+}
+
+/// How a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Whether it serves clients.
+    pub serving: bool,
+    /// What it is in its ensemble.
+    pub role: Role,
+    /// [`Node::epoch`].
+    pub epoch: Epoch,
 }
 
 /// Where messages to a node are put; never blocks. What comes after its end is lost.
@@ -287,6 +302,12 @@ impl<S: Sockets> Driver<S> {
             Message::Stop => self.end(Ended::Stopped),
             Message::Kill => self.end(Ended::Killed),
             Message::CutOff(cut_off) => self.cut_off(cut_off),
+            Message::Report(to) => {
+                let node = &self.node;
+                let (serving, role, epoch) = (node.serving(), node.role(), node.epoch());
+                // Who asked may have lost patience.
+                let _ = to.send(Report { serving, role, epoch });
+            }
         }
     }
 
@@ -511,7 +532,7 @@ impl<S: Sockets> Driver<S> {
             .collect();
         for conn in cut {
             self.sockets.cancel_dial(conn);
-            self.broken(conn);
+            self.ended(conn);
         }
     }
 

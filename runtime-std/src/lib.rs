@@ -1,7 +1,7 @@
 //! What every runtime of zabkeeper needs and none should write twice: the driver of a node, the
 //! file executor and its thread, start-up, the command line, what the JVM was told, the clock,
-//! signals, logging, the journal of a process, what `inspect` prints, and ensembles on one machine.
-//! And [`threads`]: a runtime without an executor.
+//! signals, logging, the journal of a process, what `inspect` prints. And [`threads`], a runtime
+//! without an executor; and [`Ensemble`], for the tests of others.
 
 pub mod boot;
 pub mod clock;
@@ -9,6 +9,7 @@ pub mod command_line;
 mod dev;
 pub mod disk_thread;
 pub mod driver;
+pub mod ensemble;
 pub mod exit;
 pub mod files;
 pub mod host;
@@ -22,3 +23,5 @@ pub mod record;
 pub mod signals;
 pub mod system_properties;
 pub mod threads;
+
+pub use ensemble::Ensemble;

@@ -164,6 +164,9 @@ pub struct Config {
     pub global_outstanding_limit: usize,
     /// `cnxTimeout`, ms.
     pub cnx_timeout_ms: u64,
+    /// How long a quorum's choice of a leader waits for a better vote, ms. No key: 200, as in
+    /// ZooKeeper, whatever the text says; for ensembles on one machine.
+    pub finalize_wait_ms: u64,
     /// `fastleader.minNotificationInterval`, ms.
     pub min_notification_ms: u64,
     /// `fastleader.maxNotificationInterval`, ms.
@@ -529,6 +532,7 @@ impl File<'_> {
             throttled_op_wait_ms: self.number("throttled_op_wait_time", 0, 0, "ms, 0 or more")?,
             global_outstanding_limit: self.number("globalOutstandingLimit", 1000usize, 1, COUNT)?,
             cnx_timeout_ms: self.number("cnxTimeout", 5000, 1, MS)?,
+            finalize_wait_ms: 200,
             min_notification_ms: self.number("fastleader.minNotificationInterval", 200, 1, MS)?,
             max_notification_ms: self.number(
                 "fastleader.maxNotificationInterval",

@@ -91,11 +91,11 @@ pub(super) fn ensemble_options(config: &Config) -> EnsembleOptions {
         observer_master_port: config.observer_master_port,
         max_payload: max_txn_bytes(config) + PACKET_HEADROOM,
         election: ElectionOptions {
+            finalize_wait_ms: config.finalize_wait_ms,
             min_notification_ms: config.min_notification_ms,
             max_notification_ms: config.max_notification_ms,
             handshake_ms: config.cnx_timeout_ms,
             adopts_configurations: config.reconfig_enabled,
-            ..ElectionOptions::default()
         },
         reconfig: config.reconfig_enabled.then_some(reconfig::config_in as ReadConfig),
     }
