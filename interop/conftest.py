@@ -8,14 +8,26 @@ import pytest
 from zk import parts, server
 
 
-def pytest_configure():
+def pytest_configure(config):
     """SIGTERM ends the tests as an exception does: the servers are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("interop: ended by SIGTERM"))
+    if config.getoption("--binary"):
+        parts.choose_binary(config.getoption("--binary"))
+
+
+def pytest_collection_modifyitems(config, items):
+    """`--second`: a runtime's own doing, and no program of Java's."""
+    if config.getoption("--second"):
+        kept = [item for item in items if item.get_closest_marker("both") and "java" not in item.fixturenames]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 def pytest_addoption(parser):
     parser.addoption("--impl", default="zabkeeper", choices=["zabkeeper", "apache"],
                      help="the server under test")
+    parser.addoption("--binary", metavar="smol|std|PATH", help="which zabkeeper (smol if nothing is said)")
+    parser.addoption("--second", action="store_true", help="only what every commit runs on both binaries")
     parser.addoption("--quick", action="store_true", help="fewer rounds, for every commit")
     parser.addoption("--seed", type=int, help="of what the tests draw; drawn and printed if not given")
     parser.addoption("--pairings", action="store_true", help="every kind of leader with every kind of learner")
@@ -48,7 +60,7 @@ def impl(request):
         if reason:
             pytest.skip(f"skipped: {reason}")
     elif not parts.binary().exists():
-        pytest.fail(f"{parts.binary()} is not built (cargo build --release -p zabkeeper)")
+        pytest.fail(f"{parts.binary()} is not built (cargo build --release -p zabkeeper -p zabkeeper-std)")
     return name
 
 

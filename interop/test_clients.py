@@ -13,6 +13,8 @@ from zk import parts
 from zk.ensemble import Ensemble, assert_same_trees
 from zk.server import wait_until
 
+pytestmark = pytest.mark.both
+
 
 @pytest.fixture(scope="module")
 def ensemble(request, tmp_path_factory):

@@ -12,7 +12,7 @@ from kazoo.client import KazooClient
 from zk import parts
 from zk.server import Server, free_ports, wait_until
 
-pytestmark = pytest.mark.usefixtures("zabkeeper_only")
+pytestmark = [pytest.mark.both, pytest.mark.usefixtures("zabkeeper_only")]
 
 
 def run(*arguments):

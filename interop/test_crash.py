@@ -2,8 +2,12 @@
 import statistics
 import time
 
+import pytest
+
 from zk.ensemble import Ensemble, assert_same_trees
 from zk.load import begin, check, end, wait_for_service
+
+pytestmark = pytest.mark.both
 
 
 def gap_around(writers, moment):

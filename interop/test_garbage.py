@@ -5,11 +5,15 @@ import struct
 import threading
 import time
 
+import pytest
+
 from zk.ensemble import Ensemble
 from zk.raw import Raw
 
 HTTP = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(200)
+
+pytestmark = pytest.mark.both
 
 
 def junk(rng):

@@ -212,6 +212,7 @@ def test_where_it_is_off_it_is_off(impl, tmp_path):
         client.stop()
 
 
+@pytest.mark.both
 def test_a_client_port_moves_while_the_server_runs(impl, tmp_path):
     with Reconfigurable([impl] * 3, tmp_path) as ensemble:
         leader = ensemble.leader()

@@ -133,6 +133,7 @@ def test_live_sessions_outlast_many_timeouts_on_every_member(ensemble):
         client.close()
 
 
+@pytest.mark.both
 def test_requests_up_to_the_limit_pass_and_larger_ones_close_the_connection(ensemble):
     for server in [ensemble.leader(), ensemble.followers()[0]]:
         raw, path = Raw(server.client_port, timeout=10.0), f"/large-{server.sid}"

@@ -8,10 +8,24 @@ CACHE = pathlib.Path(os.environ.get("ZABKEEPER_CACHE", ROOT / ".cache"))
 CLI_MT = pathlib.Path("/usr/lib/zookeeper/bin/cli_mt")
 
 
+BINARIES = {"smol": "zabkeeper", "std": "zabkeeper-std"}
+
+
 def binary():
     """The zabkeeper under test."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return pathlib.Path(os.environ.get("ZABKEEPER_BINARY", target / "release" / "zabkeeper"))
+
+
+def choose_binary(name):
+    """A runtime's name, or a path; a runtime is looked for where the other one is."""
+    path = binary().with_name(BINARIES[name]) if name in BINARIES else pathlib.Path(name).resolve()
+    os.environ["ZABKEEPER_BINARY"] = str(path)
+
+
+def example(name):
+    """An example of runtime-std."""
+    return binary().parent / "examples" / name
 
 
 def sim():

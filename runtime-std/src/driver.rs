@@ -261,7 +261,8 @@ impl<S: Sockets> Driver<S> {
         if self.node.deadline().is_some_and(|at| at <= self.now.mono) {
             self.step(Event::Tick);
         }
-        while let Some(event) = self.ready.pop_front() {
+        // What comes of these waits for the next turn.
+        for event in mem::take(&mut self.ready) {
             self.step(event);
         }
         if !self.unbound.is_empty() {

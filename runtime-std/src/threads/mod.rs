@@ -2,6 +2,8 @@
 //! writes; one is for its files. No executor, and no thread a connection.
 
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;

@@ -1,0 +1,201 @@
+//! Stories of sockets that are waited for together.
+
+use std::io::{IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::{Events, Poll};
+use zabkeeper_core::event::Port;
+use zabkeeper_core::types::{ConnId, HostPort};
+
+use super::sockets::{News, PollSockets};
+use crate::driver::Sockets;
+use crate::lane::Lane;
+
+type Addresses = (ConnId, std::io::Result<Vec<SocketAddr>>);
+
+struct Loop {
+    poll: Poll,
+    sockets: PollSockets,
+    resolved: Receiver<Addresses>,
+}
+
+impl Loop {
+    fn new() -> Loop {
+        let poll = Poll::new().unwrap();
+        let registry = poll.registry().try_clone().unwrap();
+        let (sender, resolved) = channel();
+        let tell = move |conn, addresses| drop(sender.send((conn, addresses)));
+        Loop { poll, sockets: PollSockets::new(registry, Arc::new(tell)), resolved }
+    }
+
+    /// All that comes until there is quiet for a while.
+    fn turns(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        let mut events = Events::with_capacity(8);
+        let mut until = Instant::now() + Duration::from_millis(150);
+        while Instant::now() < until {
+            let at = self.sockets.wait_until(Some(until)).unwrap();
+            let timeout = at.saturating_duration_since(Instant::now());
+            self.poll.poll(&mut events, Some(timeout)).unwrap();
+            events.iter().for_each(|event| self.sockets.notice(event));
+            while let Ok((conn, addresses)) = self.resolved.try_recv() {
+                self.sockets.resolved(conn, addresses);
+            }
+            let before = news.len();
+            for key in self.sockets.take_ready() {
+                self.sockets.advance(key, &mut news);
+            }
+            if news.len() > before {
+                until = Instant::now() + Duration::from_millis(150);
+            }
+        }
+        news
+    }
+
+    /// A connection in use, and its other end.
+    fn connection(&mut self) -> (usize, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listening = self.sockets.accept(Port::Client, listener).unwrap();
+        let peer = TcpStream::connect(at).unwrap();
+        let Some(News::Accepted(Port::Client, stream, _)) = self.turns().pop() else {
+            panic!("nobody has come");
+        };
+        self.sockets.unlisten(listening);
+        (self.sockets.open(CONN, stream).unwrap(), peer)
+    }
+
+    fn received(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for news in self.turns() {
+            let News::Received(CONN, bytes) = news else { panic!("nothing was read") };
+            all.extend_from_slice(&bytes);
+        }
+        all
+    }
+}
+
+const CONN: ConnId = ConnId::accepted(1);
+
+#[test]
+fn what_came_during_a_pause_is_read_after_it() {
+    let mut all = Loop::new();
+    let (mut key, mut peer) = all.connection();
+    peer.write_all(b"one").unwrap();
+    assert_eq!(all.received(), b"one");
+    all.sockets.pause(&mut key);
+    peer.write_all(b"two").unwrap();
+    assert!(all.turns().is_empty());
+    all.sockets.resume(CONN, &mut key);
+    assert_eq!(all.received(), b"two");
+    // More than one read takes, and the end behind it.
+    let long = vec![7; 300_000];
+    let sent = long.clone();
+    let writer = std::thread::spawn(move || peer.write_all(&sent).map(|()| drop(peer)));
+    let mut news = Vec::new();
+    while !matches!(news.last(), Some(News::Ended(CONN))) {
+        news.extend(all.turns());
+    }
+    writer.join().unwrap().unwrap();
+    let read = news.iter().map(|one| match one {
+        News::Received(CONN, bytes) => bytes.len(),
+        _ => 0,
+    });
+    assert_eq!(read.sum::<usize>(), long.len());
+}
+
+#[test]
+fn who_takes_nothing_is_written_to_when_it_does() {
+    let mut all = Loop::new();
+    let (mut key, mut peer) = all.connection();
+    let chunk = vec![1; 1 << 20];
+    let mut written = 0;
+    loop {
+        match all.sockets.write(&mut key, &[IoSlice::new(&chunk)]) {
+            Ok(n) => written += n,
+            Err(e) => break assert_eq!(e.kind(), std::io::ErrorKind::WouldBlock),
+        }
+    }
+    all.sockets.await_room(CONN, &mut key);
+    assert!(all.turns().is_empty());
+    let mut taken = vec![0; written];
+    peer.read_exact(&mut taken).unwrap();
+    assert!(matches!(&*all.turns(), [News::Writable(CONN)]));
+}
+
+#[test]
+fn last_words_arrive_though_the_other_side_still_speaks() {
+    let mut all = Loop::new();
+    let (mut key, mut peer) = all.connection();
+    all.sockets.pause(&mut key);
+    peer.write_all(&[2; 100_000]).unwrap();
+    assert!(all.turns().is_empty());
+    let mut left = Lane::default();
+    assert!(left.push(Bytes::from_static(b"goodbye")));
+    all.sockets.close(key, left);
+    assert!(all.turns().is_empty());
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard).unwrap();
+    assert_eq!(heard, b"goodbye");
+    // It does not go, and is not waited for longer than that.
+    let began = Instant::now();
+    while peer.write_all(b"more").is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is never closed");
+        assert!(all.turns().is_empty());
+    }
+}
+
+#[test]
+fn a_name_an_address_and_nobody_are_dialled() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut all = Loop::new();
+    let limit = Duration::from_secs(20);
+    for (host, port, is_there) in
+        [("localhost", port, true), ("127.0.0.1", port, true), ("127.0.0.1", free, false)]
+    {
+        let conn = ConnId::dialled(1);
+        all.sockets.dial(conn, Port::Quorum, HostPort::new(host, port), limit);
+        let mut news = Vec::new();
+        while news.is_empty() {
+            news = all.turns();
+        }
+        match &*news {
+            [News::Dialled(dialled, Port::Quorum, _, at)] => {
+                assert!(is_there && *dialled == conn && at.port() == port);
+            }
+            [News::DialFailed(dialled)] => assert!(!is_there && *dialled == conn),
+            _ => panic!("neither, or more"),
+        }
+    }
+    all.sockets.dial(ConnId::dialled(2), Port::Quorum, HostPort::new("127.0.0.1", port), limit);
+    all.sockets.cancel_dial(ConnId::dialled(2));
+    assert!(all.turns().is_empty());
+}
+
+#[test]
+fn a_dial_has_its_time() {
+    // Its backlog is full: nobody answers.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let at = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut all = Loop::new();
+    let to = HostPort::new("127.0.0.1", at.port());
+    let mut news = Vec::new();
+    for n in 1..=5 {
+        all.sockets.dial(ConnId::dialled(n), Port::Quorum, to.clone(), Duration::from_millis(300));
+    }
+    let began = Instant::now();
+    while news.len() < 5 && began.elapsed() < Duration::from_secs(20) {
+        news.extend(all.turns());
+    }
+    let failed = news.iter().filter(|one| matches!(one, News::DialFailed(_))).count();
+    assert!(news.len() == 5 && failed > 0, "{failed} of {}", news.len());
+}
