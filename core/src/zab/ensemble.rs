@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::leader::Leader;
 use super::learner::Learner;
-use super::observer_master::ObserverMaster;
+use super::learners::Learners;
 use super::{Delivery, EnsembleOptions, History, Shared, Start};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
@@ -167,10 +167,8 @@ impl Ensemble {
             Input::Received { conn, bytes } => self.received(now, conn, bytes, out),
             Input::Closed { conn } => self.closed(now, conn),
             Input::Writable { conn } => {
-                if let Part::Leader(leader) = &mut self.part {
-                    leader.writable(&mut self.shared, conn);
-                } else if let Some((observers, shared)) = self.observers() {
-                    observers.writable(shared, conn);
+                if let Some((learners, shared)) = self.learners() {
+                    learners.writable(shared, conn);
                 }
             }
             Input::Persisted { upto } => {
@@ -188,10 +186,15 @@ impl Ensemble {
                 }
             }
             Input::LogRead { read, entries, end } => {
-                if let Part::Leader(leader) = &mut self.part {
-                    leader.log_read(&mut self.shared, read, &entries, end, out);
-                } else if let Some((observers, shared)) = self.observers() {
-                    observers.log_read(shared, read, &entries, end, out);
+                let shared = &mut self.shared;
+                match &mut self.part {
+                    Part::Leader(leader) => leader.log_read(shared, read, &entries, end, out),
+                    Part::Learner(learner) => {
+                        if let Some(observers) = &mut learner.observers {
+                            observers.log_read(shared, read, &entries, end, out);
+                        }
+                    }
+                    _ => {}
                 }
             }
         }
@@ -217,7 +220,7 @@ impl Ensemble {
     /// Whether a connection is one of the ensemble's.
     pub fn owns(&self, conn: ConnId) -> bool {
         let part = match &self.part {
-            Part::Leader(leader) => leader.owns(conn),
+            Part::Leader(leader) => leader.learners.owns(conn),
             Part::Learner(learner) => learner.owns(conn),
             Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => false,
         };
@@ -264,7 +267,7 @@ impl Ensemble {
     /// Ends a batch of proposals: what was gathered for each learner is sent.
     pub fn flush(&mut self, out: &mut Actions) {
         if let Part::Leader(leader) = &mut self.part {
-            leader.flush(out);
+            leader.learners.flush(out);
         }
     }
 
@@ -315,19 +318,15 @@ impl Ensemble {
     /// Leader: the next bytes of the snapshot for this learner. [`Delivery::SnapshotMore`]
     /// follows when its connection takes more.
     pub fn snapshot_chunk(&mut self, learner: ConnId, bytes: Bytes, out: &mut Actions) {
-        if let Part::Leader(leader) = &mut self.part {
-            leader.snapshot_chunk(learner, bytes, out);
-        } else if let Some((observers, _)) = self.observers() {
-            observers.snapshot_chunk(learner, bytes, out);
+        if let Some((learners, _)) = self.learners() {
+            learners.snapshot_chunk(learner, bytes, out);
         }
     }
 
     /// Leader: the snapshot for this learner is complete.
     pub fn snapshot_end(&mut self, learner: ConnId, out: &mut Actions) {
-        if let Part::Leader(leader) = &mut self.part {
-            leader.snapshot_end(learner, out);
-        } else if let Some((observers, _)) = self.observers() {
-            observers.snapshot_end(learner, out);
+        if let Some((learners, _)) = self.learners() {
+            learners.snapshot_end(learner, out);
         }
     }
 
@@ -430,14 +429,13 @@ impl Ensemble {
     /// Learners of this leader, or of this observer master, that are up to date, with whether they
     /// observe.
     pub fn active_learners(&self) -> Vec<(ServerId, bool)> {
-        match &self.part {
-            Part::Leader(leader) => leader.active_learners().collect(),
-            Part::Learner(learner) => match &learner.observers {
-                Some(observers) => observers.active().map(|id| (id, true)).collect(),
-                None => Vec::new(),
-            },
-            _ => Vec::new(),
-        }
+        let learners = match &self.part {
+            Part::Leader(leader) => Some(&leader.learners),
+            Part::Learner(learner) => learner.observers.as_ref().map(|master| &master.learners),
+            _ => None,
+        };
+        let active = learners.into_iter().flat_map(|learners| learners.active());
+        active.map(|learner| (learner.server, learner.observer)).collect()
     }
 
     /// How many learners were brought up to date by a DIFF or a TRUNC, since the last time of
@@ -449,7 +447,7 @@ impl Ensemble {
     /// Leader: learners that are connected at all.
     pub fn learner_count(&self) -> usize {
         match &self.part {
-            Part::Leader(leader) => leader.learner_count(),
+            Part::Leader(leader) => leader.learners.len(),
             _ => 0,
         }
     }
@@ -465,14 +463,14 @@ impl Ensemble {
 
     // ---- inside
 
-    /// Of a follower: the observers that it leads.
-    fn observers(&mut self) -> Option<(&mut ObserverMaster, &mut Shared)> {
-        match &mut self.part {
-            Part::Learner(learner) => {
-                learner.observers.as_deref_mut().map(|observers| (observers, &mut self.shared))
-            }
-            _ => None,
-        }
+    /// Whom this server leads: a leader's learners, or a follower's observers.
+    fn learners(&mut self) -> Option<(&mut Learners, &mut Shared)> {
+        let learners = match &mut self.part {
+            Part::Leader(leader) => &mut leader.learners,
+            Part::Learner(learner) => &mut learner.observers.as_mut()?.learners,
+            _ => return None,
+        };
+        Some((learners, &mut self.shared))
     }
 
     fn tick(&mut self, now: Time, out: &mut Actions) {
@@ -510,7 +508,7 @@ impl Ensemble {
             }
             (Port::Quorum, Part::Learner(learner)) if !conn.is_dialled() => {
                 match &mut learner.observers {
-                    Some(observers) => observers.opened(now, conn, out),
+                    Some(observers) => observers.learners.opened(now, conn, out),
                     None => out.push(Action::Close { conn, why: Reason::NotServing }),
                 }
             }
@@ -527,7 +525,7 @@ impl Ensemble {
             return election.received(now, conn, &bytes, out);
         }
         match &mut self.part {
-            Part::Leader(leader) if leader.owns(conn) => {
+            Part::Leader(leader) if leader.learners.owns(conn) => {
                 leader.received(now, &mut self.shared, conn, bytes, out);
             }
             Part::Learner(learner) if learner.leads(conn) => {
@@ -558,7 +556,7 @@ impl Ensemble {
             Part::Leader(leader) => leader.closed(&mut self.shared, conn),
             Part::Learner(learner) if learner.leads(conn) => {
                 if let Some(observers) = &mut learner.observers {
-                    observers.closed(&mut self.shared, conn);
+                    observers.learners.closed(&mut self.shared, conn);
                 }
             }
             Part::Learner(learner) if learner.owns(conn) => learner.closed(now),
@@ -605,7 +603,7 @@ impl Ensemble {
             election.update_epoch(self.shared.history.current_epoch);
         }
         if let Part::Leader(leader) = &mut self.part {
-            leader.flush(out);
+            leader.learners.flush(out);
         }
     }
 
@@ -678,7 +676,7 @@ impl Ensemble {
     fn leave(&mut self, now: Time, out: &mut Actions) -> Option<Ticket> {
         let mut reloading = None;
         match &mut self.part {
-            Part::Leader(leader) => leader.close(out),
+            Part::Leader(leader) => leader.learners.close(out),
             Part::Learner(learner) => {
                 reloading = learner.truncating();
                 if !learner.active() {

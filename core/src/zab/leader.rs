@@ -1,6 +1,6 @@
 //! The leader (`Leader`, `LearnerHandler`): discovery, synchronisation, broadcast.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -10,7 +10,8 @@ use core::cmp::Reverse;
 use bytes::Bytes;
 use tracing::{debug, info, warn};
 
-use super::learner_handler::{LearnerHandler, Phase};
+use super::learner_handler::Phase;
+use super::learners::{Learners, Limits};
 use super::reconfig::goes_on_leading;
 use super::{Delivery, Ended, Shared};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
@@ -22,12 +23,9 @@ use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, ProposalFrame, QuorumPacket};
 
-/// A learner whose held-back output grows past this is dropped.
-const MAX_HELD_BYTES: usize = 256 << 20;
+const LIMITS: Limits = Limits { strangers: 64, held_bytes: 256 << 20 };
 /// How long a leader that is not to lead any more waits for its learners to leave, in half ticks.
 const RETIRING_HALF_TICKS: u8 = 2;
-/// Connections that have not said who they are.
-const MAX_STRANGERS: usize = 64;
 
 /// What the leader waits for before it may go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,13 +58,11 @@ pub(super) struct Leader {
     connecting: AckSet,
     epoch_acks: AckSet,
     new_leader_acks: AckSet,
-    learners: BTreeMap<ConnId, LearnerHandler>,
+    pub(super) learners: Learners,
     outstanding: VecDeque<Outstanding>,
     /// How many of `outstanding`, from the front, are durable here.
     self_acked: usize,
     last_proposed: Zxid,
-    /// Learners whose DIFF broke off because the log could not be read: they get a snapshot.
-    failed_by_log: AckSet,
     /// Learners' syncs that wait for the commit of a zxid.
     syncs: VecDeque<(Zxid, ConnId)>,
     give_up_at: Time,
@@ -86,11 +82,10 @@ impl Leader {
             connecting: AckSet::new(),
             epoch_acks: AckSet::new(),
             new_leader_acks: AckSet::new(),
-            learners: BTreeMap::new(),
+            learners: Learners::new(LIMITS),
             outstanding: VecDeque::new(),
             self_acked: 0,
             last_proposed: shared.history.last_logged,
-            failed_by_log: AckSet::new(),
             syncs: VecDeque::new(),
             give_up_at: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
             half_tick_at: now.plus_ms(shared.options.tick_time_ms / 2),
@@ -147,55 +142,22 @@ impl Leader {
         self.stage == Stage::Broadcast
     }
 
-    pub(super) fn owns(&self, conn: ConnId) -> bool {
-        self.learners.contains_key(&conn)
-    }
-
-    /// Learners that are up to date, with whether they observe.
-    pub(super) fn active_learners(&self) -> impl Iterator<Item = (ServerId, bool)> + '_ {
-        let active = self.learners.values().filter(|l| l.phase == Phase::Active);
-        active.map(|l| (l.server, l.observer))
-    }
-
-    /// Learners that are connected at all.
-    pub(super) fn learner_count(&self) -> usize {
-        self.learners.len()
-    }
-
     /// Proposals that are not committed yet.
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// The reign ends here: all links close.
-    pub(super) fn close(&mut self, out: &mut Actions) {
-        for conn in core::mem::take(&mut self.learners).into_keys() {
-            out.push(Action::Close { conn, why: Reason::NotServing });
-        }
-    }
-
     // ---- connections
 
     pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
-        let strangers = self.learners.values().filter(|l| l.phase == Phase::Hello).count();
         if self.retiring.is_some() {
             return out.push(Action::Close { conn, why: Reason::NotServing });
         }
-        if strangers >= MAX_STRANGERS {
-            return out
-                .push(Action::Close { conn, why: Reason::Limit("learners without a hello") });
-        }
-        self.learners.insert(conn, LearnerHandler::new(conn, now));
+        self.learners.opened(now, conn, out);
     }
 
     pub(super) fn closed(&mut self, shared: &mut Shared, conn: ConnId) {
-        if let Some(learner) = self.learners.remove(&conn) {
-            if learner.phase != Phase::Hello {
-                info!(learner = %learner.server, "a learner is gone");
-            }
-            if learner.snapshotting {
-                shared.deliveries.push_back(Delivery::SnapshotDropped { learner: conn });
-            }
+        if self.learners.closed(shared, conn) {
             shared.deliveries.push_back(Delivery::LearnerGone { learner: conn });
             self.syncs.retain(|(_, c)| *c != conn);
         }
@@ -209,21 +171,10 @@ impl Leader {
         bytes: Bytes,
         out: &mut Actions,
     ) {
-        let Some(learner) = self.learners.get_mut(&conn) else { return };
-        learner.heard = now;
-        learner.reader.push(bytes);
-        while let Some(learner) = self.learners.get_mut(&conn) {
-            match learner.reader.next(shared.options.max_payload) {
-                Ok(Some(packet)) => {
-                    if let Err(what) = self.packet(shared, conn, packet, out) {
-                        self.drop_learner(shared, conn, Reason::Protocol(what), out);
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    let why = Reason::Protocol("malformed quorum packet");
-                    self.drop_learner(shared, conn, why, out);
-                }
+        self.learners.heard(now, conn, bytes);
+        while let Some(packet) = self.learners.next_packet(shared, conn) {
+            if let Err(what) = packet.and_then(|packet| self.packet(shared, conn, packet, out)) {
+                self.drop_learner(shared, conn, Reason::Protocol(what), out);
             }
             if self.ended.is_some() {
                 return;
@@ -244,7 +195,7 @@ impl Leader {
         packet: QuorumPacket,
         out: &mut Actions,
     ) -> Result<(), &'static str> {
-        let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
+        let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
         let kind = PacketType::from_i32(packet.kind).ok_or("unknown type of quorum packet")?;
         match (learner.phase, kind) {
             (Phase::Hello, PacketType::FollowerInfo | PacketType::ObserverInfo) => {
@@ -274,15 +225,13 @@ impl Leader {
                 learner.server = info.server;
                 learner.observer = kind == PacketType::ObserverInfo;
                 learner.phase = Phase::Introduced;
-                let twice =
-                    self.learners.values().find(|l| l.server == info.server && l.conn != conn);
-                if let Some(old) = twice.map(|l| l.conn) {
+                if let Some(old) = self.learners.older(info.server, conn) {
                     self.drop_learner(shared, old, Reason::Replaced, out);
                 }
                 info!(learner = %info.server, accepted = %packet.zxid.epoch(), "a learner introduces itself");
                 self.introduced(shared, info.server, packet.zxid.epoch(), out);
                 if !matches!(self.stage, Stage::Discovery | Stage::SavingAccepted(_)) {
-                    self.send_leader_info(conn, out);
+                    self.learners.greet(conn, self.epoch, out);
                 }
             }
             (Phase::AwaitAckEpoch, PacketType::AckEpoch) => {
@@ -297,9 +246,9 @@ impl Leader {
                     return Err("an ACK before that of NEWLEADER");
                 }
                 learner.phase = Phase::NewLeaderAcked;
-                self.failed_by_log.remove(learner.server);
-                info!(learner = %learner.server, "a learner is in sync");
                 let server = learner.server;
+                info!(learner = %server, "a learner is in sync");
+                self.learners.in_sync(server);
                 if self.established() {
                     self.up_to_date(conn);
                 } else {
@@ -375,20 +324,6 @@ impl Leader {
         }
     }
 
-    fn send_leader_info(&mut self, conn: ConnId, out: &mut Actions) {
-        let zxid = self.epoch.first_zxid();
-        if let Some(learner) = self.learners.get_mut(&conn) {
-            let version = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
-            learner.outbound.packet(&QuorumPacket::new(
-                PacketType::LeaderInfo,
-                zxid,
-                Some(version),
-            ));
-            learner.outbound.flush(out);
-            learner.phase = Phase::AwaitAckEpoch;
-        }
-    }
-
     /// `waitForEpochAck`.
     fn epoch_acked(
         &mut self,
@@ -398,7 +333,7 @@ impl Leader {
         out: &mut Actions,
     ) -> Result<(), &'static str> {
         if self.stage != Stage::EpochAcks {
-            if let Some(learner) = self.learners.get_mut(&conn) {
+            if let Some(learner) = self.learners.get(conn) {
                 // What it acknowledged and is not committed it may be told to cut off: it will be
                 // sent that again, and acknowledge it again.
                 if !Mutant::AcksOutliveASync.is_on() {
@@ -406,12 +341,11 @@ impl Leader {
                         outstanding.acks.remove(learner.server);
                     }
                 }
-                let log_allowed = !self.failed_by_log.contains(learner.server);
-                learner.synchronise(shared, self.epoch, log_allowed, out);
+                self.learners.synchronise(shared, conn, self.epoch, out);
             }
             return Ok(());
         }
-        let Some(learner) = self.learners.get(&conn) else { return Ok(()) };
+        let Some(learner) = self.learners.get(conn) else { return Ok(()) };
         if epoch == -1 {
             return Ok(());
         }
@@ -470,11 +404,11 @@ impl Leader {
         for conn in acked.map(|l| l.conn).collect::<Vec<_>>() {
             self.up_to_date(conn);
         }
-        self.flush(out);
+        self.learners.flush(out);
     }
 
     fn up_to_date(&mut self, conn: ConnId) {
-        if let Some(learner) = self.learners.get_mut(&conn) {
+        if let Some(learner) = self.learners.get_mut(conn) {
             learner.outbound.bare(PacketType::UpToDate, Zxid(-1));
             learner.phase = Phase::Active;
         }
@@ -488,36 +422,9 @@ impl Leader {
         end: LogEnd,
         out: &mut Actions,
     ) {
-        let mut failed = None;
-        for learner in self.learners.values_mut() {
-            if !learner.log_read(shared, self.epoch, read, entries, end, out) {
-                failed = Some((learner.conn, learner.server));
-            }
-        }
-        if let Some((conn, server)) = failed {
-            self.failed_by_log.insert(server);
-            let why = Reason::Protocol("the log cannot be read to the end of a DIFF");
+        let failed = self.learners.log_read(shared, self.epoch, read, entries, end, out);
+        if let Some((conn, why)) = failed {
             self.drop_learner(shared, conn, why, out);
-        }
-    }
-
-    pub(super) fn writable(&mut self, shared: &mut Shared, conn: ConnId) {
-        if self.learners.get(&conn).is_some_and(|l| l.snapshotting) {
-            shared.deliveries.push_back(Delivery::SnapshotMore { learner: conn });
-        }
-    }
-
-    pub(super) fn snapshot_chunk(&mut self, conn: ConnId, bytes: Bytes, out: &mut Actions) {
-        if let Some(learner) = self.learners.get_mut(&conn).filter(|l| l.snapshotting) {
-            learner.outbound.stream(bytes, out);
-            out.push(Action::AwaitWritable { conn });
-        }
-    }
-
-    pub(super) fn snapshot_end(&mut self, conn: ConnId, out: &mut Actions) {
-        if let Some(learner) = self.learners.get_mut(&conn).filter(|l| l.snapshotting) {
-            learner.snapshotting = false;
-            learner.outbound.release(out);
         }
     }
 
@@ -571,13 +478,13 @@ impl Leader {
     }
 
     fn synced(&mut self, conn: ConnId) {
-        if let Some(learner) = self.learners.get_mut(&conn) {
+        if let Some(learner) = self.learners.get_mut(conn) {
             learner.outbound.bare(PacketType::Sync, Zxid::ZERO);
         }
     }
 
     pub(super) fn send(&mut self, conn: ConnId, packet: &QuorumPacket) {
-        if let Some(learner) = self.learners.get_mut(&conn) {
+        if let Some(learner) = self.learners.get_mut(conn) {
             learner.outbound.packet(packet);
         }
     }
@@ -676,7 +583,7 @@ impl Leader {
                 self.stage = Stage::EpochAcks;
                 let waiting = self.learners.values().filter(|l| l.phase == Phase::Introduced);
                 for conn in waiting.map(|l| l.conn).collect::<Vec<_>>() {
-                    self.send_leader_info(conn, out);
+                    self.learners.greet(conn, self.epoch, out);
                 }
                 self.epoch_acks.insert(shared.me);
                 self.try_finish_discovery(shared, out);
@@ -710,15 +617,7 @@ impl Leader {
         }
         self.half_tick_at = now.plus_ms(shared.options.tick_time_ms / 2);
         self.odd_half_tick = !self.odd_half_tick;
-        let (init, sync) = (
-            shared.limit_ms(shared.options.init_limit),
-            shared.limit_ms(shared.options.sync_limit),
-        );
-        let late = |l: &LearnerHandler| {
-            let limit = if l.phase == Phase::Active { sync } else { init };
-            now.ms_since(l.heard) > limit || l.outbound.held_bytes() > MAX_HELD_BYTES
-        };
-        while let Some(conn) = self.learners.values().find(|l| late(l)).map(|l| l.conn) {
+        while let Some(conn) = self.learners.late(now, shared) {
             self.drop_learner(shared, conn, Reason::Timeout("a silent learner"), out);
         }
         for learner in self.learners.values_mut() {
@@ -743,12 +642,5 @@ impl Leader {
 
     pub(super) fn deadline(&self) -> Time {
         if self.established() { self.half_tick_at } else { self.half_tick_at.min(self.give_up_at) }
-    }
-
-    /// Ends a step: one send for each learner.
-    pub(super) fn flush(&mut self, out: &mut Actions) {
-        for learner in self.learners.values_mut() {
-            learner.outbound.flush(out);
-        }
     }
 }

@@ -127,7 +127,7 @@ impl Learner {
 
     /// Whether it is an observer's connection.
     pub(super) fn leads(&self, conn: ConnId) -> bool {
-        self.observers.as_ref().is_some_and(|observers| observers.owns(conn))
+        self.observers.as_ref().is_some_and(|observers| observers.learners.owns(conn))
     }
 
     /// The truncation that this term waits for; if the term ends, its outcome still counts.
@@ -143,7 +143,7 @@ impl Learner {
             out.push(Action::Close { conn, why: Reason::NotServing });
         }
         if let Some(mut observers) = self.observers.take() {
-            observers.close(out);
+            observers.learners.close(out);
         }
     }
 
@@ -706,7 +706,7 @@ impl Learner {
             outbound.flush(out);
         }
         if let Some(observers) = &mut self.observers {
-            observers.flush(out);
+            observers.learners.flush(out);
         }
     }
 }

@@ -12,6 +12,7 @@ mod history;
 mod leader;
 mod learner;
 mod learner_handler;
+mod learners;
 mod link;
 mod observer_master;
 mod reconfig;

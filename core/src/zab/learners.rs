@@ -1,0 +1,215 @@
+//! The learners of one term: what serving them is the same for a leader and for a follower that
+//! leads observers.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::{Values, ValuesMut};
+
+use bytes::Bytes;
+use tracing::info;
+
+use super::learner_handler::{LearnerHandler, Phase};
+use super::{Delivery, Shared};
+use crate::action::{Action, Actions, Reason};
+use crate::event::{Entry, LogEnd};
+use crate::quorum::AckSet;
+use crate::types::{ConnId, Epoch, ReadId, ServerId, Time};
+use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, QuorumPacket};
+
+/// How much of learners one server bears.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections that have not said who they are.
+    pub(super) strangers: usize,
+    /// What may wait for one learner while it is synchronised, in bytes.
+    pub(super) held_bytes: usize,
+}
+
+/// Connections of learners, from their first byte on.
+#[derive(Debug)]
+pub(super) struct Learners {
+    limits: Limits,
+    by_conn: BTreeMap<ConnId, LearnerHandler>,
+    /// Learners whose DIFF broke off because the log could not be read: they get a snapshot.
+    failed_by_log: AckSet,
+}
+
+impl Learners {
+    pub(super) fn new(limits: Limits) -> Learners {
+        Learners { limits, by_conn: BTreeMap::new(), failed_by_log: AckSet::new() }
+    }
+
+    pub(super) fn owns(&self, conn: ConnId) -> bool {
+        self.by_conn.contains_key(&conn)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_conn.len()
+    }
+
+    pub(super) fn get(&self, conn: ConnId) -> Option<&LearnerHandler> {
+        self.by_conn.get(&conn)
+    }
+
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut LearnerHandler> {
+        self.by_conn.get_mut(&conn)
+    }
+
+    pub(super) fn values(&self) -> Values<'_, ConnId, LearnerHandler> {
+        self.by_conn.values()
+    }
+
+    pub(super) fn values_mut(&mut self) -> ValuesMut<'_, ConnId, LearnerHandler> {
+        self.by_conn.values_mut()
+    }
+
+    /// Those that are up to date.
+    pub(super) fn active(&self) -> impl Iterator<Item = &LearnerHandler> {
+        self.values().filter(|l| l.phase == Phase::Active)
+    }
+
+    /// Another connection of the server that has just introduced itself.
+    pub(super) fn older(&self, server: ServerId, conn: ConnId) -> Option<ConnId> {
+        self.values().find(|l| l.server == server && l.conn != conn).map(|l| l.conn)
+    }
+
+    // ---- connections
+
+    pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
+        let strangers = self.values().filter(|l| l.phase == Phase::Hello).count();
+        if strangers >= self.limits.strangers {
+            let why = Reason::Limit("learners without a hello");
+            return out.push(Action::Close { conn, why });
+        }
+        self.by_conn.insert(conn, LearnerHandler::new(conn, now));
+    }
+
+    /// False: it was nobody's.
+    pub(super) fn closed(&mut self, shared: &mut Shared, conn: ConnId) -> bool {
+        let Some(learner) = self.by_conn.remove(&conn) else { return false };
+        if learner.phase != Phase::Hello {
+            info!(learner = %learner.server, "a learner is gone");
+        }
+        if learner.snapshotting {
+            shared.deliveries.push_back(Delivery::SnapshotDropped { learner: conn });
+        }
+        true
+    }
+
+    /// The term ends here: all links close.
+    pub(super) fn close(&mut self, out: &mut Actions) {
+        for conn in core::mem::take(&mut self.by_conn).into_keys() {
+            out.push(Action::Close { conn, why: Reason::NotServing });
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Time, conn: ConnId, bytes: Bytes) {
+        if let Some(learner) = self.get_mut(conn) {
+            learner.heard = now;
+            learner.reader.push(bytes);
+        }
+    }
+
+    /// The next whole packet of a learner that is still there.
+    pub(super) fn next_packet(
+        &mut self,
+        shared: &Shared,
+        conn: ConnId,
+    ) -> Option<Result<QuorumPacket, &'static str>> {
+        let packet = self.get_mut(conn)?.reader.next(shared.options.max_payload);
+        packet.map_err(|_| "malformed quorum packet").transpose()
+    }
+
+    // ---- synchronisation
+
+    /// LEADERINFO: the epoch that the learner is to accept.
+    pub(super) fn greet(&mut self, conn: ConnId, epoch: Epoch, out: &mut Actions) {
+        let Some(learner) = self.get_mut(conn) else { return };
+        let version = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
+        let (kind, zxid) = (PacketType::LeaderInfo, epoch.first_zxid());
+        learner.outbound.packet(&QuorumPacket::new(kind, zxid, Some(version)));
+        learner.outbound.flush(out);
+        learner.phase = Phase::AwaitAckEpoch;
+    }
+
+    /// Begins to bring a learner up to date.
+    pub(super) fn synchronise(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        epoch: Epoch,
+        out: &mut Actions,
+    ) {
+        if let Some(learner) = self.by_conn.get_mut(&conn) {
+            let log_allowed = !self.failed_by_log.contains(learner.server);
+            learner.synchronise(shared, epoch, log_allowed, out);
+        }
+    }
+
+    /// A learner is in sync: the log may serve it again.
+    pub(super) fn in_sync(&mut self, server: ServerId) {
+        self.failed_by_log.remove(server);
+    }
+
+    /// Entries of the log on disk arrived; gives whom the log has failed in the middle of a DIFF,
+    /// and why it has to begin anew.
+    pub(super) fn log_read(
+        &mut self,
+        shared: &mut Shared,
+        epoch: Epoch,
+        read: ReadId,
+        entries: &[Entry],
+        end: LogEnd,
+        out: &mut Actions,
+    ) -> Option<(ConnId, Reason)> {
+        let mut failed = None;
+        for learner in self.by_conn.values_mut() {
+            if !learner.log_read(shared, epoch, read, entries, end, out) {
+                self.failed_by_log.insert(learner.server);
+                let why = Reason::Protocol("the log cannot be read to the end of a DIFF");
+                failed = Some((learner.conn, why));
+            }
+        }
+        failed
+    }
+
+    pub(super) fn writable(&self, shared: &mut Shared, conn: ConnId) {
+        if self.get(conn).is_some_and(|l| l.snapshotting) {
+            shared.deliveries.push_back(Delivery::SnapshotMore { learner: conn });
+        }
+    }
+
+    pub(super) fn snapshot_chunk(&mut self, conn: ConnId, bytes: Bytes, out: &mut Actions) {
+        if let Some(learner) = self.get_mut(conn).filter(|l| l.snapshotting) {
+            learner.outbound.stream(bytes, out);
+            out.push(Action::AwaitWritable { conn });
+        }
+    }
+
+    pub(super) fn snapshot_end(&mut self, conn: ConnId, out: &mut Actions) {
+        if let Some(learner) = self.get_mut(conn).filter(|l| l.snapshotting) {
+            learner.snapshotting = false;
+            learner.outbound.release(out);
+        }
+    }
+
+    // ---- time
+
+    /// One that was silent for too long, or for whom too much waits.
+    pub(super) fn late(&self, now: Time, shared: &Shared) -> Option<ConnId> {
+        let options = &shared.options;
+        let (init, sync) =
+            (shared.limit_ms(options.init_limit), shared.limit_ms(options.sync_limit));
+        let late = |l: &&LearnerHandler| {
+            let limit = if l.phase == Phase::Active { sync } else { init };
+            now.ms_since(l.heard) > limit || l.outbound.held_bytes() > self.limits.held_bytes
+        };
+        self.values().find(late).map(|l| l.conn)
+    }
+
+    /// Ends a step: one send for each learner.
+    pub(super) fn flush(&mut self, out: &mut Actions) {
+        for learner in self.by_conn.values_mut() {
+            learner.outbound.flush(out);
+        }
+    }
+}
