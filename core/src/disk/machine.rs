@@ -36,7 +36,6 @@ pub(crate) async fn run<S: State>(context: Context<S>, inbox: Rc<RefCell<Inbox>>
     let mut machine =
         Machine { context, inbox, log, snapshot, reads, batch: Vec::new(), persisted: Ticket(0) };
     let error = machine.work().await;
-    tracing::error!("{error}");
     machine.context.emit(Event::DiskFailed(error.into_fault()));
 }
 

@@ -391,7 +391,9 @@ impl<S: State> Replay<'_, S> {
         meter: &mut Meter<S>,
     ) -> Result<Ended, DiskError> {
         let mut reader = LogReader::new(file, self.context.options.max_record_bytes);
-        loop {
+        // Entries that repeat what was there before: how many, and the first.
+        let mut repeated = (0, Zxid::ZERO);
+        let ended = loop {
             let at = reader.offset();
             let next = reader.next(&self.context.io).await?;
             meter.bytes(reader.offset() - at);
@@ -402,24 +404,29 @@ impl<S: State> Replay<'_, S> {
                         self.entry(entry, reader.file(), offset)?;
                         meter.progress.entries += 1;
                     } else if entry.zxid > self.base {
-                        tracing::warn!(
-                            "{}: zxid {} at offset {offset} after {}: passed over",
-                            reader.file().path,
-                            entry.zxid,
-                            self.last
-                        );
+                        repeated = match repeated {
+                            (0, _) => (1, entry.zxid),
+                            (count, first) => (count + 1, first),
+                        };
                     }
                 }
                 Next::End { offset } => {
                     let file = reader.file().clone();
                     meter.bytes(file.len.saturating_sub(offset));
-                    return Ok(Ended { file, offset, damage: None });
+                    break Ended { file, offset, damage: None };
                 }
                 Next::Damaged { offset, damage } => {
-                    return Ok(Ended { file: reader.file().clone(), offset, damage: Some(damage) });
+                    break Ended { file: reader.file().clone(), offset, damage: Some(damage) };
                 }
             }
+        };
+        if let (count @ 1.., first) = repeated {
+            let path = &ended.file.path;
+            tracing::warn!(
+                "{path}: {count} transactions, from {first} on, are there twice: passed over"
+            );
         }
+        Ok(ended)
     }
 
     fn entry(&mut self, entry: Entry, file: &LogFile, offset: u64) -> Result<(), DiskError> {
