@@ -3,6 +3,7 @@ same directories and ports, and then back; clients do not notice more than of th
 with Apache ZooKeeper alone."""
 import contextlib
 import random
+import shutil
 import time
 
 import pytest
@@ -51,14 +52,26 @@ def roll(ensemble, impl, workers, at_rest=False):
     """Replaces member by member, the leader last, each as the README says; when it began and ended."""
     begun = time.monotonic()
     for server in sorted(ensemble.servers, key=lambda s: s.mode() == "leader"):
+        before, server.impl = server.impl, impl
         server.terminate()
-        server.impl = impl
         server.start()
+        wait_until(lambda: server.mode() or not server.running(), 90, f"server {server.sid} serves, or refuses to")
+        if not server.running():
+            begin_empty(server, before)
         ensemble.wait_serving(90)
         if not at_rest:
             wait_for_service(workers)
             time.sleep(SETTLE)
     return begun, time.monotonic()
+
+
+def begin_empty(server, before):
+    """3.8.0 may leave a hole in its log; a member that refuses it is begun as its last words say."""
+    words = server.log_tail(1)
+    assert before == "apache-3.8" and "are missing" in words and "empty the data directory" in words, words
+    print(f"  server {server.sid}: {words}")
+    shutil.rmtree(server.data / "version-2")
+    server.start()
 
 
 def work(ensemble):
@@ -78,6 +91,8 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
     if quick and java_impl == "apache-3.8":
         pytest.skip("skipped: only in the long run (without --quick)")
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
+    # 3.8 knows one mode of watches for a session and a path.
+    properties = ["-DmodesApart=true"] if java_impl == "apache-3.8" else []
     pauses = {}
 
     def measured(what, impl, ensemble, writers, readers):
@@ -94,7 +109,7 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
         # An ensemble of its own, of which nothing but its pauses is asked.
         (tmp_path / "alone").mkdir()
         with Ensemble(java_impl, tmp_path / "alone", **extra) as alone, \
-                programs.Programs(alone, tmp_path / "alone", seed, *PROGRAMS):
+                programs.Programs(alone, tmp_path / "alone", seed, *PROGRAMS, properties=properties):
             writers, readers = work(alone)
             for _ in range(2):
                 measured("the same restarts with Java alone", java_impl, alone, writers, readers)
@@ -102,7 +117,7 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
                 worker.halt.set()
     with contextlib.ExitStack() as stack:
         ensemble = stack.enter_context(Ensemble(java_impl, tmp_path, **extra))
-        running = stack.enter_context(programs.Programs(ensemble, tmp_path, seed, *PROGRAMS))
+        running = stack.enter_context(programs.Programs(ensemble, tmp_path, seed, *PROGRAMS, properties=properties))
         writers, readers = work(ensemble)
         owners = [stack.enter_context(Owner(ensemble, i, writers[i])) for i in range(3)]
         wait_for_service(writers)

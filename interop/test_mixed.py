@@ -156,6 +156,58 @@ def test_weights_count_alike(zabkeeper_only, java, impls, tmp_path):
         assert "/alone" in assert_same_trees(ensemble.servers)
 
 
+def test_a_majority_in_a_majority_of_groups(zabkeeper_only, java, tmp_path):
+    """Three of five servers are not a quorum, if only one of three groups has its majority among them."""
+    groups = {"group.1": "1:2", "group.2": "3:4", "group.3": "5"}
+    with Ensemble(["apache", "zabkeeper", "zabkeeper", "apache", "zabkeeper"], tmp_path, **groups) as ensemble:
+        one, two, three, four, five = ensemble.servers
+        for server in (two, four):
+            server.terminate()
+        wait_until(lambda: not any(s.mode() for s in (one, three, five)), 20, "only group 3 is there: nobody serves")
+        for back, gone, there in [(two, three, [one, two, five]), (three, None, [one, two, three, five]),
+                                  (four, five, [one, two, three, four])]:
+            back.start()
+            if gone:
+                gone.terminate()
+            wait_until(lambda: sorted(str(s.mode()) for s in there) == ["follower"] * (len(there) - 1) + ["leader"],
+                       60, f"two groups are enough: {[s.sid for s in there]}")
+            client = ensemble.client(*there)
+            client.create(f"/with-{back.sid}")
+            client.stop()
+            client.close()
+        five.start()
+        ensemble.wait_serving()
+        tree = assert_same_trees(ensemble.servers)
+        assert {"/with-2", "/with-3", "/with-4"} <= set(tree)
+
+
+def test_a_name_is_resolved_anew_at_every_attempt(zabkeeper_only, java, tmp_path):
+    """The leader's name leads to the wrong host, until it does not: nobody has to be restarted."""
+    if reason := parts.missing_mount_namespaces():
+        pytest.skip(f"skipped: {reason}")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.9 third.test\n")
+    ensemble = Ensemble(["zabkeeper", "zabkeeper", "apache"], tmp_path)
+    *learners, third = ensemble.servers
+    for server in learners:
+        text = server.config.read_text()
+        server.config.write_text(text.replace("server.3=127.0.0.1:", "server.3=third.test:"))
+        server.within = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+    try:
+        third.start()
+        learners[0].start()
+        wait_until(lambda: "elected leader=3" in learners[0].log.read_text(), 30, "server 3 is elected")
+        time.sleep(3)
+        assert not third.mode() and not learners[0].mode(), "server 3 leads, and nobody finds it"
+        hosts.write_text("127.0.0.1 third.test\n")
+        learners[1].start()
+        ensemble.wait_serving(30)
+        assert ensemble.leader() is third
+    finally:
+        for server in ensemble.servers:
+            server.kill()
+
+
 def test_several_addresses_of_a_server(zabkeeper_only, java, impls, tmp_path):
     """Every server has two addresses; for the others, the first of them leads nowhere."""
     ensemble = Ensemble(impls, tmp_path)

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import shutil
+import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("ZABKEEPER_CACHE", ROOT / ".cache"))
@@ -69,6 +70,11 @@ def missing_curator():
     if not list((CACHE / "jars").glob("curator-recipes-*.jar")):
         return "Curator's jars are not here (interop/setup)"
     return None
+
+
+def missing_mount_namespaces():
+    done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True)
+    return None if done.returncode == 0 else f"no mount namespaces here ({done.stderr.strip()})"
 
 
 def missing_c_client():

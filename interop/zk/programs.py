@@ -28,13 +28,13 @@ class Programs:
     """One process with some of the programs (all, if none are named), which has begun when this
     is entered."""
 
-    def __init__(self, ensemble, directory, seed, *names):
+    def __init__(self, ensemble, directory, seed, *names, properties=()):
         self.directory, self.names = directory, names or PROGRAMS
         log4j = LOG4J.replace("level=info", "level=warn") + "appender.out.target=SYSTEM_ERR\n"
         (directory / "log4j2.properties").write_text(log4j)
         self.command = [
             "java", "-Xmx512m", "-XX:+UseSerialGC", "-ea", "-Dzookeeper.extendedTypesEnabled=true",
-            f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}",
+            f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}", *properties,
             "-cp", f"{compiled(directory)}:{parts.classpath()}", "Main", ensemble.connect_string, str(seed), *names,
         ]
 

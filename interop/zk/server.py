@@ -53,6 +53,7 @@ class Server:
 
     def __init__(self, impl, directory, config, client_port, sid=None):
         self.options = []  # of the command line, zabkeeper only
+        self.within = []  # the command that executes the server, if it is not to run as it is
         # Apache ZooKeeper reads these as properties of the system only.
         self.jvm_options = [f"-D{k}={v}" for k, v in config.items() if k.startswith("znode.")]
         self.impl, self.client_port, self.sid = impl, client_port, sid
@@ -85,7 +86,7 @@ class Server:
     def start(self):
         assert self.process is None or self.process.poll() is not None, "already running"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self.within, *self.command()], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             start_new_session=True)
         running_groups.add(self.process.pid)
         if self not in started:
