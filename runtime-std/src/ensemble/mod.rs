@@ -1,7 +1,9 @@
 //! An ensemble in this process, for the tests of those who use one.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+mod expiry;
+mod looked;
+
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
@@ -9,16 +11,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use zabkeeper_core::serve::password;
-use zabkeeper_core::types::{SessionId, Zxid};
-use zabkeeper_core::wire::client::{ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader};
-use zabkeeper_core::wire::frame::FrameReader;
-use zabkeeper_core::wire::{ErrorCode, OpCode, Record};
-use zabkeeper_core::zab::Role;
+use zabkeeper_core::types::SessionId;
 
+use self::expiry::Attempt;
+use self::looked::Looked;
 use crate::boot::Boot;
-use crate::driver::{Inbox, Message, Report};
+use crate::driver::{Inbox, Message};
 use crate::exit::Failure;
 use crate::layout::{Layout, Plan};
 use crate::program;
@@ -363,7 +361,7 @@ impl Ensemble {
         let mut seen = false;
         loop {
             let leader = self.leader()?;
-            match expire_at(self.address(leader)?, SessionId(session)) {
+            match expiry::expire(self.address(leader)?, SessionId(session)) {
                 Ok(Attempt::Ended) => return Ok(()),
                 // An attempt before has done it, whose answer was lost.
                 Ok(Attempt::Unknown) if seen => return Ok(()),
@@ -491,92 +489,5 @@ impl Running {
             return Err(Failure::new(crate::exit::UNEXPECTED_ERROR, what));
         }
         self.ended.try_recv().unwrap_or(Ok(()))
-    }
-}
-
-/// What the servers of the side that has a quorum say.
-#[derive(Default)]
-struct Looked {
-    quorum: bool,
-    /// Who leads them.
-    leader: Option<usize>,
-    /// Who does not serve yet.
-    waits_for: Option<usize>,
-}
-
-impl Looked {
-    fn weigh(&mut self, reports: &[(usize, Report)]) {
-        let leads = |report: &Report| report.serving && matches!(report.role, Role::Leading { .. });
-        let newest = reports.iter().map(|(_, report)| report.epoch).max();
-        let with = |epoch| reports.iter().filter(move |(_, report)| Some(report.epoch) == epoch);
-        let mut leaders = reports.iter().filter(|(_, report)| leads(report));
-        let followers = with(newest).filter(|(_, report)| report.serving && !leads(report));
-        // Who has lost its followers may not know yet.
-        self.leader = match (leaders.next(), leaders.next()) {
-            (Some((server, report)), None) if Some(report.epoch) == newest => {
-                (reports.len() == 1 || followers.count() > 0).then_some(*server)
-            }
-            _ => None,
-        };
-        let late = |(_, report): &&(usize, Report)| !report.serving || Some(report.epoch) != newest;
-        let late = reports.iter().find(late).or(reports.first().filter(|_| self.leader.is_none()));
-        self.waits_for = self.waits_for.or(late.map(|(server, _)| *server));
-    }
-}
-
-enum Attempt {
-    Ended,
-    Unknown,
-    Again,
-}
-
-/// Takes the session over, and closes it.
-fn expire_at(server: SocketAddr, session: SessionId) -> io::Result<Attempt> {
-    let mut stream = TcpStream::connect_timeout(&server, ANSWER_LIMIT)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    let mut frames = FrameReader::default();
-    let request = ConnectRequest {
-        protocol_version: 0,
-        last_zxid_seen: Zxid::ZERO,
-        timeout_ms: i32::MAX,
-        session,
-        password: Some(Bytes::copy_from_slice(&password(session))),
-        read_only: Some(false),
-    };
-    stream.write_all(&framed(&request))?;
-    let response = ConnectResponse::from_bytes(&frame(&mut stream, &mut frames)?);
-    if response.map_err(io::Error::other)?.timeout_ms <= 0 {
-        return Ok(Attempt::Unknown);
-    }
-    let request = RequestHeader { xid: 1, op: OpCode::CloseSession as i32 };
-    stream.write_all(&framed(&request))?;
-    loop {
-        let Ok(reply) = frame(&mut stream, &mut frames) else { return Ok(Attempt::Again) };
-        let reply = ReplyHeader::from_bytes(&reply).map_err(io::Error::other)?;
-        if reply.xid == request.xid {
-            let done = reply.err == ErrorCode::Ok as i32;
-            return Ok(if done { Attempt::Ended } else { Attempt::Again });
-        }
-    }
-}
-
-fn framed(record: &impl Record) -> Vec<u8> {
-    let mut bytes = BytesMut::new();
-    record.write(&mut bytes);
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    [&length.to_be_bytes()[..], &bytes].concat()
-}
-
-fn frame(stream: &mut TcpStream, frames: &mut FrameReader) -> io::Result<Bytes> {
-    let mut room = [0; 4096];
-    loop {
-        if let Some(frame) = frames.next(1 << 20).map_err(io::Error::other)? {
-            return Ok(frame);
-        }
-        let n = stream.read(&mut room)?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        frames.push(Bytes::copy_from_slice(room.get(..n).unwrap_or_default()));
     }
 }

@@ -1,23 +1,27 @@
 //! One node between its runtime's sockets and its disk: what a runtime does around `Node::step`,
 //! but for the waiting, the reading and the writing.
 
+mod inbox;
+mod sockets;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
 use bytes::Bytes;
 use zabkeeper_core::action::{Action, Actions, Fault, Reason};
-use zabkeeper_core::event::{Event, Host, Port};
+use zabkeeper_core::event::{Event, Port};
 use zabkeeper_core::node::Node;
 use zabkeeper_core::record::Start;
 use zabkeeper_core::store::Store;
-use zabkeeper_core::types::{ConnId, Epoch, HostPort, Now};
-use zabkeeper_core::zab::Role;
+use zabkeeper_core::types::{ConnId, HostPort, Now};
 
+pub use self::inbox::{Inbox, Message, Report};
+pub use self::sockets::{LINGER, READ_BYTES, Sockets};
 use crate::boot::{Boot, Listen, Lock};
 use crate::clock::Clock;
 use crate::disk_thread::DiskThread;
@@ -29,105 +33,6 @@ use crate::record::{RecordOptions, Recorder};
 
 /// How long the disk may take at the end for what it was given.
 const DISK_LINGER: Duration = Duration::from_secs(2);
-
-/// What other threads say to a node.
-#[derive(Debug)]
-pub enum Message {
-    /// Its disk did something.
-    Disk(Vec<Event<Store>>),
-    /// How its machine is.
-    Surveyed(Host),
-    /// Answer what is answered, let the disk finish, end.
-    Stop,
-    /// End as if the process had been killed: nothing more is said to anybody.
-    Kill,
-    /// These cannot be reached from now on, and all others can: connections to them break.
-    CutOff(Vec<HostPort>),
-    /// Say how it is.
-    Report(Sender<Report>),
-}
-
-/// How a node is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Report {
-    /// Whether it serves clients.
-    pub serving: bool,
-    /// What it is in its ensemble.
-    pub role: Role,
-    /// [`Node::epoch`].
-    pub epoch: Epoch,
-}
-
-/// Where messages to a node are put; never blocks. What comes after its end is lost.
-#[derive(Clone)]
-pub struct Inbox(Arc<dyn Fn(Message) + Send + Sync>);
-
-impl Inbox {
-    /// An inbox that puts messages there.
-    pub fn new(put: impl Fn(Message) + Send + Sync + 'static) -> Inbox {
-        Inbox(Arc::new(put))
-    }
-
-    /// Puts a message.
-    pub fn put(&self, message: Message) {
-        (self.0)(message);
-    }
-}
-
-impl fmt::Debug for Inbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Inbox")
-    }
-}
-
-/// The sockets of a runtime, as its driver uses them. Nothing here waits.
-pub trait Sockets {
-    /// A connection before it is in use.
-    type Stream;
-    /// A connection in use.
-    type Socket;
-    /// A place where connections are accepted.
-    type Listener;
-
-    /// Accepts there from now on: each connection is one [`Driver::accepted`].
-    ///
-    /// # Errors
-    /// The socket cannot be used.
-    fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<Self::Listener>;
-    /// Accepts there no more.
-    fn unlisten(&mut self, listener: Self::Listener);
-    /// Connects, with all addresses within `limit`: [`Driver::dialled`] or
-    /// [`Driver::dial_failed`] follows.
-    fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration);
-    /// Forgets a dial that is under way, if it is.
-    fn cancel_dial(&mut self, conn: ConnId);
-    /// Takes a connection into use, and reads: [`Driver::received`], in the end
-    /// [`Driver::ended`].
-    ///
-    /// # Errors
-    /// The socket cannot be used.
-    fn open(&mut self, conn: ConnId, stream: Self::Stream) -> io::Result<Self::Socket>;
-    /// Reads no more until resumed.
-    fn pause(&mut self, socket: &mut Self::Socket);
-    /// Reads again.
-    fn resume(&mut self, conn: ConnId, socket: &mut Self::Socket);
-    /// Writes what the socket takes now.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if it takes nothing; others if it is broken.
-    fn write(&mut self, socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
-    /// The socket took nothing: [`Driver::writable`] follows when it does.
-    fn await_room(&mut self, conn: ConnId, socket: &mut Self::Socket);
-    /// Writes what is left, says goodbye and closes, within [`LINGER`].
-    fn close(&mut self, socket: Self::Socket, left: Lane);
-    /// Closes at once.
-    fn abandon(&mut self, socket: Self::Socket);
-}
-
-/// How long a connection that is to be closed may take to take what was sent before.
-pub const LINGER: Duration = Duration::from_secs(1);
-/// Most bytes of one read.
-pub const READ_BYTES: usize = 64 << 10;
 
 /// What its loop does after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -304,10 +209,8 @@ impl<S: Sockets> Driver<S> {
             Message::Kill => self.end(Ended::Killed),
             Message::CutOff(cut_off) => self.cut_off(cut_off),
             Message::Report(to) => {
-                let node = &self.node;
-                let (serving, role, epoch) = (node.serving(), node.role(), node.epoch());
                 // Who asked may have lost patience.
-                let _ = to.send(Report { serving, role, epoch });
+                let _ = to.send(Report::of(&self.node));
             }
         }
     }

@@ -1,0 +1,61 @@
+//! What a driver asks of its runtime's sockets.
+
+use std::io::{self, IoSlice};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use zabkeeper_core::event::Port;
+use zabkeeper_core::types::{ConnId, HostPort};
+
+#[cfg(doc)]
+use super::Driver;
+use crate::lane::Lane;
+
+/// How long a connection that is to be closed may take to take what was sent before.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// Most bytes of one read.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// The sockets of a runtime, as its driver uses them. Nothing here waits.
+pub trait Sockets {
+    /// A connection before it is in use.
+    type Stream;
+    /// A connection in use.
+    type Socket;
+    /// A place where connections are accepted.
+    type Listener;
+
+    /// Accepts there from now on: each connection is one [`Driver::accepted`].
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<Self::Listener>;
+    /// Accepts there no more.
+    fn unlisten(&mut self, listener: Self::Listener);
+    /// Connects, with all addresses within `limit`: [`Driver::dialled`] or
+    /// [`Driver::dial_failed`] follows.
+    fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration);
+    /// Forgets a dial that is under way, if it is.
+    fn cancel_dial(&mut self, conn: ConnId);
+    /// Takes a connection into use, and reads: [`Driver::received`], in the end
+    /// [`Driver::ended`].
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    fn open(&mut self, conn: ConnId, stream: Self::Stream) -> io::Result<Self::Socket>;
+    /// Reads no more until resumed.
+    fn pause(&mut self, socket: &mut Self::Socket);
+    /// Reads again.
+    fn resume(&mut self, conn: ConnId, socket: &mut Self::Socket);
+    /// Writes what the socket takes now.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if it takes nothing; others if it is broken.
+    fn write(&mut self, socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// The socket took nothing: [`Driver::writable`] follows when it does.
+    fn await_room(&mut self, conn: ConnId, socket: &mut Self::Socket);
+    /// Writes what is left, says goodbye and closes, within [`LINGER`].
+    fn close(&mut self, socket: Self::Socket, left: Lane);
+    /// Closes at once.
+    fn abandon(&mut self, socket: Self::Socket);
+}
