@@ -2,7 +2,7 @@
 //! answers to what needs nobody else.
 
 use bytes::{BufMut, Bytes};
-use tracing::info;
+use tracing::debug;
 
 use super::connection::{self, Pending, PendingState, Phase};
 use super::set_watches::{Next, SetWatches};
@@ -49,7 +49,7 @@ impl Serve {
             if let Some(length) = length.filter(|length| *length > self.options.large_request_bytes)
                 && self.large_bytes.saturating_add(length) > self.options.large_requests_max_bytes
             {
-                info!(%conn, peer = %connection.peer, length, "a large request is one too many");
+                debug!(%conn, length, "a large request is one too many");
                 self.stats.large_requests_rejected.add(1);
                 return self.close(conn, Reason::Limit("large requests"), out);
             }
@@ -60,8 +60,12 @@ impl Serve {
                     return;
                 }
                 Err(error) => {
-                    info!(%conn, peer = %connection.peer, %error, "closing a client connection");
-                    return self.close(conn, Reason::Protocol("frame length"), out);
+                    debug!(%conn, %error, "closing a client connection");
+                    return self.close(
+                        conn,
+                        Reason::Protocol("a frame beyond jute.maxbuffer"),
+                        out,
+                    );
                 }
             };
             connection.figures.received += 1;

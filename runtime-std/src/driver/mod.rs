@@ -77,6 +77,8 @@ pub struct Driver<S: Sockets> {
 }
 
 struct Connection<K> {
+    port: Port,
+    peer: SocketAddr,
     socket: K,
     lane: Lane,
     /// The socket takes no more now.
@@ -310,7 +312,8 @@ impl<S: Sockets> Driver<S> {
 
     fn opened(&mut self, conn: ConnId, port: Port, socket: S::Socket, peer: SocketAddr) {
         let lane = Lane::default();
-        let connection = Connection { socket, lane, blocked: false, awaited: false, dirty: false };
+        let connection =
+            Connection { port, peer, socket, lane, blocked: false, awaited: false, dirty: false };
         self.connections.insert(conn, connection);
         self.step(Event::Opened { conn, port, peer });
     }
@@ -345,7 +348,8 @@ impl<S: Sockets> Driver<S> {
                 if connection.lane.push(bytes) {
                     self.mark(conn);
                 } else {
-                    tracing::warn!(%conn, "closed: it takes nothing, and too much is to be sent");
+                    let (peer, port) = (connection.peer, connection.port);
+                    tracing::warn!(%conn, %peer, ?port, "closed: too much is to be sent, and it takes nothing");
                     self.broken(conn);
                 }
             }
@@ -377,9 +381,10 @@ impl<S: Sockets> Driver<S> {
             self.sockets.cancel_dial(conn);
         }
         let Some(connection) = self.connections.remove(&conn) else { return };
+        let Connection { port, peer, .. } = &connection;
         match why {
             Reason::Protocol(what) | Reason::Limit(what) | Reason::Timeout(what) => {
-                tracing::info!(%conn, what, "connection closed");
+                tracing::info!(%conn, %peer, ?port, what, "connection closed");
             }
             Reason::Done | Reason::NotServing | Reason::Replaced => {
                 tracing::debug!(%conn, ?why, "connection closed");
