@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use zabkeeper_benches::compare::{self, Compare};
-use zabkeeper_benches::load::{Failed, Load, Op, steady};
+use zabkeeper_benches::load::{self, Failed, Load, Op};
 
 /// Measures ZooKeeper-compatible ensembles.
 #[derive(Parser)]
@@ -48,7 +48,7 @@ struct LoadArguments {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Load(arguments) => load(&arguments),
+        Command::Load(arguments) => load_and_tell(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
     };
     match done {
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(arguments: &LoadArguments) -> Result<(), Failed> {
+fn load_and_tell(arguments: &LoadArguments) -> Result<(), Failed> {
     let resolve = |at: &str| -> Result<SocketAddr, Failed> {
         let found = at.to_socket_addrs().ok().and_then(|mut all| all.next());
         found.ok_or_else(|| Failed(format!("--servers: {at} is no host:port that can be found")))
@@ -74,7 +74,7 @@ fn load(arguments: &LoadArguments) -> Result<(), Failed> {
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(arguments.seconds),
     };
-    let measured = steady(&load, &mut |_| {})?;
+    let measured = load::run(&load, &mut |_| {})?;
     let ms = |q: f64| measured.latencies.value_at_quantile(q) as f64 / 1e6;
     println!(
         "{:.0} operations/s, {} failed; latency p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, \

@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use zabkeeper_benches::ensemble::{Ensemble, Kind, Program, Site};
-use zabkeeper_benches::load::{Load, Op, Phase, probe, steady};
+use zabkeeper_benches::ensemble::{Ensemble, Kind, Program, Setup, Site, four_letters, tree_file};
+use zabkeeper_benches::load::{self, Load, Op, Phase, fan_out, outage, probe};
 
 #[test]
 fn three_servers_are_started_loaded_measured_and_removed() {
     let program = Program::find(Kind::Smol).expect("the server is built");
-    let site = Site::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("compare")).expect("a site");
-    let ensemble = Ensemble::start(&program, &site, "").expect("they serve");
+    let site = site("load");
+    let mut ensemble = Ensemble::start(&program, &site, &Setup::default()).expect("they serve");
     assert!(ensemble.started_in > Duration::ZERO);
     let modes: Vec<_> = (0..3).filter_map(|member| ensemble.mode(member)).collect();
     assert_eq!(modes.iter().filter(|mode| *mode == "leader").count(), 1, "{modes:?}");
-    for op in [Op::Set, Op::Mixed, Op::Create, Op::Get] {
+    for op in [Op::Set, Op::Mixed, Op::Create, Op::Get, Op::Churn] {
         let load = Load {
             servers: ensemble.servers(),
             connections: 7,
@@ -25,19 +25,44 @@ fn three_servers_are_started_loaded_measured_and_removed() {
             measured: Duration::from_millis(500),
         };
         let mut phases = Vec::new();
-        let measured = steady(&load, &mut |phase| phases.push(phase)).expect("a load");
+        let measured = load::run(&load, &mut |phase| phases.push(phase)).expect("a load");
         assert_eq!(phases, [Phase::Preparing, Phase::Begins, Phase::Ended]);
         assert_eq!(measured.failed, 0, "{op:?}");
         assert!(measured.operations > 20, "{op:?}: {} operations", measured.operations);
         assert!((0.5..2.0).contains(&measured.seconds), "{} s", measured.seconds);
     }
+    let told = fan_out(&ensemble.servers(), 30, Duration::from_millis(200), &mut |_| {});
+    let told = told.expect("all are told").operations;
+    assert!(told > 0 && told.is_multiple_of(30), "{told} events");
     for usage in ensemble.usage() {
         assert!(usage.cpu_seconds > 0.0 && usage.rss_kib > 0, "{usage:?}");
         assert!(usage.peak_kib >= usage.rss_kib, "{usage:?}");
     }
+    let leader = ensemble.leader().expect("a leader");
+    let out = outage(&ensemble.servers(), || ensemble.kill(leader)).expect("service again");
+    assert!(out > Duration::from_millis(1), "{out:?}");
+    ensemble.restart(leader).expect("three again");
     let servers = ensemble.servers();
     drop(ensemble);
     assert!(servers.into_iter().all(|server| probe(server).is_err()), "a server is left");
     let left = std::fs::read_dir(&site.dir).expect("a folder").count();
     assert_eq!(left, 0, "files are left in {}", site.dir.display());
+}
+
+#[test]
+fn a_server_loads_the_tree_that_was_made_for_it() {
+    let program = Program::find(Kind::Smol).expect("the server is built");
+    let site = site("tree");
+    let tree = site.dir.join("tree");
+    tree_file::write(&tree, 2500, 100).expect("a tree");
+    let setup = Setup { snapshot: Some(tree), alone: true, ..Setup::default() };
+    let server = Ensemble::start(&program, &site, &setup).expect("it serves");
+    let answer = four_letters(server.servers()[0], "srvr").expect("an answer");
+    // With the parents, and the five that an empty tree is said to have.
+    assert!(answer.contains(&format!("Node count: {}", 2500 + 3 + 1 + 5)), "{answer}");
+}
+
+fn site(name: &str) -> Site {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("compare-{name}"));
+    Site::new(&dir).expect("a site")
 }

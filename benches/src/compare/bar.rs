@@ -17,7 +17,8 @@ impl Bar {
     /// What is done now.
     pub(super) fn says(&self, what: String) {
         if self.0.is_hidden() {
-            eprintln!("{}/{} {what}", self.0.position(), self.0.length().unwrap_or(0));
+            let (at, of) = (self.0.position(), self.0.length().unwrap_or(0));
+            eprintln!("{:4} s {at}/{of} {what}", self.0.elapsed().as_secs());
         }
         self.0.set_message(what);
         self.0.tick();

@@ -8,7 +8,42 @@ use crate::report::{Bound, Goal, Metric, Row};
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Scenario {
     /// Sessions that each keep so many requests under way.
-    Steady { op: Op, connections: usize, outstanding: usize, bytes: usize },
+    Load { op: Op, connections: usize, outstanding: usize, bytes: usize },
+    /// One write that many watch.
+    FanOut { watchers: usize },
+    /// Three empty servers are started.
+    Start,
+    /// They have nothing to do.
+    Idle,
+    /// Their leader is killed.
+    LeaderKilled,
+    /// One server with a large tree is started.
+    LargeStart,
+    /// Three servers have a large tree.
+    LargeMemory,
+    /// They write snapshots of it.
+    Snapshot,
+}
+
+/// What rows have their servers in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Group {
+    /// One ensemble for all.
+    Loads,
+    /// Each has a new and empty ensemble.
+    Small,
+    /// Each has new servers with a large tree.
+    Large,
+}
+
+impl Scenario {
+    pub(super) fn group(&self) -> Group {
+        match self {
+            Scenario::Load { .. } | Scenario::FanOut { .. } => Group::Loads,
+            Scenario::Start | Scenario::Idle | Scenario::LeaderKilled => Group::Small,
+            Scenario::LargeStart | Scenario::LargeMemory | Scenario::Snapshot => Group::Large,
+        }
+    }
 }
 
 /// A row, and how it comes about.
@@ -25,63 +60,138 @@ impl Plan {
         if compare.only.is_empty() {
             return self.quick || !compare.quick;
         }
-        compare.only.iter().any(|only| self.row.id.starts_with(only.as_str()))
+        let mut names = compare.only.iter().filter(|name| !name.is_empty());
+        names.any(|name| self.row.id.starts_with(name.as_str()))
     }
 }
 
 /// Connections and outstanding requests of each.
 const SHAPES: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (64, 16), (8, 128)];
+/// Data of a node where its size is not the subject.
+const BYTES: usize = 128;
 
 /// All of them, in the order in which they are measured: what makes the tree grow comes last.
 pub(super) fn plans() -> Vec<Plan> {
     let mut plans = Vec::new();
-    for op in [Op::Set, Op::Get, Op::Mixed, Op::Create] {
-        for shape in SHAPES {
-            plans.push(steady(op, shape, 128));
-        }
+    for op in [Op::Set, Op::Get, Op::Mixed] {
+        plans.extend(SHAPES.map(|shape| load(op, shape, BYTES)));
     }
     for op in [Op::Set, Op::Get] {
-        for bytes in [1 << 10, 16 << 10] {
-            plans.push(steady(op, (64, 16), bytes));
-        }
+        plans.extend([1 << 10, 16 << 10].map(|bytes| load(op, (64, 16), bytes)));
     }
+    plans.push(load(Op::Churn, (64, 1), BYTES));
+    plans.extend([1_000, 10_000].map(fan_out));
+    plans.extend(SHAPES.map(|shape| load(Op::Create, shape, BYTES)));
+    plans.extend(others());
     plans
 }
 
-fn steady(op: Op, (connections, outstanding): (usize, usize), bytes: usize) -> Plan {
+fn load(op: Op, (connections, outstanding): (usize, usize), bytes: usize) -> Plan {
     let (id, name) = match op {
         Op::Set => ("set", "setData"),
         Op::Create => ("create", "create"),
         Op::Get => ("get", "getData"),
         Op::Mixed => ("mixed", "90 % getData"),
+        Op::Churn => ("churn", "sessions made and closed"),
     };
-    let small = bytes == 128;
-    let size = if small { format!("{bytes} B") } else { format!("{} KiB", bytes >> 10) };
-    let per_second = |times| goal(Metric::PerSecond, Bound::AtLeastTimes(times));
+    let size = match bytes {
+        _ if op == Op::Churn => String::new(),
+        BYTES => format!(", {bytes} B"),
+        _ => format!(", {} KiB", bytes >> 10),
+    };
+    let per_second = |times| at_least(Metric::PerSecond, times);
     let goals = match (op, connections, outstanding) {
-        _ if !small => vec![],
-        (Op::Set, 64, 16) => {
-            vec![per_second(6.0), goal(Metric::CpuSeconds, Bound::AtMostTimes(1.0 / 8.0))]
+        _ if bytes != BYTES => vec![],
+        (Op::Set, 64, 16) => vec![per_second(6.0), at_most(Metric::CpuSeconds, 8.0)],
+        (Op::Set, 8, 128) | (Op::Create | Op::Mixed, 64, 16) | (Op::Churn, ..) => {
+            vec![per_second(6.0)]
         }
-        (Op::Set, 8, 128) | (Op::Create | Op::Mixed, 64, 16) => vec![per_second(6.0)],
         (Op::Get, 64, 16) => vec![per_second(5.0)],
-        (Op::Set, 1, 1) => vec![goal(Metric::P50Ms, Bound::AtMostSyncAnd(0.15))],
-        (Op::Set, 8, 1) => vec![goal(Metric::P999Ms, Bound::AtMostTimes(0.25))],
-        (Op::Set, 64, 1) => vec![goal(Metric::P99Ms, Bound::AtMostTimes(0.25))],
+        (Op::Set, 1, 1) => vec![Goal { metric: Metric::P50Ms, bound: Bound::AtMostSyncAnd(0.15) }],
+        (Op::Set, 8, 1) => vec![at_most(Metric::P999Ms, 4.0)],
+        (Op::Set, 64, 1) => vec![at_most(Metric::P99Ms, 4.0)],
         _ => vec![],
     };
     Plan {
         row: Row {
-            id: format!("{id}-{connections}x{outstanding}-{bytes}"),
-            what: format!("{name} {connections}×{outstanding}, {size}"),
+            id: match op {
+                Op::Churn => String::from(id),
+                _ => format!("{id}-{connections}x{outstanding}-{bytes}"),
+            },
+            what: format!("{name} {connections}×{outstanding}{size}"),
             metric: Metric::PerSecond,
             goals,
         },
-        scenario: Scenario::Steady { op, connections, outstanding, bytes },
-        quick: small && (op == Op::Set || (connections, outstanding) == (64, 16)),
+        scenario: Scenario::Load { op, connections, outstanding, bytes },
+        quick: bytes == BYTES
+            && (matches!(op, Op::Set | Op::Churn) || (connections, outstanding) == (64, 16)),
     }
 }
 
-fn goal(metric: Metric, bound: Bound) -> Goal {
-    Goal { metric, bound }
+fn fan_out(watchers: usize) -> Plan {
+    Plan {
+        row: Row {
+            id: format!("watch-{watchers}"),
+            what: format!("events of one write, {watchers} watchers"),
+            metric: Metric::PerSecond,
+            goals: vec![at_least(Metric::PerSecond, 6.0)],
+        },
+        scenario: Scenario::FanOut { watchers },
+        quick: watchers == 1_000,
+    }
+}
+
+/// Rows of something else than load.
+fn others() -> Vec<Plan> {
+    let row = |id: &str, what: &str, scenario, quick, metric, goals| Plan {
+        row: Row { id: id.into(), what: what.into(), metric, goals },
+        scenario,
+        quick,
+    };
+    let ms = |part| vec![at_most(Metric::Ms, part)];
+    let rss = |part| at_most(Metric::RssMib, part);
+    let absolute = |metric, most| Goal { metric, bound: Bound::AtMost(most) };
+    let beside = absolute(Metric::BytesPerZnode, 130.0);
+    let added = absolute(Metric::AddedP99Ms, 2.0);
+    let large = vec![rss(5.0), beside];
+    use Scenario::{Idle, LargeMemory, LargeStart, LeaderKilled, Snapshot, Start};
+    vec![
+        row("start", "three empty servers to the first request", Start, true, Metric::Ms, ms(15.0)),
+        row("idle", "an idle server", Idle, true, Metric::RssMib, vec![rss(12.0)]),
+        row("killed", "leader killed, to the next write", LeaderKilled, true, Metric::Ms, ms(2.0)),
+        row("large-start", "start with 1 million znodes", LargeStart, false, Metric::Ms, ms(8.0)),
+        row("large-rss", "1 million znodes of 100 B", LargeMemory, false, Metric::RssMib, large),
+        row(
+            "large-snapshot",
+            "snapshots of 1 million znodes",
+            Snapshot,
+            false,
+            Metric::AddedP99Ms,
+            vec![added],
+        ),
+    ]
+}
+
+fn at_least(metric: Metric, times: f64) -> Goal {
+    Goal { metric, bound: Bound::AtLeastTimes(times) }
+}
+
+/// One part in so many of Apache ZooKeeper's.
+fn at_most(metric: Metric, part: f64) -> Goal {
+    Goal { metric, bound: Bound::AtMostTimes(1.0 / part) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_names_of_their_own() {
+        let mut names: Vec<_> = plans().into_iter().map(|plan| plan.row.id).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(count > 30, "{count} rows");
+    }
 }

@@ -1,6 +1,7 @@
 //! Three servers on loopback, of whichever program, on the same ports, disk and `zoo.cfg`.
 
 pub mod program;
+pub mod tree_file;
 pub mod usage;
 
 use std::fs::{self, File};
@@ -9,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +40,9 @@ impl Site {
         let dir = dir.canonicalize()?;
         // Below the range from which the kernel takes ports for outgoing connections.
         let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-        let first = 20_000 + (std::process::id() % 8_000) as u16;
+        static SITES: AtomicU16 = AtomicU16::new(0);
+        let offset = SITES.fetch_add(1, Ordering::Relaxed) % 32 * 64;
+        let first = 20_000 + (std::process::id() % 8_000) as u16 + offset;
         let mut free = (first..32_000).filter(free);
         let mut next = || free.next().ok_or_else(|| Failed("no port is free".into()));
         let ports = (0..3).map(|_| Ok([next()?, next()?, next()?]));
@@ -51,14 +55,18 @@ impl Site {
         self.ports.iter().map(|[client, ..]| SocketAddr::from(([127, 0, 0, 1], *client))).collect()
     }
 
-    fn zoo_cfg(&self, member: usize, extra: &str) -> String {
+    fn zoo_cfg(&self, member: usize, setup: &Setup) -> String {
         let mut text = format!(
             "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\n\
              clientPortAddress=127.0.0.1\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n\
-             admin.enableServer=false\nforceSync=yes\n{extra}",
+             admin.enableServer=false\nforceSync=yes\n{}",
             self.member(member).join("data").display(),
             self.ports[member][0],
+            setup.extra,
         );
+        if setup.alone {
+            return text;
+        }
         for (at, [_, quorum, election]) in self.ports.iter().enumerate() {
             text.push_str(&format!("server.{}=127.0.0.1:{quorum}:{election}\n", at + 1));
         }
@@ -68,6 +76,17 @@ impl Site {
     fn member(&self, member: usize) -> PathBuf {
         self.dir.join(format!("server{}", member + 1))
     }
+}
+
+/// What is not the same for every ensemble.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Lines for `zoo.cfg`.
+    pub extra: String,
+    /// A snapshot that all servers have from the beginning.
+    pub snapshot: Option<PathBuf>,
+    /// One server instead of three.
+    pub alone: bool,
 }
 
 /// Running servers. Dropping them kills them, and removes what they have written.
@@ -81,33 +100,72 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Starts three empty servers and waits until all of them serve.
+    /// Starts servers and waits until all of them serve.
     ///
     /// # Errors
     /// They cannot be started, or do not serve in time.
-    pub fn start(program: &Program, site: &Site, extra: &str) -> Result<Ensemble, Failed> {
+    pub fn start(program: &Program, site: &Site, setup: &Setup) -> Result<Ensemble, Failed> {
         let mut ensemble = Ensemble {
             site: site.clone(),
             program: program.clone(),
             children: Vec::new(),
             started_in: Duration::ZERO,
         };
-        for member in 0..site.ports.len() {
-            let dir = site.member(member);
-            drop(fs::remove_dir_all(&dir));
-            fs::create_dir_all(dir.join("data"))?;
-            fs::write(dir.join("data/myid"), format!("{}\n", member + 1))?;
-            fs::write(dir.join("zoo.cfg"), site.zoo_cfg(member, extra))?;
+        let members = if setup.alone { 1 } else { site.ports.len() };
+        for member in 0..members {
+            let data = site.member(member).join("data");
+            drop(fs::remove_dir_all(site.member(member)));
+            fs::create_dir_all(data.join("version-2"))?;
+            if let Some(snapshot) = &setup.snapshot {
+                tree_file::install(snapshot, &data.join("version-2"))?;
+            }
+            fs::write(data.join("myid"), format!("{}\n", member + 1))?;
+            fs::write(site.member(member).join("zoo.cfg"), site.zoo_cfg(member, setup))?;
         }
         let begun = Instant::now();
-        for member in 0..site.ports.len() {
+        for member in 0..members {
             let child = ensemble.spawn(member)?;
             ensemble.children.push(child);
         }
         ensemble.wait(|ensemble| ensemble.servers().into_iter().any(|at| probe(at).is_ok()))?;
         ensemble.started_in = begun.elapsed();
-        ensemble.wait(|ensemble| (0..3).all(|member| ensemble.mode(member).is_some()))?;
+        ensemble.wait_for_all()?;
         Ok(ensemble)
+    }
+
+    fn wait_for_all(&mut self) -> Result<(), Failed> {
+        self.wait(|ensemble| (0..ensemble.children.len()).all(|n| ensemble.mode(n).is_some()))
+    }
+
+    /// The member that leads now.
+    pub fn leader(&self) -> Option<usize> {
+        (0..self.children.len()).find(|n| self.mode(*n).is_some_and(|mode| mode == "leader"))
+    }
+
+    /// Kills a member at once.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn kill(&mut self, member: usize) -> Result<(), Failed> {
+        forget(self.children[member].id());
+        self.children[member].kill()?;
+        Ok(())
+    }
+
+    /// Starts a member that was killed, and waits until all serve.
+    ///
+    /// # Errors
+    /// It cannot be started, or they do not serve in time.
+    pub fn restart(&mut self, member: usize) -> Result<(), Failed> {
+        self.children[member].wait()?;
+        self.children[member] = self.spawn(member)?;
+        self.wait_for_all()
+    }
+
+    /// Where the members keep their snapshots.
+    pub fn snapshot_dirs(&self) -> Vec<PathBuf> {
+        let dir = |member| self.site.member(member).join("data/version-2");
+        (0..self.children.len()).map(dir).collect()
     }
 
     fn spawn(&self, member: usize) -> Result<Child, Failed> {
@@ -139,7 +197,9 @@ impl Ensemble {
 
     /// Where the members serve clients.
     pub fn servers(&self) -> Vec<SocketAddr> {
-        self.site.servers()
+        let mut servers = self.site.servers();
+        servers.truncate(self.children.len().max(1));
+        servers
     }
 
     fn wait(&mut self, done: impl Fn(&Ensemble) -> bool) -> Result<(), Failed> {

@@ -17,9 +17,11 @@ pub type Nanos = u64;
 /// Of a read; what a session with many requests under way is answered at once.
 const READ_BYTES: usize = 256 << 10;
 /// Handshakes under way at once: servers have short queues for them.
-const HANDSHAKES: usize = 48;
+const HANDSHAKES: usize = 128;
 /// Before a connection that was lost or refused is tried anew, at the next member.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a turn waits for something to happen, where nothing else is to be done.
+pub(super) const TURN: Duration = Duration::from_millis(20);
 
 /// Decides what sessions ask.
 pub(super) trait Workload {
@@ -80,7 +82,7 @@ impl Driver {
         for event in &events {
             let index = event.token().0;
             let began = self.sessions[index].attached();
-            let done = self.ready(index, workload);
+            let done = self.ready(index, event.is_read_closed(), workload);
             if !began && (self.sessions[index].attached() || done.is_err()) {
                 self.handshakes = self.handshakes.saturating_sub(1);
             }
@@ -98,20 +100,49 @@ impl Driver {
         Ok(())
     }
 
+    /// Turns for so long.
+    pub(super) fn turns(
+        &mut self,
+        workload: &mut impl Workload,
+        duration: Duration,
+    ) -> Result<(), Failed> {
+        let end = Instant::now() + duration;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.turn(workload, left.min(TURN))?;
+        }
+    }
+
+    /// An error, if a run has taken longer than it may until now.
+    pub(super) fn within(&self, most: Duration, what: &str) -> Result<(), Failed> {
+        if self.origin.elapsed() > most {
+            return Err(Failed(format!("not within {} s: {what}", most.as_secs())));
+        }
+        Ok(())
+    }
+
     /// Writes what the workload has queued outside of its turn.
     pub(super) fn flush(&mut self, index: usize) -> Result<(), Failed> {
         self.sessions[index].flush().map_err(|e| self.broken(index, &e))
     }
 
-    fn ready(&mut self, index: usize, workload: &mut impl Workload) -> io::Result<()> {
+    fn ready(
+        &mut self,
+        index: usize,
+        closed: bool,
+        workload: &mut impl Workload,
+    ) -> io::Result<()> {
         let session = &mut self.sessions[index];
         while let Some(read) = session.read(&mut self.buffer)? {
             let now = self.origin.elapsed().as_nanos() as Nanos;
             session.received(&self.buffer[..read], &mut |session, what| {
                 workload.happened(session, what, now);
             })?;
-            // Less than there was room for: there is no more.
-            if read < self.buffer.len() || !session.open_now() {
+            // Less than there was room for: there is no more, but perhaps the end.
+            if (read < self.buffer.len() && !closed) || !session.open_now() {
                 break;
             }
         }
@@ -124,6 +155,9 @@ impl Driver {
                 break;
             }
             self.waiting.pop_front();
+            if self.sessions[index].gone {
+                continue;
+            }
             let session = &mut self.sessions[index];
             let opened = session.open(self.servers[session.server]).and_then(|stream| {
                 let interest = Interest::READABLE | Interest::WRITABLE;
@@ -151,7 +185,9 @@ impl Driver {
         session.drop_connection();
         session.server = (session.server + 1) % self.servers.len();
         workload.happened(session, Happened::Lost, now);
-        self.waiting.push_back((index, now + PAUSE.as_nanos() as Nanos));
+        if !session.gone {
+            self.waiting.push_back((index, now + PAUSE.as_nanos() as Nanos));
+        }
         Ok(())
     }
 

@@ -1,10 +1,16 @@
 //! Load on a running ensemble: many sessions on one thread, which shares the cores with the
 //! servers and therefore has to be cheap.
 
+mod churn;
+mod count;
 mod driver;
+mod fan_out;
+mod outage;
+mod paced;
 mod probe;
 mod request;
 mod session;
+mod setup;
 mod steady;
 
 use std::net::SocketAddr;
@@ -15,8 +21,10 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 pub use self::driver::Nanos;
+pub use self::fan_out::fan_out;
+pub use self::outage::outage;
+pub use self::paced::{Paced, paced};
 pub use self::probe::probe;
-pub use self::steady::steady;
 
 /// What sessions ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
@@ -30,6 +38,8 @@ pub enum Op {
     Get,
     /// Nine getData, one setData.
     Mixed,
+    /// A new session and its end, on a connection of its own.
+    Churn,
 }
 
 /// What is driven how.
@@ -92,6 +102,18 @@ impl std::error::Error for Failed {}
 impl From<std::io::Error> for Failed {
     fn from(error: std::io::Error) -> Failed {
         Failed(error.to_string())
+    }
+}
+
+/// Drives an ensemble; `on` is told when it counts.
+///
+/// # Errors
+/// A member refuses, or its connection breaks.
+pub fn run(load: &Load, on: &mut dyn FnMut(Phase)) -> Result<Measured, Failed> {
+    on(Phase::Preparing);
+    match load.op {
+        Op::Churn => churn::churn(load, on),
+        Op::Set | Op::Create | Op::Get | Op::Mixed => steady::steady(load, on),
     }
 }
 

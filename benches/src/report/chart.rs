@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::table::number;
-use super::{Metric, Report};
+use super::{Metric, Report, Row};
 use crate::ensemble::Kind;
 
 const LINE: usize = 30;
@@ -15,8 +15,9 @@ const WIDTH: usize = 860;
 impl Report {
     /// An SVG picture that is legible on light and on dark pages. None: nothing can be compared.
     pub fn chart(&self) -> Option<String> {
-        let of_interest = |metric| metric == Metric::PerSecond;
-        let rows: Vec<_> = (self.rows.iter().filter(|row| of_interest(row.metric)))
+        // Those rows whose rate is to reach something.
+        let rate = |row: &&Row| row.goals.iter().any(|goal| goal.metric == Metric::PerSecond);
+        let rows: Vec<_> = (self.rows.iter().filter(rate))
             .filter_map(|row| Some((row, self.ratio(&row.id, Kind::Smol, row.metric)?)))
             .collect();
         let most = rows.iter().map(|(_, ratio)| *ratio).fold(1.0, f64::max);

@@ -32,6 +32,14 @@ pub enum Metric {
     LoadPercent,
     /// Operations that were refused.
     Failed,
+    /// Time that it took, ms.
+    Ms,
+    /// What a server takes, MiB.
+    RssMib,
+    /// Memory for each znode over its path and data, bytes.
+    BytesPerZnode,
+    /// How much longer the slowest one in a hundred took than without, ms.
+    AddedP99Ms,
 }
 
 impl Metric {
@@ -46,6 +54,10 @@ impl Metric {
             Metric::PeakMib => "peak RSS, MiB",
             Metric::LoadPercent => "load's CPU, %",
             Metric::Failed => "failed",
+            Metric::Ms => "ms",
+            Metric::RssMib => "RSS, MiB",
+            Metric::BytesPerZnode => "bytes a znode over path and data",
+            Metric::AddedP99Ms => "added p99, ms",
         }
     }
 }
@@ -130,7 +142,8 @@ impl Report {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The middle of some values.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     let lower = values[(values.len() - 1) / 2];

@@ -1,0 +1,92 @@
+//! A snapshot of many znodes, in the format that all servers read: so that a large tree is there at
+//! once, and the same one everywhere.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use adler2::Adler32;
+
+/// Of the newest transaction that the tree is said to hold.
+const ZXID: i64 = 1 << 32 | 1;
+/// When it was made, ms since 1970.
+const TIME_MS: i64 = 1_700_000_000_000;
+/// Children of each parent.
+const CHILDREN: usize = 1000;
+
+/// How long the path of a node is; the parents are few.
+pub const PATH_BYTES: usize = "/tree/0000/0000".len();
+
+/// Writes a tree of so many nodes, each with so many bytes of data, besides their parents.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(path: &Path, nodes: usize, bytes: usize) -> io::Result<()> {
+    let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut out = Checked { file, sum: Adler32::new() };
+    // Version 2, no database id, no sessions, no ACLs of its own.
+    out.put(b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0")?;
+    let parents = nodes.div_ceil(CHILDREN);
+    for path in ["", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"] {
+        out.node(path, &[], 0)?;
+    }
+    out.node("/tree", &[], parents)?;
+    let data = vec![b'x'; bytes];
+    for parent in 0..parents {
+        let children = CHILDREN.min(nodes - parent * CHILDREN);
+        out.node(&format!("/tree/{parent:04}"), &[], children)?;
+        for child in 0..children {
+            out.node(&format!("/tree/{parent:04}/{child:04}"), &data, 0)?;
+        }
+    }
+    out.buffer(b"/")?;
+    let sum = i64::from(out.sum.checksum());
+    out.put(&sum.to_be_bytes())?;
+    out.buffer(b"/")?;
+    out.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// Puts a copy of it, and the epoch that it is of, into a server's `version-2`.
+///
+/// # Errors
+/// It cannot be copied.
+pub(super) fn install(snapshot: &Path, version2: &Path) -> io::Result<()> {
+    fs::copy(snapshot, version2.join(format!("snapshot.{ZXID:x}")))?;
+    fs::write(version2.join("acceptedEpoch"), "1")?;
+    fs::write(version2.join("currentEpoch"), "1")
+}
+
+struct Checked {
+    file: BufWriter<File>,
+    sum: Adler32,
+}
+
+impl Checked {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.write_slice(bytes);
+        self.file.write_all(bytes)
+    }
+
+    fn buffer(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.put(&(bytes.len() as i32).to_be_bytes())?;
+        self.put(bytes)
+    }
+
+    fn node(&mut self, path: &str, data: &[u8], children: usize) -> io::Result<()> {
+        self.buffer(path.as_bytes())?;
+        self.buffer(data)?;
+        // ACL: open to all. Then the stat.
+        let mut stat = Vec::with_capacity(68);
+        stat.extend((-1_i64).to_be_bytes());
+        for long in [ZXID, ZXID, TIME_MS, TIME_MS] {
+            stat.extend(long.to_be_bytes());
+        }
+        for int in [0, children as i32, 0] {
+            stat.extend(int.to_be_bytes());
+        }
+        for long in [0, ZXID] {
+            stat.extend(long.to_be_bytes());
+        }
+        self.put(&stat)
+    }
+}
