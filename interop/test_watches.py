@@ -10,6 +10,7 @@ from zk.server import Server, free_ports, wait_until
 
 WATCHERS = 3000
 ROUNDS = 20
+TIMEOUT_MS = 600_000  # nobody pings
 
 
 @pytest.fixture
@@ -26,12 +27,12 @@ def many_files():
 def test_others_are_answered_while_many_are_told_of_a_write(zabkeeper_only, many_files, tmp_path):
     port, = free_ports(1)
     server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port, "maxClientCnxns": 0,
-                                            "admin.enableServer": "false"}, port).start()
+                                            "maxSessionTimeout": TIMEOUT_MS, "admin.enableServer": "false"}, port).start()
     try:
         wait_until(server.mode, 30, "it serves")
-        writer, reader = (Raw(port, timeout=10.0, session_timeout=40000) for _ in range(2))
+        writer, reader = (Raw(port, timeout=10.0, session_timeout=TIMEOUT_MS) for _ in range(2))
         writer.create("/hot")
-        watchers = [Raw(port, timeout=10.0, session_timeout=40000) for _ in range(WATCHERS)]
+        watchers = [Raw(port, timeout=10.0, session_timeout=TIMEOUT_MS) for _ in range(WATCHERS)]
         told = select.poll()
         for watcher in watchers:
             assert watcher.call(106, ustring("/hot") + struct.pack(">i", 0))[0] == 0

@@ -77,13 +77,13 @@ impl Runtime for Threads {
         let mut driver = Driver::start(boot, record, inbox, sockets)?;
         let mut serving = Some(serving);
         let mut events = Events::with_capacity(EVENTS);
-        let mut news = Vec::new();
+        let (mut keys, mut news) = (Vec::new(), Vec::new());
         loop {
             driver.begin_turn();
             for event in &events {
                 driver.sockets.notice(event);
             }
-            take_ready(&mut driver, &mut news);
+            take_ready(&mut driver, &mut keys, &mut news);
             let mut messages = 0;
             while messages < MESSAGES
                 && let Ok(input) = receiver.try_recv()
@@ -122,8 +122,9 @@ fn wake(sender: &Sender<Input>, waker: &Waker, input: Input) {
 }
 
 /// Looks once at each socket that has something.
-fn take_ready(driver: &mut Driver<PollSockets>, news: &mut Vec<News>) {
-    for key in driver.sockets.take_ready() {
+fn take_ready(driver: &mut Driver<PollSockets>, keys: &mut Vec<usize>, news: &mut Vec<News>) {
+    driver.sockets.take_ready(keys);
+    for key in keys.drain(..) {
         driver.sockets.advance(key, news);
         for one in news.drain(..) {
             match one {

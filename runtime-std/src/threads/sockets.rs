@@ -138,8 +138,8 @@ impl PollSockets {
         deadline.into_iter().chain(timer).min()
     }
 
-    /// Those that have something, or whose time has come.
-    pub(super) fn take_ready(&mut self) -> Vec<usize> {
+    /// Those that have something, or whose time has come, into an empty list.
+    pub(super) fn take_ready(&mut self, keys: &mut Vec<usize>) {
         if !self.timers.is_empty() {
             let now = Instant::now();
             while let Some(Reverse((at, key))) = self.timers.peek().copied()
@@ -149,12 +149,12 @@ impl PollSockets {
                 self.queue(key);
             }
         }
-        for key in &self.ready {
+        mem::swap(&mut self.ready, keys);
+        for key in keys {
             if let Some(slot) = self.all.get_mut(*key) {
                 slot.queued = false;
             }
         }
-        mem::take(&mut self.ready)
     }
 
     /// Looks at a socket.

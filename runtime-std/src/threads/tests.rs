@@ -46,7 +46,9 @@ impl Loop {
                 self.sockets.resolved(conn, addresses);
             }
             let before = news.len();
-            for key in self.sockets.take_ready() {
+            let mut keys = Vec::new();
+            self.sockets.take_ready(&mut keys);
+            for key in keys {
                 self.sockets.advance(key, &mut news);
             }
             if news.len() > before {
