@@ -6,4 +6,5 @@ pub mod ensemble;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod nodes;
 pub mod report;

@@ -8,7 +8,7 @@ mod fan_out;
 mod outage;
 mod paced;
 mod probe;
-mod request;
+pub(crate) mod request;
 mod session;
 mod setup;
 mod steady;

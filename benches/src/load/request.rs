@@ -12,7 +12,7 @@ const DIGITS: usize = 10;
 
 /// A frame but for its xid and, if it names a new node, the name's digits.
 #[derive(Clone, Debug)]
-pub(super) struct Template {
+pub(crate) struct Template {
     bytes: Vec<u8>,
     digits_at: Option<usize>,
 }
@@ -28,18 +28,18 @@ impl Template {
     }
 
     /// getData.
-    pub(super) fn get(path: &str, watch: bool) -> Template {
+    pub(crate) fn get(path: &str, watch: bool) -> Template {
         Template::new(OpCode::GetData, &WatchedRequest { path: path.into(), watch })
     }
 
     /// setData, whatever the version.
-    pub(super) fn set(path: &str, bytes: usize) -> Template {
+    pub(crate) fn set(path: &str, bytes: usize) -> Template {
         let request = SetDataRequest { path: path.into(), data: Some(data(bytes)), version: -1 };
         Template::new(OpCode::SetData, &request)
     }
 
     /// create of just this node.
-    pub(super) fn create(path: &str, bytes: usize) -> Template {
+    pub(crate) fn create(path: &str, bytes: usize) -> Template {
         let anyone = Id { scheme: "world".into(), id: "anyone".into() };
         let acl = vec![Acl { perms: perms::ALL, id: anyone }];
         let request = CreateRequest { path: path.into(), data: Some(data(bytes)), acl, flags: 0 };
@@ -47,7 +47,7 @@ impl Template {
     }
 
     /// create of numbered nodes below this one.
-    pub(super) fn create_below(parent: &str, bytes: usize) -> Template {
+    pub(crate) fn create_below(parent: &str, bytes: usize) -> Template {
         let mut template = Template::create(&format!("{parent}/{}", "0".repeat(DIGITS)), bytes);
         // Length, xid, operation, length of the path.
         template.digits_at = Some(16 + parent.len() + 1);
@@ -55,7 +55,7 @@ impl Template {
     }
 
     /// closeSession.
-    pub(super) fn close() -> Template {
+    pub(crate) fn close() -> Template {
         let bytes = frame(|out| {
             out.put_i32(0);
             out.put_i32(OpCode::CloseSession as i32);
@@ -64,7 +64,7 @@ impl Template {
     }
 
     /// Appends it as request `xid`; `number` names a new node.
-    pub(super) fn append(&self, out: &mut Vec<u8>, xid: i32, number: u64) {
+    pub(crate) fn append(&self, out: &mut Vec<u8>, xid: i32, number: u64) {
         let at = out.len();
         out.extend_from_slice(&self.bytes);
         out[at + 4..at + 8].copy_from_slice(&xid.to_be_bytes());
@@ -79,7 +79,7 @@ impl Template {
 }
 
 /// The first packet of a connection: for a new session (id 0), or one of old.
-pub(super) fn connect(session: i64, password: &[u8; 16], timeout_ms: i32) -> Vec<u8> {
+pub(crate) fn connect(session: i64, password: &[u8; 16], timeout_ms: i32) -> Vec<u8> {
     let request = ConnectRequest {
         protocol_version: 0,
         last_zxid_seen: Zxid::ZERO,
