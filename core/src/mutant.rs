@@ -14,6 +14,9 @@ pub enum Mutant {
     TruncationTakenForAStart, WalkBegunByGivingUp,
     // broadcast
     AckBeforeDurable, LeaderAcksBeforeDurable, HalfIsAQuorum,
+    // members
+    OldQuorumCommitsAChange, NextMembersNotAsked, RemovedLeaderGoesOn, ChangeForgottenByRestart,
+    VoterToBeUnheard,
     // disk
     LogNotSynced, DiskErrorIgnored, RecoveredNotDurable, SnapshotsGoBeforeTheLog,
     OldSnapshotsStay, SnapshotOfUncommitted, TornTailKept, EpochsNotSynced,
@@ -26,7 +29,7 @@ pub enum Mutant {
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
     ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
-    PersistentWatchNotLeftAgain,
+    PersistentWatchNotLeftAgain, LastEventsLostWithTheRole,
 }
 
 impl Mutant {
@@ -51,7 +54,10 @@ impl Mutant {
         Mutant::SyncStaysHere, Mutant::ReapsWhatIsCommitted,
         Mutant::QuotaKeepsTheDeleted,
         Mutant::RecursiveWatchMissesDeletes, Mutant::PersistentWatchFiresOnce,
-        Mutant::PersistentWatchNotLeftAgain,
+        Mutant::PersistentWatchNotLeftAgain, Mutant::LastEventsLostWithTheRole,
+        Mutant::OldQuorumCommitsAChange, Mutant::NextMembersNotAsked,
+        Mutant::RemovedLeaderGoesOn, Mutant::ChangeForgottenByRestart,
+        Mutant::VoterToBeUnheard,
     ];
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use zabkeeper_core::types::Time;
 use zabkeeper_fuzz::check::history::History;
 use zabkeeper_fuzz::clients::{Actor, ActorAction, ActorOptions, Workload};
-use zabkeeper_fuzz::plan::{ClientPlan, Plan};
+use zabkeeper_fuzz::plan::{ClientPlan, Plan, Reconfig};
 use zabkeeper_fuzz::run;
 
 const ALL: [Workload; 9] = [
@@ -19,10 +19,27 @@ const ALL: [Workload; 9] = [
     Workload::Wander,
 ];
 
+#[test]
+fn members_change_in_good_weather() {
+    let plan = (1..).map(Plan::draw).find(|plan| {
+        let is_calm = |r: &Reconfig| r.ambush_percent == 0 && r.standbys.len() > 1;
+        plan.reconfig.as_ref().is_some_and(is_calm) && plan.weather.delay_us < 5000
+    });
+    let plan = plan.expect("some seed");
+    let outcome = run::run(Plan { faults: Vec::new(), stormy_ms: 30_000, ..plan });
+    assert_eq!(outcome.violation, None);
+    let changes = outcome.counters.iter().find(|(name, _)| *name == "members: changes");
+    assert!(changes.is_some_and(|(_, n)| n > 5), "{changes:?}");
+}
+
 /// Three servers, nothing that goes wrong, two clients of one kind.
 fn good_weather(seed: u64, workload: Workload) -> Plan {
-    let is_fine =
-        |plan: &Plan| plan.participants == 3 && plan.observers == 0 && plan.weather.delay_us < 5000;
+    let is_fine = |plan: &Plan| {
+        plan.members() == 3
+            && plan.participants == 3
+            && plan.reconfig.is_none()
+            && plan.weather.delay_us < 5000
+    };
     let plan = (seed..).map(Plan::draw).find(is_fine).expect("some seed");
     let client = ClientPlan { workload, timeout_ms: 20_000, pace_ms: 5 };
     Plan { faults: Vec::new(), clients: vec![client.clone(), client], stormy_ms: 8_000, ..plan }

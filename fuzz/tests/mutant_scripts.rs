@@ -62,6 +62,11 @@ const KNOWN: &[(Mutant, &[&str])] = &[
     (Mutant::ChildWatchOutlivesNode, &["58"]),
     (Mutant::PersistentWatchFiresOnce, &["62"]),
     (Mutant::RecursiveWatchMissesDeletes, &["62"]),
+    (Mutant::LastEventsLostWithTheRole, &["69"]),
+    // members
+    (Mutant::OldQuorumCommitsAChange, &["64"]),
+    (Mutant::NextMembersNotAsked, &["64", "66"]),
+    (Mutant::RemovedLeaderGoesOn, &["65"]),
 ];
 
 /// The rest of the table is not filled after this.

@@ -46,6 +46,11 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::RecursiveWatchMissesDeletes, 50),
     (Mutant::PersistentWatchFiresOnce, 50),
     (Mutant::PersistentWatchNotLeftAgain, 100),
+    (Mutant::LastEventsLostWithTheRole, 200),
+    (Mutant::OldQuorumCommitsAChange, 400),
+    (Mutant::NextMembersNotAsked, 400),
+    (Mutant::RemovedLeaderGoesOn, 200),
+    (Mutant::ChangeForgottenByRestart, 400),
 ];
 
 #[test]

@@ -7,8 +7,8 @@ use bytestring::ByteString;
 
 use crate::wire::client::{
     AddWatchRequest, CheckRequest, Create2Response, CreateRequest, CreateTtlRequest, DeleteRequest,
-    GetAclResponse, GetDataResponse, Id, MultiHeader, PathRequest, SetAclRequest, SetDataRequest,
-    Stat, WatchedRequest, WatcherRequest,
+    GetAclResponse, GetDataResponse, Id, MultiHeader, PathRequest, ReconfigRequest, SetAclRequest,
+    SetDataRequest, Stat, WatchedRequest, WatcherRequest,
 };
 use crate::wire::{Malformed, OpCode, Reader, Record};
 
@@ -58,6 +58,8 @@ pub enum Request {
     CheckWatches(WatcherRequest),
     /// Takes watches away: refused with NOWATCHER if there are none.
     RemoveWatches(WatcherRequest),
+    /// Changes the members of the ensemble; answered with the new configuration.
+    Reconfig(ReconfigRequest),
 }
 
 /// One operation of a multi.
@@ -145,6 +147,7 @@ impl Request {
             Request::AddWatch(_) => OpCode::AddWatch,
             Request::CheckWatches(_) => OpCode::CheckWatches,
             Request::RemoveWatches(_) => OpCode::RemoveWatches,
+            Request::Reconfig(_) => OpCode::Reconfig,
         }
     }
 
@@ -173,6 +176,7 @@ impl Request {
             Request::WhoAmI => {}
             Request::AddWatch(r) => r.write(out),
             Request::CheckWatches(r) | Request::RemoveWatches(r) => r.write(out),
+            Request::Reconfig(r) => r.write(out),
         }
     }
 }
@@ -223,7 +227,7 @@ impl Response {
                 Response::Done
             }
             OpCode::Exists | OpCode::SetData | OpCode::SetAcl => Response::Stat(r.record()?),
-            OpCode::GetData => Response::Data(r.record()?),
+            OpCode::GetData | OpCode::Reconfig => Response::Data(r.record()?),
             OpCode::GetAcl => Response::Acl(r.record()?),
             OpCode::GetChildren | OpCode::GetEphemerals => Response::Names(r.record()?),
             OpCode::GetChildren2 => Response::Children(r.record()?, r.record()?),
@@ -231,7 +235,6 @@ impl Response {
             OpCode::GetAllChildrenNumber => Response::Count(r.int()?),
             OpCode::WhoAmI => Response::Ids(r.record()?),
             OpCode::Check
-            | OpCode::Reconfig
             | OpCode::MultiRead
             | OpCode::Auth
             | OpCode::SetWatches

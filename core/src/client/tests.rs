@@ -395,7 +395,7 @@ fn a_request_is_written_as_real_clients_write_it() {
             same += 1;
         }
     }
-    assert_eq!(same, 70);
+    assert_eq!(same, 71);
 }
 
 /// Reads back what a client sent, if this side can say it too.
@@ -420,6 +420,7 @@ fn request_from(op: OpCode, r: &mut Reader<'_>) -> Option<Request> {
         OpCode::AddWatch => r.record().map(Request::AddWatch),
         OpCode::CheckWatches => r.record().map(Request::CheckWatches),
         OpCode::RemoveWatches => r.record().map(Request::RemoveWatches),
+        OpCode::Reconfig => r.record().map(Request::Reconfig),
         OpCode::Multi => {
             let mut all = Vec::new();
             loop {

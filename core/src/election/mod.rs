@@ -23,12 +23,13 @@ use tracing::{debug, info, warn};
 
 use crate::action::Actions;
 use crate::config::EnsembleConfig;
+use crate::mutant::Mutant;
 use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
 
 use connections::{Connections, Incoming};
 pub use notification::Notification;
-use round::{Outcome, Round};
+use round::{NOBODY, Outcome, Round};
 pub use vote::{PeerState, Vote};
 
 /// The times of an election, in milliseconds.
@@ -292,14 +293,22 @@ impl Election {
             }
             return;
         };
-        if !self.members.may_vote(vote.leader) {
-            return debug!(peer = %from, leader = %vote.leader, "a vote for a server that does not vote");
-        }
-        *say_again_at = now.plus_ms(*wait_ms);
-        let behind = vote.state == PeerState::Looking && vote.round < round.proposal.round;
         let votes = self.members.may_vote(self.me);
         let finalize = self.options.finalize_wait_ms;
-        match round.take(now, from, vote, votes, &self.members, finalize) {
+        let behind = vote.state == PeerState::Looking && vote.round < round.proposal.round;
+        let outcome = if self.members.may_vote(vote.leader) {
+            *say_again_at = now.plus_ms(*wait_ms);
+            round.take(now, from, vote, votes, &self.members, finalize)
+        } else if vote.state == PeerState::Looking
+            && vote.leader == NOBODY
+            && !Mutant::VoterToBeUnheard.is_on()
+        {
+            // It does not know of the configuration that gives it a vote, and is needed for that.
+            round.catch_up(vote.round, votes)
+        } else {
+            return debug!(peer = %from, leader = %vote.leader, "a vote for a server that does not vote");
+        };
+        match outcome {
             Outcome::Broadcast => {
                 self.current = round.proposal;
                 self.clock = round.proposal.round;

@@ -17,6 +17,9 @@ pub(super) enum Outcome {
     Settled(Vote),
 }
 
+/// Whom a server proposes that has no candidate (`FastLeaderElection.getInitId`).
+pub(super) const NOBODY: ServerId = ServerId(i64::MIN);
+
 /// The votes of a round and of those who settled in another.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -45,7 +48,7 @@ impl Round {
                 Vote { leader: me, zxid, peer_epoch, round, state, version }
             }
             None => {
-                let (leader, zxid, epoch) = (ServerId(i64::MIN), Zxid(i64::MIN), Epoch(i64::MIN));
+                let (leader, zxid, epoch) = (NOBODY, Zxid(i64::MIN), Epoch(i64::MIN));
                 Vote { leader, zxid, peer_epoch: epoch, round, state, version }
             }
         };
@@ -103,6 +106,18 @@ impl Round {
         }
         self.weigh(now, members, finalize_ms);
         if changed { Outcome::Broadcast } else { Outcome::Quiet }
+    }
+
+    /// Goes on to a later round that a voter is in who has nobody to propose.
+    pub(super) fn catch_up(&mut self, round: i64, votes: bool) -> Outcome {
+        if self.initial.zxid == Zxid::UNTRUSTED || round <= self.proposal.round {
+            return Outcome::Quiet;
+        }
+        self.received.clear();
+        self.proposal = Vote { round, ..self.initial };
+        self.note_own(votes);
+        self.finalize_at = None;
+        Outcome::Broadcast
     }
 
     /// Starts the wait for better votes once a quorum shares this proposal. A vote that

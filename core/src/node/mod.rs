@@ -102,7 +102,9 @@ impl Node {
             Some(members) => Ensemble::new(config.my_id, Arc::new(members.clone()), options),
             None => Ensemble::solo(options),
         };
-        if let Some(next) = &config.next {
+        if let Some(next) = &config.next
+            && !Mutant::ChangeForgottenByRestart.is_on()
+        {
             ensemble.remember(next.clone());
         }
         let snap_bytes = u64::try_from(config.snap_size_limit_kb).unwrap_or(0) << 10;
@@ -460,7 +462,11 @@ impl Node {
                 return out.push(Action::Halt(Fault { what, exit_code: EXIT_UNEXPECTED }));
             }
         };
-        self.effects.wanted = self.serving();
+        // In the step that ends a role, what was committed before is still told.
+        self.effects.wanted = match Mutant::LastEventsLostWithTheRole.is_on() {
+            false => self.serve.is_serving(),
+            true => self.serving(),
+        };
         let outcome = self.store.apply(&logged, &mut self.effects);
         self.prep.committed(zxid);
         if let Some(at) = self.store.take_mismatch() {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Node;
 use crate::action::Actions;
 use crate::config::EnsembleConfig;
+use crate::mutant::Mutant;
 use crate::prep::{Members, Parsed, Prepared, Request, SessionCheck};
 use crate::store::{CONFIG_PATH, Store};
 use crate::types::{Now, Zxid};
@@ -42,7 +43,8 @@ impl Node {
     /// What the state says of the members may be newer than what the files beside `zoo.cfg` do.
     /// Whoever goes by members of a static file has written them himself.
     pub(super) fn remember_config(&mut self) {
-        let is_static = self.ensemble.members().current().version == 0;
+        let is_static = self.ensemble.members().current().version == 0
+            || Mutant::ChangeForgottenByRestart.is_on();
         if let Some(config) = config_of(&self.store).filter(|_| !is_static) {
             self.ensemble.remember(config);
         }

@@ -9,33 +9,9 @@ use crate::config::{EnsembleConfig, Member};
 use crate::quorum::Membership;
 use crate::store::{CONFIG_PATH, Store};
 use crate::types::{ServerId, Zxid};
-use crate::wire::client::perms;
+use crate::wire::ErrorCode;
+use crate::wire::client::{ReconfigRequest, perms};
 use crate::wire::txn::{SetDataTxn, Txn};
-use crate::wire::{ErrorCode, Malformed, Reader};
-
-/// What is asked for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Reconfig {
-    /// `server.N=...`, parted by commas.
-    joining: Option<ByteString>,
-    /// Ids, parted by commas.
-    leaving: Option<ByteString>,
-    /// All members, instead of the two above.
-    members: Option<ByteString>,
-    /// Which configuration it is meant for; -1: whichever there is.
-    from: i64,
-}
-
-impl Reconfig {
-    pub(super) fn read(r: &mut Reader<'_>) -> Result<Reconfig, Malformed> {
-        Ok(Reconfig {
-            joining: r.ustring()?,
-            leaving: r.ustring()?,
-            members: r.ustring()?,
-            from: r.long()?,
-        })
-    }
-}
 
 /// What a leader knows of the members, for a request to change them.
 pub struct Members<'a> {
@@ -82,7 +58,7 @@ impl Prep {
         &mut self,
         store: &Store,
         request: &Request,
-        asked: &Reconfig,
+        asked: &ReconfigRequest,
         session: SessionCheck,
         members: &Members<'_>,
         (zxid, wall_ms): (Zxid, i64),
@@ -135,7 +111,7 @@ fn whole(text: &str, standalone_enabled: bool) -> Result<EnsembleConfig, ErrorCo
 }
 
 /// Some leave, then some join, or are changed.
-fn changed(now: &EnsembleConfig, asked: &Reconfig) -> Result<EnsembleConfig, ErrorCode> {
+fn changed(now: &EnsembleConfig, asked: &ReconfigRequest) -> Result<EnsembleConfig, ErrorCode> {
     if !now.groups.is_empty() {
         return Err(ErrorCode::BadArguments);
     }

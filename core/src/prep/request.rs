@@ -9,9 +9,10 @@ use bytestring::ByteString;
 
 use super::acl::{self, AclRequest};
 use super::flags::CreateMode;
-use super::reconfig::Reconfig;
 use crate::types::SessionId;
-use crate::wire::client::{CheckRequest, DeleteRequest, Id, MultiHeader, SetDataRequest};
+use crate::wire::client::{
+    CheckRequest, DeleteRequest, Id, MultiHeader, ReconfigRequest, SetDataRequest,
+};
 use crate::wire::{ErrorCode, Malformed, OpCode, Reader};
 
 /// A client's request as it reaches the leader, from its own client or through a learner.
@@ -38,7 +39,7 @@ pub(super) enum Write {
     One(Operation),
     Multi(Vec<Operation>),
     CloseSession,
-    Reconfig(Reconfig),
+    Reconfig(ReconfigRequest),
     /// A multi that cannot be read: MARSHALLINGERROR, with a zxid of its own.
     Unreadable,
 }
@@ -135,7 +136,7 @@ pub fn parse(op: OpCode, body: &Bytes) -> Result<Parsed, ErrorCode> {
             Err(_) => Ok(Write::Unreadable),
         },
         OpCode::CloseSession => Ok(Write::CloseSession),
-        OpCode::Reconfig => Reconfig::read(r).map(Write::Reconfig),
+        OpCode::Reconfig => r.record().map(Write::Reconfig),
         // A check stands in a multi only. Containers are deleted by the leader itself: a
         // client that could ask for it would get around every ACL.
         OpCode::Check

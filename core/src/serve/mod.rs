@@ -235,6 +235,11 @@ impl Serve {
         self.service = Service::Full;
     }
 
+    /// Whether clients are served, also with writes.
+    pub fn is_serving(&self) -> bool {
+        self.service == Service::Full
+    }
+
     /// From now on clients that accept it are served reads (`ReadOnlyZooKeeperServer`).
     pub fn start_read_only(&mut self) {
         self.service = Service::ReadOnly;

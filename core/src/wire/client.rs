@@ -227,6 +227,17 @@ records! {
         /// [`super::WatcherType`] as a number.
         kind: i32,
     }
+    /// reconfig.
+    ReconfigRequest {
+        /// `server.N=...`, parted by commas.
+        joining: Option<ByteString>,
+        /// Ids, parted by commas.
+        leaving: Option<ByteString>,
+        /// All members, instead of the two above.
+        members: Option<ByteString>,
+        /// Which configuration it is meant for; -1: whichever there is.
+        from: i64,
+    }
     /// A watch event.
     WatcherEvent {
         /// [`super::EventType`].

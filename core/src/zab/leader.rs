@@ -497,7 +497,9 @@ impl Leader {
                 || first.acks.iter().count() * 2 >= shared.members.current().voters().count();
             let is_enough = Mutant::HalfIsAQuorum.is_on() && is_half();
             let is_quorum = match shared.members.next() {
-                Some(next) if first.zxid.0 < next.version => {
+                Some(next)
+                    if first.zxid.0 < next.version || Mutant::OldQuorumCommitsAChange.is_on() =>
+                {
                     shared.members.is_current_quorum(&first.acks)
                 }
                 _ => shared.members.is_quorum(&first.acks),
@@ -566,7 +568,8 @@ impl Leader {
     /// Who leads by a new configuration: this server, if it may; else whoever of the new voters
     /// has acknowledged the most (`Leader.getDesignatedLeader`).
     fn designated(&self, shared: &Shared, acks: &AckSet, config: &EnsembleConfig) -> ServerId {
-        if goes_on_leading(shared.me, shared.members.current(), config) {
+        let stays = goes_on_leading(shared.me, shared.members.current(), config);
+        if stays || Mutant::RemovedLeaderGoesOn.is_on() {
             return shared.me;
         }
         let has =

@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod history;
+pub mod members;
 pub mod model;
 mod predict;
 pub mod wire;

@@ -12,6 +12,8 @@ use zabkeeper_core::types::{SessionId, Zxid};
 use zabkeeper_core::wire::client::{Acl, Stat};
 use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
 
+use super::members::{CONFIG_PATH, Roster};
+
 /// Whose a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Owner {
@@ -124,6 +126,8 @@ pub enum Effect {
     Created(ByteString, Stat),
     /// A node was changed.
     Stat(Stat),
+    /// The members are these now.
+    Config(Option<Bytes>, Stat),
     /// Refused.
     Error(i32),
     /// Each part.
@@ -157,6 +161,10 @@ pub struct Model {
     owned: BTreeMap<i64, Owned>,
     /// Everything that watches are about, in order.
     changes: Vec<(Zxid, Change, String)>,
+    roster: Roster,
+    /// Members that a leader brought with its epoch, without a transaction: until that begins,
+    /// they may be shown by whoever has this.
+    brought: Vec<(Zxid, Zxid, Roster)>,
     last: Zxid,
 }
 
@@ -178,7 +186,19 @@ impl Default for Model {
         // Nobody looks at what is above it.
         let states = vec![(Zxid(-1), Some(quota))];
         paths.insert(String::from(QUOTAS), Past { states, ..Past::default() });
-        Model { paths, owned: BTreeMap::new(), changes: Vec::new(), last: Zxid::ZERO }
+        let mut model = Model {
+            paths,
+            owned: BTreeMap::new(),
+            changes: Vec::new(),
+            roster: Roster::default(),
+            brought: Vec::new(),
+            last: Zxid::ZERO,
+        };
+        let of_config =
+            |root: &Node| Node { version: -1, aversion: -1, children: 0, ..root.clone() };
+        let config = model.now("/").map(of_config);
+        model.set(CONFIG_PATH, Zxid(-1), config);
+        model
     }
 }
 
@@ -200,6 +220,41 @@ impl Model {
     /// The last transaction.
     pub fn last(&self) -> Zxid {
         self.last
+    }
+
+    /// Who the members are before anything is committed.
+    pub fn begin_with(&mut self, roster: Roster) {
+        let text = Bytes::from(roster.text());
+        self.roster = roster;
+        let config = self.now(CONFIG_PATH).cloned();
+        let config = config.map(|node| Node { data: Some(text), ..node });
+        self.set(CONFIG_PATH, Zxid(-1), config);
+    }
+
+    /// A leader begins its epoch with members that were proposed before it, and whose transaction is
+    /// lost: what is proposed is on disk before the transaction is.
+    pub fn brings(&mut self, epoch: Zxid, roster: Roster) {
+        let config = self.now(CONFIG_PATH).cloned();
+        let (data, mzxid) = (Some(Bytes::from(roster.text())), Zxid(roster.version));
+        self.set(CONFIG_PATH, epoch, config.map(|node| Node { data, mzxid, ..node }));
+        self.brought.push((self.last, epoch, roster.clone()));
+        self.roster = roster;
+    }
+
+    /// Whether a server that has all up to a zxid may show members that come with the next epoch.
+    pub fn may_bring(&self, zxid: Zxid, shown: &Roster) -> bool {
+        let all = &mut self.brought.iter();
+        all.any(|(since, until, roster)| *since <= zxid && zxid < *until && roster == shown)
+    }
+
+    /// Whether changes of the members may go unnoticed by their watches.
+    pub fn is_unwatched(&self, path: &str) -> bool {
+        path == CONFIG_PATH && !self.brought.is_empty()
+    }
+
+    /// Who the members are now.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// A node at a zxid.
@@ -363,7 +418,16 @@ impl Model {
                 };
                 Ok(Effect::Multi(all.iter().map(part).collect::<Result<_, _>>()?))
             }
-            Txn::Reconfig(_) => Err(String::from("a transaction that nobody asked for")),
+            Txn::Reconfig(t) => {
+                let text = t.data.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                self.roster = Roster::parse(&text).ok_or(format!("{text:?} names no members"))?;
+                let stat = self.change(CONFIG_PATH, zxid, |node| {
+                    (node.data, node.version) = (t.data.clone(), t.version);
+                    (node.mzxid, node.mtime) = (zxid, place.time_ms);
+                })?;
+                self.note(CONFIG_PATH, zxid, Change::Data);
+                Ok(Effect::Config(t.data.clone(), stat))
+            }
         }
     }
 

@@ -9,14 +9,15 @@ use zabkeeper_core::client::{MultiOp, Request};
 use zabkeeper_core::types::{SessionId, Zxid};
 use zabkeeper_core::wire::ErrorCode;
 use zabkeeper_core::wire::client::{
-    Acl, CheckRequest, CreateRequest, CreateTtlRequest, DeleteRequest, SetAclRequest,
-    SetDataRequest, perms,
+    Acl, CheckRequest, CreateRequest, CreateTtlRequest, DeleteRequest, ReconfigRequest,
+    SetAclRequest, SetDataRequest, perms,
 };
 use zabkeeper_core::wire::txn::{
     CheckVersionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
     Txn,
 };
 
+use super::members::{self, CONFIG_PATH, Leader};
 use super::model::{Model, Node, Owner, len, parent_of};
 
 /// What the leader may hold against the session that asks.
@@ -43,6 +44,9 @@ pub(super) struct Place<'a> {
     pub(super) quotas_since: Option<Zxid>,
     /// The part of it, from 0, for which the leader says that a quota would be exceeded.
     pub(super) exceeds: Option<usize>,
+    /// `reconfigEnabled`: how many voters there have to be, and what the leader may have against
+    /// another change.
+    pub(super) members: Option<(usize, Leader)>,
 }
 
 /// What a session's request becomes when it is the next transaction; `None` for one that is no
@@ -58,6 +62,7 @@ pub(super) fn predict(place: Place<'_>, standing: Standing, request: &Request) -
         Request::SetData(r) => draft.set_data(r),
         Request::SetAcl(r) => draft.set_acl(r),
         Request::Multi(all) => Ok(draft.multi(all)),
+        Request::Reconfig(r) => draft.reconfig(r),
         Request::Exists(_)
         | Request::GetData(_)
         | Request::GetAcl(_)
@@ -246,6 +251,16 @@ impl Draft<'_> {
         permit(&node.acl, perms::ADMIN)?;
         let version = next(node.aversion, r.version)?;
         Ok(Txn::SetAcl(SetAclTxn { path: r.path.clone(), acl, version }))
+    }
+
+    /// Who asks is the operator, who may.
+    fn reconfig(&self, r: &ReconfigRequest) -> Result<Txn, ErrorCode> {
+        let Place { model, zxid, members, .. } = self.place;
+        let (least, leader) = members.ok_or(ErrorCode::ReconfigDisabled)?;
+        self.standing()?;
+        let next = members::predict(model.roster(), r, zxid, least, leader)?;
+        let (path, data) = (ByteString::from_static(CONFIG_PATH), Some(Bytes::from(next.text())));
+        Ok(Txn::Reconfig(SetDataTxn { path, data, version: -1 }))
     }
 
     fn check(&mut self, r: &CheckRequest) -> Result<Txn, ErrorCode> {

@@ -99,12 +99,12 @@ impl Link {
             PacketType::Trunc if self.has.counter() == 0 => {
                 return Err(String::from("to a learner whose log ends where an epoch begins"));
             }
-            PacketType::Proposal | PacketType::Inform => {
+            PacketType::Proposal | PacketType::Inform | PacketType::InformAndActivate => {
                 let last = self.last_proposed;
                 if zxid <= last || (zxid.epoch() == last.epoch() && zxid != last.next()) {
                     return Err(format!("after {last}"));
                 }
-                if kind == PacketType::Inform && !self.observes {
+                if kind != PacketType::Proposal && !self.observes {
                     return Err(String::from("to a follower"));
                 }
                 self.last_proposed = zxid;
@@ -112,7 +112,7 @@ impl Link {
                     self.pending.push_back(zxid);
                 }
             }
-            PacketType::Commit => {
+            PacketType::Commit | PacketType::CommitAndActivate => {
                 let head = self.pending.pop_front();
                 if head != Some(zxid) {
                     return Err(format!("and the oldest that is pending is {head:?}"));

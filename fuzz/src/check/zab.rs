@@ -9,6 +9,11 @@
 //! - What is committed is durable on a quorum, is never truncated, and what was durable is
 //!   there after a restart.
 //! - Equal zxids mean equal digests.
+//!
+//! While members change: a reconfiguration is durable on quorums of both configurations when it is
+//! committed, what comes after it on one of the new.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -19,6 +24,7 @@ use zabkeeper_core::quorum::{AckSet, Verifier};
 use zabkeeper_core::types::{Epoch, ServerId, Ticket, Zxid};
 
 use super::Violation;
+use super::members::{Roster, Rosters};
 
 /// A checker of one ensemble.
 #[derive(Debug)]
@@ -29,7 +35,9 @@ pub struct Zab {
     digests: HashMap<Zxid, (u64, usize), FxBuildHasher>,
     leaders: HashMap<Epoch, usize, FxBuildHasher>,
     servers: Vec<Mirror>,
-    verifier: Option<Box<dyn Verifier>>,
+    rosters: Rosters,
+    /// Every server that ever had a vote, or may get one.
+    electors: BTreeSet<ServerId>,
 }
 
 /// What is known of one server's log.
@@ -76,8 +84,13 @@ impl Line {
 }
 
 impl Zab {
-    /// Servers by index. `verifier`: of an ensemble; none for a standalone server.
-    pub fn new(ids: &[ServerId], verifier: Option<Box<dyn Verifier>>) -> Zab {
+    /// Servers by index. `verifier`: of an ensemble; none for a standalone server. `electors`: who
+    /// has a vote.
+    pub fn new(
+        ids: &[ServerId],
+        verifier: Option<Box<dyn Verifier>>,
+        electors: impl IntoIterator<Item = ServerId>,
+    ) -> Zab {
         let mirror = |id: &ServerId| Mirror {
             id: *id,
             line: Line::default(),
@@ -92,7 +105,8 @@ impl Zab {
             digests: HashMap::default(),
             leaders: HashMap::default(),
             servers: ids.iter().map(mirror).collect(),
-            verifier,
+            rosters: Rosters::new(verifier),
+            electors: electors.into_iter().collect(),
         }
     }
 
@@ -116,6 +130,34 @@ impl Zab {
             || self.servers.get(other).is_some_and(|mirror| mirror.has(last))
     }
 
+    /// Whether a server ever had a vote, or may get one by what somebody has logged.
+    pub fn is_elector(&self, server: usize) -> bool {
+        self.servers.get(server).is_some_and(|mirror| self.electors.contains(&mirror.id))
+    }
+
+    /// The members that were committed last, if there was a reconfiguration.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.rosters.last()
+    }
+
+    /// A leader brings these members with its epoch; their transaction is lost.
+    pub fn brings(&mut self, roster: Roster) {
+        self.rosters.push(roster);
+    }
+
+    /// Who led an epoch.
+    pub fn leader_of(&self, epoch: Epoch) -> Option<usize> {
+        self.leaders.get(&epoch).copied()
+    }
+
+    /// How many reconfigurations somebody has logged that were given up.
+    pub fn dropped_reconfigurations(&self) -> usize {
+        let last = self.committed.last().copied().unwrap_or_default();
+        let is_dropped = |zxid: &Zxid| *zxid < last && self.committed.binary_search(zxid).is_err();
+        let proposed = self.proposed.iter().filter(|(zxid, _)| is_dropped(zxid));
+        proposed.filter(|(_, body)| Roster::of(body).is_some()).count()
+    }
+
     /// The last epoch that had an established leader.
     pub fn newest_epoch(&self) -> Epoch {
         self.leaders.keys().copied().max().unwrap_or_default()
@@ -136,6 +178,9 @@ impl Zab {
         let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
         match self.proposed.entry(entry.zxid) {
             Slot::Vacant(slot) => {
+                if let Some(roster) = Roster::of(&entry.body) {
+                    self.electors.extend(roster.voters().map(ServerId));
+                }
                 slot.insert(entry.body.clone());
             }
             Slot::Occupied(known) => {
@@ -150,7 +195,7 @@ impl Zab {
         }
         let last = mirror.line.last();
         // Without epochs a zxid is just a number.
-        let follows = if entry.zxid.epoch() == last.epoch() || self.verifier.is_none() {
+        let follows = if entry.zxid.epoch() == last.epoch() || self.rosters.is_standalone() {
             entry.zxid == last.next()
         } else {
             entry.zxid > last && entry.zxid.counter() == 1
@@ -254,7 +299,7 @@ impl Zab {
         for (_, ticket) in &mut mirror.line.entries {
             *ticket = Ticket(0);
         }
-        if self.verifier.is_none() {
+        if self.rosters.is_standalone() {
             // Without epochs, what was never durable never was.
             self.proposed.retain(|zxid, _| *zxid <= last);
         }
@@ -339,8 +384,7 @@ impl Zab {
         }
         let fresh: Vec<Zxid> = fresh.iter().map(|(zxid, _)| *zxid).collect();
         for zxid in fresh {
-            self.durable_on_a_quorum(id, zxid)?;
-            self.committed.push(zxid);
+            self.commits(id, zxid)?;
         }
         Ok(())
     }
@@ -358,8 +402,19 @@ impl Zab {
                 }
                 continue;
             }
-            self.durable_on_a_quorum(id, below)?;
-            self.committed.push(below);
+            self.commits(id, below)?;
+        }
+        Ok(())
+    }
+
+    /// The next one is committed, by whoever has a say in it: before a reconfiguration the old
+    /// members, in it both, after it the new ones.
+    fn commits(&mut self, id: ServerId, zxid: Zxid) -> Result<(), Violation> {
+        self.durable_on_a_quorum(id, zxid)?;
+        self.committed.push(zxid);
+        if let Some(roster) = self.proposed.get(&zxid).and_then(Roster::of) {
+            self.rosters.push(roster);
+            self.durable_on_a_quorum(id, zxid)?;
         }
         Ok(())
     }
@@ -367,11 +422,7 @@ impl Zab {
     fn durable_on_a_quorum(&self, server: ServerId, zxid: Zxid) -> Result<(), Violation> {
         let holders: AckSet =
             self.servers.iter().filter(|mirror| mirror.has(zxid)).map(|m| m.id).collect();
-        let is_enough = match &self.verifier {
-            Some(verifier) => verifier.is_quorum(&holders),
-            None => holders.iter().next().is_some(),
-        };
-        if is_enough {
+        if self.rosters.is_quorum(&holders) {
             return Ok(());
         }
         let what = format!("server {server} serves {zxid}, which is durable only on {holders:?}");
@@ -394,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_a_snapshot_brings_is_committed_by_who_serves_it() {
-        let mut zab = Zab::new(&[ServerId(1), ServerId(2)], None);
+        let mut zab = Zab::new(&[ServerId(1), ServerId(2)], None, []);
         for n in 1..=2 {
             let entry = Entry { zxid: Zxid(n), body: Bytes::from(n.to_string()) };
             zab.appended(0, Ticket(n as u64), &entry).unwrap();

@@ -1,5 +1,6 @@
 //! Simulated clients: the core's own client with a workload on top.
 
+mod operator;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use zabkeeper_core::types::{SessionId, Time};
 use crate::check::history::{ClientId, History};
 use workloads::{Step, Worker};
 
+pub use operator::{SUPER_DIGEST, line as member_line};
 pub use workloads::Workload;
 
 /// A client waits this long when all servers were tried in vain, ms.
@@ -81,9 +83,9 @@ impl Actor {
         Actor {
             id,
             life: 0,
-            client: client(&options, options.first_server, now),
+            client: client(workload, &options, options.first_server, now),
+            worker: Worker::new(workload, options.servers),
             options,
-            worker: Worker::new(workload),
             depth: workload.depth(&mut rng),
             rng,
             asked: BTreeMap::new(),
@@ -143,6 +145,11 @@ impl Actor {
         self.is_stopping = true;
         self.close(now, history);
         self.settle(now, out, history);
+    }
+
+    /// From now on the members stay as they are, if it is for this client to say.
+    pub fn be_content(&mut self) {
+        self.worker.be_content();
     }
 
     /// Leaves its server for another one, with its session.
@@ -232,7 +239,8 @@ impl Actor {
         self.asked.clear();
         self.worker.restart();
         self.is_attached = false;
-        self.client = client(&self.options, self.rng.usize(..self.options.servers), now);
+        let first = self.rng.usize(..self.options.servers);
+        self.client = client(self.worker.workload(), &self.options, first, now);
     }
 
     fn settle(&mut self, now: Time, out: &mut Vec<ActorAction>, history: &mut History) -> Parting {
@@ -288,7 +296,7 @@ impl Actor {
     }
 }
 
-fn client(options: &ActorOptions, first_server: usize, now: Time) -> Client {
+fn client(workload: Workload, options: &ActorOptions, first_server: usize, now: Time) -> Client {
     let options = ClientOptions {
         servers: options.servers,
         first_server,
@@ -296,5 +304,9 @@ fn client(options: &ActorOptions, first_server: usize, now: Time) -> Client {
         pause_ms: PAUSE_MS,
         ..ClientOptions::default()
     };
-    Client::new(options, now)
+    let mut client = Client::new(options, now);
+    if let Workload::Operator { .. } = workload {
+        client.add_auth(now, "digest", Bytes::from_static(operator::AUTH));
+    }
+    client
 }

@@ -9,6 +9,8 @@ use zabkeeper_core::wire::client::{
 };
 use zabkeeper_core::wire::{ErrorCode, EventType};
 
+use super::operator::Operator;
+
 const EPHEMERAL: i32 = 1;
 const SEQUENTIAL: i32 = 2;
 
@@ -31,6 +33,11 @@ pub enum Workload {
     Large,
     /// Changes, reads and watches from one server after another, with the same session.
     Wander,
+    /// Changes the members of the ensemble.
+    Operator {
+        /// So many servers keep a vote.
+        least: usize,
+    },
     /// Only what it is told to: for scripts.
     Told,
     /// Anything on a few nodes, several requests under way at a time.
@@ -60,6 +67,7 @@ pub(super) struct Worker {
     prepared: usize,
     stage: Stage,
     counter: u64,
+    operator: Option<Operator>,
 }
 
 /// Where a recipe is.
@@ -109,14 +117,30 @@ impl Workload {
             | Workload::Lock
             | Workload::Queue
             | Workload::Churn
+            | Workload::Operator { .. }
             | Workload::Large => 1,
         }
     }
 }
 
 impl Worker {
-    pub(super) fn new(workload: Workload) -> Worker {
-        Worker { workload, prepared: 0, stage: Stage::Begin, counter: 0 }
+    pub(super) fn new(workload: Workload, servers: usize) -> Worker {
+        let operator = match workload {
+            Workload::Operator { least } => Some(Operator::new(servers, least)),
+            _ => None,
+        };
+        Worker { workload, prepared: 0, stage: Stage::Begin, counter: 0, operator }
+    }
+
+    pub(super) fn workload(&self) -> Workload {
+        self.workload
+    }
+
+    /// Changes no members any more.
+    pub(super) fn be_content(&mut self) {
+        if let Some(operator) = &mut self.operator {
+            operator.be_content();
+        }
     }
 
     /// A new session begins where nothing is known.
@@ -125,6 +149,9 @@ impl Worker {
     }
 
     pub(super) fn next(&mut self, rng: &mut Rng) -> Step {
+        if let Some(operator) = &mut self.operator {
+            return operator.next(rng);
+        }
         if let Some(path) = SHARED.get(self.prepared) {
             self.prepared += 1;
             return Step::Ask(create(path, b"0", 0));
@@ -140,12 +167,15 @@ impl Worker {
             Workload::Large => Step::Ask(large(rng)),
             Workload::Mixed => Step::Ask(mixed(rng, self.counter)),
             Workload::Wander => wander(rng, self.counter),
-            Workload::Told => Step::Wait,
+            Workload::Operator { .. } | Workload::Told => Step::Wait,
         }
     }
 
     /// The answer to what it asked.
     pub(super) fn answered(&mut self, request: &Request, result: &Result<Response, Failure>) {
+        if let Some(operator) = &mut self.operator {
+            operator.answered(result);
+        }
         let is_recipe = matches!(
             (self.workload, request),
             (

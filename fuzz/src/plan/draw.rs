@@ -3,7 +3,10 @@
 
 use fastrand::Rng;
 
-use super::{ClientPlan, DiskSpeed, FailingOp, Fault, FaultKind, Plan, Weather, Who, Workload};
+use super::{
+    ClientPlan, DiskSpeed, FailingOp, Fault, FaultKind, Plan, Reconfig, Standby, Weather, Who,
+    Workload,
+};
 
 impl Plan {
     /// The run of this seed.
@@ -40,6 +43,7 @@ impl Plan {
             participants,
             observers,
             groups,
+            reconfig: None,
             settings: settings(rng, tick_ms),
             weather,
             jitters: Vec::new(),
@@ -49,6 +53,13 @@ impl Plan {
             stormy_ms,
             calm_ms: 120_000 + 40 * tick_ms,
         };
+        // Drawn apart: what other seeds mean does not depend on it.
+        let more = &mut Rng::with_seed(seed ^ 0x94d0_49bb_1331_11eb);
+        if plan.participants > 1 && plan.groups.is_empty() && more.u32(..4) == 0 {
+            reconfigure(more, &mut plan, tick_ms, patience_ms);
+            let servers = plan.servers();
+            plan.disks.resize_with(servers, || disk(more));
+        }
         plan.faults = faults(rng, &plan, tick_ms);
         plan
     }
@@ -68,6 +79,28 @@ fn client(rng: &mut Rng, tick_ms: u64, patience_ms: u64) -> ClientPlan {
         timeout_ms: (tick_ms * rng.u64(least..=20)) as i32,
         pace_ms: (*pick(rng, &[2, 10, 20, 50, 100, 300])).max(least_pace_ms),
     }
+}
+
+/// Other servers may take the place of members, and an operator sees to that they do.
+fn reconfigure(rng: &mut Rng, plan: &mut Plan, tick_ms: u64, patience_ms: u64) {
+    let most = 3.min(7 - plan.servers());
+    let standby = |rng: &mut Rng| Standby {
+        observes: rng.u32(..3) == 0,
+        starts_ms: if rng.bool() { rng.u64(..3000) } else { rng.u64(..plan.stormy_ms) },
+    };
+    plan.reconfig = Some(Reconfig {
+        standbys: (0..rng.usize(..=most)).map(|_| standby(rng)).collect(),
+        standalone: rng.bool(),
+        ambush_percent: *pick(rng, &[0, 0, 10, 30, 60]),
+        least_voters: if plan.participants > 2 { *pick(rng, &[3, 3, 2, 1]) } else { 1 },
+    });
+    let least = plan.reconfig.as_ref().map_or(1, |reconfig| reconfig.least_voters);
+    let least_ticks = (patience_ms / tick_ms + 1).clamp(2, 20);
+    plan.clients.push(ClientPlan {
+        workload: Workload::Operator { least },
+        timeout_ms: (tick_ms * rng.u64(least_ticks..=20)) as i32,
+        pace_ms: *pick(rng, &[20, 200, 500, 1000, 3000]),
+    });
 }
 
 fn settings(rng: &mut Rng, tick_ms: u64) -> Vec<(&'static str, String)> {

@@ -5,6 +5,8 @@ mod draw;
 use arbitrary::Arbitrary;
 use zabkeeper_core::types::ServerId;
 
+use crate::clients::{SUPER_DIGEST, member_line};
+
 pub use crate::clients::Workload;
 pub use crate::world::{DiskSpeed, FailingOp, Weather};
 
@@ -19,6 +21,8 @@ pub struct Plan {
     pub observers: usize,
     /// Hierarchical quorums: the group of each participant, by index; empty: majority.
     pub groups: Vec<usize>,
+    /// How the members may change; `None`: they stay.
+    pub reconfig: Option<Reconfig>,
     /// Lines of `zoo.cfg` beside the members' own.
     pub settings: Vec<(&'static str, String)>,
     /// The network.
@@ -35,6 +39,35 @@ pub struct Plan {
     pub stormy_ms: u64,
     /// Then everything heals, and within this all must be well; ms.
     pub calm_ms: u64,
+}
+
+/// `reconfigEnabled`: servers outside the ensemble, that may be taken in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reconfig {
+    /// Their numbers follow those of the first members.
+    pub standbys: Vec<Standby>,
+    /// `standaloneEnabled`: then two servers have to vote, at least.
+    pub standalone: bool,
+    /// So many servers keep a vote.
+    pub least_voters: usize,
+    /// How many of a hundred changes meet a fault of their leader.
+    pub ambush_percent: u32,
+}
+
+impl Reconfig {
+    /// So many have to vote, whoever asks.
+    pub fn must_vote(&self) -> usize {
+        if self.standalone { 2 } else { 1 }
+    }
+}
+
+/// A server that is no member in the beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standby {
+    /// It takes itself for an observer.
+    pub observes: bool,
+    /// When it starts, ms.
+    pub starts_ms: u64,
 }
 
 /// One client.
@@ -147,6 +180,7 @@ impl Plan {
             participants: 3,
             observers: 0,
             groups: Vec::new(),
+            reconfig: None,
             settings: vec![
                 ("tickTime", String::from("1000")),
                 ("initLimit", String::from("10")),
@@ -171,10 +205,20 @@ impl Plan {
 
     /// How many servers there are.
     pub fn servers(&self) -> usize {
+        self.members() + self.standbys().len()
+    }
+
+    /// How many are members in the beginning.
+    pub fn members(&self) -> usize {
         self.participants + self.observers
     }
 
-    /// The `myid` of each server; observers come last.
+    /// Those that are not.
+    pub fn standbys(&self) -> &[Standby] {
+        self.reconfig.as_ref().map(|reconfig| &reconfig.standbys[..]).unwrap_or_default()
+    }
+
+    /// The `myid` of each server; observers come after participants, then standbys.
     pub fn ids(&self) -> Vec<ServerId> {
         (1..=self.servers() as i64).map(ServerId).collect()
     }
@@ -191,7 +235,8 @@ impl Plan {
                     | FaultKind::Move(_)
             )
         };
-        self.faults.iter().all(is_harmless)
+        self.reconfig.is_none()
+            && self.faults.iter().all(is_harmless)
             && self.clients.iter().all(|client| client.workload != Workload::Large)
     }
 
@@ -214,11 +259,35 @@ impl Plan {
         self
     }
 
-    /// The configuration of the server of this index.
-    pub fn zoo_cfg(&self, server: usize) -> String {
-        let mut text = String::from("dataDir=/data\nclientPort=2181\n4lw.commands.whitelist=*\n");
+    /// What `zoo.cfg` holds, the members apart.
+    pub fn zoo_cfg_without_members(&self) -> String {
+        let mut text = String::from("dataDir=/data\n4lw.commands.whitelist=*\n");
+        if let Some(reconfig) = &self.reconfig {
+            text += "reconfigEnabled=true\n";
+            text += &format!("standaloneEnabled={}\n", reconfig.standalone);
+            text += &format!("DigestAuthenticationProvider.superDigest={SUPER_DIGEST}\n");
+        } else {
+            text += "clientPort=2181\n";
+        }
         for (key, value) in &self.settings {
             text += &format!("{key}={value}\n");
+        }
+        text
+    }
+
+    /// The configuration of the server of this index.
+    pub fn zoo_cfg(&self, server: usize) -> String {
+        let mut text = self.zoo_cfg_without_members();
+        if let Some(Reconfig { standbys, .. }) = &self.reconfig {
+            // Who is no member names itself beside those that are.
+            let own = standbys.get(server.wrapping_sub(self.members()));
+            let own = own.map(|standby| (server, standby.observes));
+            let members = (0..self.members()).map(|i| (i, i >= self.participants)).chain(own);
+            for (i, observes) in members {
+                let id = i as i64 + 1;
+                text += &format!("server.{id}={}\n", member_line(id, observes));
+            }
+            return text;
         }
         if self.servers() == 1 {
             return text;

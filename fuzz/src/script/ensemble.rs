@@ -1,7 +1,7 @@
 //! The world of a script: how many servers, with which settings.
 
 use super::number;
-use crate::plan::{DiskSpeed, Plan, Weather};
+use crate::plan::{DiskSpeed, Plan, Reconfig, Standby, Weather};
 use crate::world::World;
 
 /// Keys of `zoo.cfg` that a script may set.
@@ -21,6 +21,7 @@ pub(super) fn ensemble(words: &[&str]) -> Result<World, String> {
         participants,
         observers: 0,
         groups: Vec::new(),
+        reconfig: None,
         settings: vec![
             ("tickTime", String::from("1000")),
             ("initLimit", String::from("5")),
@@ -45,6 +46,15 @@ pub(super) fn ensemble(words: &[&str]) -> Result<World, String> {
         let (key, value) = word.split_once('=').ok_or(format!("{word} is not key=value"))?;
         match key {
             "observers" => plan.observers = number(Some(&value))? as usize,
+            "standbys" => {
+                let standby = Standby { observes: false, starts_ms: 0 };
+                let standbys = vec![standby; number(Some(&value))? as usize];
+                let (standalone, least_voters, ambush_percent) = (true, 1, 0);
+                plan.reconfig =
+                    Some(Reconfig { standbys, standalone, least_voters, ambush_percent });
+                // Whoever is told to may change the members.
+                plan.settings.push(("skipACL", String::from("yes")));
+            }
             "groups" => plan.groups = (0..participants).map(|i| i % 3).collect(),
             _ => {
                 let key = SETTINGS.iter().find(|known| **known == key);

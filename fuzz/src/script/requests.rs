@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use zabkeeper_core::client::{MultiOp, Request};
 use zabkeeper_core::wire::client::{
-    Acl, CheckRequest, CreateRequest, DeleteRequest, Id, PathRequest, SetDataRequest,
-    WatchedRequest,
+    Acl, CheckRequest, CreateRequest, DeleteRequest, Id, PathRequest, ReconfigRequest,
+    SetDataRequest, WatchedRequest,
 };
 
 use super::number;
+use crate::clients::member_line;
 
 /// `CreateMode.CONTAINER`.
 const CONTAINER: i32 = 4;
@@ -17,6 +18,9 @@ pub(super) fn request(words: &[&str]) -> Result<Request, String> {
     let (verb, rest) = words.split_first().ok_or("what shall the client ask?")?;
     if *verb == "multi" {
         return Ok(Request::Multi(rest.iter().map(|word| part(word)).collect::<Result<_, _>>()?));
+    }
+    if *verb == "reconfig" {
+        return reconfig(rest).map(Request::Reconfig);
     }
     let path = *rest.first().ok_or("a path is missing")?;
     let has = |word: &str| rest.contains(&word);
@@ -38,6 +42,33 @@ pub(super) fn request(words: &[&str]) -> Result<Request, String> {
         "children" => Request::GetChildren(watched()),
         "sync" => Request::Sync(PathRequest { path: path.into() }),
         _ => return Err(format!("{verb} is nothing a client can ask")),
+    })
+}
+
+/// `reconfig join=4 join=5:observer leave=1`, or `reconfig members=1,2,3`.
+fn reconfig(words: &[&str]) -> Result<ReconfigRequest, String> {
+    let line = |member: &str| {
+        let (id, role) = member.split_once(':').unwrap_or((member, "participant"));
+        let id = number(Some(&id))? as i64;
+        Ok(format!("server.{id}={}", member_line(id, role == "observer")))
+    };
+    let (mut joining, mut leaving, mut members) = (Vec::new(), Vec::new(), Vec::new());
+    for word in words {
+        match word.split_once('=') {
+            Some(("join", member)) => joining.push(line(member)?),
+            Some(("leave", id)) => leaving.push(String::from(id)),
+            Some(("members", all)) => {
+                members = all.split(',').map(line).collect::<Result<_, String>>()?;
+            }
+            _ => return Err(format!("{word} is nothing that changes members")),
+        }
+    }
+    let text = |all: Vec<String>| Some(all.join(",").into()).filter(|_| !all.is_empty());
+    Ok(ReconfigRequest {
+        joining: text(joining),
+        leaving: text(leaving),
+        members: text(members),
+        from: -1,
     })
 }
 

@@ -7,6 +7,7 @@ pub mod story;
 use bytes::{Buf, Bytes, BytesMut};
 use zabkeeper_core::election::{Notification, PeerState};
 use zabkeeper_core::event::Port;
+use zabkeeper_core::types::Zxid;
 use zabkeeper_core::wire::client::{
     ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent, XID_AUTH, XID_EVENT,
     XID_PING, XID_SET_WATCHES,
@@ -16,6 +17,7 @@ use zabkeeper_core::wire::quorum::{ForwardedRequest, LearnerInfo, PacketType, Qu
 use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
 use zabkeeper_core::wire::{ErrorCode, OpCode, Reader, Record, Word};
 
+use crate::check::members::Roster;
 use quorum::{Item, QuorumStream};
 
 /// Longer messages are not looked into.
@@ -214,7 +216,10 @@ impl Side {
                 break;
             }
             let frame = self.buffer.split_to(4 + length).freeze().slice(4..);
-            let vote = Notification::parse(&frame).ok()?.vote;
+            let Notification { vote, config } = Notification::parse(&frame).ok()?;
+            let text = config.as_deref().unwrap_or_default();
+            let members = members(text.as_bytes()).map(|text| format!(", members {text}"));
+            let members = members.unwrap_or_default();
             let state = match vote.state {
                 PeerState::Looking => "LOOKING",
                 PeerState::Following => "FOLLOWING",
@@ -222,7 +227,7 @@ impl Side {
                 PeerState::Observing => "OBSERVING",
             };
             told.push(line(format!(
-                "NOTIFICATION {state}, for {} with {} of epoch {}, round {}",
+                "NOTIFICATION {state}, for {} with {} of epoch {}, round {}{members}",
                 vote.leader, vote.zxid, vote.peer_epoch, vote.round
             )));
         }
@@ -285,12 +290,23 @@ fn describe(kind: PacketType, packet: &QuorumPacket) -> Message {
         PacketType::Diff => line(format!("DIFF to {zxid}")),
         PacketType::Trunc => line(format!("TRUNC to {zxid}")),
         PacketType::Snap => line(format!("SNAP of {zxid}")),
-        PacketType::NewLeader => line(format!("NEWLEADER {zxid}")),
+        PacketType::NewLeader => {
+            let members = members(&data).map(|text| format!(", members {text}"));
+            line(format!("NEWLEADER {zxid}{}", members.unwrap_or_default()))
+        }
         PacketType::UpToDate => line("UPTODATE"),
         PacketType::Proposal => line(format!("PROPOSAL {zxid} {}", transaction(&data))),
         PacketType::Inform => line(format!("INFORM {zxid} {}", transaction(&data))),
         PacketType::Ack => line(format!("ACK {zxid}")),
         PacketType::Commit => line(format!("COMMIT {zxid}")),
+        PacketType::CommitAndActivate => {
+            line(format!("COMMITANDACTIVATE {zxid}, led by {}", leader(&data)))
+        }
+        PacketType::InformAndActivate => {
+            let body = data.slice(data.len().min(8)..);
+            let (leader, what) = (leader(&data), transaction(&body));
+            line(format!("INFORMANDACTIVATE {zxid} {what}, led by {leader}"))
+        }
         PacketType::Request => {
             let op = ForwardedRequest::parse(&data).ok().and_then(|r| {
                 let op = OpCode::from_i32(r.op)?;
@@ -305,8 +321,24 @@ fn describe(kind: PacketType, packet: &QuorumPacket) -> Message {
             _ => "REVALIDATE a session",
         }),
         PacketType::Sync => line("SYNC"),
-        other => line(format!("{other:?} {zxid}")),
     }
+}
+
+/// Who leads by a reconfiguration.
+fn leader(data: &Bytes) -> i64 {
+    Reader::new(data).long().unwrap_or_default()
+}
+
+/// The members that a configuration names, and since when they count; nothing if it has no version.
+fn members(text: &[u8]) -> Option<String> {
+    let roster = Roster::parse(std::str::from_utf8(text).ok()?)?;
+    let name = |id: &i64| match roster.has_vote(*id) {
+        true => id.to_string(),
+        false => format!("({id})"),
+    };
+    let names: Vec<String> = roster.lines.keys().map(name).collect();
+    let since = Zxid(roster.version);
+    (roster.version != 0).then(|| format!("{} of {since}", names.join(" ")))
 }
 
 /// What a logged transaction is, in a few words.
@@ -335,8 +367,10 @@ pub fn text_of(txn: &Txn) -> String {
         Txn::CreateContainer(txn) => format!("create container {}", txn.path),
         Txn::CreateTtl(txn) => format!("create {} for {} ms", txn.path, txn.ttl),
         Txn::Delete(txn) | Txn::DeleteContainer(txn) => format!("delete {}", txn.path),
-        Txn::SetData(txn) | Txn::Reconfig(txn) => {
-            format!("setData {} to version {}", txn.path, txn.version)
+        Txn::SetData(txn) => format!("setData {} to version {}", txn.path, txn.version),
+        Txn::Reconfig(txn) => {
+            let data = txn.data.as_deref().unwrap_or_default();
+            format!("reconfig to {}", members(data).unwrap_or_default())
         }
         Txn::SetAcl(txn) => format!("setACL {}", txn.path),
         Txn::Check(txn) => format!("check {}", txn.path),
@@ -357,7 +391,8 @@ fn outcome(code: i32) -> String {
 
 /// The path that a request begins with, if it does.
 fn path(op: OpCode, r: &mut Reader<'_>) -> String {
-    if matches!(op, OpCode::Multi | OpCode::CloseSession | OpCode::CreateSession) {
+    if matches!(op, OpCode::Multi | OpCode::CloseSession | OpCode::CreateSession | OpCode::Reconfig)
+    {
         return String::new();
     }
     r.record::<bytestring::ByteString>().map(|path| format!(" {path}")).unwrap_or_default()

@@ -156,9 +156,12 @@ impl SimDisk {
         std::mem::take(&mut self.is_waiting)
     }
 
-    /// Everything is lost.
-    pub(crate) fn wipe(&mut self) {
-        self.files = MemoryFiles::new();
+    /// Everything is lost but what is in this folder.
+    pub(crate) fn wipe(&mut self, but: &str) {
+        let old = std::mem::take(&mut self.files);
+        for path in old.paths().filter(|path| path.starts_with(but)) {
+            self.files.put(path, old.get(path).unwrap_or_default());
+        }
     }
 
     /// Flips a bit of a snapshot, if there is an older one to fall back on. Says which.

@@ -60,6 +60,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.is_calm = true;
         self.late = None;
+        self.leave_members_alone();
         for Lasting { end, .. } in std::mem::take(&mut self.lasting) {
             if !matches!(end, Ending::PowerLoss(_)) {
                 self.end(end);
@@ -169,9 +170,12 @@ impl World {
             FaultKind::BitRot(who) => {
                 let server = self.who(who);
                 // Only where its directory could be replaced: by one that votes and is sound.
-                let voters = self.servers.iter().take(self.plan.participants).enumerate();
+                let voters =
+                    self.servers.iter().enumerate().filter(|(i, _)| self.zab.is_elector(*i));
                 let is_alone = !voters.into_iter().any(|(i, s)| i != server && s.is_rotten);
-                if self.plan.participants >= 3 && is_alone {
+                let reconfig = self.plan.reconfig.as_ref();
+                let stay_three = reconfig.is_none_or(|reconfig| reconfig.least_voters >= 3);
+                if self.plan.participants >= 3 && stay_three && is_alone {
                     let rotten = self.servers[server].disk.rot();
                     if let Some(path) = rotten {
                         let machine = &mut self.servers[server];
@@ -314,6 +318,13 @@ impl World {
         if !self.is_calm && self.rng.bool() {
             let ms = late_ms + self.rng.u64(..200);
             self.lasts(ms, Ending::PowerLoss(server));
+        }
+    }
+
+    /// Something goes wrong that is no fault of the plan's own, for so long.
+    pub(super) fn happens_for(&mut self, kind: &FaultKind, ms: u64) {
+        if let Some(end) = self.apply(kind, ms) {
+            self.lasts(ms, end);
         }
     }
 

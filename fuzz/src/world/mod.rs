@@ -10,6 +10,7 @@ mod by_hand;
 mod clock;
 mod disk;
 mod faults;
+mod members;
 mod network;
 mod outcome;
 mod prepared;
@@ -114,6 +115,8 @@ enum Happening {
     Actor { client: usize },
     /// A fault of the plan begins.
     Fault { index: usize },
+    /// A leader that changes the members meets something.
+    Ambush { server: usize },
     /// A fault that lasts ends.
     FaultEnds { lasting: u64 },
 }
@@ -125,21 +128,26 @@ impl World {
     /// If the plan's configuration is not one.
     pub fn new(plan: Plan) -> World {
         let mut rng = Rng::with_seed(plan.seed);
+        let electors = plan.ids().into_iter().take(plan.participants);
         let servers: Vec<Server> =
             (0..plan.servers()).map(|i| Server::new(&plan, i, rng.fork())).collect();
         let config = servers.first().map(Server::config);
         let verifier =
             config.as_ref().and_then(|config| config.ensemble.as_ref()).map(quorum::verifier);
+        let mut history = History::default();
+        if let Some(reconfig) = &plan.reconfig {
+            history.expect_other_members(members::first(&plan), reconfig.must_vote());
+        }
         World {
             wire: Wire::default(),
-            zab: Zab::new(&plan.ids(), verifier),
+            zab: Zab::new(&plan.ids(), verifier, electors),
             network: Network::new(plan.weather, plan.jitters.clone(), rng.fork()),
             now: Time(0),
             agenda: Agenda::new(),
             servers,
             actors: Vec::new(),
             strangers: Vec::new(),
-            history: History::default(),
+            history,
             told: 0,
             violation: None,
             counters: Counters::default(),
@@ -283,6 +291,7 @@ impl World {
             Happening::Start { server } => self.start(server),
             Happening::Actor { client } => self.actor_wakes(client),
             Happening::Fault { index } => self.begin_fault(index),
+            Happening::Ambush { server } => self.ambush(server),
             Happening::FaultEnds { lasting } => self.end_fault(lasting),
         }
     }

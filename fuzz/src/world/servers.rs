@@ -8,18 +8,20 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use zabkeeper_core::action::{Action, DiskAction, Fault};
 use zabkeeper_core::config::Config;
-use zabkeeper_core::disk::{Completion, Disk, FileOp};
+use zabkeeper_core::disk::{Completion, Disk, DiskOptions, FileOp};
 use zabkeeper_core::event::{Event, Port};
 use zabkeeper_core::node::{self, Node};
-use zabkeeper_core::record::{ConfigSource, Start};
+use zabkeeper_core::record::Start;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, HostPort, Now, ServerId, Time, Zxid};
 use zabkeeper_core::zab::Role;
 
 use super::clock::Clock;
 use super::disk::SimDisk;
+use super::members::{CONF, ZOO_CFG};
 use super::network::{Arrival, Host, Place};
 use super::{Happening, World, address};
+use crate::check::members::Roster;
 use crate::check::{self, Violation};
 use crate::plan::Plan;
 use crate::record::Journal;
@@ -36,8 +38,8 @@ const MOST_SEARCHES: u32 = 12;
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) id: ServerId,
-    text: String,
-    myid: String,
+    pub(super) text: String,
+    pub(super) myid: String,
     pub(super) disk: SimDisk,
     pub(super) clock: Clock,
     pub(super) process: Option<Process>,
@@ -92,7 +94,7 @@ enum Input {
 impl Server {
     pub(super) fn new(plan: &Plan, index: usize, mut rng: Rng) -> Server {
         let origin = Time(rng.u64(..1_000_000_000_000));
-        Server {
+        let mut server = Server {
             id: plan.ids()[index],
             text: plan.zoo_cfg(index),
             myid: plan.ids()[index].to_string(),
@@ -108,12 +110,11 @@ impl Server {
             is_refusing: false,
             searches: 0,
             rng,
+        };
+        if plan.reconfig.is_some() {
+            server.disk.files.put(ZOO_CFG, server.text.as_bytes());
         }
-    }
-
-    fn source(&self) -> ConfigSource {
-        let (name, text) = (String::from("zoo.cfg"), self.text.clone());
-        ConfigSource { name, text, my_id: Some(self.myid.clone()), dynamic: None, next: None }
+        server
     }
 
     fn start(&self, seed: u64, now: Now) -> Start {
@@ -170,9 +171,14 @@ impl World {
         }
         let server = &mut self.servers[index];
         server.is_powered = true;
+        let config = match server.source().parse() {
+            Ok((config, _)) => config,
+            Err(error) => return self.refused(index, &error),
+        };
         server.run += 1;
-        let config = server.config();
-        let disk = Disk::new(node::disk_options(&config), node::store_options(&config));
+        let config_file = server.config_file();
+        let options = DiskOptions { config_file, ..node::disk_options(&config) };
+        let disk = Disk::new(options, node::store_options(&config));
         let dial_limit_ms = config.cnx_timeout_ms;
         let (seed, now) = (server.rng.u64(..), server.clock.now(self.now));
         let journal = self.journals.as_mut().map(|journals| {
@@ -230,20 +236,24 @@ impl World {
     /// others that vote serve in the newest epoch, and have what this one may have acknowledged.
     /// Who has not noticed yet that there is a newer epoch could help to make it a second time.
     pub(super) fn may_wipe(&self, index: usize) -> bool {
-        let others = (0..self.plan.participants).filter(|other| *other != index);
+        // Who had a vote before the last change may be asked by whoever has not heard of it.
+        let electors = (0..self.servers.len()).filter(|server| self.zab.is_elector(*server));
+        let electors: Vec<usize> = electors.collect();
         let newest = self.zab.newest_epoch();
         let is_safe = |other: usize| {
             let server = &self.servers[other];
             let epoch = server.node().map(Node::epoch).unwrap_or_default();
             server.serves().is_some() && epoch >= newest && self.zab.could_spare(index, other)
         };
-        index >= self.plan.participants
-            || (self.plan.participants >= 3 && others.into_iter().all(is_safe))
+        let is_alone = || self.zab.roster().is_some_and(|roster| roster.voters().count() < 3);
+        let mut others = electors.iter().filter(|other| **other != index);
+        !electors.contains(&index)
+            || (self.plan.participants >= 3 && !is_alone() && others.all(|other| is_safe(*other)))
     }
 
     pub(super) fn wipe(&mut self, index: usize) {
         let server = &mut self.servers[index];
-        server.disk.wipe();
+        server.disk.wipe(CONF);
         (server.is_rotten, server.is_refusing) = (false, false);
         self.zab.wiped(index);
         self.tell_at(index, || String::from("loses its directory"));
@@ -448,11 +458,16 @@ impl World {
         }
         self.check(checked);
         while let Some(zxid) = self.zab.committed().get(self.told) {
-            if let Some(body) = self.zab.body(*zxid) {
-                self.history.committed(*zxid, body);
-            }
+            let (zxid, body) = (*zxid, self.zab.body(*zxid).cloned().unwrap_or_default());
+            let change =
+                Roster::of(&body).map(|after| (self.history.model().roster().clone(), after));
+            self.history.committed(zxid, &body);
             self.told += 1;
+            if let Some((before, after)) = change {
+                self.reconfigured(zxid, &before, &after);
+            }
         }
+        self.check_members(index);
     }
 
     fn searches(&mut self, index: usize) {
@@ -531,6 +546,12 @@ impl World {
     }
 
     fn submit(&mut self, index: usize, action: DiskAction) {
+        if let DiskAction::Append { entry, .. } = &action
+            && self.plan.reconfig.is_some()
+            && Roster::of(&entry.body).is_some()
+        {
+            self.is_changing(index);
+        }
         let Some(process) = &mut self.servers[index].process else { return };
         let checked = match &action {
             DiskAction::Append { ticket, entry } => self.zab.appended(index, *ticket, entry),

@@ -13,7 +13,12 @@ impl World {
     /// Runs the plan.
     pub fn run(&mut self) -> Outcome {
         for server in 0..self.servers.len() {
-            let at = Time(1000 * self.rng.u64(..3_000_000));
+            let mut at = Time(1000 * self.rng.u64(..3_000_000));
+            if let Some(standby) =
+                self.plan.standbys().get(server.wrapping_sub(self.plan.members()))
+            {
+                at = Time(0).plus_ms(standby.starts_ms);
+            }
             self.agenda.note(at, Happening::Start { server });
         }
         for index in 0..self.plan.faults.len() {
@@ -28,9 +33,11 @@ impl World {
         self.calm("all servers serve, and every client goes on", moved);
         self.stop_actors();
         self.calm("every session ends, and all servers have the same state", World::is_at_rest);
+        self.calm("in the end all know the same members", World::all_know_the_members);
         if self.violation.is_none() {
             let checked = self.history.finish();
             self.check(checked);
+            self.count_dropped();
         }
         self.outcome()
     }
@@ -54,6 +61,7 @@ impl World {
                 let what = format!("not within {} ms: {}", self.plan.calm_ms, self.state());
                 return self.check(Err(Violation::liveness(rule, what)));
             }
+            self.help_the_lost();
             self.run_until(self.now.plus_ms(LOOK_MS));
         }
     }
@@ -99,6 +107,9 @@ impl World {
                     node.store().sessions().len()
                 ),
             };
+            if self.plan.reconfig.is_some() {
+                text += &server.knows();
+            }
         }
         for (i, host) in self.actors.iter().enumerate() {
             text += &format!("client {i} {}; ", host.state());

@@ -273,6 +273,20 @@ fn a_server_whose_clock_is_behind_adopts_the_round() {
 }
 
 #[test]
+fn a_voter_to_be_that_does_not_know_it_is_heard_when_its_round_is_ahead() {
+    let mut world = World::new(2, &[]);
+    let both = world.servers[&1].members.current().clone();
+    let mut alone = (*both).clone();
+    alone.members.remove(&ServerId(2));
+    let (alone, next) = (Arc::new(alone), EnsembleConfig { version: 7, ..(*both).clone() });
+    let joint = Membership::new(alone.clone(), Some(Arc::new(next)));
+    world.servers.get_mut(&1).unwrap().set_members(Arc::new(joint));
+    world.servers.get_mut(&2).unwrap().set_members(Arc::new(Membership::new(alone, None)));
+    world.look(2, 1, 3).look(2, 1, 3).look(1, 1, 5).run(5_000);
+    assert_eq!(world.outcome(), "1→1 2→1");
+}
+
+#[test]
 fn a_voter_that_settled_before_the_new_epoch_counts_with_one_that_settled_after() {
     let mut world = World::new(3, &[]);
     world.look(1, 1, 5).look(2, 1, 5).run(3000);

@@ -5,6 +5,7 @@
 //!   asked for; a session's writes are done in its order.
 //! - Whoever is answered is told just that, at its zxid. A write that was answered is committed.
 //!   What is asked after an answer to anybody is committed after it.
+//! - Only the operator's requests change the members, each to what it asks for.
 //! - A read shows the tree as it was at the answer's zxid, to the last field; a session's zxids
 //!   never go back; a sync brings everything that was acknowledged before it.
 //! - A watch fires once, for what it was left for, before anything is told that shows the change;
@@ -30,6 +31,7 @@ use zabkeeper_core::wire::txn::{LoggedTxn, Txn};
 use zabkeeper_core::wire::{AddWatchMode, ErrorCode, EventType, Record, WatcherType};
 
 use super::Violation;
+use super::members::{Leader, Roster};
 use super::model::{Effect, Model};
 use super::predict::{Place, Standing, predict};
 use watches::{On, Watches};
@@ -49,6 +51,8 @@ pub struct History {
     has_ttl: bool,
     /// Hard limits are limits.
     has_quotas: bool,
+    /// Members can change; so many have to vote.
+    least_voters: Option<usize>,
     violation: Option<Violation>,
 }
 
@@ -117,9 +121,30 @@ impl History {
         self.has_ttl = true;
     }
 
+    /// A leader begins its epoch with other members than the transactions have come to.
+    pub fn brings_members(&mut self, epoch: Zxid, roster: Roster) {
+        self.model.brings(epoch, roster);
+    }
+
+    /// A server that has applied all up to a zxid shows these members.
+    ///
+    /// # Errors
+    /// Who they are.
+    pub fn shows_members(&self, zxid: Zxid, shown: &[u8]) -> Result<(), String> {
+        let text = String::from_utf8_lossy(shown);
+        let roster = Roster::parse(&text).ok_or(format!("{text:?} names no members"))?;
+        reads::is_roster(&self.model, zxid, &roster)
+    }
+
     /// All servers run with `enforceQuota`.
     pub fn expect_quotas(&mut self) {
         self.has_quotas = true;
+    }
+
+    /// All servers run with `reconfigEnabled`; `least`: so many have to vote.
+    pub fn expect_other_members(&mut self, first: Roster, least: usize) {
+        self.model.begin_with(first);
+        self.least_voters = Some(least);
     }
 
     // ---- what servers do
@@ -214,7 +239,13 @@ impl History {
         let (model, has_ttl) = (&self.model, self.has_ttl);
         let quotas_since = self.has_quotas.then_some(asked.after);
         let exceeds = exceeds(&logged.txn);
-        let place = Place { model, session, zxid, time_ms, has_ttl, quotas_since, exceeds };
+        let before = Zxid(model.roster().version);
+        let may_be_busy =
+            before.epoch() == zxid.epoch() && before.counter() > 0 && before > asked.after;
+        let leader = Leader { may_be_busy, code: code(&logged.txn) };
+        let members = self.least_voters.map(|least| (least, leader));
+        let place =
+            Place { model, session, zxid, time_ms, has_ttl, quotas_since, exceeds, members };
         let made = |standing| predict(place, standing, &asked.request);
         let has_ended = life.ended.is_some();
         let expected = made(if has_ended { Standing::Ended } else { Standing::Good });
@@ -525,6 +556,9 @@ fn is_told(effect: &Effect, result: &Result<Response, Failure>) -> bool {
         (Effect::Path(path), Ok(Response::Path(told))) => path == told,
         (Effect::Created(path, stat), Ok(Response::Created(told))) => is_created(path, stat, told),
         (Effect::Stat(stat), Ok(Response::Stat(told))) => stat == told,
+        (Effect::Config(data, stat), Ok(Response::Data(told))) => {
+            *data == told.data && *stat == told.stat
+        }
         (Effect::Error(code), Err(Failure::Refused(told))) => *told as i32 == *code,
         (Effect::Multi(parts), Ok(Response::Multi(told))) => {
             parts.len() == told.len()
@@ -563,6 +597,14 @@ fn exceeds(txn: &Txn) -> Option<usize> {
     }
 }
 
+/// What a request was refused with, if it was.
+fn code(txn: &Txn) -> Option<i32> {
+    match txn {
+        Txn::Error(code) => Some(*code),
+        _ => None,
+    }
+}
+
 /// Whether a transaction does anything.
 fn is_effective(txn: &Txn) -> bool {
     match txn {
@@ -581,7 +623,8 @@ fn is_write(request: &Request) -> bool {
         | Request::Delete(_)
         | Request::SetData(_)
         | Request::SetAcl(_)
-        | Request::Multi(_) => true,
+        | Request::Multi(_)
+        | Request::Reconfig(_) => true,
         Request::Exists(_)
         | Request::GetData(_)
         | Request::GetAcl(_)

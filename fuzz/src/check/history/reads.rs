@@ -5,6 +5,7 @@ use zabkeeper_core::types::{SessionId, Zxid};
 use zabkeeper_core::wire::ErrorCode;
 use zabkeeper_core::wire::client::{Stat, perms};
 
+use crate::check::members::{CONFIG_PATH, Roster};
 use crate::check::model::{Model, Node};
 use crate::check::predict::permit;
 
@@ -44,8 +45,12 @@ pub(super) fn check(
         | Request::Delete(_)
         | Request::SetData(_)
         | Request::SetAcl(_)
-        | Request::Multi(_) => return Ok(()),
+        | Request::Multi(_)
+        | Request::Reconfig(_) => return Ok(()),
     };
+    if path == CONFIG_PATH {
+        return members(model, zxid, result);
+    }
     let node = model.at(path, zxid);
     let refusal = match node {
         None => Some(ErrorCode::NoNode),
@@ -61,6 +66,46 @@ pub(super) fn check(
             let stat = node.map(Node::stat);
             Err(format!("{}, and {path} at {zxid} is there: {stat:?}", brief(result)))
         }
+    }
+}
+
+/// What a server shows of the members: until they were changed, since an epoch that only it knows.
+fn members(model: &Model, zxid: Zxid, result: &Result<Response, Failure>) -> Result<(), String> {
+    let (Ok(Response::Data(told)), Some(node)) = (result, model.at(CONFIG_PATH, zxid)) else {
+        return Err(brief(result));
+    };
+    let text = told.data.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let shown = Roster::parse(&text).ok_or(format!("{text:?} names no members"))?;
+    let version = Zxid(shown.version);
+    is_roster(model, zxid, &shown)?;
+    // When a server shows what it knows it writes its own time.
+    let (data, mtime, mzxid) = (told.data.clone(), told.stat.mtime, version);
+    let stat = Node { data, mtime, mzxid, ..node.clone() }.stat();
+    match stat == told.stat {
+        true => Ok(()),
+        false => Err(format!("told {:?}, and {CONFIG_PATH} at {zxid} is {stat:?}", told.stat)),
+    }
+}
+
+/// Whether a server that has applied all up to a zxid may take these for the members.
+///
+/// # Errors
+/// Who they are.
+pub(super) fn is_roster(model: &Model, zxid: Zxid, shown: &Roster) -> Result<(), String> {
+    let data = model.at(CONFIG_PATH, zxid).and_then(|node| node.data.as_deref());
+    let text = data.map(String::from_utf8_lossy).unwrap_or_default();
+    let version = Zxid(shown.version);
+    if model.may_bring(zxid, shown) {
+        return Ok(());
+    }
+    let is_it = match Roster::parse(&text) {
+        Some(first) if first.version == 0 => first.lines == shown.lines && version.counter() == 0,
+        Some(roster) => roster == *shown,
+        None => false,
+    };
+    match is_it {
+        true => Ok(()),
+        false => Err(format!("the members at {zxid} are {text:?}, not {:?}", shown.text())),
     }
 }
 

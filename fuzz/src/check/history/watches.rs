@@ -57,6 +57,9 @@ impl Watch {
 
     /// What should have fired up to a zxid.
     fn missed(&self, model: &Model, zxid: Zxid) -> Option<(Zxid, Change)> {
+        if model.is_unwatched(&self.path) {
+            return None;
+        }
         if self.was_moved && self.on == On::Nothing {
             // A node that came and went meanwhile is nobody's to tell.
             return model.at(&self.path, zxid).map(|node| (node.czxid, Change::Created));
@@ -198,6 +201,10 @@ impl Watches {
             EventType::NodeDataChanged => Change::Data,
             EventType::NodeChildrenChanged => Change::Children,
         };
+        if model.is_unwatched(path) {
+            self.all.retain(|watch| watch.path != path);
+            return Ok(());
+        }
         let is_live = zxid > Zxid::ZERO;
         if is_live && zxid < std::mem::replace(&mut self.last, zxid) {
             return Err(format!("{kind:?} of {path} at {zxid} is told after a later event"));
@@ -262,6 +269,9 @@ impl Watches {
             let mut heard = self.heard.clone();
             for change in model.changes(since, zxid) {
                 let (at, what, path) = change;
+                if model.is_unwatched(path) {
+                    continue;
+                }
                 let Some(watch) = staying().find(|w| w.since < *at && w.is_for(*what, path)) else {
                     continue;
                 };
