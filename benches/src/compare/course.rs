@@ -132,12 +132,14 @@ impl Course {
         match plan.scenario.group() {
             Group::Loads => {
                 if ensemble.is_none() {
-                    let started = Ensemble::start(program, &self.site, &Setup::default())?;
-                    scenarios::loads::warm_up(self, &started)?;
+                    let mut started = Ensemble::start(program, &self.site, &Setup::default())?;
+                    scenarios::loads::warm_up(self, &started)
+                        .map_err(|error| started.explain(error))?;
                     *ensemble = Some(started);
                 }
-                let started = ensemble.as_ref().ok_or_else(|| Failed("no ensemble".into()))?;
+                let started = ensemble.as_mut().ok_or_else(|| Failed("no ensemble".into()))?;
                 scenarios::loads::measure(self, started, &plan.scenario)
+                    .map_err(|error| started.explain(error))
             }
             Group::Small => scenarios::small::measure(self, program, &plan.scenario),
             Group::Large => scenarios::large::measure(self, program, &plan.scenario),

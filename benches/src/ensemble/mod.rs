@@ -218,6 +218,19 @@ impl Ensemble {
         Ok(())
     }
 
+    /// An error, and what the servers that have ended have to say to it.
+    #[must_use]
+    pub fn explain(&mut self, error: Failed) -> Failed {
+        let mut what = error.0;
+        for member in 0..self.children.len() {
+            if let Ok(Some(status)) = self.children[member].try_wait() {
+                let ended = self.trouble(member, &format!("ended with {status}"));
+                what = format!("{what}\n{ended}");
+            }
+        }
+        Failed(what)
+    }
+
     /// What a server has to say to that.
     fn trouble(&self, member: usize, what: &str) -> Failed {
         let log = fs::read_to_string(self.site.member(member).join("server.log"));
