@@ -8,9 +8,9 @@ use crate::ensemble::Kind;
 
 const LINE: usize = 30;
 const TOP: usize = 58;
-const LEFT: usize = 230;
+const LEFT: usize = 260;
 const BARS: f64 = 400.0;
-const WIDTH: usize = 860;
+const WIDTH: usize = 890;
 
 impl Report {
     /// An SVG picture that is legible on light and on dark pages. None: nothing can be compared.
