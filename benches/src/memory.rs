@@ -1,24 +1,26 @@
 //! An ensemble in memory: election and broadcast, no sockets, no files.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use zabkeeper_core::action::{Action, DiskAction};
 use zabkeeper_core::config::{Config, EnsembleConfig};
 use zabkeeper_core::types::{ConnId, ServerId, Ticket, Time};
-use zabkeeper_core::wire::quorum::ProposalFrame;
+use zabkeeper_core::wire::quorum::ProposalRoom;
 use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
 
 /// Several servers, their connections, one clock.
 pub struct Memory {
     servers: Vec<Ensemble>,
-    wires: HashMap<(usize, ConnId), (usize, ConnId)>,
+    wires: FxHashMap<(usize, ConnId), (usize, ConnId)>,
     queue: VecDeque<(usize, Action)>,
     out: Vec<Action>,
     durable: Vec<Ticket>,
     accepted: u64,
     now: Time,
     leader: usize,
+    room: ProposalRoom,
     /// Transactions that were delivered, over all servers.
     pub delivered: u64,
     /// Sends between servers.
@@ -37,13 +39,14 @@ impl Memory {
             |id: usize| Ensemble::new(ServerId(id as i64 + 1), members.clone(), options.clone());
         let mut memory = Memory {
             servers: (0..count).map(server).collect(),
-            wires: HashMap::new(),
+            wires: FxHashMap::default(),
             queue: VecDeque::new(),
             out: Vec::new(),
             durable: vec![Ticket(0); count],
             accepted: 0,
             now: Time(0),
             leader: 0,
+            room: ProposalRoom::default(),
             delivered: 0,
             messages: 0,
         };
@@ -77,7 +80,8 @@ impl Memory {
         for _ in 0..batch {
             let ensemble = &mut self.servers[leader];
             let zxid = ensemble.next_zxid().expect("it leads");
-            ensemble.propose(&ProposalFrame::copy(zxid, payload), &mut out);
+            let frame = self.room.encode(zxid, payload.len(), |out| out.extend_from_slice(payload));
+            ensemble.propose(&frame, &mut out);
         }
         self.servers[leader].flush(&mut out);
         self.queue.extend(out.drain(..).map(|action| (leader, action)));

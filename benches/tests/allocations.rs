@@ -22,7 +22,7 @@ fn per_commit(servers: usize, outstanding: usize) -> (f64, f64) {
 
 #[test]
 fn a_commit_stays_within_its_budget() {
-    for (servers, outstanding, most) in [(3, 1000, 2.5), (5, 1000, 2.5), (3, 1, 15.0)] {
+    for (servers, outstanding, most) in [(3, 1000, 0.1), (5, 1000, 0.15), (3, 1, 0.3)] {
         let (allocations, messages) = per_commit(servers, outstanding);
         println!(
             "{servers} servers, {outstanding} outstanding: {allocations:.3} allocations and \
@@ -60,11 +60,11 @@ fn with_node(path: &str) -> (Nodes, Client) {
 #[test]
 fn a_clients_operations_stay_within_their_budgets() {
     for (ask, outstanding, most) in [
-        (Ask::Set, MANY, 19.5),
-        (Ask::Create, MANY, 31.0),
+        (Ask::Set, MANY, 9.0),
+        (Ask::Create, MANY, 20.0),
         (Ask::Get, MANY, 0.05),
-        (Ask::Set, 1, 30.0),
-        (Ask::Create, 1, 40.5),
+        (Ask::Set, 1, 11.5),
+        (Ask::Create, 1, 22.0),
         (Ask::Get, 1, 1.25),
     ] {
         let allocations = per_operation(ask, outstanding);

@@ -569,7 +569,7 @@ impl Node {
                 let op = OpCode::Error as i32;
                 let header = TxnHeader { client: session, cxid, zxid, time_ms, op };
                 let txn = LoggedTxn { header, txn: Txn::error(code), digest: None };
-                let frame = ProposalFrame::encode(zxid, 40, |out| txn.write(out));
+                let frame = ProposalFrame::copy(zxid, &txn.to_bytes());
                 self.propose(Prepared { txn, frame }, out);
             }
         }

@@ -38,7 +38,7 @@ pub use self::request::{Parsed, Request, parse};
 use crate::mutant::Mutant;
 use crate::store::{OwnerKind, Store};
 use crate::types::{SessionId, Zxid};
-use crate::wire::quorum::ProposalFrame;
+use crate::wire::quorum::{ProposalFrame, ProposalRoom};
 use crate::wire::txn::{DeleteTxn, LoggedTxn, Txn, TxnDigest, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
 
@@ -112,12 +112,18 @@ pub struct Prep {
     options: PrepOptions,
     tree: Outstanding,
     excesses: Excesses,
+    room: ProposalRoom,
 }
 
 impl Prep {
     /// Nothing is under way.
     pub fn new(options: PrepOptions) -> Prep {
-        Prep { options, tree: Outstanding::default(), excesses: Excesses::default() }
+        Prep {
+            options,
+            tree: Outstanding::default(),
+            excesses: Excesses::default(),
+            room: ProposalRoom::default(),
+        }
     }
 
     /// Makes the transaction of a [parsed](parse) request, whatever comes of it.
@@ -287,7 +293,7 @@ impl Prep {
         wall_ms: i64,
         txn: Result<Txn, ErrorCode>,
     ) -> Prepared {
-        let prepared = |tree: &Outstanding, txn: Txn| {
+        let mut prepared = |tree: &Outstanding, txn: Txn| {
             let op = txn.op();
             let header = TxnHeader { client: session, cxid, zxid, time_ms: wall_ms, op: op as i32 };
             let digest = (op != OpCode::Error && store.digest_enabled()).then(|| TxnDigest {
@@ -296,13 +302,13 @@ impl Prep {
             });
             let txn = LoggedTxn { header, txn, digest };
             let hint = ENVELOPE_BYTES + size_hint(&txn.txn);
-            let frame = ProposalFrame::encode(zxid, hint, |out| txn.write(out));
+            let frame = self.room.encode(zxid, hint, |out| txn.write(out));
             Prepared { txn, frame }
         };
         let code = match txn {
             Ok(txn) => {
                 let prepared = prepared(&self.tree, txn);
-                if prepared.frame.body().len() <= self.options.max_txn_bytes {
+                if prepared.frame.body_len() <= self.options.max_txn_bytes {
                     return prepared;
                 }
                 // Nobody could read it back. Its requests fit, so this takes an ACL that

@@ -6,10 +6,6 @@ use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use nom::IResult;
-use nom::bytes::complete::take;
-use nom::error::Error;
-use nom::number::complete::{be_i32, be_i64, be_u8};
 
 /// The bytes are not what the record demands: too short, or an impossible length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -31,8 +27,6 @@ pub struct Reader<'a> {
     source: &'a Bytes,
     rest: &'a [u8],
 }
-
-type Parsed<'a, T> = IResult<&'a [u8], T, Error<&'a [u8]>>;
 
 impl<'a> Reader<'a> {
     /// Reads from the start.
@@ -56,26 +50,36 @@ impl<'a> Reader<'a> {
         self.source.len() - self.rest.len()
     }
 
-    fn parse<T>(&mut self, parsed: Parsed<'a, T>) -> Result<T, Malformed> {
-        let (rest, value) = parsed.map_err(|_| Malformed::Truncated)?;
+    #[inline]
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (fixed, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed::Truncated)?;
         self.rest = rest;
-        Ok(value)
+        Ok(*fixed)
+    }
+    #[inline]
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(n).ok_or(Malformed::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
     }
     /// One byte.
+    #[inline]
     pub fn byte(&mut self) -> Result<u8, Malformed> {
-        self.parse(be_u8(self.rest))
+        self.fixed().map(u8::from_be_bytes)
     }
     /// A boolean: any byte but 0 is true.
     pub fn boolean(&mut self) -> Result<bool, Malformed> {
         self.byte().map(|b| b != 0)
     }
     /// An int.
+    #[inline]
     pub fn int(&mut self) -> Result<i32, Malformed> {
-        self.parse(be_i32(self.rest))
+        self.fixed().map(i32::from_be_bytes)
     }
     /// A long.
+    #[inline]
     pub fn long(&mut self) -> Result<i64, Malformed> {
-        self.parse(be_i64(self.rest))
+        self.fixed().map(i64::from_be_bytes)
     }
     /// A buffer; -1 is null.
     pub fn buffer(&mut self) -> Result<Option<Bytes>, Malformed> {
@@ -87,17 +91,17 @@ impl<'a> Reader<'a> {
         if n > self.rest.len() {
             return Err(Malformed::Length(length));
         }
-        let bytes = self.parse(take(n)(self.rest))?;
+        let bytes = self.take(n)?;
         Ok(Some(self.source.slice_ref(bytes)))
     }
     /// The next `n` bytes.
     pub fn bytes(&mut self, n: usize) -> Result<Bytes, Malformed> {
-        let bytes = self.parse(take(n)(self.rest))?;
+        let bytes = self.take(n)?;
         Ok(self.source.slice_ref(bytes))
     }
     /// Passes over the next `n` bytes.
     pub fn skip(&mut self, n: usize) -> Result<(), Malformed> {
-        self.parse(take(n)(self.rest)).map(drop)
+        self.take(n).map(drop)
     }
     /// A string; -1 is null, malformed UTF-8 becomes U+FFFD as in Java.
     pub fn ustring(&mut self) -> Result<Option<ByteString>, Malformed> {

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::client::Id;
 use super::code::codes;
@@ -101,6 +101,23 @@ impl QuorumPacket {
         Ok(QuorumPacket { kind, zxid, data, auth })
     }
 
+    /// Takes the packet at the front of a stream, or gives `None` if it is not whole yet. The
+    /// payload shares the stream's memory.
+    pub fn take(stream: &mut Bytes, limit: usize) -> Result<Option<QuorumPacket>, Malformed> {
+        let Some(size) = QuorumPacket::measure(stream, limit)? else { return Ok(None) };
+        let r = &mut Reader::new(stream);
+        let (kind, zxid, length): (i32, Zxid, i32) = (r.int()?, r.record()?, r.int()?);
+        if size != FRAME_HEAD + FRAME_TAIL + usize::try_from(length).unwrap_or(0) {
+            return QuorumPacket::read(&stream.split_to(size)).map(Some);
+        }
+        // Without ids, as nearly all are.
+        let has_ids = r.skip(length.max(0) as usize).and_then(|()| r.int())? >= 0;
+        stream.advance(FRAME_HEAD);
+        let data = usize::try_from(length).ok().map(|length| stream.split_to(length));
+        stream.advance(FRAME_TAIL);
+        Ok(Some(QuorumPacket { kind, zxid, data, auth: has_ids.then(Vec::new) }))
+    }
+
     /// The packet at the front of a stream with its length, or `None` if it is not whole yet.
     pub fn parse(bytes: &Bytes, limit: usize) -> Result<Option<(QuorumPacket, usize)>, Malformed> {
         let Some(n) = QuorumPacket::measure(bytes, limit)? else { return Ok(None) };
@@ -128,10 +145,9 @@ impl QuorumPacket {
 
 /// Appends a packet that is a type and a zxid alone: ACK, COMMIT, UPTODATE, DIFF, …
 pub fn put_bare(out: &mut BytesMut, kind: PacketType, zxid: Zxid) {
-    out.put_i32(kind as i32);
-    out.put_i64(zxid.0);
-    out.put_i32(-1);
-    out.put_i32(-1);
+    let mut packet = [0xff; BARE_BYTES];
+    packet[..FRAME_HEAD].copy_from_slice(&frame_head(kind, zxid, -1));
+    out.put_slice(&packet);
 }
 
 /// More ids than any client connection accumulates.
@@ -160,24 +176,75 @@ pub struct ProposalFrame {
 const FRAME_HEAD: usize = 16;
 /// The null authinfo after it.
 const FRAME_TAIL: usize = 4;
+/// A packet without payload, both of whose lengths are -1.
+pub(crate) const BARE_BYTES: usize = FRAME_HEAD + FRAME_TAIL;
+
+/// What stands before a payload.
+pub(crate) fn frame_head(kind: PacketType, zxid: Zxid, length: i32) -> [u8; FRAME_HEAD] {
+    let mut head = [0; FRAME_HEAD];
+    head[..4].copy_from_slice(&(kind as i32).to_be_bytes());
+    head[4..12].copy_from_slice(&zxid.0.to_be_bytes());
+    head[12..].copy_from_slice(&length.to_be_bytes());
+    head
+}
+
+/// Appends a packet around a payload that is appended by `body`, without ids.
+pub(crate) fn put_frame(
+    out: &mut BytesMut,
+    kind: PacketType,
+    zxid: Zxid,
+    body: impl FnOnce(&mut BytesMut),
+) {
+    let start = out.len();
+    out.put_slice(&frame_head(kind, zxid, 0));
+    body(out);
+    let length = (out.len() - start - FRAME_HEAD) as i32;
+    if let Some(at) = out.get_mut(start + 12..start + FRAME_HEAD) {
+        at.copy_from_slice(&length.to_be_bytes());
+    }
+    out.put_slice(&[0xff; FRAME_TAIL]);
+}
+
+/// What is allocated at once for proposals.
+const ROOM_BYTES: usize = 64 << 10;
+/// Larger ones have memory of their own.
+const SHARES_ROOM_BELOW: usize = 8 << 10;
+
+/// Where proposals are encoded: many share one allocation, which is freed with the last of them.
+#[derive(Default, Debug)]
+pub struct ProposalRoom(BytesMut);
+
+impl ProposalRoom {
+    /// Encodes a proposal; `body` appends the transaction to the buffer that it is given, about
+    /// `hint` bytes.
+    pub fn encode(
+        &mut self,
+        zxid: Zxid,
+        hint: usize,
+        body: impl FnOnce(&mut BytesMut),
+    ) -> ProposalFrame {
+        let size = FRAME_HEAD + hint + FRAME_TAIL;
+        if size >= SHARES_ROOM_BELOW {
+            return ProposalFrame::encode(BytesMut::with_capacity(size), zxid, body);
+        }
+        if self.0.capacity() < size {
+            self.0 = BytesMut::with_capacity(ROOM_BYTES);
+        }
+        put_frame(&mut self.0, PacketType::Proposal, zxid, body);
+        ProposalFrame { packet: self.0.split().freeze() }
+    }
+}
 
 impl ProposalFrame {
-    /// Encodes a proposal; `body` appends the transaction to the buffer that it is given.
-    /// Room for `hint` bytes is reserved.
-    pub fn encode(zxid: Zxid, hint: usize, body: impl FnOnce(&mut BytesMut)) -> ProposalFrame {
-        let mut out = BytesMut::with_capacity(FRAME_HEAD + hint + FRAME_TAIL);
-        out.put_i32(PacketType::Proposal as i32);
-        out.put_i64(zxid.0);
-        out.put_i32(0);
-        body(&mut out);
-        let length = (out.len() - FRAME_HEAD) as i32;
-        out[12..FRAME_HEAD].copy_from_slice(&length.to_be_bytes());
-        out.put_i32(-1);
+    fn encode(mut out: BytesMut, zxid: Zxid, body: impl FnOnce(&mut BytesMut)) -> ProposalFrame {
+        put_frame(&mut out, PacketType::Proposal, zxid, body);
         ProposalFrame { packet: out.freeze() }
     }
+
     /// Wraps a body that exists already, copying it.
     pub fn copy(zxid: Zxid, body: &[u8]) -> ProposalFrame {
-        ProposalFrame::encode(zxid, body.len(), |out| out.extend_from_slice(body))
+        let out = BytesMut::with_capacity(FRAME_HEAD + body.len() + FRAME_TAIL);
+        ProposalFrame::encode(out, zxid, |out| out.extend_from_slice(body))
     }
     /// The zxid.
     pub fn zxid(&self) -> Zxid {
@@ -186,6 +253,10 @@ impl ProposalFrame {
     /// The whole PROPOSAL packet.
     pub fn packet(&self) -> &Bytes {
         &self.packet
+    }
+    /// How long the transaction is, in bytes.
+    pub fn body_len(&self) -> usize {
+        self.packet.len() - FRAME_HEAD - FRAME_TAIL
     }
     /// The transaction, sharing the packet's memory.
     pub fn body(&self) -> Bytes {

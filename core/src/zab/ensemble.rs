@@ -594,12 +594,9 @@ impl Ensemble {
         if let Some(vote) = self.election.as_mut().and_then(Election::take_result) {
             self.elected(now, vote.leader, vote.state, out);
         }
-        let served = self
-            .shared
-            .deliveries
-            .iter()
-            .any(|d| matches!(d, Delivery::Leading { .. } | Delivery::Following { .. }));
-        if served && let Some(election) = &mut self.election {
+        if core::mem::take(&mut self.shared.serves)
+            && let Some(election) = &mut self.election
+        {
             election.update_epoch(self.shared.history.current_epoch);
         }
         if let Part::Leader(leader) = &mut self.part {
@@ -702,6 +699,7 @@ pub(super) fn new_shared(
     Shared {
         me,
         members: Arc::new(Membership::new(config, None)),
+        serves: false,
         members_are_new: false,
         history: History::new(options.commit_log_count.max(1)),
         options,

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::learner_handler::Phase;
 use super::learners::{Learners, Limits};
 use super::reconfig::goes_on_leading;
+use super::tally::{Acks, Tally};
 use super::{Delivery, Ended, Shared};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
@@ -47,7 +48,7 @@ enum Stage {
 struct Outstanding {
     zxid: Zxid,
     ticket: Ticket,
-    acks: AckSet,
+    acks: Acks,
 }
 
 /// A reign.
@@ -60,6 +61,7 @@ pub(super) struct Leader {
     new_leader_acks: AckSet,
     pub(super) learners: Learners,
     outstanding: VecDeque<Outstanding>,
+    tally: Tally,
     /// How many of `outstanding`, from the front, are durable here.
     self_acked: usize,
     last_proposed: Zxid,
@@ -84,6 +86,7 @@ impl Leader {
             new_leader_acks: AckSet::new(),
             learners: Learners::new(LIMITS),
             outstanding: VecDeque::new(),
+            tally: Tally::default(),
             self_acked: 0,
             last_proposed: shared.history.last_logged,
             syncs: VecDeque::new(),
@@ -258,7 +261,7 @@ impl Leader {
             }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Ack) => {
                 let server = learner.server;
-                self.ack(server, packet.zxid);
+                self.ack(shared, server, packet.zxid);
             }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Ping) => {
                 let data = packet.data.unwrap_or_default();
@@ -338,7 +341,7 @@ impl Leader {
                 // sent that again, and acknowledge it again.
                 if !Mutant::AcksOutliveASync.is_on() {
                     for outstanding in &mut self.outstanding {
-                        outstanding.acks.remove(learner.server);
+                        self.tally.remove(&mut outstanding.acks, learner.server);
                     }
                 }
                 self.learners.synchronise(shared, conn, self.epoch, out);
@@ -396,6 +399,7 @@ impl Leader {
         }
         if goes_on_leading(shared.me, &before, shared.members.current()) {
             shared.deliveries.push_back(Delivery::Leading { epoch: self.epoch });
+            shared.serves = true;
         } else {
             let why = "the configuration that was to be completed has other voters";
             self.ended = Some(why.to_string());
@@ -451,13 +455,13 @@ impl Leader {
             learner.outbound.shared(frame.packet(), out);
         }
         let ticket = shared.append(Entry { zxid, body: frame.body() }, out);
-        self.outstanding.push_back(Outstanding { zxid, ticket, acks: AckSet::new() });
+        self.outstanding.push_back(Outstanding { zxid, ticket, acks: Acks::default() });
         if Mutant::LeaderAcksBeforeDurable.is_on() {
             self.persisted(shared, out);
         }
     }
 
-    fn ack(&mut self, from: ServerId, zxid: Zxid) {
+    fn ack(&mut self, shared: &Shared, from: ServerId, zxid: Zxid) {
         // NEWLEADER's and UPTODATE's acknowledgements, and late ones of what is committed.
         let Some(first) = self.outstanding.front() else { return };
         if zxid.counter() == 0 || zxid < first.zxid {
@@ -465,7 +469,7 @@ impl Leader {
         }
         let index = (zxid.0 - first.zxid.0) as usize;
         if let Some(outstanding) = self.outstanding.get_mut(index) {
-            outstanding.acks.insert(from);
+            self.tally.add(&mut outstanding.acks, from, &shared.members);
         }
     }
 
@@ -492,47 +496,78 @@ impl Leader {
     /// Commits, strictly in order, all that has its quorum. From a reconfiguration on, until it is
     /// committed, that is quorums of both configurations.
     fn commit(&mut self, shared: &mut Shared, out: &mut Actions) {
-        while let Some(first) = self.outstanding.front().filter(|_| self.retiring.is_none()) {
-            let is_half =
-                || first.acks.iter().count() * 2 >= shared.members.current().voters().count();
-            let is_enough = Mutant::HalfIsAQuorum.is_on() && is_half();
-            let is_quorum = match shared.members.next() {
-                Some(next)
-                    if first.zxid.0 < next.version || Mutant::OldQuorumCommitsAChange.is_on() =>
-                {
-                    shared.members.is_current_quorum(&first.acks)
-                }
-                _ => shared.members.is_quorum(&first.acks),
+        while self.retiring.is_none() {
+            let next = shared.members.next().cloned();
+            let config = |zxid: Zxid| next.as_ref().filter(|next| next.version == zxid.0);
+            let last = match self.committable(shared) {
+                0 => break,
+                count => match self.outstanding.front() {
+                    Some(first) if config(first.zxid).is_some() => {
+                        let Some(Outstanding { zxid, acks, .. }) = self.outstanding.pop_front()
+                        else {
+                            break;
+                        };
+                        self.self_acked = self.self_acked.saturating_sub(1);
+                        let acks = self.tally.servers(&acks);
+                        if let Some(config) = config(zxid) {
+                            self.commit_config(shared, zxid, &acks, config.clone(), out);
+                        }
+                        zxid
+                    }
+                    _ => self.commit_some(shared, count, out),
+                },
             };
-            if !(is_enough || is_quorum) {
-                break;
-            }
-            let Some(Outstanding { zxid, acks, .. }) = self.outstanding.pop_front() else { break };
-            self.self_acked = self.self_acked.saturating_sub(1);
-            match shared.members.next().filter(|next| next.version == zxid.0).cloned() {
-                Some(next) => self.commit_config(shared, zxid, &acks, next, out),
-                None => self.commit_one(shared, zxid, out),
-            }
-            while self.syncs.front().is_some_and(|(at, _)| *at <= zxid) {
-                let (_, conn) = self.syncs.pop_front().expect("just seen");
+            while let Some((_, conn)) = self.syncs.pop_front_if(|(at, _)| *at <= last) {
                 self.synced(conn);
             }
         }
     }
 
-    fn commit_one(&mut self, shared: &mut Shared, zxid: Zxid, out: &mut Actions) {
-        let observers = self.learners.values().any(|l| l.observer && l.forwarding);
-        let body =
-            if observers { shared.history.pending().next().map(|e| e.body.clone()) } else { None };
-        for learner in self.learners.values_mut().filter(|l| l.forwarding) {
-            match &body {
-                Some(body) if learner.observer => {
-                    learner.outbound.enveloped(PacketType::Inform, zxid, body, out);
-                }
-                _ => learner.outbound.bare(PacketType::Commit, zxid),
+    /// How many proposals, from the oldest on, are to be committed next: a reconfiguration by
+    /// itself, and up to one that a sync waits for.
+    fn committable(&mut self, shared: &Shared) -> usize {
+        let reconfiguration = shared.members.next().map(|next| next.version);
+        let awaited = self.syncs.front().map(|(at, _)| *at);
+        let mut count = 0;
+        for Outstanding { zxid, acks, .. } in &self.outstanding {
+            let is_quorum = self.tally.is_quorum(acks, *zxid, &shared.members);
+            let is_half = || {
+                let acks = self.tally.servers(acks).iter().count();
+                acks * 2 >= shared.members.current().voters().count()
+            };
+            let is_enough = Mutant::HalfIsAQuorum.is_on() && is_half();
+            if !(is_quorum || is_enough) {
+                break;
+            }
+            if reconfiguration == Some(zxid.0) {
+                return count.max(1);
+            }
+            count += 1;
+            if awaited == Some(*zxid) {
+                break;
             }
         }
-        shared.history.commit_next(&mut shared.deliveries);
+        count
+    }
+
+    /// Commits that many proposals; gives the zxid of the last.
+    fn commit_some(&mut self, shared: &mut Shared, count: usize, out: &mut Actions) -> Zxid {
+        for learner in self.learners.values_mut().filter(|l| l.forwarding) {
+            if learner.observer {
+                for Entry { zxid, body } in shared.history.pending().take(count) {
+                    learner.outbound.enveloped(PacketType::Inform, *zxid, body, out);
+                }
+            } else {
+                for committed in self.outstanding.iter().take(count) {
+                    learner.outbound.bare(PacketType::Commit, committed.zxid);
+                }
+            }
+        }
+        for _ in 0..count {
+            shared.history.commit_next(&mut shared.deliveries);
+        }
+        self.self_acked = self.self_acked.saturating_sub(count);
+        self.outstanding.drain(..count).next_back().map_or(Zxid::ZERO, |last| last.zxid)
     }
 
     /// A reconfiguration is committed, and counts from here on. All are told who leads by it
@@ -572,8 +607,9 @@ impl Leader {
         if stays || Mutant::RemovedLeaderGoesOn.is_on() {
             return shared.me;
         }
+        let acked = |o: &Outstanding| self.tally.servers(&o.acks);
         let has =
-            |id: &ServerId| self.outstanding.iter().take_while(|o| o.acks.contains(*id)).count();
+            |id: &ServerId| self.outstanding.iter().take_while(|o| acked(o).contains(*id)).count();
         let candidates = acks.iter().filter(|id| *id != shared.me && config.is_voter(*id));
         candidates.max_by_key(|id| (has(id), Reverse(*id))).unwrap_or(shared.me)
     }
@@ -602,7 +638,7 @@ impl Leader {
             if next.ticket > upto && !Mutant::LeaderAcksBeforeDurable.is_on() {
                 break;
             }
-            next.acks.insert(shared.me);
+            self.tally.add(&mut next.acks, shared.me, &shared.members);
             self.self_acked += 1;
         }
         self.commit(shared, out);

@@ -400,6 +400,7 @@ impl Learner {
                 }
                 let (leader, epoch, observing) = (self.leader, self.epoch, self.observer);
                 shared.deliveries.push_back(Delivery::Following { leader, epoch, observing });
+                shared.serves = true;
                 Ok(())
             }
             (Stage::Broadcast, PacketType::Ping) => {

@@ -6,10 +6,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::action::{Action, Actions};
 use crate::types::{ConnId, Zxid};
 use crate::wire::jute::Malformed;
-use crate::wire::quorum::{PacketType, QuorumPacket, put_bare};
+use crate::wire::quorum::{BARE_BYTES, PacketType, QuorumPacket, frame_head, put_bare, put_frame};
 
 /// Frames up to this size are copied into the outbound buffer; larger ones are shared.
 const COPY_BELOW: usize = 1024;
+/// What is allocated at once for packets that are gathered: many sends share it.
+const GATHER_BYTES: usize = 32 << 10;
 
 /// Cuts a stream into packets. What arrived whole is not copied.
 #[derive(Debug, Default)]
@@ -37,9 +39,7 @@ impl PacketReader {
             }
             self.whole = core::mem::take(&mut self.partial).freeze();
         }
-        let Some(length) = QuorumPacket::measure(&self.whole, limit)? else { return Ok(None) };
-        let packet = self.whole.split_to(length);
-        QuorumPacket::read(&packet).map(Some)
+        QuorumPacket::take(&mut self.whole, limit)
     }
 
     /// Everything that is not read yet: for the snapshot inside the stream.
@@ -58,6 +58,8 @@ impl PacketReader {
 pub(super) struct Outbound {
     conn: ConnId,
     gathered: BytesMut,
+    /// What was gathered before and filled its memory.
+    full: alloc::vec::Vec<Bytes>,
     /// Shared frames and gathered bytes that wait for the end of a stream, in order.
     held: alloc::vec::Vec<Bytes>,
     held_bytes: usize,
@@ -66,22 +68,37 @@ pub(super) struct Outbound {
 
 impl Outbound {
     pub(super) fn new(conn: ConnId) -> Outbound {
-        let (gathered, held) = (BytesMut::new(), alloc::vec::Vec::new());
-        Outbound { conn, gathered, held, held_bytes: 0, holding: false }
+        let (full, held) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
+        Outbound { conn, gathered: BytesMut::new(), full, held, held_bytes: 0, holding: false }
+    }
+
+    /// Where so many bytes are gathered next: what is there already is not moved.
+    fn room(&mut self, bytes: usize) -> &mut BytesMut {
+        let is_full = self.gathered.capacity() - self.gathered.len() < bytes;
+        // What was sent before may be gone by now.
+        if is_full && !(self.gathered.is_empty() && self.gathered.try_reclaim(bytes)) {
+            let room = BytesMut::with_capacity(GATHER_BYTES.max(bytes));
+            let full = core::mem::replace(&mut self.gathered, room);
+            if !full.is_empty() {
+                self.full.push(full.freeze());
+            }
+        }
+        &mut self.gathered
     }
 
     pub(super) fn bare(&mut self, kind: PacketType, zxid: Zxid) {
-        put_bare(&mut self.gathered, kind, zxid);
+        put_bare(self.room(BARE_BYTES), kind, zxid);
     }
 
     pub(super) fn packet(&mut self, packet: &QuorumPacket) {
-        packet.write(&mut self.gathered);
+        let payload = packet.data.as_ref().map_or(0, Bytes::len);
+        packet.write(self.room(BARE_BYTES + payload));
     }
 
     /// A frame that others are sent too.
     pub(super) fn shared(&mut self, frame: &Bytes, out: &mut Actions) {
         if frame.len() < COPY_BELOW {
-            self.gathered.put_slice(frame);
+            self.room(frame.len()).put_slice(frame);
         } else {
             self.flush(out);
             self.emit(frame.clone(), out);
@@ -96,15 +113,22 @@ impl Outbound {
         body: &Bytes,
         out: &mut Actions,
     ) {
-        self.gathered.put_i32(kind as i32);
-        self.gathered.put_i64(zxid.0);
-        self.gathered.put_i32(body.len() as i32);
-        self.shared(body, out);
-        self.gathered.put_i32(-1);
+        if body.len() < COPY_BELOW {
+            let room = self.room(BARE_BYTES + body.len());
+            put_frame(room, kind, zxid, |room| room.put_slice(body));
+        } else {
+            self.room(BARE_BYTES).put_slice(&frame_head(kind, zxid, body.len() as i32));
+            self.flush(out);
+            self.emit(body.clone(), out);
+            self.room(BARE_BYTES).put_i32(-1);
+        }
     }
 
     /// Ends a step: what was gathered goes out as one send.
     pub(super) fn flush(&mut self, out: &mut Actions) {
+        for bytes in core::mem::take(&mut self.full) {
+            self.emit(bytes, out);
+        }
         if !self.gathered.is_empty() {
             let bytes = self.gathered.split().freeze();
             self.emit(bytes, out);
@@ -129,6 +153,7 @@ impl Outbound {
     /// Forgets what is held: another plan takes over.
     pub(super) fn forget_held(&mut self) {
         self.gathered.clear();
+        self.full.clear();
         self.held.clear();
         self.held_bytes = 0;
     }

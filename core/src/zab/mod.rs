@@ -17,6 +17,7 @@ mod link;
 mod observer_master;
 mod reconfig;
 mod sync_plan;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -189,6 +190,8 @@ pub enum Delivery {
 struct Shared {
     me: ServerId,
     members: Arc<Membership>,
+    /// A role has begun to serve, and the election does not know it yet.
+    serves: bool,
     /// The election does not know these members yet.
     members_are_new: bool,
     options: EnsembleOptions,
