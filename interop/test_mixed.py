@@ -200,9 +200,10 @@ def test_a_name_is_resolved_anew_at_every_attempt(zabkeeper_only, java, tmp_path
         time.sleep(3)
         assert not third.mode() and not learners[0].mode(), "server 3 leads, and nobody finds it"
         hosts.write_text("127.0.0.1 third.test\n")
+        ensemble.wait_serving(30)
+        assert ensemble.leader() is third, "of the two that are there"
         learners[1].start()
         ensemble.wait_serving(30)
-        assert ensemble.leader() is third
     finally:
         for server in ensemble.servers:
             server.kill()
