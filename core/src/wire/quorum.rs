@@ -90,8 +90,8 @@ impl QuorumPacket {
         Ok((bytes.len() >= at).then_some(at))
     }
 
-    /// Reads the packet that these bytes begin with.
-    pub fn read(packet: &Bytes) -> Result<QuorumPacket, Malformed> {
+    /// Reads the packet that these bytes are.
+    fn read(packet: &Bytes) -> Result<QuorumPacket, Malformed> {
         let r = &mut Reader::new(packet);
         let (kind, zxid, data) = (r.int()?, r.record()?, r.buffer()?);
         let auth = match r.clone().int()? {
@@ -120,8 +120,9 @@ impl QuorumPacket {
 
     /// The packet at the front of a stream with its length, or `None` if it is not whole yet.
     pub fn parse(bytes: &Bytes, limit: usize) -> Result<Option<(QuorumPacket, usize)>, Malformed> {
-        let Some(n) = QuorumPacket::measure(bytes, limit)? else { return Ok(None) };
-        Ok(Some((QuorumPacket::read(&bytes.slice(..n))?, n)))
+        let mut rest = bytes.clone();
+        let packet = QuorumPacket::take(&mut rest, limit)?;
+        Ok(packet.map(|packet| (packet, bytes.len() - rest.len())))
     }
 
     /// Appends the packet.
