@@ -497,25 +497,18 @@ impl Leader {
     /// committed, that is quorums of both configurations.
     fn commit(&mut self, shared: &mut Shared, out: &mut Actions) {
         while self.retiring.is_none() {
-            let next = shared.members.next().cloned();
-            let config = |zxid: Zxid| next.as_ref().filter(|next| next.version == zxid.0);
-            let last = match self.committable(shared) {
-                0 => break,
-                count => match self.outstanding.front() {
-                    Some(first) if config(first.zxid).is_some() => {
-                        let Some(Outstanding { zxid, acks, .. }) = self.outstanding.pop_front()
-                        else {
-                            break;
-                        };
-                        self.self_acked = self.self_acked.saturating_sub(1);
-                        let acks = self.tally.servers(&acks);
-                        if let Some(config) = config(zxid) {
-                            self.commit_config(shared, zxid, &acks, config.clone(), out);
-                        }
-                        zxid
-                    }
-                    _ => self.commit_some(shared, count, out),
-                },
+            let count = self.committable(shared);
+            let Some(first) = self.outstanding.front().filter(|_| count > 0) else { break };
+            let config = shared.members.next().filter(|next| next.version == first.zxid.0);
+            let last = match config.cloned() {
+                Some(config) => {
+                    let (zxid, acks) = (first.zxid, self.tally.servers(&first.acks));
+                    self.outstanding.pop_front();
+                    self.self_acked = self.self_acked.saturating_sub(1);
+                    self.commit_config(shared, zxid, &acks, config, out);
+                    zxid
+                }
+                None => self.commit_some(shared, count, out),
             };
             while let Some((_, conn)) = self.syncs.pop_front_if(|(at, _)| *at <= last) {
                 self.synced(conn);
