@@ -48,6 +48,8 @@ pub struct Latency {
     pub p50_us: f64,
     /// All but one in a hundred, µs.
     pub p99_us: f64,
+    /// All but one in a thousand, µs.
+    pub p999_us: f64,
 }
 
 impl Machine {
@@ -140,5 +142,6 @@ fn latency(latencies: &Histogram<u64>, duration: Duration) -> Latency {
         per_second: latencies.len() as f64 / duration.as_secs_f64(),
         p50_us: us(0.5),
         p99_us: us(0.99),
+        p999_us: us(0.999),
     }
 }

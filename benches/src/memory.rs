@@ -152,6 +152,28 @@ impl Memory {
     }
 }
 
+/// What a commit of 128 bytes takes on all servers together, so many outstanding: allocations, and
+/// sends between servers.
+///
+/// # Panics
+/// If they are not committed everywhere.
+pub fn allocations_and_messages(servers: usize, outstanding: usize) -> (f64, f64) {
+    let mut memory = Memory::elected(servers);
+    let payload = [7; 128];
+    // What is kept has its room then.
+    for _ in 0..20 {
+        memory.commit(&payload, outstanding);
+    }
+    let (rounds, before) = (20, memory.messages);
+    let info = allocation_counter::measure(|| {
+        for _ in 0..rounds {
+            memory.commit(&payload, outstanding);
+        }
+    });
+    let commits = (rounds * outstanding) as f64;
+    (info.count_total as f64 / commits, (memory.messages - before) as f64 / commits)
+}
+
 fn members(count: usize) -> EnsembleConfig {
     let mut text = String::from("dataDir=/d\ninitLimit=10\nsyncLimit=10\n");
     for id in 1..=count {

@@ -1,29 +1,13 @@
 //! The budgets of commits and of clients' operations: allocations and messages, all servers
 //! together. A budget is what is measured now and a quarter more: who needs more should know why.
 
-use zabkeeper_benches::memory::Memory;
+use zabkeeper_benches::memory::allocations_and_messages;
 use zabkeeper_benches::nodes::{Ask, Client, Nodes};
-
-fn per_commit(servers: usize, outstanding: usize) -> (f64, f64) {
-    let mut memory = Memory::elected(servers);
-    let payload = [7; 128];
-    for _ in 0..20 {
-        memory.commit(&payload, outstanding);
-    }
-    let (rounds, before) = (20, memory.messages);
-    let info = allocation_counter::measure(|| {
-        for _ in 0..rounds {
-            memory.commit(&payload, outstanding);
-        }
-    });
-    let commits = (rounds * outstanding) as f64;
-    (info.count_total as f64 / commits, (memory.messages - before) as f64 / commits)
-}
 
 #[test]
 fn a_commit_stays_within_its_budget() {
     for (servers, outstanding, most) in [(3, 1000, 0.042), (5, 1000, 0.077), (3, 1, 0.19)] {
-        let (allocations, messages) = per_commit(servers, outstanding);
+        let (allocations, messages) = allocations_and_messages(servers, outstanding);
         println!(
             "{servers} servers, {outstanding} outstanding: {allocations:.3} allocations and \
              {messages:.3} messages a commit"

@@ -65,7 +65,8 @@ impl Course {
             }
         );
         let rows = plans.iter().map(|plan| plan.row.clone()).collect();
-        let bar = Bar::new(plans.len() * programs.len() * repetitions);
+        let one = |program: &Program| plans.iter().filter(|plan| plan.is_of(program.kind)).count();
+        let bar = Bar::new(programs.iter().map(one).sum::<usize>() * repetitions);
         Ok(Course {
             plans,
             programs,
@@ -87,7 +88,7 @@ impl Course {
                 programs.reverse();
             }
             for program in programs {
-                for group in [Group::Loads, Group::Small, Group::Large] {
+                for group in [Group::Core, Group::Loads, Group::Small, Group::Large] {
                     self.turn(&program, group, repetition);
                 }
             }
@@ -101,7 +102,7 @@ impl Course {
 
     /// The rows of a group on one program's servers. What fails is told, and left out.
     fn turn(&mut self, program: &Program, group: Group, repetition: usize) {
-        let mine = |plan: &&Plan| plan.scenario.group() == group;
+        let mine = |plan: &&Plan| plan.scenario.group() == group && plan.is_of(program.kind);
         let plans: Vec<Plan> = self.plans.iter().filter(mine).cloned().collect();
         let mut ensemble = None;
         for plan in plans {
@@ -130,6 +131,7 @@ impl Course {
         ensemble: &mut Option<Ensemble>,
     ) -> Result<Values, Failed> {
         match plan.scenario.group() {
+            Group::Core => scenarios::core::measure(self.measured, &plan.scenario),
             Group::Loads => {
                 if ensemble.is_none() {
                     let mut started = Ensemble::start(program, &self.site, &Setup::default())?;

@@ -1,12 +1,15 @@
 //! The rows of the comparison, and what is to be reached in each.
 
 use super::Compare;
+use crate::ensemble::Kind;
 use crate::load::Op;
 use crate::report::{Bound, Goal, Metric, Row};
 
 /// What is done for a row.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Scenario {
+    /// Commits of the core in memory, without servers.
+    Core { outstanding: usize },
     /// Sessions that each keep so many requests under way.
     Load { op: Op, connections: usize, outstanding: usize, bytes: usize },
     /// One write that many watch.
@@ -28,6 +31,8 @@ pub(super) enum Scenario {
 /// What rows have their servers in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Group {
+    /// No servers at all.
+    Core,
     /// One ensemble for all.
     Loads,
     /// Each has a new and empty ensemble.
@@ -39,6 +44,7 @@ pub(super) enum Group {
 impl Scenario {
     pub(super) fn group(&self) -> Group {
         match self {
+            Scenario::Core { .. } => Group::Core,
             Scenario::Load { .. } | Scenario::FanOut { .. } => Group::Loads,
             Scenario::Start | Scenario::Idle | Scenario::LeaderKilled => Group::Small,
             Scenario::LargeStart | Scenario::LargeMemory | Scenario::Snapshot => Group::Large,
@@ -55,6 +61,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Whether it is measured with this program.
+    pub(super) fn is_of(&self, kind: Kind) -> bool {
+        // Both runtimes have the same core.
+        self.scenario.group() != Group::Core || kind == Kind::Smol
+    }
+
     /// Whether it was asked for.
     pub(super) fn wanted(&self, compare: &Compare) -> bool {
         if compare.only.is_empty() {
@@ -70,9 +82,9 @@ const SHAPES: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (64, 16), (8, 128)
 /// Data of a node where its size is not the subject.
 const BYTES: usize = 128;
 
-/// All of them, in the order in which they are measured: what makes the tree grow comes last.
+/// All of them, in the order of the tables; of a group, what makes the tree grow comes last.
 pub(super) fn plans() -> Vec<Plan> {
-    let mut plans = Vec::new();
+    let mut plans = [1000, 1].map(core).to_vec();
     for op in [Op::Set, Op::Get, Op::Mixed] {
         plans.extend(SHAPES.map(|shape| load(op, shape, BYTES)));
     }
@@ -84,6 +96,28 @@ pub(super) fn plans() -> Vec<Plan> {
     plans.extend(SHAPES.map(|shape| load(Op::Create, shape, BYTES)));
     plans.extend(others());
     plans
+}
+
+fn core(outstanding: usize) -> Plan {
+    let ns = |most| Goal::must(Metric::CommitNs, Bound::AtMost(most));
+    let goals = match outstanding {
+        1 => vec![ns(600.0)],
+        _ => vec![
+            ns(226.0),
+            Goal::stretch(Metric::CommitNs, Bound::AtMost(100.0)),
+            Goal::must(Metric::CommitAllocations, Bound::AtMost(1.0)),
+        ],
+    };
+    Plan {
+        row: Row {
+            id: format!("core-{outstanding}"),
+            what: format!("the core in memory, {outstanding} outstanding, {BYTES} B"),
+            metric: Metric::CommitNs,
+            goals,
+        },
+        scenario: Scenario::Core { outstanding },
+        quick: true,
+    }
 }
 
 fn load(op: Op, (connections, outstanding): (usize, usize), bytes: usize) -> Plan {
@@ -100,14 +134,16 @@ fn load(op: Op, (connections, outstanding): (usize, usize), bytes: usize) -> Pla
         _ => format!(", {} KiB", bytes >> 10),
     };
     let per_second = |times| at_least(Metric::PerSecond, times);
+    let ten_times = Goal::stretch(Metric::PerSecond, Bound::AtLeastTimes(10.0));
     let goals = match (op, connections, outstanding) {
         _ if bytes != BYTES => vec![],
-        (Op::Set, 64, 16) => vec![per_second(6.0), at_most(Metric::CpuSeconds, 8.0)],
-        (Op::Set, 8, 128) | (Op::Create | Op::Mixed, 64, 16) | (Op::Churn, ..) => {
-            vec![per_second(6.0)]
+        (Op::Set, 64, 16) => {
+            vec![per_second(6.0), ten_times, at_most(Metric::CpuSeconds, 8.0)]
         }
-        (Op::Get, 64, 16) => vec![per_second(5.0)],
-        (Op::Set, 1, 1) => vec![Goal { metric: Metric::P50Ms, bound: Bound::AtMostSyncAnd(0.15) }],
+        (Op::Set, 8, 128) => vec![per_second(6.0), ten_times],
+        (Op::Create | Op::Mixed, 64, 16) | (Op::Churn, ..) => vec![per_second(6.0)],
+        (Op::Get, 64, 16) => vec![per_second(5.0), ten_times],
+        (Op::Set, 1, 1) => vec![Goal::must(Metric::P50Ms, Bound::AtMostSyncAnd(0.15))],
         (Op::Set, 8, 1) => vec![at_most(Metric::P999Ms, 4.0)],
         (Op::Set, 64, 1) => vec![at_most(Metric::P99Ms, 4.0)],
         _ => vec![],
@@ -150,7 +186,7 @@ fn others() -> Vec<Plan> {
     };
     let ms = |part| vec![at_most(Metric::Ms, part)];
     let rss = |part| at_most(Metric::RssMib, part);
-    let absolute = |metric, most| Goal { metric, bound: Bound::AtMost(most) };
+    let absolute = |metric, most| Goal::must(metric, Bound::AtMost(most));
     let beside = absolute(Metric::BytesPerZnode, 130.0);
     let added = absolute(Metric::AddedP99Ms, 2.0);
     let large = vec![rss(5.0), beside];
@@ -173,12 +209,12 @@ fn others() -> Vec<Plan> {
 }
 
 fn at_least(metric: Metric, times: f64) -> Goal {
-    Goal { metric, bound: Bound::AtLeastTimes(times) }
+    Goal::must(metric, Bound::AtLeastTimes(times))
 }
 
 /// One part in so many of Apache ZooKeeper's.
 fn at_most(metric: Metric, part: f64) -> Goal {
-    Goal { metric, bound: Bound::AtMostTimes(1.0 / part) }
+    Goal::must(metric, Bound::AtMostTimes(1.0 / part))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub struct Goal {
     pub metric: Metric,
     /// Where it is to be.
     pub bound: Bound,
+    /// More than is asked for.
+    pub stretch: bool,
 }
 
 /// Where a metric is to be.
@@ -29,15 +31,36 @@ pub enum Bound {
 }
 
 impl Goal {
+    /// What has to be reached.
+    pub fn must(metric: Metric, bound: Bound) -> Goal {
+        Goal { metric, bound, stretch: false }
+    }
+
+    /// What would be more than that.
+    pub fn stretch(metric: Metric, bound: Bound) -> Goal {
+        Goal { metric, bound, stretch: true }
+    }
+
     /// In words.
     pub fn words(&self) -> String {
-        let name = self.metric.name();
-        match self.bound {
-            Bound::AtLeastTimes(times) => format!("{name} ≥ {times}×"),
-            Bound::AtMostTimes(part) => format!("{name} ≤ 1/{}", (1.0 / part).round()),
-            Bound::AtMost(most) => format!("{name} ≤ {most}"),
-            Bound::AtMostSyncAnd(beside) => format!("{name} ≤ fdatasync + {beside}"),
-        }
+        let bound = match self.bound {
+            Bound::AtLeastTimes(times) => format!("≥ {times}×"),
+            Bound::AtMostTimes(part) => format!("≤ 1/{}", (1.0 / part).round()),
+            Bound::AtMost(most) => format!("≤ {most}"),
+            Bound::AtMostSyncAnd(beside) => format!("≤ fdatasync + {beside}"),
+        };
+        if self.stretch { format!("stretch: {bound}") } else { bound }
+    }
+
+    /// In a word, if there is something to compare.
+    pub(super) fn outcome(&self, report: &Report, row: &Row) -> Option<&'static str> {
+        let met = self.met(report, row, report.subject())?;
+        Some(match (self.stretch, met) {
+            (false, true) => "met",
+            (false, false) => "not met",
+            (true, true) => "reached",
+            (true, false) => "not reached",
+        })
     }
 
     /// Whether a program's median reaches it; nothing where there is nothing to compare.

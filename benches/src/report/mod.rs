@@ -40,6 +40,10 @@ pub enum Metric {
     BytesPerZnode,
     /// How much longer the slowest one in a hundred took than without, ms.
     AddedP99Ms,
+    /// CPU time for each commit on all servers together, ns.
+    CommitNs,
+    /// Allocations for each commit on all servers together.
+    CommitAllocations,
 }
 
 impl Metric {
@@ -58,6 +62,8 @@ impl Metric {
             Metric::RssMib => "RSS, MiB",
             Metric::BytesPerZnode => "bytes a znode over path and data",
             Metric::AddedP99Ms => "added p99, ms",
+            Metric::CommitNs => "ns a commit",
+            Metric::CommitAllocations => "allocations a commit",
         }
     }
 }
@@ -125,6 +131,12 @@ impl Report {
     pub fn ratio(&self, row: &str, program: Kind, metric: Metric) -> Option<f64> {
         let other = self.median(row, Kind::Apache, metric).filter(|other| *other > 0.0)?;
         Some(self.median(row, program, metric)? / other)
+    }
+
+    /// Whose goals these are.
+    pub fn subject(&self) -> Kind {
+        let measured = self.programs();
+        *measured.iter().find(|kind| **kind != Kind::Apache).unwrap_or(&Kind::Smol)
     }
 
     /// The programs of which there is something.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Metric, Report};
+use super::{Goal, Metric, Report, Row};
 use crate::ensemble::Kind;
 use crate::machine::Latency;
 
@@ -24,6 +24,7 @@ impl Report {
     pub fn tables(&self) -> String {
         let mut out = self.machine_table();
         out.push_str(&self.comparison());
+        out.push_str(&self.sum());
         out.push_str(&self.details());
         for skipped in &self.skipped {
             let row = skipped.row.as_ref().map(|row| format!(" {row}")).unwrap_or_default();
@@ -37,15 +38,16 @@ impl Report {
         let latency = |what: &str, latency: &Latency| {
             let cell = |value: f64| format!("{} µs", number(value));
             let rate = number(latency.per_second);
-            vec![what.into(), rate, cell(latency.p50_us), cell(latency.p99_us)]
+            let tail = [latency.p50_us, latency.p99_us, latency.p999_us].map(cell);
+            [vec![what.into(), rate], tail.to_vec()].concat()
         };
-        let head = ["the machine", "per second", "p50", "p99"].map(String::from).to_vec();
+        let head = ["the machine", "per second", "p50", "p99", "p99.9"].map(String::from).to_vec();
         let copied = format!("{} GiB", number(machine.memory_gib_per_second));
         let lines = vec![
             latency("fdatasync, one writer", &machine.sync_alone),
             latency("fdatasync, three at once", &machine.sync_three),
             latency("loopback, there and back", &machine.round_trip),
-            vec!["memory, copied".into(), copied, String::new(), String::new()],
+            ["memory, copied", &copied, "", "", ""].map(String::from).to_vec(),
         ];
         format!(
             "{}: {} cores; the load average was {} when it began\n{}\n\n{}\n",
@@ -81,15 +83,39 @@ impl Report {
                 }
                 let mut line = vec![row.what.clone(), metric.name().into()];
                 line.extend(values.into_iter().map(|value| value.map_or("".into(), number)));
-                let ratio = self.ratio(&row.id, Kind::Smol, metric);
+                let ratio = self.ratio(&row.id, self.subject(), metric);
                 line.push(ratio.map_or(String::new(), |ratio| format!("{}×", number(ratio))));
-                line.push(goal.map_or(String::new(), |goal| goal.words()));
-                let met = goal.and_then(|goal| goal.met(self, row, Kind::Smol));
-                line.push(met.map_or("", |met| if met { "met" } else { "not met" }).into());
+                line.push(goal.map_or(String::new(), Goal::words));
+                let outcome = goal.and_then(|goal| goal.outcome(self, row));
+                line.push(outcome.unwrap_or_default().into());
                 lines.push(line);
             }
         }
         if lines.is_empty() { String::new() } else { format!("{}\n", table(&head, &lines)) }
+    }
+
+    /// How many goals are met.
+    fn sum(&self) -> String {
+        let goals = self.rows.iter().flat_map(|row| row.goals.iter().map(move |goal| (row, goal)));
+        let (stretch, must): (Vec<_>, Vec<_>) = goals.partition(|(_, goal)| goal.stretch);
+        let count = |goals: &[(&Row, &Goal)]| {
+            let met = goals.iter().filter_map(|(row, goal)| goal.met(self, row, self.subject()));
+            let met: Vec<bool> = met.collect();
+            (met.iter().filter(|met| **met).count(), met.len(), goals.len() - met.len())
+        };
+        let ((met, of, open), (reached, of_stretch, open_stretch)) =
+            (count(&must), count(&stretch));
+        if of + of_stretch == 0 {
+            return String::new();
+        }
+        let open = match open + open_stretch {
+            0 => String::new(),
+            n => format!("; nothing to compare for {n}"),
+        };
+        format!(
+            "{}: {met} of {of} goals met, {reached} of {of_stretch} stretch goals reached{open}\n\n",
+            self.subject()
+        )
     }
 
     /// All that is known of each row and program.

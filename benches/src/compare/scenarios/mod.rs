@@ -1,5 +1,6 @@
 //! How each kind of row comes about.
 
+pub(super) mod core;
 pub(super) mod large;
 pub(super) mod loads;
 pub(super) mod small;
