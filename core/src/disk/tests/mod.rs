@@ -147,8 +147,12 @@ impl Server {
     }
     /// A whole snapshot of the transactions `1..=zxid`.
     fn snapshot(&mut self, zxid: i64, from_leader: bool) {
+        self.snapshot_named(zxid, 1..=zxid, from_leader);
+    }
+    /// A whole snapshot of these, with this zxid.
+    fn snapshot_named(&mut self, zxid: i64, of: core::ops::RangeInclusive<i64>, from_leader: bool) {
         let mut body = BytesMut::new();
-        history(1..=zxid).encode(&mut body);
+        history(of).encode(&mut body);
         let zxid = Zxid(zxid);
         self.disk.submit(DiskAction::SnapshotBegin { zxid, from_leader });
         self.disk.submit(DiskAction::SnapshotChunk { bytes: body.freeze() });

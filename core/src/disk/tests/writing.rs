@@ -185,6 +185,43 @@ fn truncation_to_what_is_not_there_touches_nothing_and_exits_13() {
     assert!(server.fault().0.contains("no snapshot before it"));
 }
 
+#[test]
+fn an_epochs_beginning_is_the_same_as_the_last_transaction_before_it() {
+    let (beginning, first) = (2_i64 << 32, (2_i64 << 32) + 1);
+    let in_epoch_2 = || {
+        let mut server = Server::new();
+        for file in [EpochFile::Accepted, EpochFile::Current] {
+            server.save_epoch(file, 2);
+        }
+        server
+    };
+    // A leader's snapshot is named after the beginning, and the leader names what was before.
+    let mut server = in_epoch_2();
+    server.log(1..=2);
+    server.snapshot_named(beginning, 1..=5, true);
+    server.log(first..=first + 1);
+    server.truncate(5);
+    let recovered = server.recovered();
+    assert_eq!((recovered.last_zxid, &recovered.state), (Zxid(beginning), &history(1..=5)));
+    server.log(first..=first).restart();
+    assert_eq!(server.recovered().last_zxid, Zxid(first));
+    // This server has what was before, and the leader names the beginning.
+    let mut server = in_epoch_2();
+    server.log(1..=5).log(first..=first + 1);
+    server.truncate(beginning);
+    let recovered = server.recovered();
+    assert_eq!((recovered.last_zxid, &recovered.state), (Zxid(5), &history(1..=5)));
+    // Something lies between, or the epoch is another: they are not the same.
+    for after in [4, 3 << 32] {
+        let mut server = in_epoch_2();
+        server.log(1..=3).log(5..=6);
+        server.snapshot_named(beginning, 1..=6, false);
+        server.log(first..=first);
+        server.truncate(after);
+        assert!(server.fault().0.contains("no such zxid"), "{after}: {:?}", server.events);
+    }
+}
+
 fn read_log(
     server: &mut Server,
     from: i64,
