@@ -73,6 +73,32 @@ impl Machine {
     }
 }
 
+/// Whether there is so much left, in bytes, of the disk of `dir` and of memory.
+///
+/// # Errors
+/// What is needed, and what there is.
+pub fn has_room(dir: &Path, disk: u64, memory: u64) -> Result<(), Failed> {
+    let free = rustix::fs::statvfs(dir).map_err(io::Error::from)?;
+    let free = free.f_bavail * free.f_frsize;
+    // Where the kernel does not tell, it may be enough.
+    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let lacks = |what: &str, needed: u64, left: u64| {
+        Err(Failed(format!("needs {:.1} GiB of {what}, {:.1} are left", gib(needed), gib(left))))
+    };
+    match available {
+        _ if free < disk => lacks(&format!("disk at {}", dir.display()), disk, free),
+        Some(available) if available < memory => lacks("memory", memory, available),
+        _ => Ok(()),
+    }
+}
+
+/// MemAvailable of /proc/meminfo, bytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
 fn syncs(dir: &Path, writers: usize, each: Duration) -> Result<Latency, Failed> {
     let write = |writer: usize| -> io::Result<Histogram<u64>> {
         let path = dir.join(format!("sync{writer}"));
@@ -143,5 +169,20 @@ fn latency(latencies: &Histogram<u64>, duration: Duration) -> Latency {
         p50_us: us(0.5),
         p99_us: us(0.99),
         p999_us: us(0.999),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_in_gib() {
+        assert_eq!(available("MemFree: 1 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
+        assert_eq!(available(""), None);
+        let here = Path::new(".");
+        assert!(has_room(here, 1, 1).is_ok());
+        let error = has_room(here, u64::MAX, 1).expect_err("too much").to_string();
+        assert!(error.starts_with("needs 17179869184.0 GiB of disk at ., "), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use zabkeeper_benches::compare::{self, Compare};
-use zabkeeper_benches::load::{self, Failed, Load, Op};
+use zabkeeper_benches::load::{self, Failed, Load, Nodes, Op};
 
 /// Measures ZooKeeper-compatible ensembles.
 #[derive(Parser)]
@@ -71,6 +71,7 @@ fn load_and_tell(arguments: &LoadArguments) -> Result<(), Failed> {
         outstanding: arguments.outstanding.max(1),
         op: arguments.op,
         bytes: arguments.bytes,
+        nodes: Nodes::Own,
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(arguments.seconds),
     };

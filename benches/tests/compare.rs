@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use zabkeeper_benches::ensemble::{Ensemble, Kind, Program, Setup, Site, four_letters, tree_file};
-use zabkeeper_benches::load::{self, Load, Op, Phase, fan_out, outage, probe};
+use zabkeeper_benches::load::{self, Load, Nodes, Op, Phase, fan_out, outage, probe, turns};
 
 #[test]
 fn three_servers_are_started_loaded_measured_and_removed() {
@@ -15,21 +15,17 @@ fn three_servers_are_started_loaded_measured_and_removed() {
     let modes: Vec<_> = (0..3).filter_map(|member| ensemble.mode(member)).collect();
     assert_eq!(modes.iter().filter(|mode| *mode == "leader").count(), 1, "{modes:?}");
     for op in [Op::Set, Op::Mixed, Op::Create, Op::Get, Op::Churn] {
-        let load = Load {
-            servers: ensemble.servers(),
-            connections: 7,
-            outstanding: 3,
-            op,
-            bytes: 100,
-            warm_up: Duration::from_millis(200),
-            measured: Duration::from_millis(500),
-        };
+        let load = load_of(&ensemble, op);
         let mut phases = Vec::new();
         let measured = load::run(&load, &mut |phase| phases.push(phase)).expect("a load");
         assert_eq!(phases, [Phase::Preparing, Phase::Begins, Phase::Ended]);
         assert_eq!(measured.failed, 0, "{op:?}");
         assert!(measured.operations > 20, "{op:?}: {} operations", measured.operations);
         assert!((0.5..2.0).contains(&measured.seconds), "{} s", measured.seconds);
+    }
+    for op in [Op::Set, Op::Get] {
+        let measured = turns(&load_of(&ensemble, op), &mut |_| {}).expect("a load");
+        assert!(measured.operations > 20 && measured.failed == 0, "{op:?}: {measured:?}");
     }
     let told = fan_out(&ensemble.servers(), 30, Duration::from_millis(200), &mut |_| {});
     let told = told.expect("all are told").operations;
@@ -55,11 +51,35 @@ fn a_server_loads_the_tree_that_was_made_for_it() {
     let site = site("tree");
     let tree = site.dir.join("tree");
     tree_file::write(&tree, 2500, 100).expect("a tree");
-    let setup = Setup { snapshot: Some(tree), alone: true, ..Setup::default() };
+    let setup = Setup { snapshot: Some(tree), members: 1, ..Setup::default() };
     let server = Ensemble::start(&program, &site, &setup).expect("it serves");
     let answer = four_letters(server.servers()[0], "srvr").expect("an answer");
     // With the parents, and the five that an empty tree is said to have.
     assert!(answer.contains(&format!("Node count: {}", 2500 + 3 + 1 + 5)), "{answer}");
+    let mut load = load_of(&server, Op::Get);
+    load.nodes = Nodes::Tree(2500);
+    for op in [Op::Get, Op::Set, Op::Create] {
+        let measured = load::run(&Load { op, ..load.clone() }, &mut |_| {}).expect("a load");
+        assert!(measured.operations > 20 && measured.failed == 0, "{op:?}: {measured:?}");
+    }
+    // What was created is deleted, but for what each session had under way.
+    let answer = four_letters(server.servers()[0], "srvr").expect("an answer");
+    let count = answer.lines().find_map(|line| line.strip_prefix("Node count: "));
+    let count: usize = count.and_then(|count| count.parse().ok()).expect("a count");
+    assert!(count <= 2509 + load.connections, "{count} znodes");
+}
+
+fn load_of(ensemble: &Ensemble, op: Op) -> Load {
+    Load {
+        servers: ensemble.servers(),
+        connections: 7,
+        outstanding: 3,
+        op,
+        bytes: 100,
+        nodes: Nodes::Own,
+        warm_up: Duration::from_millis(200),
+        measured: Duration::from_millis(500),
+    }
 }
 
 fn site(name: &str) -> Site {

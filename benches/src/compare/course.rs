@@ -11,13 +11,9 @@ use super::rows::{Group, Plan};
 use super::scenarios::{self, Values};
 use crate::ensemble::program::built_into;
 use crate::ensemble::{Ensemble, Kind, Program, Setup, Site, tree_file};
-use crate::load::Failed;
+use crate::load::{Failed, Nodes};
 use crate::machine::Machine;
-use crate::report::{Metric, Report, Run, Skipped};
-
-/// Znodes of a large tree, and the data of each.
-pub(super) const MANY: usize = 1_000_000;
-pub(super) const MANY_BYTES: usize = 100;
+use crate::report::{Metric, Missing, Report, Run};
 
 pub(super) struct Course {
     plans: Vec<Plan>,
@@ -30,20 +26,22 @@ pub(super) struct Course {
     bar: Bar,
     /// What an empty server takes, MiB.
     idle: HashMap<Kind, f64>,
+    /// Snapshots that were made.
+    trees: Vec<PathBuf>,
 }
 
 impl Course {
     pub(super) fn new(compare: &Compare, plans: Vec<Plan>) -> Result<Course, Failed> {
         let dir = compare.dir.clone().unwrap_or_else(|| built_into().join("../compare"));
         let site = Site::new(&dir)?;
-        let (mut programs, mut skipped) = (Vec::new(), Vec::new());
+        let (mut programs, mut missing) = (Vec::new(), Vec::new());
         for kind in Kind::ALL.into_iter().filter(|kind| compare.programs.contains(kind)) {
             eprintln!("{kind}: looking for it, or building it");
             match Program::find(kind) {
                 Ok(program) => programs.push(program),
                 Err(why) => {
                     eprintln!("{kind}: skipped: {why}");
-                    skipped.push(Skipped { program: kind, row: None, why });
+                    missing.push(Missing { program: kind, rows: Vec::new(), failed: false, why });
                 }
             }
         }
@@ -74,9 +72,10 @@ impl Course {
             measured,
             quick: compare.quick,
             site,
-            report: Report { settings, machine, rows, runs: Vec::new(), skipped },
+            report: Report { settings, machine, rows, runs: Vec::new(), missing },
             bar,
             idle: HashMap::new(),
+            trees: Vec::new(),
         })
     }
 
@@ -88,40 +87,72 @@ impl Course {
                 programs.reverse();
             }
             for program in programs {
-                for group in [Group::Core, Group::Loads, Group::Small, Group::Large] {
+                for group in self.groups() {
                     self.turn(&program, group, repetition);
                 }
             }
         }
         self.bar.finish();
-        drop(fs::remove_file(self.tree()));
+        for tree in &self.trees {
+            drop(fs::remove_file(tree));
+        }
         // Something may be there that is not ours; then it stays.
         drop(fs::remove_dir(&self.site.dir));
         Ok(self.report)
     }
 
+    /// In the order of the plans.
+    fn groups(&self) -> Vec<Group> {
+        let mut groups = Vec::new();
+        for plan in &self.plans {
+            if !groups.contains(&plan.group) {
+                groups.push(plan.group);
+            }
+        }
+        groups
+    }
+
     /// The rows of a group on one program's servers. What fails is told, and left out.
     fn turn(&mut self, program: &Program, group: Group, repetition: usize) {
-        let mine = |plan: &&Plan| plan.scenario.group() == group && plan.is_of(program.kind);
-        let plans: Vec<Plan> = self.plans.iter().filter(mine).cloned().collect();
+        let mine = |plan: &&Plan| plan.group == group && plan.is_of(program.kind);
+        let mut plans: Vec<Plan> = self.plans.iter().filter(mine).cloned().collect();
+        if let Err(lack) = scenarios::has_room(&self.site, group) {
+            self.miss(program, &plans, false, &lack.to_string());
+            return;
+        }
         let mut ensemble = None;
-        for plan in plans {
+        plans.reverse();
+        while let Some(plan) = plans.pop() {
             self.bar.says(format!("{}: {}", program.kind, plan.row.what));
             match self.row(program, &plan, &mut ensemble) {
                 Ok(values) => {
                     let row = plan.row.id;
                     self.report.runs.push(Run { row, program: program.kind, repetition, values });
+                    self.bar.steps(1);
                 }
                 Err(error) => {
-                    // What comes next begins with new servers.
-                    ensemble = None;
-                    self.bar.tell(&format!("{}: {}: {error}", program.kind, plan.row.what));
-                    let (row, why) = (Some(plan.row.id), error.to_string());
-                    self.report.skipped.push(Skipped { program: program.kind, row, why });
+                    let mut missed = vec![plan];
+                    // What comes next begins with new servers. If these did not even start, others
+                    // would not, either.
+                    if ensemble.take().is_none() && group.shares_servers() {
+                        missed.extend(plans.drain(..).rev());
+                    }
+                    self.miss(program, &missed, true, &error.to_string());
                 }
             }
-            self.bar.steps(1);
         }
+    }
+
+    /// These rows are not measured.
+    fn miss(&mut self, program: &Program, plans: &[Plan], failed: bool, why: &str) {
+        let rows: Vec<String> = plans.iter().map(|plan| plan.row.id.clone()).collect();
+        if rows.is_empty() {
+            return;
+        }
+        self.bar.tell(&format!("{}: {}: {why}", program.kind, rows.join(", ")));
+        self.bar.steps(rows.len());
+        let (program, why) = (program.kind, why.to_owned());
+        self.report.missing.push(Missing { program, rows, failed, why });
     }
 
     fn row(
@@ -130,22 +161,24 @@ impl Course {
         plan: &Plan,
         ensemble: &mut Option<Ensemble>,
     ) -> Result<Values, Failed> {
-        match plan.scenario.group() {
-            Group::Core => scenarios::core::measure(self.measured, &plan.scenario),
-            Group::Loads => {
-                if ensemble.is_none() {
-                    let mut started = Ensemble::start(program, &self.site, &Setup::default())?;
-                    scenarios::loads::warm_up(self, &started)
-                        .map_err(|error| started.explain(error))?;
-                    *ensemble = Some(started);
-                }
-                let started = ensemble.as_mut().ok_or_else(|| Failed("no ensemble".into()))?;
-                scenarios::loads::measure(self, started, &plan.scenario)
-                    .map_err(|error| started.explain(error))
+        let mut nodes = Nodes::Own;
+        let setup = match plan.group {
+            Group::Core => return scenarios::core::measure(self.measured, &plan.scenario),
+            Group::Small => return scenarios::small::measure(self, program, &plan.scenario),
+            Group::Large => return scenarios::large::measure(self, program, &plan.scenario),
+            Group::Loads => Setup::default(),
+            Group::Servers(members) => Setup { members, ..Setup::default() },
+            Group::Tree(znodes) => {
+                nodes = Nodes::Tree(znodes);
+                scenarios::loads::over_a_tree(self, znodes)?
             }
-            Group::Small => scenarios::small::measure(self, program, &plan.scenario),
-            Group::Large => scenarios::large::measure(self, program, &plan.scenario),
-        }
+        };
+        let started = match ensemble {
+            Some(started) => started,
+            None => ensemble.insert(scenarios::loads::start(self, program, &setup, nodes)?),
+        };
+        scenarios::loads::measure(self, started, &plan.scenario)
+            .map_err(|error| started.explain(error))
     }
 
     /// What an empty server takes, MiB: measured, unless it is known.
@@ -158,19 +191,14 @@ impl Course {
         Ok(idle)
     }
 
-    /// A snapshot of many znodes, made when it is needed.
-    pub(super) fn large_tree(&self) -> Result<PathBuf, Failed> {
-        let path = self.tree();
-        if !path.is_file() {
-            let unfinished = path.with_extension("part");
-            tree_file::write(&unfinished, MANY, MANY_BYTES)?;
-            fs::rename(&unfinished, &path)?;
+    /// A snapshot of so many znodes, made when it is needed.
+    pub(super) fn tree(&mut self, nodes: usize, bytes: usize) -> Result<PathBuf, Failed> {
+        let path = self.site.dir.join(format!("tree-{nodes}-{bytes}"));
+        if !self.trees.contains(&path) {
+            self.trees.push(path.clone());
+            tree_file::write(&path, nodes, bytes)?;
         }
         Ok(path)
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.site.dir.join("tree")
     }
 }
 

@@ -20,7 +20,8 @@ use crate::load::Failed;
 /// What of the comparison is wanted.
 #[derive(Args, Clone, Debug)]
 pub struct Compare {
-    /// Fewer rows, one repetition of one second each: less than two minutes in all.
+    /// Fewer rows, one repetition of one second each: less than two minutes in all. Nothing grows
+    /// (`grow-`…), and no tree is large.
     #[arg(long)]
     pub quick: bool,
     /// Only rows whose names begin so; `--list` tells the names.
@@ -52,7 +53,7 @@ pub struct Compare {
 /// Runs it, and prints the tables.
 ///
 /// # Errors
-/// Nothing could be measured, or the results cannot be written.
+/// Nothing could be measured, the results cannot be written, or rows failed.
 pub fn run(compare: &Compare) -> Result<(), Failed> {
     let plans: Vec<Plan> = plans().into_iter().filter(|plan| plan.wanted(compare)).collect();
     if compare.list {
@@ -76,7 +77,11 @@ pub fn run(compare: &Compare) -> Result<(), Failed> {
         fs::write(&svg, chart).map_err(|e| Failed(format!("{}: {e}", svg.display())))?;
         eprintln!("chart: {}", svg.display());
     }
-    Ok(())
+    match report.failed() {
+        0 => Ok(()),
+        1 => Err(Failed("a row failed".into())),
+        n => Err(Failed(format!("{n} rows failed"))),
+    }
 }
 
 /// Whoever stops this process stops the servers, too.

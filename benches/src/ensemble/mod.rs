@@ -1,9 +1,10 @@
-//! Three servers on loopback, of whichever program, on the same ports, disk and `zoo.cfg`.
+//! Servers on loopback, of whichever program, on the same ports, disk and `zoo.cfg`.
 
 pub mod program;
 pub mod tree_file;
 pub mod usage;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,14 +13,21 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use self::program::{Kind, Program};
 use self::usage::Usage;
 use crate::load::{Failed, probe};
 
-/// How long an ensemble may take until it serves.
+/// How long snapshots have to have been as they are.
+const REST: Duration = Duration::from_millis(300);
+/// How long an ensemble may take until it serves, and ...
 const PATIENCE: Duration = Duration::from_secs(90);
+/// ... for how many bytes of a snapshot each second more.
+const BYTES_A_SECOND: u64 = 4 << 20;
+
+/// Of an ensemble.
+pub const MOST_MEMBERS: usize = 7;
 
 /// Where members of an ensemble meet and serve; the same for all programs.
 #[derive(Clone, Debug)]
@@ -31,7 +39,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// For three members; their ports are free now.
+    /// For at most [`MOST_MEMBERS`]; their ports are free now.
     ///
     /// # Errors
     /// The directory cannot be made, or there are too few free ports.
@@ -45,13 +53,12 @@ impl Site {
         let first = 20_000 + (std::process::id() % 8_000) as u16 + offset;
         let mut free = (first..32_000).filter(free);
         let mut next = || free.next().ok_or_else(|| Failed("no port is free".into()));
-        let ports = (0..3).map(|_| Ok([next()?, next()?, next()?]));
+        let ports = (0..MOST_MEMBERS).map(|_| Ok([next()?, next()?, next()?]));
         let ports = ports.collect::<Result<_, Failed>>()?;
         Ok(Site { dir, ports })
     }
 
-    /// Where the members serve clients.
-    pub fn servers(&self) -> Vec<SocketAddr> {
+    fn servers(&self) -> Vec<SocketAddr> {
         self.ports.iter().map(|[client, ..]| SocketAddr::from(([127, 0, 0, 1], *client))).collect()
     }
 
@@ -64,10 +71,10 @@ impl Site {
             self.ports[member][0],
             setup.extra,
         );
-        if setup.alone {
+        if setup.members == 1 {
             return text;
         }
-        for (at, [_, quorum, election]) in self.ports.iter().enumerate() {
+        for (at, [_, quorum, election]) in self.ports.iter().take(setup.members).enumerate() {
             text.push_str(&format!("server.{}=127.0.0.1:{quorum}:{election}\n", at + 1));
         }
         text
@@ -79,14 +86,20 @@ impl Site {
 }
 
 /// What is not the same for every ensemble.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// Lines for `zoo.cfg`.
     pub extra: String,
     /// A snapshot that all servers have from the beginning.
     pub snapshot: Option<PathBuf>,
-    /// One server instead of three.
-    pub alone: bool,
+    /// How many servers: one alone, or an ensemble.
+    pub members: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup { extra: String::new(), snapshot: None, members: 3 }
+    }
 }
 
 /// Running servers. Dropping them kills them, and removes what they have written.
@@ -95,6 +108,7 @@ pub struct Ensemble {
     site: Site,
     program: Program,
     children: Vec<Child>,
+    patience: Duration,
     /// From the start of the processes to the first request that was served.
     pub started_in: Duration,
 }
@@ -105,13 +119,16 @@ impl Ensemble {
     /// # Errors
     /// They cannot be started, or do not serve in time.
     pub fn start(program: &Program, site: &Site, setup: &Setup) -> Result<Ensemble, Failed> {
+        let snapshot = setup.snapshot.as_ref().map(fs::metadata).transpose()?;
+        let bytes = snapshot.map_or(0, |about| about.len());
         let mut ensemble = Ensemble {
             site: site.clone(),
             program: program.clone(),
             children: Vec::new(),
+            patience: PATIENCE + Duration::from_secs(bytes / BYTES_A_SECOND),
             started_in: Duration::ZERO,
         };
-        let members = if setup.alone { 1 } else { site.ports.len() };
+        let members = setup.members.clamp(1, MOST_MEMBERS);
         for member in 0..members {
             let data = site.member(member).join("data");
             drop(fs::remove_dir_all(site.member(member)));
@@ -137,6 +154,31 @@ impl Ensemble {
         self.wait(|ensemble| (0..ensemble.children.len()).all(|n| ensemble.mode(n).is_some()))
     }
 
+    /// Waits until no snapshot is being written: servers write one when they begin.
+    pub fn settle(&self) {
+        let end = Instant::now() + self.patience;
+        let mut seen = self.snapshots();
+        while Instant::now() < end {
+            thread::sleep(REST);
+            let now = self.snapshots();
+            if std::mem::replace(&mut seen, now) == seen {
+                return;
+            }
+        }
+    }
+
+    /// The snapshots of all members, how long they are, and when they were written.
+    pub fn snapshots(&self) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
+        let dir = |member| self.site.member(member).join("data/version-2");
+        let dirs = (0..self.children.len()).filter_map(|member| fs::read_dir(dir(member)).ok());
+        let snapshot = |entry: fs::DirEntry| {
+            let named = entry.file_name().to_string_lossy().contains("snapshot");
+            let about = entry.metadata().ok().filter(|_| named)?;
+            Some((entry.path(), (about.len(), about.modified().ok())))
+        };
+        dirs.flatten().flatten().filter_map(snapshot).collect()
+    }
+
     /// The member that leads now.
     pub fn leader(&self) -> Option<usize> {
         (0..self.children.len()).find(|n| self.mode(*n).is_some_and(|mode| mode == "leader"))
@@ -160,12 +202,6 @@ impl Ensemble {
         self.children[member].wait()?;
         self.children[member] = self.spawn(member)?;
         self.wait_for_all()
-    }
-
-    /// Where the members keep their snapshots.
-    pub fn snapshot_dirs(&self) -> Vec<PathBuf> {
-        let dir = |member| self.site.member(member).join("data/version-2");
-        (0..self.children.len()).map(dir).collect()
     }
 
     fn spawn(&self, member: usize) -> Result<Child, Failed> {
@@ -203,7 +239,7 @@ impl Ensemble {
     }
 
     fn wait(&mut self, done: impl Fn(&Ensemble) -> bool) -> Result<(), Failed> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + self.patience;
         while !done(self) {
             for (member, child) in self.children.iter_mut().enumerate() {
                 if let Some(status) = child.try_wait()? {

@@ -11,22 +11,44 @@ use adler2::Adler32;
 const ZXID: i64 = 1 << 32 | 1;
 /// When it was made, ms since 1970.
 const TIME_MS: i64 = 1_700_000_000_000;
-/// Children of each parent.
+/// Children of each parent, at most.
 const CHILDREN: usize = 1000;
 
+/// A parent, and a node below it, where `#` stand for the digits of its number.
+pub(crate) const PARENT: &str = "/tree/####";
+/// See [`PARENT`].
+pub(crate) const NODE: &str = "/tree/####/0###";
 /// How long the path of a node is; the parents are few.
-pub const PATH_BYTES: usize = "/tree/0000/0000".len();
+pub const PATH_BYTES: usize = NODE.len();
+/// Of which there are paths.
+pub const MOST_NODES: usize = 10_000 * CHILDREN;
+
+/// How many parents so many nodes have.
+pub fn parents(nodes: usize) -> usize {
+    nodes.div_ceil(CHILDREN)
+}
 
 /// Writes a tree of so many nodes, each with so many bytes of data, besides their parents.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written, or there are no names for so many.
 pub fn write(path: &Path, nodes: usize, bytes: usize) -> io::Result<()> {
-    let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut out = Checked { file, sum: Adler32::new() };
+    let file = write_to(BufWriter::with_capacity(1 << 20, File::create(path)?), nodes, bytes)?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// The same to anything.
+///
+/// # Errors
+/// It cannot be written, or there are no names for so many.
+pub fn write_to<W: Write>(to: W, nodes: usize, bytes: usize) -> io::Result<W> {
+    if nodes > MOST_NODES {
+        return Err(io::Error::other(format!("a tree has at most {MOST_NODES} nodes")));
+    }
+    let mut out = Checked { to, sum: Adler32::new() };
     // Version 2, no database id, no sessions, no ACLs of its own.
     out.put(b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0")?;
-    let parents = nodes.div_ceil(CHILDREN);
+    let parents = parents(nodes);
     for path in ["", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"] {
         out.node(path, &[], 0)?;
     }
@@ -43,28 +65,29 @@ pub fn write(path: &Path, nodes: usize, bytes: usize) -> io::Result<()> {
     let sum = i64::from(out.sum.checksum());
     out.put(&sum.to_be_bytes())?;
     out.buffer(b"/")?;
-    out.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    Ok(out.to)
 }
 
-/// Puts a copy of it, and the epoch that it is of, into a server's `version-2`.
+/// Puts it, and the epoch that it is of, into a server's `version-2`. It is a link: servers never
+/// change a snapshot.
 ///
 /// # Errors
-/// It cannot be copied.
+/// It cannot be linked.
 pub(super) fn install(snapshot: &Path, version2: &Path) -> io::Result<()> {
-    fs::copy(snapshot, version2.join(format!("snapshot.{ZXID:x}")))?;
+    fs::hard_link(snapshot, version2.join(format!("snapshot.{ZXID:x}")))?;
     fs::write(version2.join("acceptedEpoch"), "1")?;
     fs::write(version2.join("currentEpoch"), "1")
 }
 
-struct Checked {
-    file: BufWriter<File>,
+struct Checked<W> {
+    to: W,
     sum: Adler32,
 }
 
-impl Checked {
+impl<W: Write> Checked<W> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum.write_slice(bytes);
-        self.file.write_all(bytes)
+        self.to.write_all(bytes)
     }
 
     fn buffer(&mut self, bytes: &[u8]) -> io::Result<()> {

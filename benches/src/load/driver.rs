@@ -28,6 +28,11 @@ pub(super) trait Workload {
     /// Something happened to a session, which may send requests now. One that is forgotten here
     /// begins anew.
     fn happened(&mut self, session: &mut Session, what: Happened, now: Nanos);
+    /// All that happened has been told. What is sent now is to be flushed here, too.
+    fn over(&mut self, sessions: &mut [Session], now: Nanos) -> Result<(), Failed> {
+        let _ = (sessions, now);
+        Ok(())
+    }
     /// Whether a session whose connection is lost is connected again.
     fn reconnects(&self) -> bool {
         false
@@ -97,7 +102,8 @@ impl Driver {
             }
         }
         self.events = events;
-        Ok(())
+        let now = self.now();
+        workload.over(&mut self.sessions, now)
     }
 
     /// Turns for so long.

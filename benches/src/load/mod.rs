@@ -12,6 +12,7 @@ pub(crate) mod request;
 mod session;
 mod setup;
 mod steady;
+mod turns;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use self::fan_out::fan_out;
 pub use self::outage::outage;
 pub use self::paced::{Paced, paced};
 pub use self::probe::probe;
+pub use self::turns::turns;
 
 /// What sessions ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
@@ -42,6 +44,16 @@ pub enum Op {
     Churn,
 }
 
+/// On which nodes it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nodes {
+    /// One of each session's own, made before; new ones are made below it.
+    Own,
+    /// Any of a tree of so many that is there ([`tree_file`](crate::ensemble::tree_file)), all as
+    /// often as others; a new one is made below any of its parents, and removed next.
+    Tree(usize),
+}
+
 /// What is driven how.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Load {
@@ -55,6 +67,8 @@ pub struct Load {
     pub op: Op,
     /// Bytes of data.
     pub bytes: usize,
+    /// On which nodes.
+    pub nodes: Nodes,
     /// Not measured, at the beginning.
     pub warm_up: Duration,
     /// Measured.

@@ -3,39 +3,43 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use zabkeeper_core::types::{SessionId, Zxid};
 use zabkeeper_core::wire::client::{
-    Acl, ConnectRequest, CreateRequest, Id, SetDataRequest, WatchedRequest, perms,
+    Acl, ConnectRequest, CreateRequest, DeleteRequest, Id, SetDataRequest, WatchedRequest, perms,
 };
 use zabkeeper_core::wire::{OpCode, Record};
 
 /// Digits of a new node's name.
 const DIGITS: usize = 10;
+/// Where a path begins: after the frame's length, xid, operation, and the path's length.
+const PATH_AT: usize = 16;
 
-/// A frame but for its xid and, if it names a new node, the name's digits.
+/// A frame but for its xid and, where its path has a `#`, the digits of a number.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     bytes: Vec<u8>,
-    digits_at: Option<usize>,
+    /// Of the digits, the first one first.
+    digits_at: Vec<usize>,
 }
 
 impl Template {
-    fn new(op: OpCode, body: &impl Record) -> Template {
+    fn new(op: OpCode, path: &str, body: &impl Record) -> Template {
         let bytes = frame(|out| {
             out.put_i32(0);
             out.put_i32(op as i32);
             body.write(out);
         });
-        Template { bytes, digits_at: None }
+        let digits = path.bytes().enumerate().filter(|(_, byte)| *byte == b'#');
+        Template { bytes, digits_at: digits.map(|(at, _)| PATH_AT + at).collect() }
     }
 
     /// getData.
     pub(crate) fn get(path: &str, watch: bool) -> Template {
-        Template::new(OpCode::GetData, &WatchedRequest { path: path.into(), watch })
+        Template::new(OpCode::GetData, path, &WatchedRequest { path: path.into(), watch })
     }
 
     /// setData, whatever the version.
     pub(crate) fn set(path: &str, bytes: usize) -> Template {
         let request = SetDataRequest { path: path.into(), data: Some(data(bytes)), version: -1 };
-        Template::new(OpCode::SetData, &request)
+        Template::new(OpCode::SetData, path, &request)
     }
 
     /// create of just this node.
@@ -43,15 +47,17 @@ impl Template {
         let anyone = Id { scheme: "world".into(), id: "anyone".into() };
         let acl = vec![Acl { perms: perms::ALL, id: anyone }];
         let request = CreateRequest { path: path.into(), data: Some(data(bytes)), acl, flags: 0 };
-        Template::new(OpCode::Create, &request)
+        Template::new(OpCode::Create, path, &request)
     }
 
     /// create of numbered nodes below this one.
     pub(crate) fn create_below(parent: &str, bytes: usize) -> Template {
-        let mut template = Template::create(&format!("{parent}/{}", "0".repeat(DIGITS)), bytes);
-        // Length, xid, operation, length of the path.
-        template.digits_at = Some(16 + parent.len() + 1);
-        template
+        Template::create(&format!("{parent}/{}", "#".repeat(DIGITS)), bytes)
+    }
+
+    /// delete, whatever the version.
+    pub(crate) fn delete(path: &str) -> Template {
+        Template::new(OpCode::Delete, path, &DeleteRequest { path: path.into(), version: -1 })
     }
 
     /// closeSession.
@@ -60,20 +66,18 @@ impl Template {
             out.put_i32(0);
             out.put_i32(OpCode::CloseSession as i32);
         });
-        Template { bytes, digits_at: None }
+        Template { bytes, digits_at: Vec::new() }
     }
 
-    /// Appends it as request `xid`; `number` names a new node.
+    /// Appends it as request `xid`, with the number's last digits where digits go.
     pub(crate) fn append(&self, out: &mut Vec<u8>, xid: i32, number: u64) {
         let at = out.len();
         out.extend_from_slice(&self.bytes);
         out[at + 4..at + 8].copy_from_slice(&xid.to_be_bytes());
-        if let Some(digits_at) = self.digits_at {
-            let mut rest = number;
-            for digit in out[at + digits_at..at + digits_at + DIGITS].iter_mut().rev() {
-                *digit = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
+        let mut rest = number;
+        for digit in self.digits_at.iter().rev() {
+            out[at + digit] = b'0' + (rest % 10) as u8;
+            rest /= 10;
         }
     }
 }
@@ -125,5 +129,13 @@ mod tests {
         assert_eq!(create.path, "/load/s1/1234567890");
         assert_eq!(create.data.map(|d| d.len()), Some(5));
         assert!(r.is_empty());
+    }
+
+    #[test]
+    fn digits_go_where_the_path_has_room_for_them() {
+        let mut out = Vec::new();
+        Template::delete("/tree/####/0###").append(&mut out, 1, 8_882_034_567);
+        let path = &out[PATH_AT..out.len() - 4];
+        assert_eq!(path, b"/tree/2034/0567");
     }
 }

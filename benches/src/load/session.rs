@@ -134,10 +134,16 @@ impl Session {
         self.sent.len()
     }
 
-    /// Queues a request, which the driver writes after the workload has had its turn.
+    /// Queues a request, which the driver writes after the workload has had its turn; it is told
+    /// how many there were before.
     pub(super) fn send(&mut self, request: &Template, now: Nanos) {
+        self.send_with(request, self.count, now);
+    }
+
+    /// The same with a number of the workload's.
+    pub(super) fn send_with(&mut self, request: &Template, number: u64, now: Nanos) {
         self.xid += 1;
-        request.append(&mut self.out, self.xid, self.count);
+        request.append(&mut self.out, self.xid, number);
         self.count += 1;
         self.sent.push_back(now);
     }

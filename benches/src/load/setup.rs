@@ -24,13 +24,17 @@ pub(super) fn nodes(
     count: usize,
     bytes: usize,
 ) -> Result<Vec<String>, Failed> {
-    static RUNS: AtomicU64 = AtomicU64::new(0);
-    let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    let run = format!("{ROOT}/{}-{run}", std::process::id());
+    let run = format!("{ROOT}/{}", new_name());
     let paths: Vec<_> = (0..count).map(|n| format!("{run}-{n}")).collect();
     let made = paths.iter().map(|path| Template::create(path, bytes));
     play(servers, std::iter::once(Template::create(ROOT, 0)).chain(made).collect())?;
     Ok(paths)
+}
+
+/// A name that no node has.
+pub(super) fn new_name() -> String {
+    static NAMES: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Sends requests on one session, and wants each done, or found done.

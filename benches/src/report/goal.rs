@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::table::count;
 use super::{Metric, Report, Row};
 use crate::ensemble::Kind;
 
@@ -28,6 +29,10 @@ pub enum Bound {
     AtMost(f64),
     /// In ms: one fdatasync with three writers at once (median), and so much beside.
     AtMostSyncAnd(f64),
+    /// Of a series: so many times the value at the step that is named first, or less.
+    Flat(usize, f64),
+    /// The same of the values for each of what the steps count.
+    Linear(usize, f64),
 }
 
 impl Goal {
@@ -48,6 +53,10 @@ impl Goal {
             Bound::AtMostTimes(part) => format!("≤ 1/{}", (1.0 / part).round()),
             Bound::AtMost(most) => format!("≤ {most}"),
             Bound::AtMostSyncAnd(beside) => format!("≤ fdatasync + {beside}"),
+            Bound::Flat(from, times) => format!("flat: ≤ {times}× of {}", count(from)),
+            Bound::Linear(from, times) => {
+                format!("linear: each ≤ {times}× of {}", count(from))
+            }
         };
         if self.stretch { format!("stretch: {bound}") } else { bound }
     }
@@ -74,6 +83,20 @@ impl Goal {
             Bound::AtMostSyncAnd(beside) => {
                 Some(value <= report.machine.sync_three.p50_us / 1000.0 + beside)
             }
+            Bound::Flat(from, times) => {
+                Some(value <= times * self.of_step(report, row, program, from)?)
+            }
+            Bound::Linear(from, times) => {
+                let each = self.of_step(report, row, program, from)? / from as f64;
+                Some(value / row.step.as_ref()?.at as f64 <= times * each)
+            }
         }
+    }
+
+    /// The metric at another step of the row's series.
+    fn of_step(&self, report: &Report, row: &Row, program: Kind, at: usize) -> Option<f64> {
+        let step = row.step.as_ref()?;
+        let row = report.row_at(&step.series, step.axis, at)?;
+        report.median(&row.id, program, self.metric)
     }
 }

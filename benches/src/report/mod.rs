@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod goal;
+pub mod growth;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use self::goal::{Bound, Goal};
+pub use self::growth::{Axis, Step};
 use crate::ensemble::Kind;
 use crate::machine::Machine;
 
@@ -79,6 +81,8 @@ pub struct Row {
     pub metric: Metric,
     /// What is to be reached.
     pub goals: Vec<Goal>,
+    /// Its place, if it is one of a series.
+    pub step: Option<Step>,
 }
 
 /// One measurement of one program.
@@ -94,13 +98,15 @@ pub struct Run {
     pub values: BTreeMap<Metric, f64>,
 }
 
-/// What could not be measured.
+/// What was not measured.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Skipped {
+pub struct Missing {
     /// Whose servers.
     pub program: Kind,
     /// All rows, if none is named.
-    pub row: Option<String>,
+    pub rows: Vec<String>,
+    /// Whether it was tried.
+    pub failed: bool,
     /// Why.
     pub why: String,
 }
@@ -117,7 +123,7 @@ pub struct Report {
     /// In the order of time.
     pub runs: Vec<Run>,
     /// What is missing, and why.
-    pub skipped: Vec<Skipped>,
+    pub missing: Vec<Missing>,
 }
 
 impl Report {
@@ -143,6 +149,11 @@ impl Report {
     pub fn programs(&self) -> Vec<Kind> {
         let some = |kind: &Kind| self.runs.iter().any(|run| run.program == *kind);
         Kind::ALL.into_iter().filter(some).collect()
+    }
+
+    /// Of the rows that were tried, how many came to nothing.
+    pub fn failed(&self) -> usize {
+        self.missing.iter().filter(|missing| missing.failed).map(|missing| missing.rows.len()).sum()
     }
 
     /// All of it, for programs.

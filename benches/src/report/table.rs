@@ -24,11 +24,16 @@ impl Report {
     pub fn tables(&self) -> String {
         let mut out = self.machine_table();
         out.push_str(&self.comparison());
+        out.push_str(&self.growth());
         out.push_str(&self.sum());
         out.push_str(&self.details());
-        for skipped in &self.skipped {
-            let row = skipped.row.as_ref().map(|row| format!(" {row}")).unwrap_or_default();
-            let _ = writeln!(out, "skipped: {}{row}: {}", skipped.program, skipped.why);
+        for missing in &self.missing {
+            let how = if missing.failed { "failed" } else { "skipped" };
+            let rows = match missing.rows.join(", ") {
+                rows if rows.is_empty() => rows,
+                rows => format!(" ({rows})"),
+            };
+            let _ = writeln!(out, "{how}: {}{rows}: {}", missing.program, missing.why);
         }
         out
     }
@@ -66,7 +71,7 @@ impl Report {
         head.extend(programs.iter().map(Kind::to_string));
         head.extend(["ratio".into(), "goal".into(), String::new()]);
         let mut lines = Vec::new();
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| row.step.is_none()) {
             let mut metrics = vec![(row.metric, None)];
             for goal in &row.goals {
                 match metrics.iter_mut().find(|(metric, of)| *metric == goal.metric && of.is_none())
@@ -146,12 +151,20 @@ pub(super) fn number(value: f64) -> String {
         n if n >= 0.9995 => 2,
         _ => 3,
     };
-    let text = format!("{value:.digits$}");
-    let whole = text.split('.').next().unwrap_or_default().trim_start_matches('-').len();
-    let begin = usize::from(value < 0.0);
+    with_commas(&format!("{value:.digits$}"))
+}
+
+/// All digits, thousands with commas.
+pub(super) fn count(value: usize) -> String {
+    with_commas(&value.to_string())
+}
+
+fn with_commas(text: &str) -> String {
+    let begin = usize::from(text.starts_with('-'));
+    let whole = text.split('.').next().unwrap_or_default().len();
     let mut out = String::new();
     for (at, c) in text.chars().enumerate() {
-        let left = (begin + whole).saturating_sub(at);
+        let left = whole.saturating_sub(at);
         if at > begin && left > 0 && left.is_multiple_of(3) {
             out.push(',');
         }
@@ -160,7 +173,7 @@ pub(super) fn number(value: f64) -> String {
     out
 }
 
-fn table(head: &[String], lines: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[String], lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = std::iter::once(head).chain(lines.iter().map(Vec::as_slice));
         cells.map(|line| line[column].chars().count()).max().unwrap_or(0)

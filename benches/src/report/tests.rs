@@ -15,6 +15,7 @@ fn report(runs: &[Seen<'_>]) -> Report {
         what: format!("setData {id}"),
         metric: Metric::PerSecond,
         goals,
+        step: None,
     };
     let at_least = Goal::must(Metric::PerSecond, Bound::AtLeastTimes(6.0));
     let more = Goal::stretch(Metric::PerSecond, Bound::AtLeastTimes(10.0));
@@ -39,7 +40,12 @@ fn report(runs: &[Seen<'_>]) -> Report {
                 values: BTreeMap::from_iter(values.iter().copied()),
             })
             .collect(),
-        skipped: vec![Skipped { program: Kind::Std, row: None, why: "not built".into() }],
+        missing: vec![Missing {
+            program: Kind::Std,
+            rows: Vec::new(),
+            failed: false,
+            why: "not built".into(),
+        }],
     }
 }
 
@@ -118,6 +124,66 @@ fn json_and_chart_hold_what_was_measured() {
 
 fn report_of_nothing() -> Report {
     report(&[])
+}
+
+/// Steps of one series: so much at so many.
+fn grown(axis: Axis, bound: Bound, steps: &[(usize, f64)]) -> Report {
+    let step = |at| Step { series: "getData".into(), axis, at };
+    let mut report = report_of_nothing();
+    report.rows = (steps.iter())
+        .map(|(at, _)| Row {
+            id: at.to_string(),
+            what: step(*at).words(),
+            metric: Metric::CpuSeconds,
+            goals: (steps.last().map(|(last, _)| last) == Some(at))
+                .then_some(Goal::must(Metric::CpuSeconds, bound))
+                .into_iter()
+                .collect(),
+            step: Some(step(*at)),
+        })
+        .collect();
+    report.runs = (steps.iter())
+        .map(|(at, value)| Run {
+            row: at.to_string(),
+            program: Kind::Smol,
+            repetition: 1,
+            values: BTreeMap::from([(Metric::CpuSeconds, *value)]),
+        })
+        .collect();
+    report
+}
+
+#[test]
+fn what_grows_is_told_step_by_step_beside_the_first() {
+    let flat = Bound::Flat(1000, 1.5);
+    let tables = grown(Axis::Znodes, flat, &[(1000, 2.0), (10_000, 2.5), (100_000, 2.8)]).tables();
+    let lines: Vec<&str> = tables.lines().filter(|line| line.starts_with("| ")).collect();
+    let cells = |line: &str| line.split('|').map(|c| c.trim().to_owned()).collect::<Vec<_>>();
+    let begins = |line: &&&str| line.contains("as znodes grow");
+    let head = cells(lines.iter().find(begins).expect("a table for znodes"));
+    assert_eq!(head[4..8], ["1,000", "10,000", "100,000", "goal"]);
+    let line = cells(lines.iter().find(|line| line.starts_with("| getData")).expect("a line"));
+    let expected = ["2.00", "2.50 (1.25×)", "2.80 (1.40×)", "flat: ≤ 1.5× of 1,000", "met"];
+    assert_eq!(line[4..9], expected);
+    // It is no row of the comparison with others.
+    assert!(!tables.contains("| ratio |"), "{tables}");
+}
+
+#[test]
+fn what_grows_is_flat_or_linear_or_neither() {
+    let met = |axis, bound, steps: &[(usize, f64)]| {
+        let report = grown(axis, bound, steps);
+        let row = report.rows.last().expect("a row");
+        row.goals[0].met(&report, row, Kind::Smol)
+    };
+    let flat = Bound::Flat(1, 1.5);
+    assert_eq!(met(Axis::Connections, flat, &[(1, 2.0), (10, 9.0), (100, 2.9)]), Some(true));
+    assert_eq!(met(Axis::Connections, flat, &[(1, 2.0), (100, 3.1)]), Some(false));
+    assert_eq!(met(Axis::Connections, flat, &[(10, 2.0), (100, 2.0)]), None);
+    // Each of three takes 1, each of seven may take 1.25.
+    let linear = Bound::Linear(3, 1.25);
+    assert_eq!(met(Axis::Servers, linear, &[(1, 0.5), (3, 3.0), (7, 8.7)]), Some(true));
+    assert_eq!(met(Axis::Servers, linear, &[(3, 3.0), (7, 8.8)]), Some(false));
 }
 
 #[test]

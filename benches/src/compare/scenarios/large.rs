@@ -1,19 +1,21 @@
 //! Rows of a large tree: memory, start, and the time that a snapshot costs others.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::super::course::{Course, MANY, MANY_BYTES, only};
+use super::super::course::{Course, only};
 use super::super::rows::Scenario;
 use super::{Values, rss_mib};
 use crate::ensemble::{Ensemble, Program, Setup, tree_file};
 use crate::load::{Failed, paced};
 use crate::report::Metric;
 
+/// Znodes of a large tree, and the data of each.
+const MANY: usize = 1_000_000;
+const MANY_BYTES: usize = 100;
+/// What three servers with it take at most, bytes: those with a heap of 1 GiB.
+pub(super) const MEMORY: u64 = 5 << 30;
 /// Until an ensemble with a large tree has come to rest.
 const REST: Duration = Duration::from_secs(3);
 /// Writes a second while snapshots are taken.
@@ -32,10 +34,10 @@ pub(in super::super) fn measure(
     program: &Program,
     scenario: &Scenario,
 ) -> Result<Values, Failed> {
-    let mut setup = Setup { snapshot: Some(course.large_tree()?), ..Setup::default() };
+    let mut setup = Setup { snapshot: Some(course.tree(MANY, MANY_BYTES)?), ..Setup::default() };
     match scenario {
         Scenario::LargeStart => {
-            setup.alone = true;
+            setup.members = 1;
             let server = Ensemble::start(program, &course.site, &setup)?;
             Ok(only(Metric::Ms, server.started_in.as_secs_f64() * 1e3))
         }
@@ -61,7 +63,7 @@ pub(in super::super) fn measure(
 fn snapshots(ensemble: &Ensemble) -> Result<Values, Failed> {
     let (writing, done) = (AtomicBool::new(false), AtomicBool::new(false));
     let seen = thread::scope(|scope| {
-        scope.spawn(|| watch(&ensemble.snapshot_dirs(), &writing, &done));
+        scope.spawn(|| watch(ensemble, &writing, &done));
         let seen = paced(&ensemble.servers(), PACE, PACED, &writing);
         done.store(true, Ordering::Relaxed);
         seen
@@ -82,22 +84,14 @@ fn snapshots(ensemble: &Ensemble) -> Result<Values, Failed> {
 }
 
 /// Says whether any server is writing a snapshot: whether one of its files has changed lately.
-fn watch(dirs: &[PathBuf], writing: &AtomicBool, done: &AtomicBool) {
-    let mut known: HashMap<PathBuf, (u64, Option<SystemTime>)> = HashMap::new();
-    let mut first = true;
+fn watch(ensemble: &Ensemble, writing: &AtomicBool, done: &AtomicBool) {
+    let mut known = ensemble.snapshots();
     let mut until = None;
     while !done.load(Ordering::Relaxed) {
-        for entry in dirs.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten() {
-            if !entry.file_name().to_string_lossy().contains("snapshot") {
-                continue;
-            }
-            let Ok(about) = entry.metadata() else { continue };
-            let now = (about.len(), about.modified().ok());
-            if known.insert(entry.path(), now) != Some(now) && !first {
-                until = Some(Instant::now() + LATELY);
-            }
+        let now = ensemble.snapshots();
+        if std::mem::replace(&mut known, now) != known {
+            until = Some(Instant::now() + LATELY);
         }
-        first = false;
         writing.store(until.is_some_and(|until| until > Instant::now()), Ordering::Relaxed);
         thread::sleep(LOOK);
     }

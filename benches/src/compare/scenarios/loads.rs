@@ -5,26 +5,61 @@ use std::time::Duration;
 use super::super::course::Course;
 use super::super::rows::Scenario;
 use super::Values;
-use crate::ensemble::Ensemble;
 use crate::ensemble::usage::Usage;
-use crate::load::{self, Failed, Load, Measured, Op, Phase};
+use crate::ensemble::{Ensemble, Program, Setup};
+use crate::load::{self, Failed, Load, Measured, Nodes, Op, Phase};
 use crate::report::Metric;
 
-/// Code that is compiled while it runs has to have run.
-pub(in super::super) fn warm_up(course: &Course, ensemble: &Ensemble) -> Result<(), Failed> {
-    for op in [Op::Set, Op::Create, Op::Mixed, Op::Churn] {
+/// Data of a znode of a tree.
+const TREE_BYTES: usize = 16;
+/// What such a znode takes in a snapshot, and in the memory of a server, bytes; a little more than
+/// that.
+const ZNODE_ON_DISK: u64 = 120;
+/// See [`ZNODE_ON_DISK`].
+const ZNODE_IN_MEMORY: u64 = 250;
+
+/// Servers that serve, and have done so for a while: code that is compiled while it runs has to have
+/// run.
+pub(in super::super) fn start(
+    course: &Course,
+    program: &Program,
+    setup: &Setup,
+    nodes: Nodes,
+) -> Result<Ensemble, Failed> {
+    let mut started = Ensemble::start(program, &course.site, setup)?;
+    started.settle();
+    let ops: &[Op] = match nodes {
+        Nodes::Own => &[Op::Set, Op::Create, Op::Mixed, Op::Churn],
+        Nodes::Tree(_) => &[Op::Set, Op::Create, Op::Get],
+    };
+    for op in ops {
         let load = Load {
-            servers: ensemble.servers(),
+            servers: started.servers(),
             connections: 64,
             outstanding: 16,
-            op,
-            bytes: 128,
+            op: *op,
+            bytes: if nodes == Nodes::Own { 128 } else { TREE_BYTES },
+            nodes,
             warm_up: Duration::ZERO,
             measured: Duration::from_millis(if course.quick { 700 } else { 3000 }),
         };
-        load::run(&load, &mut |_| {})?;
+        load::run(&load, &mut |_| {}).map_err(|error| started.explain(error))?;
     }
-    Ok(())
+    Ok(started)
+}
+
+/// What an ensemble with so many znodes takes of the disk and of memory, bytes.
+pub(super) fn tree_bytes(znodes: usize) -> (u64, u64) {
+    let (znodes, servers) = (znodes as u64, Setup::default().members as u64);
+    // The tree's snapshot, and the one that each server writes.
+    (znodes * ZNODE_ON_DISK * (1 + servers), znodes * ZNODE_IN_MEMORY * servers)
+}
+
+/// An ensemble with so many znodes. It writes no snapshots meanwhile: they would take the longer the
+/// more znodes there are, and be as frequent as writes are.
+pub(in super::super) fn over_a_tree(course: &mut Course, znodes: usize) -> Result<Setup, Failed> {
+    let snapshot = Some(course.tree(znodes, TREE_BYTES)?);
+    Ok(Setup { extra: String::from("snapCount=1000000000\n"), snapshot, ..Setup::default() })
 }
 
 pub(in super::super) fn measure(
@@ -38,18 +73,25 @@ pub(in super::super) fn measure(
         Phase::Begins => before = ensemble.usage(),
         Phase::Ended => after = ensemble.usage(),
     };
+    let load = |op, connections, outstanding, bytes, nodes| Load {
+        servers: ensemble.servers(),
+        connections,
+        outstanding,
+        op,
+        bytes,
+        nodes,
+        warm_up: course.measured / 3,
+        measured: course.measured,
+    };
     let measured = match *scenario {
         Scenario::Load { op, connections, outstanding, bytes } => {
-            let load = Load {
-                servers: ensemble.servers(),
-                connections,
-                outstanding,
-                op,
-                bytes,
-                warm_up: course.measured / 3,
-                measured: course.measured,
-            };
-            load::run(&load, &mut on)?
+            load::run(&load(op, connections, outstanding, bytes, Nodes::Own), &mut on)?
+        }
+        Scenario::Tree { op, znodes } => {
+            load::run(&load(op, 64, 16, TREE_BYTES, Nodes::Tree(znodes)), &mut on)?
+        }
+        Scenario::Turns { op, connections, under_way } => {
+            load::turns(&load(op, connections, under_way, 128, Nodes::Own), &mut on)?
         }
         Scenario::FanOut { watchers } => {
             load::fan_out(&ensemble.servers(), watchers, course.measured, &mut on)?

@@ -1,5 +1,7 @@
 //! The rows of the comparison, and what is to be reached in each.
 
+mod grow;
+
 use super::Compare;
 use crate::ensemble::Kind;
 use crate::load::Op;
@@ -12,6 +14,10 @@ pub(super) enum Scenario {
     Core { outstanding: usize },
     /// Sessions that each keep so many requests under way.
     Load { op: Op, connections: usize, outstanding: usize, bytes: usize },
+    /// The same on any node of a tree of so many; what is created is deleted next.
+    Tree { op: Op, znodes: usize },
+    /// So many requests under way in all; the sessions take turns.
+    Turns { op: Op, connections: usize, under_way: usize },
     /// One write that many watch.
     FanOut { watchers: usize },
     /// Three empty servers are started.
@@ -39,15 +45,18 @@ pub(super) enum Group {
     Small,
     /// Each has new servers with a large tree.
     Large,
+    /// One ensemble for all, whose tree has so many znodes.
+    Tree(usize),
+    /// One ensemble for all, of so many servers.
+    Servers(usize),
 }
 
-impl Scenario {
-    pub(super) fn group(&self) -> Group {
+impl Group {
+    /// Whether the rows run on the same servers.
+    pub(super) fn shares_servers(self) -> bool {
         match self {
-            Scenario::Core { .. } => Group::Core,
-            Scenario::Load { .. } | Scenario::FanOut { .. } => Group::Loads,
-            Scenario::Start | Scenario::Idle | Scenario::LeaderKilled => Group::Small,
-            Scenario::LargeStart | Scenario::LargeMemory | Scenario::Snapshot => Group::Large,
+            Group::Loads | Group::Tree(_) | Group::Servers(_) => true,
+            Group::Core | Group::Small | Group::Large => false,
         }
     }
 }
@@ -57,14 +66,19 @@ impl Scenario {
 pub(super) struct Plan {
     pub(super) row: Row,
     pub(super) scenario: Scenario,
+    pub(super) group: Group,
     quick: bool,
 }
 
 impl Plan {
     /// Whether it is measured with this program.
     pub(super) fn is_of(&self, kind: Kind) -> bool {
-        // Both runtimes have the same core.
-        self.scenario.group() != Group::Core || kind == Kind::Smol
+        match self.group {
+            // Both runtimes have the same core.
+            Group::Core => kind == Kind::Smol,
+            Group::Tree(znodes) => kind != Kind::Apache || znodes <= grow::MOST_OF_APACHE,
+            Group::Loads | Group::Small | Group::Large | Group::Servers(_) => true,
+        }
     }
 
     /// Whether it was asked for.
@@ -95,6 +109,7 @@ pub(super) fn plans() -> Vec<Plan> {
     plans.extend([1_000, 10_000].map(fan_out));
     plans.extend(SHAPES.map(|shape| load(Op::Create, shape, BYTES)));
     plans.extend(others());
+    plans.extend(grow::plans());
     plans
 }
 
@@ -114,8 +129,10 @@ fn core(outstanding: usize) -> Plan {
             what: format!("the core in memory, {outstanding} outstanding, {BYTES} B"),
             metric: Metric::CommitNs,
             goals,
+            step: None,
         },
         scenario: Scenario::Core { outstanding },
+        group: Group::Core,
         quick: true,
     }
 }
@@ -157,8 +174,10 @@ fn load(op: Op, (connections, outstanding): (usize, usize), bytes: usize) -> Pla
             what: format!("{name} {connections}×{outstanding}{size}"),
             metric: Metric::PerSecond,
             goals,
+            step: None,
         },
         scenario: Scenario::Load { op, connections, outstanding, bytes },
+        group: Group::Loads,
         quick: bytes == BYTES
             && (matches!(op, Op::Set | Op::Churn) || (connections, outstanding) == (64, 16)),
     }
@@ -171,8 +190,10 @@ fn fan_out(watchers: usize) -> Plan {
             what: format!("events of one write, {watchers} watchers"),
             metric: Metric::PerSecond,
             goals: vec![at_least(Metric::PerSecond, 6.0)],
+            step: None,
         },
         scenario: Scenario::FanOut { watchers },
+        group: Group::Loads,
         quick: watchers == 1_000,
     }
 }
@@ -180,8 +201,12 @@ fn fan_out(watchers: usize) -> Plan {
 /// Rows of something else than load.
 fn others() -> Vec<Plan> {
     let row = |id: &str, what: &str, scenario, quick, metric, goals| Plan {
-        row: Row { id: id.into(), what: what.into(), metric, goals },
+        row: Row { id: id.into(), what: what.into(), metric, goals, step: None },
         scenario,
+        group: match scenario {
+            Scenario::Start | Scenario::Idle | Scenario::LeaderKilled => Group::Small,
+            _ => Group::Large,
+        },
         quick,
     };
     let ms = |part| vec![at_most(Metric::Ms, part)];
