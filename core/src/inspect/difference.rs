@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt::{self, Display};
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::text::{self, Plain, shown, shown_option};
@@ -197,7 +196,7 @@ impl Found<'_, '_> {
             }
         };
         if x.data() != y.data() {
-            let said = |data: Option<&Bytes>| match data {
+            let said = |data: Option<&[u8]>| match data {
                 None => String::from("null"),
                 Some(data) => {
                     let sum = crc32fast::hash(data);
@@ -226,7 +225,7 @@ impl Found<'_, '_> {
         field("owner", owner(a.ephemeral_owner), owner(b.ephemeral_owner));
         // Where one is ahead, its newest zxid is the first that the other lacks.
         let newest = |stat: &crate::store::StoredStat| stat.czxid.max(stat.mzxid).max(stat.pzxid);
-        self.at(newest(a).max(newest(b)));
+        self.at(newest(&a).max(newest(&b)));
         self.tell(Difference::Znode { path: text::path(path), fields })
     }
 }

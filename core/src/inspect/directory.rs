@@ -5,7 +5,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::overlay::{Overlay, WouldChange};
@@ -258,10 +257,10 @@ fn tree(store: &Store, options: &Options, sink: &mut Sink<'_>) -> Result<(), Tro
     let mut stack: Vec<(String, NodeRef<'_>)> = Vec::new();
     stack.extend(store.node("").map(|node| (String::new(), node)));
     while let Some((path, node)) = stack.pop() {
-        sums.add(&path, node.data().map_or(0, Bytes::len));
+        sums.add(&path, node.data().map_or(0, <[u8]>::len));
         if options.znodes && Sums::is_inside(options, &path) {
             let acl = Some(text::acl(node.acl()));
-            let znode = Znode::new(&path, node.data(), acl, node.stored(), options.data);
+            let znode = Znode::new(&path, node.data(), acl, &node.stored(), options.data);
             tell(sink, Line::Znode(znode))?;
         }
         let mut children: Vec<&str> = node.children().collect();

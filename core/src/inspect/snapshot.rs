@@ -213,7 +213,7 @@ impl Walk<'_, '_> {
                 -1 => Some(alloc::vec![String::from("world:anyone:cdrwa")]),
                 index => self.acls.get(index).cloned(),
             };
-            let znode = Znode::new(path, data.as_ref(), acl, stat, self.options.data);
+            let znode = Znode::new(path, data.as_deref(), acl, stat, self.options.data);
             tell(self.sink, Line::Znode(znode))?;
         }
         Ok(())

@@ -4,7 +4,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::text::{self, Count, Data, Moment, Plain, shown};
@@ -81,7 +80,7 @@ pub(super) fn kind(stat: &StoredStat) -> (&'static str, OwnerKind) {
 impl Znode {
     pub(super) fn new(
         path: &str,
-        data: Option<&Bytes>,
+        data: Option<&[u8]>,
         acl: Option<Vec<String>>,
         stat: &StoredStat,
         with_data: bool,
@@ -94,8 +93,8 @@ impl Znode {
             session: (owner == OwnerKind::Ephemeral)
                 .then(|| SessionId(stat.ephemeral_owner).to_string()),
             ttl_ms: if let OwnerKind::Ttl(ttl) = owner { Some(ttl) } else { None },
-            data_bytes: data.map(Bytes::len),
-            data: shown.map(|data| text::base64(data)),
+            data_bytes: data.map(<[u8]>::len),
+            data: shown.map(text::base64),
             acl,
             czxid: stat.czxid,
             mzxid: stat.mzxid,

@@ -10,7 +10,7 @@ use bytestring::ByteString;
 
 use super::access::Access;
 use super::flags::CreateMode;
-use super::outstanding::{NodeState, Outstanding};
+use super::outstanding::{NodeData, NodeState, Outstanding};
 use super::request::{Create, CreateKind, Operation};
 use super::{SessionCheck, acl, path, quota};
 use crate::mutant::Mutant;
@@ -159,12 +159,12 @@ impl Context<'_> {
         valid(&path)?;
         let mut node = self.node(tree, &path)?;
         self.access.check(&node.acl, perms::WRITE, self.ids)?;
-        self.check_quota(tree, &path, 0, length(&data) - length(&node.data))?;
+        self.check_quota(tree, &path, 0, length(&data) - node.data.len() as i64)?;
         let version = next_version(node.stat.version, version)?;
         node.stat.version = version;
         node.stat.mtime = self.wall_ms;
         node.stat.mzxid = self.zxid;
-        node.data = data.clone();
+        node.data = NodeData::Set(data.clone());
         tree.put(self.store, self.zxid, path.clone(), node);
         Ok(Txn::SetData(SetDataTxn { path, data, version }))
     }

@@ -16,11 +16,38 @@ use crate::store::{Store, StoredStat, node_digest};
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::Acl;
 
+/// A node's data as they will be.
+#[derive(Clone, Debug)]
+pub(super) enum NodeData {
+    /// As they are in the store, so many bytes: nothing under way changes them.
+    Stored(usize),
+    /// As something under way sets them.
+    Set(Option<Bytes>),
+}
+
+impl NodeData {
+    /// How many bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            NodeData::Stored(bytes) => *bytes,
+            NodeData::Set(data) => data.as_ref().map_or(0, Bytes::len),
+        }
+    }
+
+    fn bytes<'a>(&'a self, store: &'a Store, path: &str) -> Option<&'a [u8]> {
+        match self {
+            NodeData::Stored(0) => None,
+            NodeData::Stored(_) => store.node(path)?.data(),
+            NodeData::Set(data) => data.as_deref(),
+        }
+    }
+}
+
 /// A node as it will be.
 #[derive(Clone, Debug)]
 pub(super) struct NodeState {
     pub(super) stat: StoredStat,
-    pub(super) data: Option<Bytes>,
+    pub(super) data: NodeData,
     pub(super) acl: Arc<[Acl]>,
     pub(super) children: usize,
     /// Its part of the tree's digest, as of the last change; 0 where none is computed.
@@ -30,7 +57,7 @@ pub(super) struct NodeState {
 impl NodeState {
     /// A node that a create makes.
     pub(super) fn new(stat: StoredStat, data: Option<Bytes>, acl: Arc<[Acl]>) -> NodeState {
-        NodeState { stat, data, acl, children: 0, digest: 0 }
+        NodeState { stat, data: NodeData::Set(data), acl, children: 0, digest: 0 }
     }
 }
 
@@ -114,7 +141,7 @@ impl Outstanding {
         let path = path.slice_ref(key(&path));
         let before = state.digest;
         if store.digest_enabled() {
-            state.digest = node_digest(&path, state.data.as_deref(), &state.stat);
+            state.digest = node_digest(&path, state.data.bytes(store, &path), &state.stat);
         }
         let delta = state.digest.wrapping_sub(before);
         self.change(store, zxid, path, Some(state), delta);
@@ -246,8 +273,8 @@ fn key(path: &str) -> &str {
 fn load(store: &Store, key: &str) -> Option<NodeState> {
     let node = store.node(key)?;
     Some(NodeState {
-        stat: *node.stored(),
-        data: node.data().cloned(),
+        stat: node.stored(),
+        data: NodeData::Stored(node.data().map_or(0, <[u8]>::len)),
         acl: node.acl().clone(),
         children: node.child_count(),
         digest: node.digest(),

@@ -3,6 +3,7 @@
 
 use bytestring::ByteString;
 
+use super::outstanding::NodeData;
 use super::request::Write;
 use super::{Parsed, Prep, Prepared, Request, SessionCheck};
 use crate::config::{EnsembleConfig, Member};
@@ -92,7 +93,7 @@ impl Prep {
         self.options.access.check(&node.acl, perms::WRITE, &request.auth)?;
         let data = Some(bytes::Bytes::from(next.to_text()));
         (node.stat.version, node.stat.mtime, node.stat.mzxid) = (-1, wall_ms, zxid);
-        node.data = data.clone();
+        node.data = NodeData::Set(data.clone());
         self.tree.put(store, zxid, path.clone(), node);
         Ok(Txn::Reconfig(SetDataTxn { path, data, version: -1 }))
     }

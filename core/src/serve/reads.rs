@@ -166,7 +166,7 @@ fn readable<'a>(store: &'a Store, asker: &Asker<'_>, path: &str) -> Result<NodeR
 }
 
 fn write_data(node: &NodeRef<'_>, out: &mut BytesMut) {
-    out.put_buffer(node.data().map(|d| &**d));
+    out.put_buffer(node.data());
     node.stat().write(out);
 }
 

@@ -104,23 +104,24 @@ impl Store {
             Txn::Delete(t) | Txn::DeleteContainer(t) => self.delete(&t.path, zxid, effects),
             Txn::SetData(t) | Txn::Reconfig(t) => {
                 let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
-                let before = self.tree.set_data(id, own(&t.data));
-                let stat = &mut self.tree.node_mut(id).stat;
+                let before = self.tree.node(id).data_len();
+                let mut stat = self.tree.stat(id);
                 (stat.mzxid, stat.mtime, stat.version) = (zxid, time_ms, t.version);
-                self.redigest(id, &t.path);
+                self.tree.write(id, t.data.as_deref(), &stat);
+                self.redigest(id, &t.path, &stat);
                 self.trigger(effects, EventType::NodeDataChanged, &t.path, id);
                 let outcome = self.changed(id);
-                self.charge(&t.path, 0, length(&t.data) - length(&before));
+                self.charge(&t.path, 0, length(&t.data) - before as i64);
                 outcome
             }
             Txn::SetAcl(t) => {
                 let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
                 let new = self.acls.acquire(&t.acl);
-                let node = self.tree.node_mut(id);
-                let old = core::mem::replace(&mut node.acl, new);
-                node.stat.aversion = t.version;
+                let (old, mut stat) = (self.tree.node(id).acl(), self.tree.stat(id));
+                stat.aversion = t.version;
+                self.tree.set_acl(id, new, &stat);
                 self.acls.release(old);
-                self.redigest(id, &t.path);
+                self.redigest(id, &t.path, &stat);
                 self.changed(id)
             }
             Txn::Check(_) => Outcome::Done,
@@ -157,7 +158,8 @@ impl Store {
         if let Some(id) = self.tree.child(parent, name) {
             // Replay: the node in the snapshot may be newer, its ACL is set again.
             let acl = self.acls.acquire(new.acl);
-            let old = core::mem::replace(&mut self.tree.node_mut(id).acl, acl);
+            let old = self.tree.node(id).acl();
+            self.tree.set_acl(id, acl, &self.tree.stat(id));
             self.acls.release(old);
             if new.plain {
                 self.raise_parent(parent, above, new.parent_cversion, zxid);
@@ -167,11 +169,11 @@ impl Store {
         self.raise_parent(parent, above, new.parent_cversion, zxid);
         let acl = self.acls.acquire(new.acl);
         let stat = StoredStat::created(zxid, time_ms, new.owner);
-        let id = self.tree.insert(parent, name, own(new.data), acl, stat);
+        let id = self.tree.insert(parent, name, new.data.as_deref(), acl, &stat);
+        self.redigest(id, new.path, &stat);
         // Before anything is counted: what is answered is what was asked for.
         let stat = super::NodeRef { store: self, id }.stat();
         self.own(new.owner, new.path);
-        self.redigest(id, new.path);
         self.trigger(effects, EventType::NodeCreated, new.path, id);
         self.trigger_parent(effects, new.path, above, parent);
         self.begin_counting(above, name);
@@ -185,36 +187,40 @@ impl Store {
 
     /// cversion and pzxid grow only: a replay must not turn them back.
     fn raise_parent(&mut self, parent: NodeId, path: &str, cversion: i32, zxid: Zxid) {
-        let stat = &mut self.tree.node_mut(parent).stat;
+        let mut stat = self.tree.stat(parent);
         let is_relative = cversion == -1 || Mutant::CversionCountsTwice.is_on();
         let cversion = if is_relative { stat.cversion.wrapping_add(1) } else { cversion };
         // The counter may wrap: sequence numbers go on below zero then.
         if cversion > stat.cversion || (stat.cversion == i32::MAX && cversion == i32::MIN) {
             (stat.cversion, stat.pzxid) = (cversion, zxid);
-            self.redigest(parent, path);
+            self.tree.set_family(parent, &stat);
+            self.redigest(parent, path, &stat);
         }
     }
 
     fn delete(&mut self, path: &ByteString, zxid: Zxid, effects: &mut Effects) -> Outcome {
         let Some((above, name)) = split(path) else { return no_node() };
         let Some(parent) = self.tree.lookup(above) else { return no_node() };
-        let stat = &mut self.tree.node_mut(parent).stat;
+        let mut stat = self.tree.stat(parent);
         if zxid > stat.pzxid {
             stat.pzxid = zxid;
-            self.redigest(parent, above);
+            self.tree.set_family(parent, &stat);
+            self.redigest(parent, above, &stat);
         }
         let Some(id) = self.tree.child(parent, name) else { return no_node() };
-        if self.tree.node(id).children > 0 {
+        if self.tree.child_count(id) > 0 {
             // Only a damaged log can ask for it.
             warn!(%path, %zxid, "a delete of a node with children is ignored");
             return Outcome::Error(ErrorCode::NotEmpty as i32);
         }
         self.trigger(effects, EventType::NodeDeleted, path, id);
-        let node = self.tree.remove(id);
-        self.acls.release(node.acl);
+        let (node, owner) = (self.tree.node(id), self.tree.stat(id).ephemeral_owner);
+        let (acl, bytes) = (node.acl(), node.data_len() as i64);
         self.digest = self.digest.wrapping_sub(node.digest.into());
-        self.disown(node.stat.ephemeral_owner, path);
-        self.charge(path, -1, -length(&node.data));
+        self.tree.remove(id);
+        self.acls.release(acl);
+        self.disown(owner, path);
+        self.charge(path, -1, -bytes);
         self.trigger_parent(effects, path, above, parent);
         Outcome::Done
     }
@@ -258,7 +264,7 @@ impl Store {
 
     fn trigger(&self, effects: &mut Effects, kind: EventType, path: &ByteString, id: NodeId) {
         if effects.wanted {
-            let acl = self.acls.get(self.tree.node(id).acl).clone();
+            let acl = self.acls.get(self.tree.node(id).acl()).clone();
             effects.triggers.push(Trigger { kind, path: path.clone(), acl });
         }
     }
@@ -270,11 +276,6 @@ impl Store {
             self.trigger(effects, EventType::NodeChildrenChanged, &above, id);
         }
     }
-}
-
-/// A copy of its own: what arrived is part of a larger buffer, which it would keep alive.
-fn own(data: &Option<Bytes>) -> Option<Bytes> {
-    data.as_ref().map(|d| Bytes::copy_from_slice(d))
 }
 
 fn length(data: &Option<Bytes>) -> i64 {

@@ -72,9 +72,9 @@ impl Store {
         while let Some((id, path)) = stack.pop() {
             let node = self.tree.node(id);
             out.put_ustring(&path);
-            out.put_buffer(node.data.as_deref());
-            out.put_i64(node.acl);
-            put_stat(out, &node.stat);
+            out.put_buffer(node.data());
+            out.put_i64(node.acl());
+            put_stat(out, &self.tree.stat(id));
             let first = stack.len();
             for (child, name) in self.tree.children(id) {
                 let mut below = String::with_capacity(path.len() + 1 + name.len());
@@ -121,7 +121,7 @@ impl Store {
                 break;
             }
             let (data, acl, stat) = (r.buffer()?, r.long()?, read_stat(r)?);
-            load_node(&mut store, &path, data, acl, stat)?;
+            load_node(&mut store, &path, data.as_deref(), acl, &stat)?;
         }
         if store.digest != written {
             return Err(ImageError::Digest { written, rebuilt: store.digest });

@@ -8,6 +8,7 @@ mod acls;
 mod apply;
 mod image;
 mod quota;
+mod record;
 mod snapshot;
 mod stat;
 #[cfg(test)]
@@ -19,7 +20,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::types::{SessionId, Zxid};
@@ -135,12 +135,11 @@ impl Store {
     pub fn new(options: StoreOptions) -> Store {
         let mut store = Store::bare(options);
         let none = StoredStat::default();
-        let empty = Some(Bytes::new());
-        let zookeeper = store.tree.insert(tree::ROOT, "zookeeper", empty.clone(), acls::OPEN, none);
-        store.tree.insert(zookeeper, "quota", empty, acls::OPEN, none);
+        let zookeeper = store.tree.insert(tree::ROOT, "zookeeper", Some(&[]), acls::OPEN, &none);
+        store.tree.insert(zookeeper, "quota", Some(&[]), acls::OPEN, &none);
         store.add_config_node();
         for (id, path) in [(tree::ROOT, ""), (zookeeper, "/zookeeper")] {
-            store.redigest(id, path);
+            store.redigest(id, path, &none);
         }
         store
     }
@@ -276,7 +275,7 @@ impl Store {
         let mut stack = Vec::from([self.tree.lookup(path)?]);
         let mut count = 0;
         while let Some(id) = stack.pop() {
-            count += self.tree.node(id).children as usize;
+            count += self.tree.child_count(id) as usize;
             stack.extend(self.tree.children(id).map(|(child, _)| child));
         }
         Some(count)
@@ -287,9 +286,9 @@ impl Store {
     pub fn show_config(&mut self, text: &str, version: i64, wall_ms: i64) {
         self.add_config_node();
         if let Some(id) = self.tree.lookup(CONFIG_PATH) {
-            self.tree.set_data(id, Some(Bytes::copy_from_slice(text.as_bytes())));
-            let stat = &mut self.tree.node_mut(id).stat;
+            let mut stat = self.tree.stat(id);
             (stat.mtime, stat.mzxid, stat.version) = (wall_ms, Zxid(version), -1);
+            self.tree.write(id, Some(text.as_bytes()), &stat);
         }
     }
 
@@ -301,7 +300,7 @@ impl Store {
         let anyone = Id { scheme: "world".into(), id: "anyone".into() };
         let acl = self.acls.acquire(&[Acl { perms: perms::READ, id: anyone }]);
         let stat = StoredStat { aversion: -1, ..StoredStat::default() };
-        self.tree.insert(zookeeper, "config", Some(Bytes::new()), acl, stat);
+        self.tree.insert(zookeeper, "config", Some(&[]), acl, &stat);
     }
 
     /// A node is there that its owner, or the leader's cleaner, will delete one day.
@@ -338,10 +337,10 @@ impl Store {
     }
 
     /// Computes a node's digest anew and puts the difference into the tree's.
-    fn redigest(&mut self, id: NodeId, path: &str) {
+    fn redigest(&mut self, id: NodeId, path: &str, stat: &StoredStat) {
         if self.options.digest {
             let node = self.tree.node_mut(id);
-            let new = node_digest(path, node.data.as_deref(), &node.stat) as u32;
+            let new = node_digest(path, node.data(), stat) as u32;
             let old = core::mem::replace(&mut node.digest, new);
             self.digest = self.digest.wrapping_add(new.into()).wrapping_sub(old.into());
         }
@@ -353,30 +352,30 @@ impl<'a> NodeRef<'a> {
         self.store.tree.node(self.id)
     }
     /// Its data; null and empty differ.
-    pub fn data(&self) -> Option<&'a Bytes> {
-        self.inner().data.as_ref()
+    pub fn data(&self) -> Option<&'a [u8]> {
+        self.inner().data()
     }
     /// Its counters as stored.
-    pub fn stored(&self) -> &'a StoredStat {
-        &self.inner().stat
+    pub fn stored(&self) -> StoredStat {
+        self.store.tree.stat(self.id)
     }
     /// Its stat as clients see it.
     pub fn stat(&self) -> Stat {
-        let node = self.inner();
-        let length = node.data.as_ref().map_or(0, Bytes::len);
-        node.stat.visible(self.kind(), length, node.children)
+        let (stat, children) = (self.stored(), self.store.tree.child_count(self.id));
+        let kind = self.store.owner_kind(stat.ephemeral_owner);
+        stat.visible(kind, self.inner().data_len(), children)
     }
     /// Its ACL.
     pub fn acl(&self) -> &'a Arc<[Acl]> {
-        self.store.acls.get(self.inner().acl)
+        self.store.acls.get(self.inner().acl())
     }
     /// What kind of node it is.
     pub fn kind(&self) -> OwnerKind {
-        self.store.owner_kind(self.inner().stat.ephemeral_owner)
+        self.store.owner_kind(self.stored().ephemeral_owner)
     }
     /// How many children it has.
     pub fn child_count(&self) -> usize {
-        self.inner().children as usize
+        self.store.tree.child_count(self.id) as usize
     }
     /// The names of its children, in order of creation.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {

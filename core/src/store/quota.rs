@@ -11,7 +11,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use bytes::Bytes;
 use tracing::warn;
 
 use super::Store;
@@ -82,10 +81,6 @@ impl StatsTrack {
         let sum = self.get(key).wrapping_add(difference);
         self.0.insert(String::from(key), sum);
     }
-
-    fn to_data(&self) -> Bytes {
-        Bytes::from(format!("{self}"))
-    }
 }
 
 /// Count and bytes lead, and an equals sign too many hides what follows from old readers.
@@ -128,10 +123,7 @@ impl Store {
     /// The quota that a node of this path counts against, be it there or not.
     pub fn quota<'p>(&self, path: &'p str) -> Option<Quota<'_, 'p>> {
         let (path, at) = self.quota_at(path)?;
-        let data = |name| {
-            let node = self.tree.node(self.tree.child(at, name)?);
-            Some(node.data.as_deref())
-        };
+        let data = |name| Some(self.tree.node(self.tree.child(at, name)?).data());
         Some(Quota { path, limits: data(LIMITS).flatten(), stats: data(STATS) })
     }
 
@@ -141,9 +133,10 @@ impl Store {
         self.for_each_quota_node(|store, path, at| {
             let Some(namespace) = path.split('/').nth(1) else { return };
             let track = |name| {
-                let node = store.tree.node(store.tree.child(at, name)?);
+                let id = store.tree.child(at, name)?;
+                let track = StatsTrack::parse(store.tree.node(id).data());
                 // A leaf only: nodes for which there are quotas may have any name.
-                StatsTrack::parse(node.data.as_deref()).filter(|_| node.children == 0)
+                track.filter(|_| store.tree.child_count(id) == 0)
             };
             let (limits, stats) = (track(LIMITS), track(STATS));
             if limits.is_some() || stats.is_some() {
@@ -160,7 +153,7 @@ impl Store {
         let mut deepest = None;
         let mut end = 0;
         for name in path.strip_prefix('/')?.split('/') {
-            if self.tree.node(at).children == 0 {
+            if self.tree.child_count(at) == 0 {
                 break;
             }
             let Some(below) = self.tree.child(at, name) else { break };
@@ -180,14 +173,14 @@ impl Store {
             return;
         }
         let stats = self.tree.child(at, STATS);
-        let usage = stats.and_then(|id| StatsTrack::parse(self.tree.node(id).data.as_deref()));
+        let usage = stats.and_then(|id| StatsTrack::parse(self.tree.node(id).data()));
         let (Some(stats), Some(mut usage)) = (stats, usage) else {
             warn!(%path, %quota, "nothing is counted: the quota's {STATS} is missing or unreadable");
             return;
         };
         usage.add(StatsTrack::COUNT, count);
         usage.add(StatsTrack::BYTES, bytes);
-        self.tree.set_data(stats, Some(usage.to_data()));
+        self.tree.set_data(stats, Some(format!("{usage}").as_bytes()));
     }
 
     /// A stats node was made: what it says comes from counting.
@@ -222,10 +215,11 @@ impl Store {
         let mut stack: Vec<NodeId> = self.tree.lookup(path).into_iter().collect();
         while let Some(id) = stack.pop() {
             count += 1;
-            bytes += self.tree.node(id).data.as_ref().map_or(0, Bytes::len) as i64;
+            bytes += self.tree.node(id).data_len() as i64;
             stack.extend(self.tree.children(id).map(|(child, _)| child));
         }
-        self.tree.set_data(stats, Some(StatsTrack::usage(count, bytes).to_data()));
+        let usage = format!("{}", StatsTrack::usage(count, bytes));
+        self.tree.set_data(stats, Some(usage.as_bytes()));
     }
 
     /// Every node below `/zookeeper/quota`, by the path for which it would be the quota.

@@ -100,13 +100,13 @@ impl SnapshotWalk {
                 return true;
             };
             // A place that was freed and taken again holds a newer node.
-            let Some(node) = store.tree.get(id).filter(|n| n.stat.czxid <= self.since) else {
+            let Some(node) = store.tree.get(id).filter(|node| node.czxid() <= self.since) else {
                 continue;
             };
             out.put_ustring(&store.tree.path(id));
-            out.put_buffer(node.data.as_deref());
-            out.put_i64(if node.acl < self.later_acls { node.acl } else { self.later_acls });
-            put_stat(out, &node.stat);
+            out.put_buffer(node.data());
+            out.put_i64(node.acl().min(self.later_acls));
+            put_stat(out, &store.tree.stat(id));
             self.nodes += 1;
             self.stack.extend(store.tree.children(id).map(|(child, _)| child));
         }
@@ -313,7 +313,7 @@ impl SnapshotDecoder {
                 }
                 SnapshotItem::Acl(index, acl) => store.acls.load(index, acl),
                 SnapshotItem::Node(SnapshotNode { path, data, acl, stat }) => {
-                    load_node(store, &path, data, acl, stat)?;
+                    load_node(store, &path, data.as_deref(), acl, &stat)?;
                     *nodes += 1;
                 }
             }
@@ -344,19 +344,17 @@ fn count(r: &mut Reader<'_>) -> Result<u32, Malformed> {
 pub(super) fn load_node(
     store: &mut Store,
     path: &ByteString,
-    data: Option<Bytes>,
+    data: Option<&[u8]>,
     acl: i64,
-    stat: StoredStat,
+    stat: &StoredStat,
 ) -> Result<(), SnapshotError> {
     if !store.acls.refer(acl) {
         return Err(SnapshotError::NoAcl(String::from(&**path)));
     }
-    let data = data.map(|d| Bytes::copy_from_slice(&d));
     if path.is_empty() {
-        store.tree.set_data(ROOT, data);
-        let root = store.tree.node_mut(ROOT);
-        (root.acl, root.stat) = (acl, stat);
-        store.redigest(ROOT, "");
+        store.tree.write(ROOT, data, stat);
+        store.tree.set_acl(ROOT, acl, stat);
+        store.redigest(ROOT, "", stat);
         return Ok(());
     }
     let misplaced = || SnapshotError::Misplaced(String::from(&**path));
@@ -367,6 +365,6 @@ pub(super) fn load_node(
     }
     let id = store.tree.insert(parent, name, data, acl, stat);
     store.own(stat.ephemeral_owner, path);
-    store.redigest(id, path);
+    store.redigest(id, path, stat);
     Ok(())
 }

@@ -4,7 +4,7 @@ use alloc::format;
 
 use super::*;
 use crate::wire::txn::{CreateTxn, DeleteTxn, LoggedTxn, SetAclTxn, SetDataTxn, Txn, TxnHeader};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 fn logged(zxid: i64, client: i64, txn: Txn) -> LoggedTxn {
     let (client, zxid) = (SessionId(client), Zxid(zxid));

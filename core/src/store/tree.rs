@@ -1,17 +1,20 @@
 //! The nodes: a slab, an index of (parent, name), and sibling lists in order of creation.
 //! Names are stored once; a path is looked up name by name, and put together when asked for.
+//!
+//! Most nodes are leaves. What only parents have is in a slab of its own.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
+use core::hash::{BuildHasher, Hasher};
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use slab::Slab;
 
+use super::acls;
+use super::record::Record;
 use super::stat::StoredStat;
+use crate::types::Zxid;
 
 /// A node's place in the slab; reused after a delete.
 pub(super) type NodeId = u32;
@@ -22,26 +25,33 @@ const NONE: NodeId = u32::MAX;
 /// A znode.
 #[derive(Debug)]
 pub(super) struct Node {
-    name: Box<str>,
+    record: Record,
     parent: NodeId,
-    first_child: NodeId,
-    last_child: NodeId,
     previous: NodeId,
     next: NodeId,
-    pub(super) children: u32,
+    /// Its place among the parents; none for who never had a child.
+    family: u32,
     /// Its part of the tree's digest; 0 where none is computed.
     pub(super) digest: u32,
-    pub(super) acl: i64,
-    pub(super) data: Option<Bytes>,
-    pub(super) stat: StoredStat,
+}
+
+/// What a node has that has, or had, children.
+#[derive(Debug)]
+struct Family {
+    first: NodeId,
+    last: NodeId,
+    children: u32,
+    cversion: i32,
+    pzxid: Zxid,
 }
 
 /// All nodes.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Slab<Node>,
+    families: Slab<Family>,
     index: HashTable<NodeId>,
-    /// Bytes of paths and data.
+    /// Bytes of names and data.
     pub(super) bytes: usize,
 }
 
@@ -49,8 +59,9 @@ impl Tree {
     /// A tree that is a root without counters.
     pub(super) fn new() -> Tree {
         let mut nodes = Slab::new();
-        nodes.insert(Node::new("", NONE, Some(Bytes::new()), -1, StoredStat::default()));
-        Tree { nodes, index: HashTable::new(), bytes: 0 }
+        let record = Record::new("", Some(&[]), acls::OPEN, &StoredStat::default());
+        nodes.insert(Node::new(record, NONE));
+        Tree { nodes, families: Slab::new(), index: HashTable::new(), bytes: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -86,9 +97,9 @@ impl Tree {
     }
 
     pub(super) fn child(&self, parent: NodeId, name: &str) -> Option<NodeId> {
-        let found = self.index.find(hash(parent, name), |id| {
+        let found = self.index.find(hash(parent, name.as_bytes()), |id| {
             let node = &self.nodes[*id as usize];
-            node.parent == parent && *node.name == *name
+            node.parent == parent && node.record.name_bytes() == name.as_bytes()
         });
         found.copied()
     }
@@ -98,65 +109,117 @@ impl Tree {
         &mut self,
         parent: NodeId,
         name: &str,
-        data: Option<Bytes>,
+        data: Option<&[u8]>,
         acl: i64,
-        stat: StoredStat,
+        stat: &StoredStat,
     ) -> NodeId {
-        self.bytes += name.len() + data.as_ref().map_or(0, Bytes::len);
-        let id = self.nodes.insert(Node::new(name, parent, data, acl, stat)) as NodeId;
+        self.bytes += name.len() + data.map_or(0, <[u8]>::len);
+        let record = Record::new(name, data, acl, stat);
+        let id = self.nodes.insert(Node::new(record, parent)) as NodeId;
         let nodes = &self.nodes;
-        self.index.insert_unique(hash(parent, name), id, |id| {
+        self.index.insert_unique(hash(parent, name.as_bytes()), id, |id| {
             let node = &nodes[*id as usize];
-            hash(node.parent, &node.name)
+            hash(node.parent, node.record.name_bytes())
         });
-        let last = self.node(parent).last_child;
-        self.node_mut(id).previous = last;
+        let family = self.family_mut(parent);
+        family.children += 1;
+        let last = core::mem::replace(&mut family.last, id);
         if last == NONE {
-            self.node_mut(parent).first_child = id;
+            family.first = id;
         } else {
             self.node_mut(last).next = id;
+            self.node_mut(id).previous = last;
         }
-        let parent = self.node_mut(parent);
-        parent.last_child = id;
-        parent.children += 1;
+        self.set_family(id, stat);
         id
     }
 
     /// Removes a node without children.
-    pub(super) fn remove(&mut self, id: NodeId) -> Node {
-        let node = self.nodes.remove(id as usize);
-        self.bytes -= node.name.len() + node.data.as_ref().map_or(0, Bytes::len);
-        if let Ok(entry) = self.index.find_entry(hash(node.parent, &node.name), |i| *i == id) {
+    pub(super) fn remove(&mut self, id: NodeId) {
+        let Node { record, parent, previous, next, family, .. } = self.nodes.remove(id as usize);
+        self.bytes -= record.name_bytes().len() + record.data_len();
+        if let Ok(entry) = self.index.find_entry(hash(parent, record.name_bytes()), |i| *i == id) {
             entry.remove();
         }
-        if node.previous == NONE {
-            self.node_mut(node.parent).first_child = node.next;
-        } else {
-            self.node_mut(node.previous).next = node.next;
+        self.families.try_remove(family as usize);
+        let family = self.family_mut(parent);
+        family.children -= 1;
+        if previous == NONE {
+            family.first = next;
         }
-        if node.next == NONE {
-            self.node_mut(node.parent).last_child = node.previous;
-        } else {
-            self.node_mut(node.next).previous = node.previous;
+        if next == NONE {
+            family.last = previous;
         }
-        self.node_mut(node.parent).children -= 1;
-        node
+        if let Some(node) = self.nodes.get_mut(previous as usize) {
+            node.next = next;
+        }
+        if let Some(node) = self.nodes.get_mut(next as usize) {
+            node.previous = previous;
+        }
     }
 
-    /// Replaces a node's data; what it was.
-    pub(super) fn set_data(&mut self, id: NodeId, data: Option<Bytes>) -> Option<Bytes> {
+    /// A node's counters.
+    pub(super) fn stat(&self, id: NodeId) -> StoredStat {
+        let node = self.node(id);
+        let mut stat = node.record.stat();
+        if let Some(family) = self.families.get(node.family as usize) {
+            (stat.cversion, stat.pzxid) = (family.cversion, family.pzxid);
+        }
+        stat
+    }
+
+    /// How many children a node has.
+    pub(super) fn child_count(&self, id: NodeId) -> u32 {
+        self.families.get(self.node(id).family as usize).map_or(0, |family| family.children)
+    }
+
+    /// Replaces a node's data, with its counters.
+    pub(super) fn write(&mut self, id: NodeId, data: Option<&[u8]>, stat: &StoredStat) {
+        let record = &mut self.nodes[id as usize].record;
+        self.bytes += data.map_or(0, <[u8]>::len);
+        self.bytes -= record.data_len();
+        let acl = record.acl();
+        record.replace(data, acl, stat);
+        self.set_family(id, stat);
+    }
+
+    /// Replaces a node's data alone.
+    pub(super) fn set_data(&mut self, id: NodeId, data: Option<&[u8]>) {
+        self.write(id, data, &self.stat(id));
+    }
+
+    /// Replaces a node's ACL, with its counters.
+    pub(super) fn set_acl(&mut self, id: NodeId, acl: i64, stat: &StoredStat) {
+        self.nodes[id as usize].record.set_counters(acl, stat);
+        self.set_family(id, stat);
+    }
+
+    /// Replaces those counters that children change: `cversion` and `pzxid`.
+    pub(super) fn set_family(&mut self, id: NodeId, stat: &StoredStat) {
+        if (stat.cversion, stat.pzxid) != (0, stat.czxid) || self.node(id).family != NONE {
+            let family = self.family_mut(id);
+            (family.cversion, family.pzxid) = (stat.cversion, stat.pzxid);
+        }
+    }
+
+    /// What the node has as a parent; from now on it is one.
+    fn family_mut(&mut self, id: NodeId) -> &mut Family {
         let node = &mut self.nodes[id as usize];
-        self.bytes += data.as_ref().map_or(0, Bytes::len);
-        self.bytes -= node.data.as_ref().map_or(0, Bytes::len);
-        core::mem::replace(&mut node.data, data)
+        if node.family == NONE {
+            let pzxid = node.record.czxid();
+            let family = Family { first: NONE, last: NONE, children: 0, cversion: 0, pzxid };
+            node.family = self.families.insert(family) as u32;
+        }
+        &mut self.families[node.family as usize]
     }
 
     /// A node's children, in order of creation.
     pub(super) fn children(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &str)> {
-        let mut at = self.get(id).map_or(NONE, |n| n.first_child);
+        let family = self.get(id).and_then(|node| self.families.get(node.family as usize));
+        let mut at = family.map_or(NONE, |family| family.first);
         core::iter::from_fn(move || {
             let node = self.get(at)?;
-            let child = (at, &*node.name);
+            let child = (at, node.record.name());
             at = node.next;
             Some(child)
         })
@@ -168,7 +231,7 @@ impl Tree {
         let mut at = id;
         while at != ROOT {
             let node = self.node(at);
-            names.push(&node.name);
+            names.push(node.record.name());
             at = node.parent;
         }
         let mut path = String::with_capacity(names.iter().map(|n| n.len() + 1).sum());
@@ -181,25 +244,36 @@ impl Tree {
 }
 
 impl Node {
-    fn new(name: &str, parent: NodeId, data: Option<Bytes>, acl: i64, stat: StoredStat) -> Node {
-        Node {
-            name: Box::from(name),
-            parent,
-            first_child: NONE,
-            last_child: NONE,
-            previous: NONE,
-            next: NONE,
-            children: 0,
-            digest: 0,
-            acl,
-            data,
-            stat,
-        }
+    fn new(record: Record, parent: NodeId) -> Node {
+        Node { record, parent, previous: NONE, next: NONE, family: NONE, digest: 0 }
+    }
+
+    /// Its data; null and empty differ.
+    pub(super) fn data(&self) -> Option<&[u8]> {
+        self.record.data()
+    }
+
+    /// How many bytes of data.
+    pub(super) fn data_len(&self) -> usize {
+        self.record.data_len()
+    }
+
+    /// The index of its ACL.
+    pub(super) fn acl(&self) -> i64 {
+        self.record.acl()
+    }
+
+    /// Created by.
+    pub(super) fn czxid(&self) -> Zxid {
+        self.record.czxid()
     }
 }
 
-fn hash(parent: NodeId, name: &str) -> u64 {
-    FxBuildHasher.hash_one((parent, name))
+fn hash(parent: NodeId, name: &[u8]) -> u64 {
+    let mut hasher = FxBuildHasher.build_hasher();
+    hasher.write_u32(parent);
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// A path's parent and last name; `None` for the root and for what is no path.

@@ -218,7 +218,7 @@ impl World {
         let Some(node) = self.servers[index].node().filter(|node| node.serving()) else { return };
         let store = node.store();
         let shown = store.node(CONFIG_PATH).and_then(|node| node.data());
-        let shown = shown.map(|data| &data[..]).unwrap_or_default();
+        let shown = shown.unwrap_or_default();
         let checked = self.history.shows_members(store.last_zxid(), shown);
         let id = self.servers[index].id;
         self.check(checked.map_err(|what| {

@@ -80,7 +80,10 @@ impl World {
                 assert_eq!((&*txn.path, txn.version), ("/zookeeper/config", -1));
                 let node = leader.store.node("/zookeeper/config").unwrap();
                 let stat = node.stat();
-                assert_eq!((node.data(), stat.version, stat.mzxid), (txn.data.as_ref(), -1, zxid));
+                assert_eq!(
+                    (node.data(), stat.version, stat.mzxid),
+                    (txn.data.as_deref(), -1, zxid)
+                );
                 let text = String::from_utf8(txn.data.unwrap().to_vec()).unwrap();
                 let version = format!("\nversion={:x}", zxid.0);
                 Ok(text.strip_suffix(&version).unwrap().to_string())
