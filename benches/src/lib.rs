@@ -8,3 +8,4 @@ pub mod machine;
 pub mod memory;
 pub mod nodes;
 pub mod report;
+pub mod stop;

@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::load::{Failed, histogram};
+use crate::stop;
 
 /// Of what a log is written in, for one small write.
 const LOG_WRITE_BYTES: usize = 512;
@@ -100,25 +101,32 @@ fn available(meminfo: &str) -> Option<u64> {
 }
 
 fn syncs(dir: &Path, writers: usize, each: Duration) -> Result<Latency, Failed> {
-    let write = |writer: usize| -> io::Result<Histogram<u64>> {
-        let path = dir.join(format!("sync{writer}"));
-        let file = File::create(&path)?;
+    let write = |path: &Path| -> io::Result<Histogram<u64>> {
+        let file = File::create(path)?;
         file.write_all_at(&vec![0; LOG_BYTES as usize], 0)?;
         file.sync_all()?;
         let (mut latencies, mut at, end) = (histogram(), 0, Instant::now() + each);
-        while Instant::now() < end {
+        while Instant::now() < end && stop::signal().is_none() {
             let begun = Instant::now();
             file.write_all_at(&[1; LOG_WRITE_BYTES], at)?;
             file.sync_data()?;
             latencies.saturating_record(begun.elapsed().as_nanos() as u64);
             at = (at + LOG_WRITE_BYTES as u64) % LOG_BYTES;
         }
-        fs::remove_file(path)?;
         Ok(latencies)
+    };
+    let write_and_remove = |writer: usize| {
+        let path = dir.join(format!("sync{writer}"));
+        let written = write(&path);
+        // If it cannot be removed, it may not be there.
+        drop(fs::remove_file(path));
+        written
     };
     let mut all = histogram();
     thread::scope(|scope| {
-        let writers: Vec<_> = (0..writers).map(|n| scope.spawn(move || write(n))).collect();
+        let write_and_remove = &write_and_remove;
+        let writers: Vec<_> =
+            (0..writers).map(|n| scope.spawn(move || write_and_remove(n))).collect();
         for writer in writers {
             let latencies = writer.join().map_err(|_| Failed("a writer panicked".into()))??;
             all.add(latencies).map_err(|e| Failed(e.to_string()))?;
@@ -139,7 +147,7 @@ fn round_trips(each: Duration) -> Result<Latency, Failed> {
         while other.read_exact(&mut bytes).and_then(|()| other.write_all(&bytes)).is_ok() {}
     });
     let (mut latencies, end, mut bytes) = (histogram(), Instant::now() + each, [7; 64]);
-    while Instant::now() < end {
+    while Instant::now() < end && stop::signal().is_none() {
         let begun = Instant::now();
         stream.write_all(&bytes)?;
         stream.read_exact(&mut bytes)?;
@@ -154,7 +162,7 @@ fn copies(each: Duration) -> f64 {
     let (from, mut to) = (vec![1_u8; MEMORY_BYTES], vec![0_u8; MEMORY_BYTES]);
     to.copy_from_slice(&from);
     let (mut bytes, begun) = (0, Instant::now());
-    while begun.elapsed() < each {
+    while begun.elapsed() < each && stop::signal().is_none() {
         to.copy_from_slice(std::hint::black_box(&from));
         std::hint::black_box(&mut to);
         bytes += MEMORY_BYTES;

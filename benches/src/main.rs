@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use zabkeeper_benches::compare::{self, Compare};
 use zabkeeper_benches::load::{self, Failed, Load, Nodes, Op};
+use zabkeeper_benches::stop;
 
 /// Measures ZooKeeper-compatible ensembles.
 #[derive(Parser)]
@@ -55,7 +56,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("zabkeeper-benches: {error}");
-            ExitCode::FAILURE
+            let signal = stop::signal().and_then(|signal| u8::try_from(128 + signal).ok());
+            signal.map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }

@@ -13,6 +13,7 @@ use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Now, Ticket, Time, Zxid};
 use zabkeeper_core::zab::Role;
 
+use crate::ensemble::tree_file::{self, NODE};
 use crate::load::request::{Template, connect};
 
 /// What a client asks.
@@ -57,6 +58,14 @@ impl Nodes {
     /// # Panics
     /// If they do not serve within seconds of their time.
     pub fn serving() -> Nodes {
+        Nodes::serving_tree(0)
+    }
+
+    /// The same, with the tree of so many znodes that is `tree_file`'s, of 16 bytes each.
+    ///
+    /// # Panics
+    /// If they do not serve within seconds of their time.
+    pub fn serving_tree(znodes: usize) -> Nodes {
         let now = Now { mono: Time(0), wall_ms: 1_700_000_000_000 };
         let mut nodes = Nodes {
             nodes: (1..=3).map(|id| Node::new(config(id), 7, now)).collect(),
@@ -71,14 +80,18 @@ impl Nodes {
             answered: 0,
         };
         for at in 0..3 {
-            let state = Store::new(store_options(&config(at + 1)));
+            let options = store_options(&config(at + 1));
+            let (state, last_zxid) = match znodes {
+                0 => (Store::new(options), Zxid::ZERO),
+                _ => (tree_file::load(znodes, 16, options), tree_file::ZXID),
+            };
             let recovered = Recovered {
                 ticket: Ticket(0),
                 state,
-                last_zxid: Zxid::ZERO,
+                last_zxid,
                 tail: Vec::new(),
-                current_epoch: 0,
-                accepted_epoch: 0,
+                current_epoch: last_zxid.epoch().0,
+                accepted_epoch: last_zxid.epoch().0,
                 snapshot_bytes: 0,
             };
             nodes.step(at, Event::Recovered(Box::new(recovered)));
@@ -114,6 +127,41 @@ impl Nodes {
             Ask::Create => Template::create_below(path, 128),
         };
         self.frames(client, &template, count)
+    }
+
+    /// So many requests in a row, as bytes, each to another znode of the tree of so many; what is
+    /// created is deleted by the next one.
+    pub fn requests_to_any(
+        &mut self,
+        client: &mut Client,
+        ask: Ask,
+        of: usize,
+        count: usize,
+    ) -> Bytes {
+        const NEW: &str = "/tree/####/n-##########";
+        let (create, delete) = (Template::create(NEW, 16), Template::delete(NEW));
+        let known = match ask {
+            Ask::Set => Template::set(NODE, 16),
+            Ask::Get | Ask::Create => Template::get(NODE, false),
+            Ask::Watch => Template::get(NODE, true),
+        };
+        let mut out = Vec::new();
+        for _ in 0..count {
+            client.xid += 1;
+            self.names += 1;
+            // Far from the one before.
+            let any = |number: u64, of: usize| number.wrapping_mul(2_654_435_761) % of as u64;
+            let pair = self.names / 2;
+            let new = any(pair, tree_file::parents(of)) * 10_000_000_000 + pair;
+            match ask {
+                Ask::Create if self.names.is_multiple_of(2) => {
+                    create.append(&mut out, client.xid, new)
+                }
+                Ask::Create => delete.append(&mut out, client.xid, new),
+                _ => known.append(&mut out, client.xid, any(self.names, of)),
+            }
+        }
+        out.into()
     }
 
     /// A request that creates a node.

@@ -14,6 +14,7 @@ use crate::ensemble::{Ensemble, Kind, Program, Setup, Site, tree_file};
 use crate::load::{Failed, Nodes};
 use crate::machine::Machine;
 use crate::report::{Metric, Missing, Report, Run};
+use crate::stop;
 
 pub(super) struct Course {
     plans: Vec<Plan>,
@@ -54,7 +55,10 @@ impl Course {
             .map_err(|e| Failed(format!("--seconds {seconds}: {e}")))?;
         eprintln!("the machine alone");
         let each = Duration::from_millis(if compare.quick { 500 } else { 2000 });
-        let machine = Machine::measure(&site.dir, each)?;
+        let machine = Machine::measure(&site.dir, each).map_err(|e| {
+            drop(fs::remove_dir(&site.dir));
+            Failed(format!("the machine, files in {}: {e}", site.dir.display()))
+        })?;
         let settings = format!(
             "three servers on loopback, forceSync on; each row {seconds} s, {}",
             match repetitions {
@@ -116,6 +120,9 @@ impl Course {
     fn turn(&mut self, program: &Program, group: Group, repetition: usize) {
         let mine = |plan: &&Plan| plan.group == group && plan.is_of(program.kind);
         let mut plans: Vec<Plan> = self.plans.iter().filter(mine).cloned().collect();
+        if stop::signal().is_some() {
+            return;
+        }
         if let Err(lack) = scenarios::has_room(&self.site, group) {
             self.miss(program, &plans, false, &lack.to_string());
             return;
@@ -123,6 +130,9 @@ impl Course {
         let mut ensemble = None;
         plans.reverse();
         while let Some(plan) = plans.pop() {
+            if stop::signal().is_some() {
+                return;
+            }
             self.bar.says(format!("{}: {}", program.kind, plan.row.what));
             match self.row(program, &plan, &mut ensemble) {
                 Ok(values) => {
@@ -130,6 +140,7 @@ impl Course {
                     self.report.runs.push(Run { row, program: program.kind, repetition, values });
                     self.bar.steps(1);
                 }
+                Err(_) if stop::signal().is_some() => return,
                 Err(error) => {
                     let mut missed = vec![plan];
                     // What comes next begins with new servers. If these did not even start, others
@@ -196,7 +207,8 @@ impl Course {
         let path = self.site.dir.join(format!("tree-{nodes}-{bytes}"));
         if !self.trees.contains(&path) {
             self.trees.push(path.clone());
-            tree_file::write(&path, nodes, bytes)?;
+            tree_file::write(&path, nodes, bytes)
+                .map_err(|e| Failed(format!("{}: {e}", path.display())))?;
         }
         Ok(path)
     }

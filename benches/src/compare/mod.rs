@@ -7,7 +7,6 @@ mod scenarios;
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 
 use clap::Args;
 
@@ -16,6 +15,7 @@ use self::rows::{Plan, plans};
 use crate::ensemble::program::built_into;
 use crate::ensemble::{Kind, kill_all};
 use crate::load::Failed;
+use crate::stop;
 
 /// What of the comparison is wanted.
 #[derive(Args, Clone, Debug)]
@@ -53,7 +53,8 @@ pub struct Compare {
 /// Runs it, and prints the tables.
 ///
 /// # Errors
-/// Nothing could be measured, the results cannot be written, or rows failed.
+/// Nothing could be measured, the results cannot be written, rows failed, or a signal came; what was
+/// measured until then is printed all the same.
 pub fn run(compare: &Compare) -> Result<(), Failed> {
     let plans: Vec<Plan> = plans().into_iter().filter(|plan| plan.wanted(compare)).collect();
     if compare.list {
@@ -63,10 +64,12 @@ pub fn run(compare: &Compare) -> Result<(), Failed> {
     if plans.is_empty() {
         return Err(Failed("no row is called so; --list tells the names".into()));
     }
-    kill_servers_when_stopped()?;
+    stop::at_signals(kill_all)?;
     allow_many_connections();
     let report = Course::new(compare, plans)?.run()?;
     println!("{}", report.tables());
+    // What is there from before is more than half a result.
+    stop::check()?;
     let beside = built_into().join("..");
     let json = compare.json.clone().unwrap_or_else(|| beside.join("compare.json"));
     fs::write(&json, report.json().map_err(|e| Failed(e.to_string()))?)
@@ -78,23 +81,11 @@ pub fn run(compare: &Compare) -> Result<(), Failed> {
         eprintln!("chart: {}", svg.display());
     }
     match report.failed() {
+        0 if report.runs.is_empty() => Err(Failed("nothing was measured".into())),
         0 => Ok(()),
         1 => Err(Failed("a row failed".into())),
         n => Err(Failed(format!("{n} rows failed"))),
     }
-}
-
-/// Whoever stops this process stops the servers, too.
-fn kill_servers_when_stopped() -> Result<(), Failed> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            kill_all();
-            std::process::exit(128 + signal);
-        }
-    });
-    Ok(())
 }
 
 /// As many files as may be opened at all: sockets are files.

@@ -6,18 +6,19 @@ pub mod usage;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use self::program::{Kind, Program};
 use self::usage::Usage;
 use crate::load::{Failed, probe};
+use crate::stop;
 
 /// How long snapshots have to have been as they are.
 const REST: Duration = Duration::from_millis(300);
@@ -44,8 +45,9 @@ impl Site {
     /// # Errors
     /// The directory cannot be made, or there are too few free ports.
     pub fn new(dir: &Path) -> Result<Site, Failed> {
-        fs::create_dir_all(dir)?;
-        let dir = dir.canonicalize()?;
+        let told = |e| Failed(format!("{}: {e}", dir.display()));
+        fs::create_dir_all(dir).map_err(told)?;
+        let dir = dir.canonicalize().map_err(told)?;
         // Below the range from which the kernel takes ports for outgoing connections.
         let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
         static SITES: AtomicU16 = AtomicU16::new(0);
@@ -60,6 +62,28 @@ impl Site {
 
     fn servers(&self) -> Vec<SocketAddr> {
         self.ports.iter().map(|[client, ..]| SocketAddr::from(([127, 0, 0, 1], *client))).collect()
+    }
+
+    /// Whether so many members can have theirs now.
+    fn ports_are_free(&self, members: usize) -> Result<(), Failed> {
+        for port in self.ports.iter().take(members).flatten() {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).map_err(|e| {
+                Failed(format!("port {port} on 127.0.0.1 was free and is not any more: {e}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A member's files.
+    fn furnish(&self, member: usize, setup: &Setup) -> io::Result<()> {
+        let dir = self.member(member);
+        let version2 = dir.join("data/version-2");
+        fs::create_dir_all(&version2)?;
+        if let Some(snapshot) = &setup.snapshot {
+            tree_file::install(snapshot, &version2)?;
+        }
+        fs::write(dir.join("data/myid"), format!("{}\n", member + 1))?;
+        fs::write(dir.join("zoo.cfg"), self.zoo_cfg(member, setup))
     }
 
     fn zoo_cfg(&self, member: usize, setup: &Setup) -> String {
@@ -130,15 +154,12 @@ impl Ensemble {
         };
         let members = setup.members.clamp(1, MOST_MEMBERS);
         for member in 0..members {
-            let data = site.member(member).join("data");
-            drop(fs::remove_dir_all(site.member(member)));
-            fs::create_dir_all(data.join("version-2"))?;
-            if let Some(snapshot) = &setup.snapshot {
-                tree_file::install(snapshot, &data.join("version-2"))?;
-            }
-            fs::write(data.join("myid"), format!("{}\n", member + 1))?;
-            fs::write(site.member(member).join("zoo.cfg"), site.zoo_cfg(member, setup))?;
+            let dir = site.member(member);
+            drop(fs::remove_dir_all(&dir));
+            site.furnish(member, setup)
+                .map_err(|e| Failed(format!("the files of a server in {}: {e}", dir.display())))?;
         }
+        site.ports_are_free(members)?;
         let begun = Instant::now();
         for member in 0..members {
             let child = ensemble.spawn(member)?;
@@ -158,7 +179,7 @@ impl Ensemble {
     pub fn settle(&self) {
         let end = Instant::now() + self.patience;
         let mut seen = self.snapshots();
-        while Instant::now() < end {
+        while Instant::now() < end && stop::signal().is_none() {
             thread::sleep(REST);
             let now = self.snapshots();
             if std::mem::replace(&mut seen, now) == seen {
@@ -207,6 +228,9 @@ impl Ensemble {
     fn spawn(&self, member: usize) -> Result<Child, Failed> {
         let dir = self.site.member(member);
         let log = File::options().create(true).append(true).open(dir.join("server.log"))?;
+        // Whoever stops this finds it among those that run, or it does not run.
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        stop::check()?;
         let child = self
             .program
             .command(&dir)?
@@ -215,7 +239,7 @@ impl Ensemble {
             .stderr(log)
             .spawn()
             .map_err(|e| Failed(format!("{}: {e}", self.program.kind)))?;
-        remember(child.id());
+        running.push(child.id());
         Ok(child)
     }
 
@@ -240,18 +264,22 @@ impl Ensemble {
 
     fn wait(&mut self, done: impl Fn(&Ensemble) -> bool) -> Result<(), Failed> {
         let end = Instant::now() + self.patience;
-        while !done(self) {
+        loop {
+            stop::check()?;
+            // Whoever answers at the port of one that has ended is somebody else.
             for (member, child) in self.children.iter_mut().enumerate() {
                 if let Some(status) = child.try_wait()? {
                     return Err(self.trouble(member, &format!("ended with {status}")));
                 }
+            }
+            if done(self) {
+                return Ok(());
             }
             if Instant::now() > end {
                 return Err(self.trouble(0, "does not serve"));
             }
             thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
     }
 
     /// An error, and what the servers that have ended have to say to it.
@@ -274,7 +302,8 @@ impl Ensemble {
         let last: Vec<&str> = log.lines().rev().take(10).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
         let kind = self.program.kind;
-        Failed(format!("server {} of {kind} {what}\n{}", member + 1, last.join("\n")))
+        let said = format!("server {} of {kind} {what}\n{}", member + 1, last.join("\n"));
+        Failed(said.trim_end().to_owned())
     }
 }
 
@@ -308,12 +337,6 @@ pub fn four_letters(server: SocketAddr, word: &str) -> std::io::Result<String> {
 
 /// The servers that run now.
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-
-fn remember(pid: u32) {
-    if let Ok(mut running) = RUNNING.lock() {
-        running.push(pid);
-    }
-}
 
 fn forget(pid: u32) {
     if let Ok(mut running) = RUNNING.lock() {

@@ -6,11 +6,16 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use adler2::Adler32;
+use bytes::Bytes;
+use zabkeeper_core::store::{SnapshotDecoder, Store, StoreOptions};
+use zabkeeper_core::types::{Epoch, Zxid};
 
 /// Of the newest transaction that the tree is said to hold.
-const ZXID: i64 = 1 << 32 | 1;
+pub const ZXID: Zxid = Zxid::new(Epoch(1), 1);
 /// When it was made, ms since 1970.
 const TIME_MS: i64 = 1_700_000_000_000;
+/// Version 2, no database id.
+const HEADER: &[u8] = b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
 /// Children of each parent, at most.
 const CHILDREN: usize = 1000;
 
@@ -46,8 +51,9 @@ pub fn write_to<W: Write>(to: W, nodes: usize, bytes: usize) -> io::Result<W> {
         return Err(io::Error::other(format!("a tree has at most {MOST_NODES} nodes")));
     }
     let mut out = Checked { to, sum: Adler32::new() };
-    // Version 2, no database id, no sessions, no ACLs of its own.
-    out.put(b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0")?;
+    out.put(HEADER)?;
+    // No sessions, no ACLs of its own.
+    out.put(&[0; 8])?;
     let parents = parents(nodes);
     for path in ["", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"] {
         out.node(path, &[], 0)?;
@@ -68,13 +74,25 @@ pub fn write_to<W: Write>(to: W, nodes: usize, bytes: usize) -> io::Result<W> {
     Ok(out.to)
 }
 
+/// A server's store with such a tree, without any file.
+///
+/// # Panics
+/// If it is not read as it was written.
+pub fn load(nodes: usize, bytes: usize, options: StoreOptions) -> Store {
+    let file = write_to(Vec::new(), nodes, bytes).unwrap_or_else(|e| panic!("{e}"));
+    let mut decoder = SnapshotDecoder::new(options);
+    let rest = decoder.push(Bytes::from(file).slice(HEADER.len()..));
+    assert!(matches!(rest, Ok(Some(_))), "{rest:?}");
+    decoder.finish(ZXID)
+}
+
 /// Puts it, and the epoch that it is of, into a server's `version-2`. It is a link: servers never
 /// change a snapshot.
 ///
 /// # Errors
 /// It cannot be linked.
 pub(super) fn install(snapshot: &Path, version2: &Path) -> io::Result<()> {
-    fs::hard_link(snapshot, version2.join(format!("snapshot.{ZXID:x}")))?;
+    fs::hard_link(snapshot, version2.join(format!("snapshot.{:x}", ZXID.0)))?;
     fs::write(version2.join("acceptedEpoch"), "1")?;
     fs::write(version2.join("currentEpoch"), "1")
 }
@@ -101,13 +119,13 @@ impl<W: Write> Checked<W> {
         // ACL: open to all. Then the stat.
         let mut stat = Vec::with_capacity(68);
         stat.extend((-1_i64).to_be_bytes());
-        for long in [ZXID, ZXID, TIME_MS, TIME_MS] {
+        for long in [ZXID.0, ZXID.0, TIME_MS, TIME_MS] {
             stat.extend(long.to_be_bytes());
         }
         for int in [0, children as i32, 0] {
             stat.extend(int.to_be_bytes());
         }
-        for long in [0, ZXID] {
+        for long in [0, ZXID.0] {
             stat.extend(long.to_be_bytes());
         }
         self.put(&stat)

@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::Failed;
 use super::session::{Happened, Session};
+use crate::stop;
 
 /// Since a run began.
 pub type Nanos = u64;
@@ -77,6 +78,7 @@ impl Driver {
         workload: &mut impl Workload,
         most: Duration,
     ) -> Result<(), Failed> {
+        stop::check()?;
         self.dial(workload)?;
         let most = if self.waiting.is_empty() { most } else { most.min(PAUSE) };
         match self.poll.poll(&mut self.events, Some(most)) {

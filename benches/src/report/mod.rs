@@ -11,6 +11,7 @@ use serde::Serialize;
 
 pub use self::goal::{Bound, Goal};
 pub use self::growth::{Axis, Step};
+pub(crate) use self::table::count;
 use crate::ensemble::Kind;
 use crate::machine::Machine;
 

@@ -155,7 +155,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// All digits, thousands with commas.
-pub(super) fn count(value: usize) -> String {
+pub(crate) fn count(value: usize) -> String {
     with_commas(&value.to_string())
 }
 

@@ -118,8 +118,45 @@ fn json_and_chart_hold_what_was_measured() {
     assert_eq!(json["runs"][1]["program"], "apache");
     let chart = report.chart().expect("something to compare");
     assert!(chart.contains(">setData 64x16</text>") && chart.contains("7.26×"), "{chart}");
+    assert!(chart.contains(">123,456 against 17,000/s</text>"), "{chart}");
     assert!(!chart.contains("1x1"), "{chart}");
     assert_eq!(report_of_nothing().chart(), None);
+}
+
+/// Where bars begin and end, in the order of the picture.
+fn bars(chart: &str) -> Vec<(f64, f64)> {
+    let number = |text: &str, name: &str| {
+        let (_, rest) = text.split_once(&format!(" {name}=\"")).expect(name);
+        rest.split('"').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
+    };
+    let bar = |text: &str| (number(text, "x"), number(text, "x") + number(text, "width"));
+    ["rate", "time", "size"]
+        .map(|style| format!("<rect class=\"{style}\""))
+        .iter()
+        .flat_map(|begin| chart.split(begin.as_str()).skip(1).map(bar).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn bars_of_the_chart_are_as_long_as_the_logarithm() {
+    let values = |per_second, ms| [(Metric::PerSecond, per_second), (Metric::P50Ms, ms)];
+    let (own, other) = (values(1000.0, 4.0), values(100.0, 1.0));
+    let mut report = report(&[
+        ("64x16", Kind::Smol, &own[..1]),
+        ("64x16", Kind::Apache, &other[..1]),
+        ("1x1", Kind::Smol, &own[1..]),
+        ("1x1", Kind::Apache, &other[1..]),
+    ]);
+    let chart = report.chart().expect("a chart");
+    let bars_of = bars(&chart);
+    let [(one, ten), (quarter, also_one)] = bars_of[..] else { panic!("{bars_of:?}") };
+    // Ten times more goes to the right of 1, a quarter to the left.
+    assert!((one - also_one).abs() < 0.2 && quarter < one && one < ten, "{bars_of:?}");
+    let (more, less) = (ten - one, one - quarter);
+    assert!((more / less - 10_f64.ln() / 4_f64.ln()).abs() < 0.01, "{bars_of:?}");
+    assert!(chart.contains(">4.00 against 1.00 ms</text>"), "{chart}");
+    report.runs.truncate(2);
+    assert_eq!(bars(&report.chart().expect("a chart")).len(), 1);
 }
 
 fn report_of_nothing() -> Report {

@@ -3,7 +3,7 @@
 
 use super::{BYTES, Group, Plan, Scenario};
 use crate::load::Op;
-use crate::report::{Axis, Bound, Goal, Metric, Row, Step};
+use crate::report::{Axis, Bound, Goal, Metric, Row, Step, count};
 
 /// What Apache ZooKeeper's heap of 1 GiB holds.
 pub(super) const MOST_OF_APACHE: usize = 1_000_000;
@@ -56,7 +56,7 @@ fn turns(op: Op, connections: usize, under_way: usize) -> Plan {
     let (id, what) = if op == Op::Set { ("set", "setData") } else { ("get", "getData") };
     let series = match under_way {
         1 => format!("{what}, one after the other"),
-        n => format!("{what}, {n} at once"),
+        n => format!("{what}, {} at once", count(n)),
     };
     // Where many share a read and a write, it is the sharing that is measured.
     let last = Some(&connections) == CONNECTIONS.last() && under_way == 1;

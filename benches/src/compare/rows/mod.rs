@@ -5,7 +5,7 @@ mod grow;
 use super::Compare;
 use crate::ensemble::Kind;
 use crate::load::Op;
-use crate::report::{Bound, Goal, Metric, Row};
+use crate::report::{Bound, Goal, Metric, Row, count};
 
 /// What is done for a row.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -126,7 +126,7 @@ fn core(outstanding: usize) -> Plan {
     Plan {
         row: Row {
             id: format!("core-{outstanding}"),
-            what: format!("the core in memory, {outstanding} outstanding, {BYTES} B"),
+            what: format!("the core in memory, {} outstanding, {BYTES} B", count(outstanding)),
             metric: Metric::CommitNs,
             goals,
             step: None,
@@ -187,7 +187,7 @@ fn fan_out(watchers: usize) -> Plan {
     Plan {
         row: Row {
             id: format!("watch-{watchers}"),
-            what: format!("events of one write, {watchers} watchers"),
+            what: format!("events of one write, {} watchers", count(watchers)),
             metric: Metric::PerSecond,
             goals: vec![at_least(Metric::PerSecond, 6.0)],
             step: None,
