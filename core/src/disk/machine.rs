@@ -18,7 +18,7 @@ use super::log_writer::{LogWriter, MAX_BATCH, MAX_BATCH_BYTES};
 use super::purge;
 use super::read_log::LogRead;
 use super::recovery;
-use super::snapshot_writer::SnapshotWriter;
+use super::snapshot_writer::{Pace, SnapshotWriter};
 use super::state::State;
 use super::truncate;
 use crate::event::{Entry, Event, LogEnd};
@@ -196,7 +196,9 @@ impl<S: State> Machine<S> {
         self.log.roll(&context.io).await?;
         self.snapshot.generation = generation;
         let compression = context.options.compression;
-        match SnapshotWriter::begin(&context.io, &context.places, zxid, compression).await {
+        let pace = if from_leader { Pace::Alone } else { Pace::Aside };
+        let begun = SnapshotWriter::begin(&context.io, &context.places, zxid, compression, pace);
+        match begun.await {
             Ok(writer) => self.snapshot.writer = Some(writer),
             Err(error) if error.is_no_space() && !from_leader => {
                 tracing::error!("the snapshot at {zxid} is given up: {error}");

@@ -24,8 +24,24 @@ use super::snapshot_format::Sealer;
 use crate::mutant::Mutant;
 use crate::types::Zxid;
 
-/// Long snapshots are synced piece by piece, so that no sync of the log waits for all of it.
-const SYNC_EVERY: u64 = 16 << 20;
+/// How much of a snapshot is written between two syncs: what is waiting for the log waits for as
+/// much, and finds no more of it in the system's cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Writes go on meanwhile, and come first.
+    Aside,
+    /// Nothing else is to be done.
+    Alone,
+}
+
+impl Pace {
+    const fn bytes(self) -> u64 {
+        match self {
+            Pace::Aside => 256 << 10,
+            Pace::Alone => 16 << 20,
+        }
+    }
+}
 
 /// A snapshot that is being written.
 pub(crate) struct SnapshotWriter {
@@ -33,6 +49,7 @@ pub(crate) struct SnapshotWriter {
     path: FilePath,
     position: u64,
     unsynced: u64,
+    pace: Pace,
     sealer: Sealer,
     compression: Compression,
     compressor: Compressor,
@@ -44,14 +61,23 @@ impl SnapshotWriter {
         places: &Places,
         zxid: Zxid,
         compression: Compression,
+        pace: Pace,
     ) -> Result<SnapshotWriter, DiskError> {
         let path = places.unfinished_snapshot(zxid);
         let (sealer, header) = Sealer::new();
         io.create(&path).await?;
         let compressor = Compressor::new(compression);
         let (position, unsynced) = (0, 0);
-        let mut writer =
-            SnapshotWriter { zxid, path, position, unsynced, sealer, compression, compressor };
+        let mut writer = SnapshotWriter {
+            zxid,
+            path,
+            position,
+            unsynced,
+            pace,
+            sealer,
+            compression,
+            compressor,
+        };
         writer.put(io, header).await?;
         Ok(writer)
     }
@@ -97,7 +123,7 @@ impl SnapshotWriter {
         io.write(&self.path, self.position, bytes).await?;
         self.position += len;
         self.unsynced += len;
-        if self.unsynced >= SYNC_EVERY {
+        if self.unsynced >= self.pace.bytes() {
             self.unsynced = 0;
             io.sync_data(&self.path).await?;
         }
@@ -172,7 +198,7 @@ pub(crate) async fn write_whole(
     last_zxid: Option<Zxid>,
 ) -> Result<u64, DiskError> {
     let zxid = Zxid::ZERO;
-    let mut writer = SnapshotWriter::begin(io, places, zxid, compression).await?;
+    let mut writer = SnapshotWriter::begin(io, places, zxid, compression, Pace::Alone).await?;
     writer.chunk(io, body.freeze()).await?;
     let finished = writer.finish(io, digest.map(|digest| (zxid, digest)), last_zxid).await?;
     finished.publish(io, places).await

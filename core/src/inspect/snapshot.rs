@@ -178,7 +178,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn item(&mut self, item: SnapshotItem) -> Result<(), Trouble> {
+    fn item(&mut self, item: SnapshotItem<'_>) -> Result<(), Trouble> {
         match item {
             SnapshotItem::Session(session, timeout_ms) => {
                 self.summary.sessions += 1;
@@ -195,9 +195,9 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn node(&mut self, node: &SnapshotNode) -> Result<(), Trouble> {
+    fn node(&mut self, node: &SnapshotNode<'_>) -> Result<(), Trouble> {
         let SnapshotNode { path, data, acl, stat } = node;
-        let bytes = data.as_ref().map_or(0, Bytes::len);
+        let bytes = data.map_or(0, <[u8]>::len);
         let summary = &mut self.summary;
         summary.znodes += 1;
         *summary.kinds.entry(kind(stat).0).or_default() += 1;
@@ -206,14 +206,14 @@ impl Walk<'_, '_> {
             (summary.largest, summary.largest_bytes) = (Some(text::path(path)), bytes);
         }
         summary.newest_zxid = summary.newest_zxid.max(stat.czxid).max(stat.mzxid).max(stat.pzxid);
-        self.digest = self.digest.wrapping_add(node_digest(path, data.as_deref(), stat));
+        self.digest = self.digest.wrapping_add(node_digest(path, *data, stat));
         self.sums.add(path, bytes);
         if self.options.znodes && Sums::is_inside(self.options, path) {
             let acl = match acl {
                 -1 => Some(alloc::vec![String::from("world:anyone:cdrwa")]),
                 index => self.acls.get(index).cloned(),
             };
-            let znode = Znode::new(path, data.as_deref(), acl, stat, self.options.data);
+            let znode = Znode::new(path, *data, acl, stat, self.options.data);
             tell(self.sink, Line::Znode(znode))?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::types::{ConnId, Zxid};
 use crate::wire::jute::Writer;
 
 /// What a walk appends at a time, at most.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// And at least, if there is more.
 const LEAST_CHUNK_BYTES: usize = 1 << 10;
 /// Small trees, too, are walked in about so many steps: that a snapshot is fuzzy is the rule, not

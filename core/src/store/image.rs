@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::{BufMut, BytesMut};
 
-use super::snapshot::{SnapshotError, load_node, put_acl, put_stat, read_stat};
+use super::snapshot::{Loader, SnapshotError, put_acl, put_stat, read_stat};
 use super::tree::ROOT;
 use super::{Store, StoreOptions};
 use crate::types::{SessionId, Zxid};
@@ -115,13 +115,14 @@ impl Store {
             store.acls.restore(index, r.record::<Vec<Acl>>()?, found);
         }
         store.acls.restore_next(next);
+        let mut loader = Loader::default();
         loop {
             let path = r.text()?;
             if path == "/" {
                 break;
             }
             let (data, acl, stat) = (r.buffer()?, r.long()?, read_stat(r)?);
-            load_node(&mut store, &path, data.as_deref(), acl, &stat)?;
+            loader.load(&mut store, &path, data.as_deref(), acl, &stat)?;
         }
         if store.digest != written {
             return Err(ImageError::Digest { written, rebuilt: store.digest });

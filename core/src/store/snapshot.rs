@@ -4,17 +4,17 @@
 //! one that changed is written as it is when the walk comes by: the transactions that did it
 //! are newer than the snapshot's name, so replay repairs both.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use bytestring::ByteString;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::tree::{NodeId, ROOT, split};
 use super::{Store, StoreOptions, StoredStat};
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::{Acl, Id};
-use crate::wire::jute::{Malformed, Reader, Record, Writer};
+use crate::wire::jute::{Malformed, Reader, Record, Writer, text_of};
 
 /// A walk over the store, a chunk at a time.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl SnapshotWalk {
             let Some(node) = store.tree.get(id).filter(|node| node.czxid() <= self.since) else {
                 continue;
             };
-            out.put_ustring(&store.tree.path(id));
+            store.tree.put_path(id, out);
             out.put_buffer(node.data());
             out.put_i64(node.acl().min(self.later_acls));
             put_stat(out, &store.tree.stat(id));
@@ -172,27 +172,30 @@ enum Section {
 
 /// What a snapshot's body is made of, in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SnapshotItem {
+pub enum SnapshotItem<'a> {
     /// A session, with its time-out in ms.
     Session(SessionId, i32),
     /// An ACL that nodes refer to by this index; -1 is open to anyone, and not in the table.
     Acl(i64, Vec<Acl>),
     /// A node.
-    Node(SnapshotNode),
+    Node(SnapshotNode<'a>),
 }
 
 /// A node of a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SnapshotNode {
+pub struct SnapshotNode<'a> {
     /// Where; the root is the empty path.
-    pub path: ByteString,
-    /// Shares the memory of the bytes that were pushed.
-    pub data: Option<Bytes>,
+    pub path: Cow<'a, str>,
+    /// Its data.
+    pub data: Option<&'a [u8]>,
     /// The ACL's index.
     pub acl: i64,
     /// Its counters.
     pub stat: StoredStat,
 }
+
+/// An item that was cut is first put together with this many bytes of what follows.
+const JOINED: usize = 4096;
 
 /// Reads a snapshot's body, which may arrive cut anywhere, item by item.
 #[derive(Debug)]
@@ -215,33 +218,49 @@ impl SnapshotReader {
     /// The bytes are no snapshot, or `each` refuses an item; the reader is of no further use.
     pub fn push(
         &mut self,
-        bytes: Bytes,
-        mut each: impl FnMut(SnapshotItem) -> Result<(), SnapshotError>,
+        mut bytes: Bytes,
+        mut each: impl FnMut(SnapshotItem<'_>) -> Result<(), SnapshotError>,
     ) -> Result<Option<Bytes>, SnapshotError> {
-        self.rest = if self.rest.is_empty() {
-            bytes
-        } else {
-            let mut joined = BytesMut::with_capacity(self.rest.len() + bytes.len());
-            joined.put_slice(&self.rest);
-            joined.put_slice(&bytes);
-            joined.freeze()
-        };
-        let all = core::mem::take(&mut self.rest);
-        let mut r = Reader::new(&all);
-        loop {
-            if let Section::Done = self.section {
-                return Ok(Some(r.rest()));
+        let mut most = JOINED;
+        // The item that was cut is put together with as much as it needs, and not with all.
+        while !self.rest.is_empty() {
+            let cut = core::mem::take(&mut self.rest);
+            let next = most.min(bytes.len());
+            let joined = Bytes::from([&cut[..], &bytes[..next]].concat());
+            let mut r = Reader::new(&joined);
+            if self.next(&mut r, &mut each)? {
+                bytes.advance(r.position().saturating_sub(cut.len()));
+            } else if next == bytes.len() {
+                self.rest = joined;
+                return Ok(None);
+            } else {
+                (self.rest, most) = (cut, most * 2);
             }
-            let before = r.clone();
-            match self.item(&mut r) {
-                Ok(Some(item)) => each(item)?,
-                Ok(None) => {}
-                Err(what) if self.may_be_cut(what) => {
-                    self.rest = before.rest();
-                    return Ok(None);
-                }
-                Err(what) => return Err(what.into()),
+        }
+        let mut r = Reader::new(&bytes);
+        while !matches!(self.section, Section::Done) {
+            if !self.next(&mut r, &mut each)? {
+                self.rest = r.rest();
+                return Ok(None);
             }
+        }
+        Ok(Some(r.rest()))
+    }
+
+    /// Hands out what is next; false, and nothing is read, if that is not complete.
+    fn next(
+        &mut self,
+        r: &mut Reader<'_>,
+        each: &mut impl FnMut(SnapshotItem<'_>) -> Result<(), SnapshotError>,
+    ) -> Result<bool, SnapshotError> {
+        let before = r.clone();
+        match self.item(r) {
+            Ok(item) => item.map_or(Ok(()), each).map(|()| true),
+            Err(what) if self.may_be_cut(what) => {
+                *r = before;
+                Ok(false)
+            }
+            Err(what) => Err(what.into()),
         }
     }
 
@@ -254,7 +273,7 @@ impl SnapshotReader {
     }
 
     /// The next item, or a step to the next section.
-    fn item(&mut self, r: &mut Reader<'_>) -> Result<Option<SnapshotItem>, Malformed> {
+    fn item<'a>(&mut self, r: &mut Reader<'a>) -> Result<Option<SnapshotItem<'a>>, Malformed> {
         let (section, item) = match self.section {
             Section::SessionCount => (Section::Sessions(count(r)?), None),
             Section::Sessions(0) => (Section::AclCount, None),
@@ -269,11 +288,11 @@ impl SnapshotReader {
                 (Section::Acls(n - 1), Some(item))
             }
             Section::Nodes => {
-                let path = r.text()?;
+                let path = text_of(r.slice()?.ok_or(Malformed::Value("a null string"))?);
                 if path == "/" {
                     (Section::Done, None)
                 } else {
-                    let (data, acl, stat) = (r.buffer()?, r.long()?, read_stat(r)?);
+                    let (data, acl, stat) = (r.slice()?, r.long()?, read_stat(r)?);
                     let node = SnapshotNode { path, data, acl, stat };
                     (Section::Nodes, Some(SnapshotItem::Node(node)))
                 }
@@ -290,6 +309,7 @@ impl SnapshotReader {
 pub struct SnapshotDecoder {
     store: Store,
     reader: SnapshotReader,
+    loader: Loader,
     nodes: u64,
 }
 
@@ -297,7 +317,7 @@ impl SnapshotDecoder {
     /// Expects the body from its first byte.
     pub fn new(options: StoreOptions) -> SnapshotDecoder {
         let reader = SnapshotReader::new(options.max_field_bytes);
-        SnapshotDecoder { store: Store::bare(options), reader, nodes: 0 }
+        SnapshotDecoder { store: Store::bare(options), reader, loader: Loader::default(), nodes: 0 }
     }
 
     /// Takes more bytes. When the end mark is reached, gives what follows it.
@@ -305,7 +325,7 @@ impl SnapshotDecoder {
     /// # Errors
     /// The bytes are no snapshot; the decoder is of no further use.
     pub fn push(&mut self, bytes: Bytes) -> Result<Option<Bytes>, SnapshotError> {
-        let (store, nodes) = (&mut self.store, &mut self.nodes);
+        let (store, loader, nodes) = (&mut self.store, &mut self.loader, &mut self.nodes);
         self.reader.push(bytes, |item| {
             match item {
                 SnapshotItem::Session(session, timeout_ms) => {
@@ -313,7 +333,7 @@ impl SnapshotDecoder {
                 }
                 SnapshotItem::Acl(index, acl) => store.acls.load(index, acl),
                 SnapshotItem::Node(SnapshotNode { path, data, acl, stat }) => {
-                    load_node(store, &path, data.as_deref(), acl, &stat)?;
+                    loader.load(store, &path, data, acl, &stat)?;
                     *nodes += 1;
                 }
             }
@@ -341,30 +361,46 @@ fn count(r: &mut Reader<'_>) -> Result<u32, Malformed> {
     u32::try_from(n).map_err(|_| Malformed::Length(n))
 }
 
-pub(super) fn load_node(
-    store: &mut Store,
-    path: &ByteString,
-    data: Option<&[u8]>,
-    acl: i64,
-    stat: &StoredStat,
-) -> Result<(), SnapshotError> {
-    if !store.acls.refer(acl) {
-        return Err(SnapshotError::NoAcl(String::from(&**path)));
+/// Puts nodes into a store, parents first.
+#[derive(Debug, Default)]
+pub(super) struct Loader {
+    /// The parent of the last one: the next one has mostly the same.
+    above: String,
+    parent: NodeId,
+}
+
+impl Loader {
+    pub(super) fn load(
+        &mut self,
+        store: &mut Store,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: i64,
+        stat: &StoredStat,
+    ) -> Result<(), SnapshotError> {
+        if !store.acls.refer(acl) {
+            return Err(SnapshotError::NoAcl(String::from(path)));
+        }
+        if path.is_empty() {
+            store.tree.write(ROOT, data, stat);
+            store.tree.set_acl(ROOT, acl, stat);
+            store.redigest(ROOT, "", stat);
+            return Ok(());
+        }
+        let misplaced = || SnapshotError::Misplaced(String::from(path));
+        let (above, name) = split(path).ok_or_else(misplaced)?;
+        // At first that is the root's.
+        if above != self.above {
+            self.parent = store.tree.lookup(above).ok_or_else(misplaced)?;
+            self.above.clear();
+            self.above.push_str(above);
+        }
+        if store.tree.child(self.parent, name).is_some() {
+            return Err(misplaced());
+        }
+        let id = store.tree.insert(self.parent, name, data, acl, stat);
+        store.own(stat.ephemeral_owner, path);
+        store.redigest(id, path, stat);
+        Ok(())
     }
-    if path.is_empty() {
-        store.tree.write(ROOT, data, stat);
-        store.tree.set_acl(ROOT, acl, stat);
-        store.redigest(ROOT, "", stat);
-        return Ok(());
-    }
-    let misplaced = || SnapshotError::Misplaced(String::from(&**path));
-    let (above, name) = split(path).ok_or_else(misplaced)?;
-    let parent = store.tree.lookup(above).ok_or_else(misplaced)?;
-    if store.tree.child(parent, name).is_some() {
-        return Err(misplaced());
-    }
-    let id = store.tree.insert(parent, name, data, acl, stat);
-    store.own(stat.ephemeral_owner, path);
-    store.redigest(id, path, stat);
-    Ok(())
 }

@@ -3,10 +3,9 @@
 //!
 //! Most nodes are leaves. What only parents have is in a slab of its own.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::hash::{BuildHasher, Hasher};
+use core::hash::BuildHasher;
 
+use bytes::BytesMut;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use slab::Slab;
@@ -15,6 +14,7 @@ use super::acls;
 use super::record::Record;
 use super::stat::StoredStat;
 use crate::types::Zxid;
+use crate::wire::jute::Writer;
 
 /// A node's place in the slab; reused after a delete.
 pub(super) type NodeId = u32;
@@ -33,6 +33,8 @@ pub(super) struct Node {
     family: u32,
     /// Its part of the tree's digest; 0 where none is computed.
     pub(super) digest: u32,
+    /// Of parent and name: the index looks at the record only where it is the right one.
+    hash: u32,
 }
 
 /// What a node has that has, or had, children.
@@ -60,7 +62,7 @@ impl Tree {
     pub(super) fn new() -> Tree {
         let mut nodes = Slab::new();
         let record = Record::new("", Some(&[]), acls::OPEN, &StoredStat::default());
-        nodes.insert(Node::new(record, NONE));
+        nodes.insert(Node::new(record, NONE, 0));
         Tree { nodes, families: Slab::new(), index: HashTable::new(), bytes: 0 }
     }
 
@@ -97,9 +99,11 @@ impl Tree {
     }
 
     pub(super) fn child(&self, parent: NodeId, name: &str) -> Option<NodeId> {
-        let found = self.index.find(hash(parent, name.as_bytes()), |id| {
+        let hash = hash(parent, name);
+        let found = self.index.find(spread(hash), |id| {
             let node = &self.nodes[*id as usize];
-            node.parent == parent && node.record.name_bytes() == name.as_bytes()
+            (node.hash, node.parent) == (hash, parent)
+                && node.record.name_bytes() == name.as_bytes()
         });
         found.copied()
     }
@@ -115,12 +119,10 @@ impl Tree {
     ) -> NodeId {
         self.bytes += name.len() + data.map_or(0, <[u8]>::len);
         let record = Record::new(name, data, acl, stat);
-        let id = self.nodes.insert(Node::new(record, parent)) as NodeId;
+        let hash = hash(parent, name);
+        let id = self.nodes.insert(Node::new(record, parent, hash)) as NodeId;
         let nodes = &self.nodes;
-        self.index.insert_unique(hash(parent, name.as_bytes()), id, |id| {
-            let node = &nodes[*id as usize];
-            hash(node.parent, node.record.name_bytes())
-        });
+        self.index.insert_unique(spread(hash), id, |id| spread(nodes[*id as usize].hash));
         let family = self.family_mut(parent);
         family.children += 1;
         let last = core::mem::replace(&mut family.last, id);
@@ -136,9 +138,10 @@ impl Tree {
 
     /// Removes a node without children.
     pub(super) fn remove(&mut self, id: NodeId) {
-        let Node { record, parent, previous, next, family, .. } = self.nodes.remove(id as usize);
+        let node = self.nodes.remove(id as usize);
+        let Node { record, parent, previous, next, family, hash, .. } = node;
         self.bytes -= record.name_bytes().len() + record.data_len();
-        if let Ok(entry) = self.index.find_entry(hash(parent, record.name_bytes()), |i| *i == id) {
+        if let Ok(entry) = self.index.find_entry(spread(hash), |i| *i == id) {
             entry.remove();
         }
         self.families.try_remove(family as usize);
@@ -225,27 +228,31 @@ impl Tree {
         })
     }
 
-    /// A node's path; the root's is empty.
-    pub(super) fn path(&self, id: NodeId) -> String {
-        let mut names: Vec<&str> = Vec::new();
-        let mut at = id;
-        while at != ROOT {
-            let node = self.node(at);
-            names.push(node.record.name());
-            at = node.parent;
+    /// Appends a node's path as jute has it; the root's is empty.
+    pub(super) fn put_path(&self, id: NodeId, out: &mut BytesMut) {
+        let upwards = || {
+            let mut at = id;
+            core::iter::from_fn(move || {
+                let node = self.get(at).filter(|_| at != ROOT)?;
+                at = node.parent;
+                Some(node.record.name_bytes())
+            })
+        };
+        let length = upwards().map(|name| 1 + name.len()).sum();
+        out.put_count(length);
+        let mut end = out.len() + length;
+        out.resize(end, 0);
+        for name in upwards() {
+            out[end - name.len()..end].copy_from_slice(name);
+            end -= name.len() + 1;
+            out[end] = b'/';
         }
-        let mut path = String::with_capacity(names.iter().map(|n| n.len() + 1).sum());
-        for name in names.iter().rev() {
-            path.push('/');
-            path.push_str(name);
-        }
-        path
     }
 }
 
 impl Node {
-    fn new(record: Record, parent: NodeId) -> Node {
-        Node { record, parent, previous: NONE, next: NONE, family: NONE, digest: 0 }
+    fn new(record: Record, parent: NodeId, hash: u32) -> Node {
+        Node { record, parent, previous: NONE, next: NONE, family: NONE, digest: 0, hash }
     }
 
     /// Its data; null and empty differ.
@@ -269,11 +276,13 @@ impl Node {
     }
 }
 
-fn hash(parent: NodeId, name: &[u8]) -> u64 {
-    let mut hasher = FxBuildHasher.build_hasher();
-    hasher.write_u32(parent);
-    hasher.write(name);
-    hasher.finish()
+fn hash(parent: NodeId, name: &str) -> u32 {
+    (FxBuildHasher.hash_one((parent, name)) >> 32) as u32
+}
+
+/// The table goes by the highest and by the lowest bits.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A path's parent and last name; `None` for the root and for what is no path.

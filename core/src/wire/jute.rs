@@ -83,6 +83,10 @@ impl<'a> Reader<'a> {
     }
     /// A buffer; -1 is null.
     pub fn buffer(&mut self) -> Result<Option<Bytes>, Malformed> {
+        Ok(self.slice()?.map(|bytes| self.source.slice_ref(bytes)))
+    }
+    /// The same where it is.
+    pub(crate) fn slice(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         let length = self.int()?;
         if length == -1 {
             return Ok(None);
@@ -91,8 +95,7 @@ impl<'a> Reader<'a> {
         if n > self.rest.len() {
             return Err(Malformed::Length(length));
         }
-        let bytes = self.take(n)?;
-        Ok(Some(self.source.slice_ref(bytes)))
+        self.take(n).map(Some)
     }
     /// The next `n` bytes.
     pub fn bytes(&mut self, n: usize) -> Result<Bytes, Malformed> {

@@ -98,6 +98,36 @@ fn appends_go_on_while_a_snapshot_is_written() {
 }
 
 #[test]
+fn a_long_snapshot_is_synced_in_pieces_and_the_log_comes_between_them() {
+    let mut server = Server::new();
+    let mut body = BytesMut::new();
+    history(1..=100_000).encode(&mut body);
+    server.disk.submit(DiskAction::SnapshotBegin { zxid: Zxid(1), from_leader: false });
+    for piece in body.freeze().chunks(64 << 10) {
+        server.disk.submit(DiskAction::SnapshotChunk { bytes: Bytes::copy_from_slice(piece) });
+    }
+    let (mut unsynced, mut pieces) = (0, 0);
+    while let Some(op) = server.disk.next_op(&mut server.events) {
+        let completion = server.files.execute(&op);
+        server.disk.complete(completion, &mut server.events);
+        match op {
+            FileOp::Write { path, bytes, .. } if path.contains("tmp.snapshot") => {
+                unsynced += bytes.len();
+                assert!(unsynced <= 512 << 10, "{unsynced} bytes wait in the cache");
+            }
+            FileOp::SyncData { path } if path.contains("tmp.snapshot") => {
+                (unsynced, pieces) = (0, pieces + 1);
+                // What came while the piece before was written.
+                assert_eq!(server.persisted(), server.ticket);
+                server.append(pieces);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((pieces, server.persisted()), (4, server.ticket));
+}
+
+#[test]
 fn a_snapshot_gets_its_name_when_all_that_is_in_it_is_durable_in_the_log() {
     let mut server = Server::new();
     let mut body = BytesMut::new();
