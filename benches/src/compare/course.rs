@@ -60,11 +60,12 @@ impl Course {
             Failed(format!("the machine, files in {}: {e}", site.dir.display()))
         })?;
         let settings = format!(
-            "three servers on loopback, forceSync on; each row {seconds} s, {}",
+            "three servers on loopback, forceSync on; each row {seconds} s, {}{}",
             match repetitions {
                 1 => String::from("one run of each"),
                 n => format!("medians of {n} alternating runs"),
-            }
+            },
+            if compare.quick { "; too short for a JVM to get as fast as it can" } else { "" },
         );
         let rows = plans.iter().map(|plan| plan.row.clone()).collect();
         let one = |program: &Program| plans.iter().filter(|plan| plan.is_of(program.kind)).count();
@@ -103,6 +104,16 @@ impl Course {
         // Something may be there that is not ours; then it stays.
         drop(fs::remove_dir(&self.site.dir));
         Ok(self.report)
+    }
+
+    /// How long servers may take to get as fast as they can, for each kind of load.
+    pub(super) fn warm_up(&self) -> Duration {
+        if self.quick { Duration::from_secs(2) } else { Duration::from_secs(20) }
+    }
+
+    /// How long each look at how fast they are takes.
+    pub(super) fn warm_up_part(&self) -> Duration {
+        if self.quick { Duration::from_millis(500) } else { Duration::from_secs(1) }
     }
 
     /// In the order of the plans.
@@ -172,12 +183,16 @@ impl Course {
         plan: &Plan,
         ensemble: &mut Option<Ensemble>,
     ) -> Result<Values, Failed> {
-        let mut nodes = Nodes::Own;
+        // Where all rows are of native code, one part is enough.
+        let (mut nodes, mut warm_for) = (Nodes::Own, Duration::ZERO);
         let setup = match plan.group {
             Group::Core => return scenarios::core::measure(self.measured, &plan.scenario),
             Group::Small => return scenarios::small::measure(self, program, &plan.scenario),
             Group::Large => return scenarios::large::measure(self, program, &plan.scenario),
-            Group::Loads => Setup::default(),
+            Group::Loads => {
+                warm_for = self.warm_up();
+                Setup::default()
+            }
             Group::Servers(members) => Setup { members, ..Setup::default() },
             Group::Tree(znodes) => {
                 nodes = Nodes::Tree(znodes);
@@ -186,7 +201,9 @@ impl Course {
         };
         let started = match ensemble {
             Some(started) => started,
-            None => ensemble.insert(scenarios::loads::start(self, program, &setup, nodes)?),
+            None => {
+                ensemble.insert(scenarios::loads::start(self, program, &setup, nodes, warm_for)?)
+            }
         };
         scenarios::loads::measure(self, started, &plan.scenario)
             .map_err(|error| started.explain(error))

@@ -5,8 +5,6 @@ use super::{BYTES, Group, Plan, Scenario};
 use crate::load::Op;
 use crate::report::{Axis, Bound, Goal, Metric, Row, Step, count};
 
-/// What Apache ZooKeeper's heap of 1 GiB holds.
-pub(super) const MOST_OF_APACHE: usize = 1_000_000;
 const ZNODES: [usize; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 const CONNECTIONS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const SERVERS: [usize; 4] = [1, 3, 5, 7];

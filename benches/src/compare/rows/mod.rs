@@ -76,8 +76,9 @@ impl Plan {
         match self.group {
             // Both runtimes have the same core.
             Group::Core => kind == Kind::Smol,
-            Group::Tree(znodes) => kind != Kind::Apache || znodes <= grow::MOST_OF_APACHE,
-            Group::Loads | Group::Small | Group::Large | Group::Servers(_) => true,
+            // What is to be flat is so beside itself.
+            Group::Tree(_) | Group::Servers(_) => kind != Kind::Apache,
+            Group::Loads | Group::Small | Group::Large => true,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Rows under load, all on the same ensemble.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::course::Course;
 use super::super::rows::Scenario;
@@ -18,19 +18,25 @@ const ZNODE_ON_DISK: u64 = 120;
 /// See [`ZNODE_ON_DISK`].
 const ZNODE_IN_MEMORY: u64 = 250;
 
-/// Servers that serve, and have done so for a while: code that is compiled while it runs has to have
-/// run.
+/// Servers get no faster if they have not for so many parts of their warm-up.
+const NO_FASTER: u32 = 3;
+/// What is not more than noise.
+const NOISE: f64 = 1.05;
+
+/// Servers that serve, and have done so for a while: code that is compiled while it runs gets faster
+/// for seconds.
 pub(in super::super) fn start(
     course: &Course,
     program: &Program,
     setup: &Setup,
     nodes: Nodes,
+    warm_for: Duration,
 ) -> Result<Ensemble, Failed> {
     let mut started = Ensemble::start(program, &course.site, setup)?;
     started.settle();
-    let ops: &[Op] = match nodes {
-        Nodes::Own => &[Op::Set, Op::Create, Op::Mixed, Op::Churn],
-        Nodes::Tree(_) => &[Op::Set, Op::Create, Op::Get],
+    let (ops, bytes): (&[Op], _) = match nodes {
+        Nodes::Own => (&[Op::Set, Op::Create, Op::Mixed, Op::Churn], 128),
+        Nodes::Tree(_) => (&[Op::Set, Op::Create, Op::Get], TREE_BYTES),
     };
     for op in ops {
         let load = Load {
@@ -38,14 +44,29 @@ pub(in super::super) fn start(
             connections: 64,
             outstanding: 16,
             op: *op,
-            bytes: if nodes == Nodes::Own { 128 } else { TREE_BYTES },
+            bytes,
             nodes,
             warm_up: Duration::ZERO,
-            measured: Duration::from_millis(if course.quick { 700 } else { 3000 }),
+            measured: course.warm_up_part(),
         };
-        load::run(&load, &mut |_| {}).map_err(|error| started.explain(error))?;
+        warm_up(&load, warm_for).map_err(|error| started.explain(error))?;
     }
     Ok(started)
+}
+
+/// Until they get no faster, for about so long at most. The tree is not to grow much.
+fn warm_up(load: &Load, most: Duration) -> Result<(), Failed> {
+    let (mut best, mut since, begun) = (0.0, 0, Instant::now());
+    while since < NO_FASTER {
+        let measured = load::run(load, &mut |_| {})?;
+        let rate = measured.operations as f64 / measured.seconds;
+        since = if rate > best * NOISE { 0 } else { since + 1 };
+        best = rate.max(best);
+        if load.op == Op::Create || begun.elapsed() >= most {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What an ensemble with so many znodes takes of the disk and of memory, bytes.
