@@ -59,6 +59,10 @@ impl Default for ElectionOptions {
     }
 }
 
+/// As soon as a server's wait before it says its vote again is so long, it does not stand in for
+/// others any more: those who are needed for that do not hear of it.
+const STANDS_IN_MS: u64 = 3_200;
+
 /// So many servers without a vote are remembered.
 const MOST_STRANGERS: usize = 64;
 /// And answered so often within half of the shortest time between two notifications.
@@ -154,22 +158,43 @@ impl Election {
 
     /// Begins a round with these credentials: the last logged zxid and `currentEpoch`.
     pub fn look(&mut self, now: Time, last_zxid: Zxid, current_epoch: Epoch, out: &mut Actions) {
-        // The clock may have been taken from a peer, so that it can be anything.
-        self.clock = self.clock.wrapping_add(1);
         self.begun = true;
         self.result = None;
         self.heard = None;
-        // Who votes in a configuration that may come does so for others.
+        // Who votes in a configuration that may come does so for others. If it knew more than the
+        // one whom they elected, and who was not taken for a leader by it, then it may be the only
+        // one who can lead.
         let is_candidate = self.members.current().is_voter(self.me);
-        let initial = is_candidate.then_some((last_zxid, current_epoch));
+        let is_voter_to_be = !is_candidate && self.members.may_vote(self.me);
+        let last = self.current;
+        let was_elected = last.state == PeerState::Following && last.peer_epoch.0 >= 0;
+        let knew_less = (last.peer_epoch, last.zxid) < (current_epoch, last_zxid);
+        let stands_in = is_voter_to_be && was_elected && knew_less;
+        self.begin(now, is_candidate.then_some((last_zxid, current_epoch)), |round| {
+            info!(zxid = %last_zxid, epoch = %current_epoch, stands_in, "looking for a leader");
+            if stands_in {
+                round.stand_in(last_zxid, current_epoch);
+            }
+        });
+        self.broadcast(now, out);
+    }
+
+    /// Begins the next round.
+    fn begin(
+        &mut self,
+        now: Time,
+        candidate: Option<(Zxid, Epoch)>,
+        prepare: impl FnOnce(&mut Round),
+    ) {
+        // The clock may have been taken from a peer, so that it can be anything.
+        self.clock = self.clock.wrapping_add(1);
         let votes = self.members.may_vote(self.me);
-        let mut round = Round::new(self.me, initial, votes, self.clock);
+        let mut round = Round::new(self.me, candidate, votes, self.clock);
+        prepare(&mut round);
         round.weigh(now, &self.members, self.options.finalize_wait_ms);
-        info!(round = self.clock, zxid = %last_zxid, epoch = %current_epoch, "looking for a leader");
         self.current = round.proposal;
         let wait_ms = self.options.min_notification_ms;
         self.state = State::Looking { round, say_again_at: now.plus_ms(wait_ms), wait_ms };
-        self.broadcast(now, out);
     }
 
     /// The outcome of a round, once.
@@ -242,6 +267,9 @@ impl Election {
         if *say_again_at <= now {
             *wait_ms = (*wait_ms * 2).min(max);
             *say_again_at = now.plus_ms(*wait_ms);
+            if round.stands_in() && *wait_ms >= STANDS_IN_MS {
+                self.begin(now, None, |_| info!("not standing in for others any more"));
+            }
             self.broadcast(now, out);
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Round {
     me: ServerId,
     /// This server's own credentials; an observer's lose to everybody's.
     initial: Vote,
+    /// With what a voter-to-be proposes itself in place of whoever knows less.
+    reserve: Option<(Epoch, Zxid)>,
     pub(super) proposal: Vote,
     received: BTreeMap<ServerId, Vote>,
     settled: BTreeMap<ServerId, Vote>,
@@ -52,11 +54,28 @@ impl Round {
                 Vote { leader, zxid, peer_epoch: epoch, round, state, version }
             }
         };
-        let (received, settled) = (BTreeMap::new(), BTreeMap::new());
-        let mut new =
-            Round { me, initial, proposal: initial, received, settled, finalize_at: None };
+        let mut new = Round {
+            me,
+            initial,
+            reserve: None,
+            proposal: initial,
+            received: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            finalize_at: None,
+        };
         new.note_own(votes);
         new
+    }
+
+    /// This server, which is no candidate, stands in for those who know less: its last zxid and
+    /// current epoch.
+    pub(super) fn stand_in(&mut self, zxid: Zxid, peer_epoch: Epoch) {
+        self.reserve = Some((peer_epoch, zxid));
+    }
+
+    /// Whether it does.
+    pub(super) fn stands_in(&self) -> bool {
+        self.reserve.is_some() && self.proposal.leader == self.me
     }
 
     /// Takes a notification of a voting member.
@@ -97,6 +116,13 @@ impl Round {
         }
         if vote.beats(&self.proposal, members) {
             self.proposal = Vote { state: PeerState::Looking, version: 0, ..vote };
+            changed = true;
+        }
+        let known = (self.proposal.peer_epoch, self.proposal.zxid);
+        if self.proposal.leader != NOBODY
+            && let Some((peer_epoch, zxid)) = self.reserve.filter(|own| *own > known)
+        {
+            self.proposal = Vote { leader: self.me, zxid, peer_epoch, ..self.proposal };
             changed = true;
         }
         self.received.insert(from, Vote { version: 0, ..vote });

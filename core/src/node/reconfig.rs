@@ -41,12 +41,11 @@ fn parse(data: &[u8]) -> Option<EnsembleConfig> {
 
 impl Node {
     /// What the state says of the members may be newer than what the files beside `zoo.cfg` do.
-    /// Whoever goes by members of a static file has written them himself.
     pub(super) fn remember_config(&mut self) {
-        let is_static = self.ensemble.members().current().version == 0
-            || Mutant::ChangeForgottenByRestart.is_on();
-        if let Some(config) = config_of(&self.store).filter(|_| !is_static) {
-            self.ensemble.remember(config);
+        if let Some(config) = config_of(&self.store)
+            && !Mutant::ChangeForgottenByRestart.is_on()
+        {
+            self.ensemble.remember_state(config);
         }
     }
 

@@ -136,13 +136,24 @@ impl Ensemble {
         Ensemble { shared, election: None, part: Part::Recovering, early: Vec::new() }
     }
 
-    /// A configuration that was proposed, and may have been committed: as the disk says, or a
-    /// state that was loaded. Quorums of it are needed, too, if it is newer than what is known.
+    /// A configuration that was proposed, and may have been committed, as the disk says. Quorums of
+    /// it are needed, too, if it is newer than what is known.
     pub fn remember(&mut self, config: EnsembleConfig) {
         if self.shared.options.reconfig.is_some()
             && config.version > self.shared.members.last_seen().version
         {
             self.shared.remember(config);
+        }
+    }
+
+    /// The configuration that a loaded state was left with, which may be newer than what is known.
+    /// Who goes by a list without a version has written it himself, and knows better: until one
+    /// with a version takes its place.
+    pub fn remember_state(&mut self, config: EnsembleConfig) {
+        if self.shared.members.current().version == 0 {
+            self.shared.in_state = Some(Arc::new(config));
+        } else {
+            self.remember(config);
         }
     }
 
@@ -699,6 +710,7 @@ pub(super) fn new_shared(
     Shared {
         me,
         members: Arc::new(Membership::new(config, None)),
+        in_state: None,
         serves: false,
         members_are_new: false,
         history: History::new(options.commit_log_count.max(1)),

@@ -190,6 +190,8 @@ pub enum Delivery {
 struct Shared {
     me: ServerId,
     members: Arc<Membership>,
+    /// What the state says of the members, while they are those of a list without a version.
+    in_state: Option<Arc<EnsembleConfig>>,
     /// A role has begun to serve, and the election does not know it yet.
     serves: bool,
     /// The election does not know these members yet.

@@ -57,7 +57,8 @@ impl Shared {
         }
         info!(version = %format_args!("{:x}", config.version), members = %config.members.len(),
             "a configuration is activated");
-        let next = self.members.next().filter(|next| next.version > config.version).cloned();
+        let seen = self.members.next().cloned().into_iter().chain(self.in_state.take());
+        let next = seen.filter(|seen| seen.version > config.version).max_by_key(|c| c.version);
         let me = config.members.get(&self.me);
         let save = Box::new(ConfigSave::Current {
             version: config.version,

@@ -287,6 +287,54 @@ fn a_voter_to_be_that_does_not_know_it_is_heard_when_its_round_is_ahead() {
 }
 
 #[test]
+fn a_voter_to_be_leads_once_who_was_elected_knew_less() {
+    for (own, known_to_2, expected) in
+        [(6, true, "1→2 2→2"), (5, true, "1→1 2→1"), (6, false, "1→1 2→1")]
+    {
+        let mut world = World::new(2, &[]);
+        let both = world.servers[&1].members.current().clone();
+        let mut alone = (*both).clone();
+        alone.members.remove(&ServerId(2));
+        let (alone, next) = (Arc::new(alone), EnsembleConfig { version: 7, ..(*both).clone() });
+        for (id, knows) in [(1, true), (2, known_to_2)] {
+            let next = knows.then(|| Arc::new(next.clone()));
+            let members = Arc::new(Membership::new(alone.clone(), next));
+            world.servers.get_mut(&id).unwrap().set_members(members);
+        }
+        world.look(2, 1, own).look(1, 1, 5).run(5_000);
+        assert_eq!(world.outcome(), "1→1 2→1", "it does not ask for it");
+        // Nothing comes of that: server 1 turns away who knows more than it does.
+        world.look(2, 1, own).look(1, 1, 5).run(5_000);
+        assert_eq!(world.outcome(), expected, "{own} {known_to_2}");
+    }
+}
+
+#[test]
+fn who_stands_in_and_is_not_heard_gives_up() {
+    let mut world = World::new(3, &[]);
+    let all = world.servers[&1].members.current().clone();
+    let mut two = (*all).clone();
+    two.members.remove(&ServerId(3));
+    let (two, next) = (Arc::new(two), EnsembleConfig { version: 7, ..(*all).clone() });
+    for id in 1..=3 {
+        // Server 1 does not know that server 3 is to have a vote.
+        let next = (id != 1).then(|| Arc::new(next.clone()));
+        world
+            .servers
+            .get_mut(&id)
+            .unwrap()
+            .set_members(Arc::new(Membership::new(two.clone(), next)));
+    }
+    world.look(3, 1, 6).look(2, 1, 5).look(1, 1, 5).run(5_000);
+    assert_eq!(world.outcome(), "1→2 2→2 3→2");
+    world.look(3, 1, 6).look(2, 1, 5).look(1, 1, 5).run(2_000);
+    assert_eq!(world.outcome(), "1→2", "server 2 takes server 3 for the better one");
+    // Nobody leads, so that server 1 looks again.
+    world.run(10_000).look(1, 1, 5).run(60_000);
+    assert_eq!(world.outcome(), "1→2 2→2 3→2");
+}
+
+#[test]
 fn a_voter_that_settled_before_the_new_epoch_counts_with_one_that_settled_after() {
     let mut world = World::new(3, &[]);
     world.look(1, 1, 5).look(2, 1, 5).run(3000);

@@ -182,6 +182,32 @@ fn old_members_alone_never_lead_once_the_change_is_committed() {
 }
 
 #[test]
+fn old_members_never_lead_although_one_was_given_a_list_by_hand() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
+    let stale = world.servers[&2].platter.config.clone();
+    world.reconfig("3 4 5");
+    world.run(20);
+    world.crash(2);
+    world.propose("only the new members were asked");
+    world.run(20);
+    for id in [1, 3, 4, 5] {
+        world.crash(id);
+    }
+    // Server 2 could not save what it has seen; the files of server 1 were written anew by hand.
+    let platter = &mut world.servers.get_mut(&2).unwrap().platter;
+    (platter.config, platter.next) = (stale, None);
+    let platter = &mut world.servers.get_mut(&1).unwrap().platter;
+    (platter.config, platter.next) = (None, None);
+    world.start(1).start(2).run(10_000);
+    assert_eq!(world.config(1), "1 2 3 -> 3 4 5", "the list of server 2, and the state");
+    assert!(!world.story().contains("leads"), "{}", world.story());
+    world.start(4).start(5).run(10_000);
+    assert_eq!(world.payloads(1), world.payloads(5));
+    assert_eq!(world.story(), "1 follows 5, 2 follows 5, 3 is down, 4 follows 5, 5 leads epoch 2");
+}
+
+#[test]
 fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree() {
     let mut changes = 0;
     for seed in 0..SEEDS {

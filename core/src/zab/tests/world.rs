@@ -177,7 +177,7 @@ impl World {
         }
         server.applied = server.platter.replay();
         if let Some(config) = server.platter.last_config() {
-            ensemble.remember(config);
+            ensemble.remember_state(config);
         }
         let last = server.applied.last().map_or(Zxid::ZERO, |(z, _)| *z);
         let start = server.platter.start(last);
@@ -356,7 +356,10 @@ impl World {
                             last_zxid: zxid,
                         }));
                         let configs = server.applied.iter().filter_map(|(_, p)| config_in(p));
-                        configs.last().into_iter().for_each(|config| ensemble.remember(config));
+                        configs
+                            .last()
+                            .into_iter()
+                            .for_each(|config| ensemble.remember_state(config));
                         ensemble.snapshot_received(now, rest, &mut out);
                     }
                 }
@@ -465,7 +468,7 @@ impl World {
                     let now = self.now;
                     let config = server.platter.last_config();
                     if let Some(ensemble) = &mut server.ensemble {
-                        config.into_iter().for_each(|config| ensemble.remember(config));
+                        config.into_iter().for_each(|config| ensemble.remember_state(config));
                         ensemble.step(now, Input::Persisted { upto: ticket }, &mut out);
                         ensemble.truncated(now, ticket, start, &mut out);
                     }
@@ -576,7 +579,6 @@ impl Platter {
     }
 
     fn last_config(&self) -> Option<EnsembleConfig> {
-        self.config.as_ref().filter(|config| config.version > 0)?;
         self.replay().iter().filter_map(|(_, payload)| config_in(payload)).last()
     }
 
