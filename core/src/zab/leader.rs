@@ -207,7 +207,15 @@ impl Leader {
                 if info.protocol_version < PROTOCOL_VERSION {
                     return Err("a learner older than Zab 1.0");
                 }
+                let is_member = shared.members.member(info.server).is_some();
                 if info.config_version > shared.members.current().version {
+                    // Who was elected by the old members, and waits for them, can wait for long.
+                    if is_member && !self.established() {
+                        let (server, version) = (info.server, info.config_version);
+                        self.ended =
+                            Some(format!("server {server} goes by a later list, {version:x}"));
+                        return Ok(());
+                    }
                     return Err("a learner with a newer configuration");
                 }
                 if !shared.history.accepted_epoch.may_go_on_to(packet.zxid.epoch()) {
@@ -216,7 +224,6 @@ impl Leader {
                     );
                 }
                 // It follows no leader of an earlier epoch than it has accepted, and would stay out.
-                let is_member = shared.members.member(info.server).is_some();
                 if is_member && self.stage == Stage::Broadcast && packet.zxid.epoch() > self.epoch {
                     shared.epoch_heard = shared.epoch_heard.max(packet.zxid.epoch());
                     let (server, epoch) = (info.server, packet.zxid.epoch());

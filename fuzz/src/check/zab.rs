@@ -49,8 +49,9 @@ struct Mirror {
     durable: usize,
     /// Up to here it was compared with what is committed; none: it does not serve.
     applied: Option<Zxid>,
-    /// A truncation or snapshot that is submitted but not durable, and the line before it.
-    replacing: Option<(Ticket, Line)>,
+    /// Truncations and snapshots that are submitted but not durable, oldest first, and the line
+    /// before each.
+    replacing: Vec<(Ticket, Line)>,
     /// It leads an epoch.
     leads: bool,
 }
@@ -96,7 +97,7 @@ impl Zab {
             line: Line::default(),
             durable: 0,
             applied: None,
-            replacing: None,
+            replacing: Vec::new(),
             leads: false,
         };
         Zab {
@@ -227,7 +228,7 @@ impl Zab {
         // A learner may be told to cut off what the others commit while it does so.
         let lost = dropped.iter().find(|(zxid, _)| self.committed.binary_search(zxid).is_ok());
         let (id, lost) = (mirror.id, lost.map(|(zxid, _)| *zxid));
-        mirror.replacing = Some((ticket, before));
+        mirror.replacing.push((ticket, before));
         match lost {
             Some(zxid) if self.durable_on_a_quorum(id, zxid).is_err() => {
                 let what = format!(
@@ -250,14 +251,14 @@ impl Zab {
         let line = Line { base: zxid, below, entries: Vec::new() };
         let before = std::mem::replace(&mut mirror.line, line);
         mirror.durable = 0;
-        mirror.replacing = Some((ticket, before));
+        mirror.replacing.push((ticket, before));
     }
 
     /// A server's disk says what is durable.
     pub fn persisted(&mut self, server: usize, upto: Ticket) {
         let Some(mirror) = self.servers.get_mut(server) else { return };
-        mirror.replacing.take_if(|(ticket, _)| *ticket <= upto);
-        if mirror.replacing.is_none() {
+        mirror.replacing.retain(|(ticket, _)| *ticket > upto);
+        if mirror.replacing.is_empty() {
             mirror.durable = mirror.line.entries.partition_point(|(_, ticket)| *ticket <= upto);
         }
     }
@@ -271,17 +272,17 @@ impl Zab {
     /// A server's directory is gone.
     pub fn wiped(&mut self, server: usize) {
         let Some(mirror) = self.servers.get_mut(server) else { return };
-        (mirror.line, mirror.durable, mirror.replacing) = (Line::default(), 0, None);
+        (mirror.line, mirror.durable, mirror.replacing) = (Line::default(), 0, Vec::new());
     }
 
     /// A server found this on its disk when it started.
     pub fn recovered(&mut self, server: usize, last: Zxid) -> Result<(), Violation> {
         let Some(mirror) = self.servers.get_mut(server) else { return Ok(()) };
-        let promised = match (&mirror.replacing, mirror.durable) {
+        let promised = match (mirror.replacing.is_empty(), mirror.durable) {
             // What the old line promised is in what replaces it, or may go.
-            (Some(_), _) => Zxid::ZERO,
-            (None, 0) => mirror.line.base,
-            (None, n) => mirror.line.entries.get(n - 1).map_or(Zxid::ZERO, |(zxid, _)| *zxid),
+            (false, _) => Zxid::ZERO,
+            (true, 0) => mirror.line.base,
+            (true, n) => mirror.line.entries.get(n - 1).map_or(Zxid::ZERO, |(zxid, _)| *zxid),
         };
         if last < promised {
             let what = format!(
@@ -290,10 +291,10 @@ impl Zab {
             );
             return Err(Violation::safety("what is durable is there after a restart", what));
         }
-        if let Some((_, before)) = mirror.replacing.take()
-            && (last > mirror.line.last() || last < mirror.line.base)
-        {
-            mirror.line = before;
+        while let Some((_, before)) = mirror.replacing.pop() {
+            if last > mirror.line.last() || last < mirror.line.base {
+                mirror.line = before;
+            }
         }
         mirror.line.entries.truncate(mirror.line.upto(last));
         for (_, ticket) in &mut mirror.line.entries {
@@ -434,7 +435,7 @@ impl Mirror {
     /// Whether this is durable here.
     fn has(&self, zxid: Zxid) -> bool {
         let durable = self.line.entries.get(..self.durable).unwrap_or_default();
-        (zxid <= self.line.base && self.replacing.is_none())
+        (zxid <= self.line.base && self.replacing.is_empty())
             || durable.binary_search_by_key(&zxid, |(zxid, _)| *zxid).is_ok()
     }
 }

@@ -19,6 +19,8 @@ use crate::plan::{FaultKind, Plan, Who};
 pub(super) const ZOO_CFG: &str = "/conf/zoo.cfg";
 /// The members that were proposed last.
 const NEXT: &str = "/conf/zoo.cfg.dynamic.next";
+/// How long an operator who has helped does not do so again.
+const PATIENCE_MS: u64 = 15_000;
 /// What is in this folder is not lost with a data directory.
 pub(super) const CONF: &str = "/conf/";
 
@@ -125,17 +127,22 @@ impl World {
         }
         server.disk.files.remove(NEXT);
         server.disk.files.put(ZOO_CFG, zoo_cfg.as_bytes());
+        server.helped_at = Some(self.now);
         self.counters.add("members: told by the operator");
         self.tell_at(index, || String::from("is told by its operator who the members are"));
     }
 
-    /// In the calm the operator looks after those that know nobody any more who could tell them.
+    /// In the calm the operator looks after those that know nobody any more who could tell them, and
+    /// gives them time: others may have told them something else, and need them.
     pub(super) fn help_the_lost(&mut self) {
         let Some(roster) = self.zab.roster().cloned() else { return };
         for index in 0..self.servers.len() {
             let server = &self.servers[index];
             let is_looking = server.node().is_some_and(|node| node.role() == Role::Looking);
-            let Some((known, next)) = server.members_on_disk().filter(|_| is_looking) else {
+            let is_waited_for =
+                server.helped_at.is_some_and(|at| self.now.ms_since(at) < PATIENCE_MS);
+            let is_helpless = is_looking && !is_waited_for;
+            let Some((known, next)) = server.members_on_disk().filter(|_| is_helpless) else {
                 continue;
             };
             let knows = |id: i64| {

@@ -40,6 +40,8 @@ pub(super) struct Server {
     pub(super) id: ServerId,
     pub(super) text: String,
     pub(super) myid: String,
+    /// When its operator told it who the members are.
+    pub(super) helped_at: Option<Time>,
     pub(super) disk: SimDisk,
     pub(super) clock: Clock,
     pub(super) process: Option<Process>,
@@ -98,6 +100,7 @@ impl Server {
             id: plan.ids()[index],
             text: plan.zoo_cfg(index),
             myid: plan.ids()[index].to_string(),
+            helped_at: None,
             disk: SimDisk::new(plan.disks[index], rng.fork()),
             clock: Clock::new(origin),
             process: None,

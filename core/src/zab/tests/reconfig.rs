@@ -208,6 +208,33 @@ fn old_members_never_lead_although_one_was_given_a_list_by_hand() {
 }
 
 #[test]
+fn a_leader_by_an_old_list_does_not_wait_for_those_who_go_by_a_later_one() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").run(3000);
+    let stale = world.servers[&2].platter.config.clone();
+    world.reconfig("1 2 3 4").unwrap();
+    world.run(20);
+    let later = world.servers[&2].platter.config.clone();
+    for id in 1..=4 {
+        world.crash(id);
+        world.servers.get_mut(&id).unwrap().platter.config = stale.clone();
+    }
+    for id in [1, 2] {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.start(1).start(2).start(3).run(1000);
+    assert_eq!(world.role(3), Role::Leading { established: false });
+    for id in [1, 2] {
+        let server = world.crash(id).servers.get_mut(&id).unwrap();
+        (server.stalled, server.platter.config) = (false, later.clone());
+    }
+    world.start(1).start(2).run(500);
+    assert_eq!(world.config(3), "1 2 3 4", "long before initLimit");
+    world.run(5000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 3, 4 is down");
+}
+
+#[test]
 fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree() {
     let mut changes = 0;
     for seed in 0..SEEDS {
