@@ -93,6 +93,7 @@ mod tests {
             ),
             ("server.1=a:1", "x:1: server.1=a:1: expected host:"),
             ("server.1=a:1:2\nversion=q", "x:2: version=q: expected a hexadecimal number"),
+            ("server.1=a:1:2\nversion=-d", "x:2: version=-d: expected a hexadecimal number"),
             ("server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1", "x:1: server 2 is in no group"),
         ] {
             let error = EnsembleConfig::parse("x", bad).unwrap_err().to_string();

@@ -295,7 +295,9 @@ impl File<'_> {
             return Err(ConfigError { place: place.clone(), what });
         }
         let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix);
-        let mut version = suffix.and_then(|hex| i64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        // What is not negative: it is written without a sign.
+        let number = |hex| i64::from_str_radix(hex, 16).ok().filter(|version| *version >= 0);
+        let mut version = suffix.and_then(number).unwrap_or(0);
         for Property { line, key, value } in &lines {
             let (key, value) = (key.trim(), value.trim());
             let error = |what: &str| {
@@ -303,8 +305,7 @@ impl File<'_> {
                 ConfigError { place: format!("{name}:{line}"), what }
             };
             if key == "version" {
-                let hex = i64::from_str_radix(value, 16).ok();
-                version = hex.ok_or_else(|| error("a hexadecimal number"))?;
+                version = number(value).ok_or_else(|| error("a hexadecimal number"))?;
             } else if !is_of_ensemble(key) {
                 return Err(error("only server.N, group.N, weight.N and version in this file"));
             }
