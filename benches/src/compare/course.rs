@@ -116,6 +116,11 @@ impl Course {
         if self.quick { Duration::from_millis(500) } else { Duration::from_secs(1) }
     }
 
+    /// What is done now.
+    pub(super) fn says(&self, what: String) {
+        self.bar.says(what);
+    }
+
     /// In the order of the plans.
     fn groups(&self) -> Vec<Group> {
         let mut groups = Vec::new();

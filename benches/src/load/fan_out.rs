@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use super::driver::{Driver, Nanos, TURN, Workload};
 use super::request::Template;
 use super::session::{Happened, Session};
-use super::setup::{finish, nodes};
+use super::setup::{finish, nodes, remove};
 use super::{Failed, Measured, Phase, histogram};
 use crate::ensemble::usage::own_cpu_seconds;
 
@@ -44,6 +44,7 @@ pub fn fan_out(
     on(Phase::Ended);
     let latencies = fan.latencies;
     finish(&mut driver)?;
+    remove(servers, vec![(path, 0)])?;
     Ok(Measured { operations: latencies.len(), seconds, latencies, failed: 0, load_share })
 }
 

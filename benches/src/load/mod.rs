@@ -119,7 +119,7 @@ impl From<std::io::Error> for Failed {
     }
 }
 
-/// Drives an ensemble; `on` is told when it counts.
+/// Drives an ensemble; `on` is told when it counts. What is created is removed at the end.
 ///
 /// # Errors
 /// A member refuses, or its connection breaks.

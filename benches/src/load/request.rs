@@ -52,12 +52,17 @@ impl Template {
 
     /// create of numbered nodes below this one.
     pub(crate) fn create_below(parent: &str, bytes: usize) -> Template {
-        Template::create(&format!("{parent}/{}", "#".repeat(DIGITS)), bytes)
+        Template::create(&numbered(parent), bytes)
     }
 
     /// delete, whatever the version.
     pub(crate) fn delete(path: &str) -> Template {
         Template::new(OpCode::Delete, path, &DeleteRequest { path: path.into(), version: -1 })
+    }
+
+    /// delete of those that [`Template::create_below`] creates.
+    pub(crate) fn delete_below(parent: &str) -> Template {
+        Template::delete(&numbered(parent))
     }
 
     /// closeSession.
@@ -102,6 +107,10 @@ fn frame(body: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
     let length = (out.len() - 4) as i32;
     out[..4].copy_from_slice(&length.to_be_bytes());
     out.to_vec()
+}
+
+fn numbered(parent: &str) -> String {
+    format!("{parent}/{}", "#".repeat(DIGITS))
 }
 
 fn data(bytes: usize) -> Bytes {

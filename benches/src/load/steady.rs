@@ -4,7 +4,7 @@ use super::count::{Count, Counting, measure};
 use super::driver::{Driver, Nanos, Workload};
 use super::request::Template;
 use super::session::{Happened, Session};
-use super::setup::{new_name, nodes};
+use super::setup::{new_name, nodes, remove};
 use super::{Failed, Load, Measured, Nodes, Op, Phase};
 use crate::ensemble::tree_file::{NODE, PARENT, parents};
 
@@ -14,10 +14,11 @@ const MIXED: u64 = 10;
 const NAMES: u64 = 10_000_000_000;
 
 pub(super) fn steady(load: &Load, on: &mut dyn FnMut(Phase)) -> Result<Measured, Failed> {
+    let mut own = Vec::new();
     let requests = match load.nodes {
         Nodes::Own => {
-            let paths = nodes(&load.servers, load.connections, load.bytes)?;
-            paths.iter().map(|path| Requests::own(load, path)).collect()
+            own = nodes(&load.servers, load.connections, load.bytes)?;
+            own.iter().map(|path| Requests::own(load, path)).collect()
         }
         Nodes::Tree(count) => {
             let requests = (0..load.connections).map(|_| Requests::tree(load, count));
@@ -27,7 +28,11 @@ pub(super) fn steady(load: &Load, on: &mut dyn FnMut(Phase)) -> Result<Measured,
     let mut driver = Driver::new(&load.servers, load.connections)?;
     let mut workload =
         Steady { requests, outstanding: load.outstanding, ready: 0, count: Count::new() };
-    measure(&mut driver, &mut workload, load, on)
+    let measured = measure(&mut driver, &mut workload, load, on)?;
+    // Who created them has numbered all its requests, the end of its session, too.
+    let below = |session: &Session| if load.op == Op::Create { session.count } else { 0 };
+    remove(&load.servers, own.into_iter().zip(driver.sessions.iter().map(below)).collect())?;
+    Ok(measured)
 }
 
 struct Steady {

@@ -5,7 +5,7 @@ use super::count::{Count, Counting, measure};
 use super::driver::{Driver, Nanos, Workload};
 use super::request::Template;
 use super::session::{Happened, Session};
-use super::setup::nodes;
+use super::setup::{nodes, remove};
 use super::{Failed, Load, Measured, Op, Phase};
 
 /// Drives an ensemble with `load.outstanding` requests under way over all sessions, getData or
@@ -29,7 +29,9 @@ pub fn turns(load: &Load, on: &mut dyn FnMut(Phase)) -> Result<Measured, Failed>
         ready: 0,
         count: Count::new(),
     };
-    measure(&mut driver, &mut workload, load, on)
+    let measured = measure(&mut driver, &mut workload, load, on)?;
+    remove(&load.servers, paths.into_iter().map(|path| (path, 0)).collect())?;
+    Ok(measured)
 }
 
 struct Turns {

@@ -97,7 +97,7 @@ const SHAPES: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (64, 16), (8, 128)
 /// Data of a node where its size is not the subject.
 const BYTES: usize = 128;
 
-/// All of them, in the order of the tables; of a group, what makes the tree grow comes last.
+/// All of them, in the order of the tables.
 pub(super) fn plans() -> Vec<Plan> {
     let mut plans = [1000, 1].map(core).to_vec();
     for op in [Op::Set, Op::Get, Op::Mixed] {

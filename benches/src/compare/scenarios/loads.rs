@@ -39,6 +39,7 @@ pub(in super::super) fn start(
         Nodes::Tree(_) => (&[Op::Set, Op::Create, Op::Get], TREE_BYTES),
     };
     for op in ops {
+        course.says(format!("{}: warm-up, {op:?}", program.kind));
         let load = Load {
             servers: started.servers(),
             connections: 64,
@@ -54,7 +55,7 @@ pub(in super::super) fn start(
     Ok(started)
 }
 
-/// Until they get no faster, for about so long at most. The tree is not to grow much.
+/// Until they get no faster, for about so long at most.
 fn warm_up(load: &Load, most: Duration) -> Result<(), Failed> {
     let (mut best, mut since, begun) = (0.0, 0, Instant::now());
     while since < NO_FASTER {
@@ -62,7 +63,7 @@ fn warm_up(load: &Load, most: Duration) -> Result<(), Failed> {
         let rate = measured.operations as f64 / measured.seconds;
         since = if rate > best * NOISE { 0 } else { since + 1 };
         best = rate.max(best);
-        if load.op == Op::Create || begun.elapsed() >= most {
+        if begun.elapsed() >= most {
             break;
         }
     }
