@@ -76,7 +76,7 @@ impl Store {
             out.put_i64(node.acl());
             put_stat(out, &self.tree.stat(id));
             let first = stack.len();
-            for (child, name) in self.tree.children(id) {
+            for (child, name) in self.tree.named_children(id) {
                 let mut below = String::with_capacity(path.len() + 1 + name.len());
                 below.push_str(&path);
                 below.push('/');

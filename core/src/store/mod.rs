@@ -276,7 +276,7 @@ impl Store {
         let mut count = 0;
         while let Some(id) = stack.pop() {
             count += self.tree.child_count(id) as usize;
-            stack.extend(self.tree.children(id).map(|(child, _)| child));
+            stack.extend(self.tree.children(id));
         }
         Some(count)
     }
@@ -379,7 +379,7 @@ impl<'a> NodeRef<'a> {
     }
     /// The names of its children, in order of creation.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.store.tree.children(self.id).map(|(_, name)| name)
+        self.store.tree.named_children(self.id).map(|(_, name)| name)
     }
     /// Its part of the tree's digest.
     pub fn digest(&self) -> u64 {

@@ -216,7 +216,7 @@ impl Store {
         while let Some(id) = stack.pop() {
             count += 1;
             bytes += self.tree.node(id).data_len() as i64;
-            stack.extend(self.tree.children(id).map(|(child, _)| child));
+            stack.extend(self.tree.children(id));
         }
         let usage = format!("{}", StatsTrack::usage(count, bytes));
         self.tree.set_data(stats, Some(usage.as_bytes()));
@@ -228,7 +228,8 @@ impl Store {
         let mut stack = Vec::from([(String::new(), top)]);
         while let Some((path, at)) = stack.pop() {
             visit(self, &path, at);
-            stack.extend(self.tree.children(at).map(|(id, name)| (format!("{path}/{name}"), id)));
+            let below = self.tree.named_children(at);
+            stack.extend(below.map(|(id, name)| (format!("{path}/{name}"), id)));
         }
     }
 }

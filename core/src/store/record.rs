@@ -101,8 +101,23 @@ impl Record {
 
     /// The counters that are in it.
     pub(super) fn stat(&self) -> StoredStat {
+        self.counters(self.acl_and_counters().1)
+    }
+
+    /// All that is in it, found at once.
+    pub(super) fn contents(&self) -> Contents<'_> {
+        let at = self.layout();
+        let (acl, counters) = self.acl_and_counters_at(&at);
+        Contents {
+            name: &self.0[at.name..at.data],
+            data: (self.0[0] & HAS_DATA != 0).then(|| &self.0[at.data..at.numbers]),
+            acl,
+            stat: self.counters(counters),
+        }
+    }
+
+    fn counters(&self, mut rest: &[u8]) -> StoredStat {
         let flags = self.0[0];
-        let (_, mut rest) = self.acl_and_counters();
         let (czxid, ctime) = (Zxid(take(&mut rest) as i64), take(&mut rest) as i64);
         let mut stat = StoredStat { czxid, ctime, ..StoredStat::default() };
         (stat.mzxid, stat.mtime, stat.pzxid) = (czxid, ctime, czxid);
@@ -132,7 +147,11 @@ impl Record {
     }
 
     fn acl_and_counters(&self) -> (i64, &[u8]) {
-        let mut rest = &self.0[self.layout().numbers..];
+        self.acl_and_counters_at(&self.layout())
+    }
+
+    fn acl_and_counters_at(&self, at: &Layout) -> (i64, &[u8]) {
+        let mut rest = &self.0[at.numbers..];
         let acl = if self.0[0] & HAS_ACL == 0 { acls::OPEN } else { take_signed(&mut rest) };
         (acl, rest)
     }
@@ -143,6 +162,17 @@ impl Record {
         let begin = self.0.len() - rest.len();
         Layout { name: begin, data: begin + name, numbers: begin + name + data }
     }
+}
+
+/// What a record holds.
+#[derive(Debug)]
+pub(super) struct Contents<'a> {
+    pub(super) name: &'a [u8],
+    /// Null and empty differ.
+    pub(super) data: Option<&'a [u8]>,
+    /// The ACL's index.
+    pub(super) acl: i64,
+    pub(super) stat: StoredStat,
 }
 
 /// Where the parts of a record begin.
@@ -265,6 +295,9 @@ mod tests {
             }
             assert_eq!((known.data(), known.data_len()), (data, data.map_or(0, <[u8]>::len)));
             assert_eq!((known.stat(), known.czxid(), known.acl()), (stat, stat.czxid, acl));
+            let all = known.contents();
+            assert_eq!((all.name, all.data), (known.name_bytes(), data));
+            assert_eq!((all.acl, all.stat), (acl, stat));
         }
     }
 

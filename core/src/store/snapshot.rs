@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::record::Contents;
 use super::tree::{NodeId, ROOT, split};
 use super::{Store, StoreOptions, StoredStat};
 use crate::types::{SessionId, Zxid};
@@ -94,21 +95,36 @@ impl SnapshotWalk {
         if let Some(head) = self.head.take() {
             out.put_slice(&head);
         }
+        // Siblings mostly follow each other.
+        let (mut parent, mut above) = (ROOT, Vec::new());
         while out.len() < until {
             let Some(id) = self.stack.pop() else {
                 out.put_ustring("/");
                 return true;
             };
             // A place that was freed and taken again holds a newer node.
-            let Some(node) = store.tree.get(id).filter(|node| node.czxid() <= self.since) else {
+            let Some(node) = store.tree.get(id) else { continue };
+            let Contents { name, data, acl, stat } = store.tree.contents(node);
+            if stat.czxid > self.since {
                 continue;
-            };
-            store.tree.put_path(id, out);
-            out.put_buffer(node.data());
-            out.put_i64(node.acl().min(self.later_acls));
-            put_stat(out, &store.tree.stat(id));
+            }
+            if id == ROOT {
+                out.put_count(0);
+            } else {
+                if node.parent() != parent {
+                    parent = node.parent();
+                    store.tree.path(parent, &mut above);
+                }
+                out.put_count(above.len() + 1 + name.len());
+                out.put_slice(&above);
+                out.put_u8(b'/');
+                out.put_slice(name);
+            }
+            out.put_buffer(data);
+            out.put_i64(acl.min(self.later_acls));
+            put_stat(out, &stat);
             self.nodes += 1;
-            self.stack.extend(store.tree.children(id).map(|(child, _)| child));
+            self.stack.extend(store.tree.children(id));
         }
         false
     }

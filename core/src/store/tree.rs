@@ -3,18 +3,17 @@
 //!
 //! Most nodes are leaves. What only parents have is in a slab of its own.
 
+use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
-use bytes::BytesMut;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use slab::Slab;
 
 use super::acls;
-use super::record::Record;
+use super::record::{Contents, Record};
 use super::stat::StoredStat;
 use crate::types::Zxid;
-use crate::wire::jute::Writer;
 
 /// A node's place in the slab; reused after a delete.
 pub(super) type NodeId = u32;
@@ -164,7 +163,16 @@ impl Tree {
     /// A node's counters.
     pub(super) fn stat(&self, id: NodeId) -> StoredStat {
         let node = self.node(id);
-        let mut stat = node.record.stat();
+        self.with_family(node, node.record.stat())
+    }
+
+    /// All that a node has beside its children, read at once.
+    pub(super) fn contents<'a>(&self, node: &'a Node) -> Contents<'a> {
+        let contents = node.record.contents();
+        Contents { stat: self.with_family(node, contents.stat), ..contents }
+    }
+
+    fn with_family(&self, node: &Node, mut stat: StoredStat) -> StoredStat {
         if let Some(family) = self.families.get(node.family as usize) {
             (stat.cversion, stat.pzxid) = (family.cversion, family.pzxid);
         }
@@ -217,19 +225,22 @@ impl Tree {
     }
 
     /// A node's children, in order of creation.
-    pub(super) fn children(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &str)> {
+    pub(super) fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
         let family = self.get(id).and_then(|node| self.families.get(node.family as usize));
         let mut at = family.map_or(NONE, |family| family.first);
         core::iter::from_fn(move || {
-            let node = self.get(at)?;
-            let child = (at, node.record.name());
-            at = node.next;
-            Some(child)
+            let next = self.get(at)?.next;
+            Some(core::mem::replace(&mut at, next))
         })
     }
 
-    /// Appends a node's path as jute has it; the root's is empty.
-    pub(super) fn put_path(&self, id: NodeId, out: &mut BytesMut) {
+    /// The same with their names.
+    pub(super) fn named_children(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &str)> {
+        self.children(id).map(|child| (child, self.node(child).record.name()))
+    }
+
+    /// Puts a node's path into `out` in place of what is there; the root's is empty.
+    pub(super) fn path(&self, id: NodeId, out: &mut Vec<u8>) {
         let upwards = || {
             let mut at = id;
             core::iter::from_fn(move || {
@@ -238,9 +249,8 @@ impl Tree {
                 Some(node.record.name_bytes())
             })
         };
-        let length = upwards().map(|name| 1 + name.len()).sum();
-        out.put_count(length);
-        let mut end = out.len() + length;
+        let mut end = upwards().map(|name| 1 + name.len()).sum();
+        out.clear();
         out.resize(end, 0);
         for name in upwards() {
             out[end - name.len()..end].copy_from_slice(name);
@@ -270,9 +280,9 @@ impl Node {
         self.record.acl()
     }
 
-    /// Created by.
-    pub(super) fn czxid(&self) -> Zxid {
-        self.record.czxid()
+    /// The node above; the root has none.
+    pub(super) fn parent(&self) -> NodeId {
+        self.parent
     }
 }
 
