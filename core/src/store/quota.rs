@@ -18,7 +18,7 @@ use super::tree::NodeId;
 use crate::mutant::Mutant;
 
 const QUOTA_PATH: &str = "/zookeeper/quota";
-const LIMITS: &str = "zookeeper_limits";
+pub(super) const LIMITS: &str = "zookeeper_limits";
 const STATS: &str = "zookeeper_stats";
 
 /// What a limits or stats node says (`StatsTrack`): numbers by name, -1 where there is none.
@@ -149,6 +149,9 @@ impl Store {
 
     /// The path of the deepest node on the way that has a quota, and that quota's node.
     fn quota_at<'p>(&self, path: &'p str) -> Option<(&'p str, NodeId)> {
+        if self.tree.limits == 0 {
+            return None;
+        }
         let mut at = self.tree.lookup(QUOTA_PATH)?;
         let mut deepest = None;
         let mut end = 0;

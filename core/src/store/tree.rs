@@ -11,6 +11,7 @@ use rustc_hash::FxBuildHasher;
 use slab::Slab;
 
 use super::acls;
+use super::quota::LIMITS;
 use super::record::{Contents, Record};
 use super::stat::StoredStat;
 use crate::types::Zxid;
@@ -54,6 +55,8 @@ pub(super) struct Tree {
     index: HashTable<NodeId>,
     /// Bytes of names and data.
     pub(super) bytes: usize,
+    /// Nodes that are named as those with a quota's limits: mostly none.
+    pub(super) limits: usize,
 }
 
 impl Tree {
@@ -62,7 +65,7 @@ impl Tree {
         let mut nodes = Slab::new();
         let record = Record::new("", Some(&[]), acls::OPEN, &StoredStat::default());
         nodes.insert(Node::new(record, NONE, 0));
-        Tree { nodes, families: Slab::new(), index: HashTable::new(), bytes: 0 }
+        Tree { nodes, families: Slab::new(), index: HashTable::new(), bytes: 0, limits: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,6 +120,7 @@ impl Tree {
         stat: &StoredStat,
     ) -> NodeId {
         self.bytes += name.len() + data.map_or(0, <[u8]>::len);
+        self.limits += usize::from(name == LIMITS);
         let record = Record::new(name, data, acl, stat);
         let hash = hash(parent, name);
         let id = self.nodes.insert(Node::new(record, parent, hash)) as NodeId;
@@ -140,6 +144,7 @@ impl Tree {
         let node = self.nodes.remove(id as usize);
         let Node { record, parent, previous, next, family, hash, .. } = node;
         self.bytes -= record.name_bytes().len() + record.data_len();
+        self.limits -= usize::from(record.name_bytes() == LIMITS.as_bytes());
         if let Ok(entry) = self.index.find_entry(spread(hash), |i| *i == id) {
             entry.remove();
         }
