@@ -463,17 +463,18 @@ impl Node {
             }
         };
         // In the step that ends a role, what was committed before is still told.
-        self.effects.wanted = match Mutant::LastEventsLostWithTheRole.is_on() {
+        let is_told = match Mutant::LastEventsLostWithTheRole.is_on() {
             false => self.serve.is_serving(),
             true => self.serving(),
         };
+        self.effects.wanted = is_told && self.serve.is_watched();
         let outcome = self.store.apply(&logged, &mut self.effects);
         self.prep.committed(zxid);
         if let Some(at) = self.store.take_mismatch() {
             self.metrics.digest_mismatches_count.add(1);
             error!(zxid = %at, "the digest of this server's tree is not the leader's");
         }
-        if self.effects.wanted {
+        if is_told {
             self.measure_commit(now, &logged);
         }
         self.session_committed(&logged);

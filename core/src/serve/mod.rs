@@ -406,6 +406,11 @@ impl Serve {
         }
     }
 
+    /// Whether any client watches anything: else nobody wants to know of events.
+    pub fn is_watched(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
     /// A transaction was applied: events, then the answer, then what waited behind it.
     pub fn committed(
         &mut self,

@@ -172,16 +172,15 @@ impl Store {
         let id = self.tree.insert(parent, name, new.data.as_deref(), acl, &stat);
         self.redigest(id, new.path, &stat);
         // Before anything is counted: what is answered is what was asked for.
-        let stat = super::NodeRef { store: self, id }.stat();
+        let stat = with_stat.then(|| super::NodeRef { store: self, id }.stat());
         self.own(new.owner, new.path);
         self.trigger(effects, EventType::NodeCreated, new.path, id);
         self.trigger_parent(effects, new.path, above, parent);
         self.begin_counting(above, name);
         self.charge(new.path, 1, length(new.data));
-        if with_stat {
-            Outcome::Created2(new.path.clone(), stat)
-        } else {
-            Outcome::Created(new.path.clone())
+        match stat {
+            Some(stat) => Outcome::Created2(new.path.clone(), stat),
+            None => Outcome::Created(new.path.clone()),
         }
     }
 

@@ -182,6 +182,11 @@ impl Watches {
         }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many there are: a connection's on a path's data are one, those on its children
     /// another.
     pub(super) fn len(&self) -> usize {
