@@ -4,10 +4,12 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::BuildHasher;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 use rustc_hash::FxBuildHasher;
 
 use super::quota::Excess;
@@ -61,12 +63,20 @@ impl NodeState {
     }
 }
 
-/// The newest state of a path; `None`: deleted.
+/// What a transaction makes of a path.
 #[derive(Debug)]
 struct Change {
     zxid: Zxid,
+    path: ByteString,
+    hash: u64,
+    /// `None`: deleted.
     state: Option<NodeState>,
+    /// The change of the same path before it that was under way then.
+    before: Option<Number>,
 }
+
+/// Changes are numbered as they come.
+type Number = u64;
 
 /// The changes that are proposed and not committed.
 ///
@@ -74,9 +84,12 @@ struct Change {
 /// [`roll_back`](Self::roll_back).
 #[derive(Debug, Default)]
 pub(super) struct Outstanding {
-    nodes: HashMap<ByteString, Change, FxBuildHasher>,
-    /// Every change in order of proposal, to forget it when it is committed.
-    order: VecDeque<(Zxid, ByteString)>,
+    /// All, in order of proposal.
+    changes: VecDeque<Change>,
+    /// That of the first one of them.
+    first: Number,
+    /// The newest change of each path.
+    newest: HashTable<Number>,
     /// Ephemerals that are to be created, in order of proposal.
     ephemerals: VecDeque<(Zxid, SessionId, ByteString)>,
     /// Sessions that are to be closed, each with the last transaction that does it.
@@ -84,8 +97,6 @@ pub(super) struct Outstanding {
     closing_order: VecDeque<(Zxid, SessionId)>,
     /// The tree's digest after the last change; stands only while there are changes.
     tree_digest: u64,
-    /// What the transaction in preparation has put aside, newest last.
-    undo: Vec<(ByteString, Option<Change>)>,
     before: Mark,
     /// Quotas that the transaction in preparation exceeds.
     excesses: Vec<Excess>,
@@ -96,6 +107,7 @@ pub(super) struct Outstanding {
 /// Where the transaction in preparation began.
 #[derive(Debug, Default)]
 struct Mark {
+    changes: usize,
     ephemerals: usize,
     tree_digest: u64,
 }
@@ -103,27 +115,39 @@ struct Mark {
 impl Outstanding {
     /// A transaction begins: what follows can be rolled back.
     pub(super) fn begin(&mut self) {
-        self.undo.clear();
-        self.before = Mark { ephemerals: self.ephemerals.len(), tree_digest: self.tree_digest };
+        self.before = Mark {
+            changes: self.changes.len(),
+            ephemerals: self.ephemerals.len(),
+            tree_digest: self.tree_digest,
+        };
     }
 
     /// The transaction is refused: nothing of it happens.
     pub(super) fn roll_back(&mut self) {
-        self.order.truncate(self.order.len() - self.undo.len());
+        while self.changes.len() > self.before.changes
+            && let Some(change) = self.changes.pop_back()
+        {
+            let number = self.first + self.changes.len() as Number;
+            if let Ok(mut newest) = self.newest.find_entry(change.hash, |n| *n == number) {
+                match change.before {
+                    Some(before) => *newest.get_mut() = before,
+                    None => drop(newest.remove()),
+                }
+            }
+        }
         self.ephemerals.truncate(self.before.ephemerals);
         self.tree_digest = self.before.tree_digest;
-        while let Some((path, change)) = self.undo.pop() {
-            match change {
-                Some(change) => self.nodes.insert(path, change),
-                None => self.nodes.remove(&path),
-            };
-        }
+    }
+
+    fn newest(&self, path: &str) -> Option<&Change> {
+        let change = |number: &Number| &self.changes[(number - self.first) as usize];
+        self.newest.find(hash(path), |number| change(number).path == *path).map(change)
     }
 
     /// The node of a path as it will be.
     pub(super) fn get(&self, store: &Store, path: &str) -> Option<NodeState> {
         let key = key(path);
-        match self.nodes.get(key) {
+        match self.newest(key) {
             Some(_) if Mutant::OutstandingIgnored.is_on() => load(store, key),
             Some(change) => change.state.clone(),
             None => load(store, key),
@@ -168,9 +192,18 @@ impl Outstanding {
     ) {
         self.tree_digest = self.tree_digest(store).wrapping_add(delta);
         self.counted.0 += 1;
-        self.order.push_back((zxid, path.clone()));
-        let old = self.nodes.insert(path.clone(), Change { zxid, state });
-        self.undo.push((path, old));
+        let (changes, hash) = (&self.changes, hash(&path));
+        let change = |number: &Number| &changes[(number - self.first) as usize];
+        let number = self.first + changes.len() as Number;
+        let is_same = |number: &Number| change(number).path == path;
+        let before = match self.newest.entry(hash, is_same, |number| change(number).hash) {
+            Entry::Occupied(mut newest) => Some(core::mem::replace(newest.get_mut(), number)),
+            Entry::Vacant(newest) => {
+                newest.insert(number);
+                None
+            }
+        };
+        self.changes.push_back(Change { zxid, path, hash, state, before });
     }
 
     /// Remembers that a create makes an ephemeral.
@@ -186,7 +219,7 @@ impl Outstanding {
             .ephemerals(session)
             .cloned()
             .chain(created.map(|(_, _, path)| path.clone()))
-            .filter(|path| match self.nodes.get(&**path) {
+            .filter(|path| match self.newest(path) {
                 Some(change) => {
                     change.state.as_ref().is_some_and(|s| s.stat.ephemeral_owner == session.0)
                 }
@@ -200,7 +233,7 @@ impl Outstanding {
 
     /// The tree's digest once everything is committed.
     pub(super) fn tree_digest(&self, store: &Store) -> u64 {
-        if self.order.is_empty() { store.digest() } else { self.tree_digest }
+        if self.changes.is_empty() { store.digest() } else { self.tree_digest }
     }
 
     /// A session will be closed by this transaction.
@@ -216,13 +249,11 @@ impl Outstanding {
 
     /// Everything up to `zxid` is in the store.
     pub(super) fn committed(&mut self, zxid: Zxid) {
-        while let Some((at, path)) = self.order.front()
-            && *at <= zxid
-        {
-            if self.nodes.get(path).is_some_and(|change| change.zxid <= zxid) {
-                self.nodes.remove(path);
+        while let Some(change) = self.changes.pop_front_if(|change| change.zxid <= zxid) {
+            if let Ok(newest) = self.newest.find_entry(change.hash, |n| *n == self.first) {
+                newest.remove();
             }
-            self.order.pop_front();
+            self.first += 1;
             self.counted.1 += 1;
         }
         while self.ephemerals.front().is_some_and(|(at, ..)| *at <= zxid) {
@@ -251,7 +282,7 @@ impl Outstanding {
     /// How many changes are under way.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.changes.len()
     }
 
     /// Forgets everything under way.
@@ -263,6 +294,10 @@ impl Outstanding {
     pub(super) fn take_counted(&mut self) -> (u64, u64) {
         core::mem::take(&mut self.counted)
     }
+}
+
+fn hash(path: &str) -> u64 {
+    FxBuildHasher.hash_one(path)
 }
 
 /// The tree knows its root by the empty name.
