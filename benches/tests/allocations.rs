@@ -45,10 +45,10 @@ fn with_node(path: &str) -> (Nodes, Client) {
 fn a_clients_operations_stay_within_their_budgets() {
     for (ask, outstanding, most) in [
         (Ask::Set, MANY, 5.1),
-        (Ask::Create, MANY, 16.4),
+        (Ask::Create, MANY, 12.6),
         (Ask::Get, MANY, 0.05),
         (Ask::Set, 1, 6.5),
-        (Ask::Create, 1, 18.1),
+        (Ask::Create, 1, 14.4),
         (Ask::Get, 1, 1.25),
     ] {
         let allocations = per_operation(ask, outstanding);

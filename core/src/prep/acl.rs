@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use super::access::Access;
 use super::auth::Scheme;
 use crate::wire::ErrorCode;
+use crate::wire::acl::AclList;
 use crate::wire::client::{Acl, Id};
 use crate::wire::jute::{Malformed, Reader, records};
 
@@ -33,9 +34,28 @@ const MAX_ENTRIES: usize = 1 << 16;
 /// Above this many entries duplicates are found through a set.
 const FEW_ENTRIES: usize = 16;
 
+/// An ACL as a client asks for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum AskedAcl {
+    /// [`AclList::OPEN`], to the letter.
+    Open,
+    /// Any.
+    Entries(Vec<AclRequest>),
+}
+
+impl Default for AskedAcl {
+    fn default() -> AskedAcl {
+        AskedAcl::Entries(Vec::new())
+    }
+}
+
 /// Reads a request's ACL.
-pub(crate) fn read(r: &mut Reader<'_>) -> Result<Option<Vec<AclRequest>>, Malformed> {
-    r.nullable_vector(LEAST_ENTRY_BYTES, |r| r.record())
+pub(crate) fn read(r: &mut Reader<'_>) -> Result<Option<AskedAcl>, Malformed> {
+    if AclList::skip_open(r) {
+        return Ok(Some(AskedAcl::Open));
+    }
+    let entries = r.nullable_vector(LEAST_ENTRY_BYTES, |r| r.record())?;
+    Ok(entries.map(AskedAcl::Entries))
 }
 
 /// Makes the ACL that is stored of the one that was asked for: drops duplicates, puts the
@@ -45,11 +65,8 @@ pub(crate) fn read(r: &mut Reader<'_>) -> Result<Option<Vec<AclRequest>>, Malfor
 /// INVALIDACL for an empty list, an unknown scheme, an id that its scheme does not accept,
 /// and `auth` from a client that did not authenticate; MARSHALLINGERROR for a null that its
 /// scheme, or the search for duplicates, has to look into.
-pub(crate) fn fix_up(
-    asked: Vec<AclRequest>,
-    ids: &[Id],
-    access: &Access,
-) -> Result<Vec<Acl>, ErrorCode> {
+pub(crate) fn fix_up(asked: AskedAcl, ids: &[Id], access: &Access) -> Result<AclList, ErrorCode> {
+    let AskedAcl::Entries(asked) = asked else { return Ok(AclList::OPEN) };
     if asked.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }
@@ -82,7 +99,7 @@ pub(crate) fn fix_up(
             return Err(ErrorCode::InvalidAcl);
         }
     }
-    Ok(fixed)
+    Ok(fixed.into())
 }
 
 fn without_duplicates(mut asked: Vec<AclRequest>) -> Result<Vec<AclRequest>, ErrorCode> {
@@ -145,9 +162,9 @@ mod tests {
             ask(31, "world", "anyone"),
             ask(77, "digest", "u:h"),
         ]);
-        let stored = fix_up(asked, &[], &Access::default()).unwrap();
+        let stored = fix_up(AskedAcl::Entries(asked), &[], &Access::default()).unwrap();
         assert_eq!(
-            stored,
+            stored[..],
             [
                 entry(31, id("world", "anyone")),
                 entry(1, id("ip", "10.0.0.0/8")),
@@ -157,9 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn the_open_one_is_stored_without_a_look() {
+        let asked = AskedAcl::Entries(Vec::from([ask(31, "world", "anyone")]));
+        let fixed = |asked| fix_up(asked, &[], &Access::default());
+        assert_eq!(fixed(AskedAcl::Open), fixed(asked));
+    }
+
+    #[test]
     fn duplicates_among_many_keep_their_order() {
         let asked: Vec<_> = (0..100).map(|n| ask(n % 40, "world", "anyone")).collect();
-        let stored = fix_up(asked, &[], &Access::default()).unwrap();
+        let stored = fix_up(AskedAcl::Entries(asked), &[], &Access::default()).unwrap();
         assert!(stored.iter().map(|entry| entry.perms).eq(0..40));
     }
 
@@ -168,8 +192,9 @@ mod tests {
         let ids = [id("ip", "127.0.0.1"), digest_id("a:1"), id("super", ""), digest_id("b:2")];
         let mut asked = ask(3, "auth", "whatever");
         asked.id = None;
-        let stored = fix_up(Vec::from([asked]), &ids, &Access::default()).unwrap();
-        assert_eq!(stored, [entry(3, digest_id("a:1")), entry(3, digest_id("b:2"))]);
+        let stored =
+            fix_up(AskedAcl::Entries(Vec::from([asked])), &ids, &Access::default()).unwrap();
+        assert_eq!(stored[..], [entry(3, digest_id("a:1")), entry(3, digest_id("b:2"))]);
     }
 
     #[test]
@@ -189,7 +214,7 @@ mod tests {
         ] {
             let ids = [id("ip", "127.0.0.1")];
             assert_eq!(
-                fix_up(asked.clone(), &ids, &Access::default()),
+                fix_up(AskedAcl::Entries(asked.clone()), &ids, &Access::default()),
                 Err(ErrorCode::InvalidAcl),
                 "{asked:?}"
             );
@@ -207,17 +232,23 @@ mod tests {
             Vec::from([ask(1, "auth", ""), null_id("auth")]),
         ] {
             let ids = [id("ip", "127.0.0.1")];
-            let fixed = fix_up(asked.clone(), &ids, &Access::default());
+            let fixed = fix_up(AskedAcl::Entries(asked.clone()), &ids, &Access::default());
             assert_eq!(fixed, Err(ErrorCode::MarshallingError), "{asked:?}");
         }
         let other_perms = Vec::from([ask(2, "world", "anyone"), no_scheme()]);
-        assert_eq!(fix_up(other_perms, &[], &Access::default()), Err(ErrorCode::InvalidAcl));
+        assert_eq!(
+            fix_up(AskedAcl::Entries(other_perms), &[], &Access::default()),
+            Err(ErrorCode::InvalidAcl)
+        );
     }
 
     #[test]
     fn auth_cannot_multiply_without_bound() {
         let asked: Vec<_> = (0..1000).map(|n| ask(n, "auth", "")).collect();
         let ids: Vec<_> = (0..1000).map(|n| digest_id(&format!("u{n}:p"))).collect();
-        assert_eq!(fix_up(asked, &ids, &Access::default()), Err(ErrorCode::InvalidAcl));
+        assert_eq!(
+            fix_up(AskedAcl::Entries(asked), &ids, &Access::default()),
+            Err(ErrorCode::InvalidAcl)
+        );
     }
 }

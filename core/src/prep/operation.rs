@@ -2,13 +2,12 @@
 //! transaction and what it changes (`PrepRequestProcessor.pRequest2Txn`).
 
 use alloc::format;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::access::Access;
+use super::acl::AskedAcl;
 use super::flags::CreateMode;
 use super::outstanding::{NodeData, NodeState, Outstanding};
 use super::request::{Create, CreateKind, Operation};
@@ -107,13 +106,13 @@ impl Context<'_> {
             CreateKind::Ttl => OwnerKind::ttl_owner(ttl_ms),
         };
         let stat = StoredStat::created(self.zxid, self.wall_ms, owner);
-        let state = NodeState::new(stat, data.clone(), Arc::from(&*fixed));
+        let state = NodeState::new(stat, data.clone(), fixed.clone());
         tree.put(self.store, self.zxid, path.clone(), state);
         if ephemeral {
             tree.ephemeral(self.zxid, self.session, path.clone());
         }
 
-        let acl = fixed;
+        let acl = fixed.to_vec();
         Ok(match kind {
             CreateKind::Create => {
                 Txn::Create(CreateTxn { path, data, acl, ephemeral, parent_cversion })
@@ -173,7 +172,7 @@ impl Context<'_> {
         &self,
         tree: &mut Outstanding,
         path: ByteString,
-        asked: Vec<acl::AclRequest>,
+        asked: AskedAcl,
         version: i32,
     ) -> Result<Txn, ErrorCode> {
         self.check.ok()?;
@@ -183,9 +182,9 @@ impl Context<'_> {
         self.access.check(&node.acl, perms::ADMIN, self.ids)?;
         let version = next_version(node.stat.aversion, version)?;
         node.stat.aversion = version;
-        node.acl = Arc::from(&*acl);
+        node.acl = acl.clone();
         tree.put(self.store, self.zxid, path.clone(), node);
-        Ok(Txn::SetAcl(SetAclTxn { path, acl, version }))
+        Ok(Txn::SetAcl(SetAclTxn { path, acl: acl.to_vec(), version }))
     }
 
     fn check(&self, tree: &Outstanding, asked: CheckRequest) -> Result<Txn, ErrorCode> {

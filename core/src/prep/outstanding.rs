@@ -2,7 +2,6 @@
 //! the store (`ZooKeeperServer.outstandingChanges`, `ChangeRecord`).
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
@@ -16,7 +15,7 @@ use super::quota::Excess;
 use crate::mutant::Mutant;
 use crate::store::{Store, StoredStat, node_digest};
 use crate::types::{SessionId, Zxid};
-use crate::wire::client::Acl;
+use crate::wire::acl::AclList;
 
 /// A node's data as they will be.
 #[derive(Clone, Debug)]
@@ -50,7 +49,7 @@ impl NodeData {
 pub(super) struct NodeState {
     pub(super) stat: StoredStat,
     pub(super) data: NodeData,
-    pub(super) acl: Arc<[Acl]>,
+    pub(super) acl: AclList,
     pub(super) children: usize,
     /// Its part of the tree's digest, as of the last change; 0 where none is computed.
     digest: u64,
@@ -58,7 +57,7 @@ pub(super) struct NodeState {
 
 impl NodeState {
     /// A node that a create makes.
-    pub(super) fn new(stat: StoredStat, data: Option<Bytes>, acl: Arc<[Acl]>) -> NodeState {
+    pub(super) fn new(stat: StoredStat, data: Option<Bytes>, acl: AclList) -> NodeState {
         NodeState { stat, data: NodeData::Set(data), acl, children: 0, digest: 0 }
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::acl::{self, AclRequest};
+use super::acl::{self, AskedAcl};
 use super::flags::CreateMode;
 use crate::types::SessionId;
 use crate::wire::client::{
@@ -52,7 +52,7 @@ pub(super) enum Operation {
     SetData(SetDataRequest),
     SetAcl {
         path: ByteString,
-        acl: Vec<AclRequest>,
+        acl: AskedAcl,
         version: i32,
     },
     Check(CheckRequest),
@@ -67,7 +67,7 @@ pub(super) struct Create {
     pub(super) path: Option<ByteString>,
     pub(super) data: Option<Bytes>,
     /// Null is as good as empty, but not in a multi.
-    pub(super) acl: Option<Vec<AclRequest>>,
+    pub(super) acl: Option<AskedAcl>,
     pub(super) flags: i32,
     pub(super) ttl_ms: i64,
 }

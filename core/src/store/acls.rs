@@ -1,14 +1,14 @@
 //! The table of distinct ACLs that nodes refer to (`ReferenceCountedACLCache`).
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use crate::wire::client::{Acl, Id, perms};
+use crate::wire::acl::AclList;
+use crate::wire::client::Acl;
 use crate::wire::jute::Record;
 
 /// Index of world:anyone with all permissions, which needs no entry.
@@ -18,22 +18,19 @@ pub(super) const OPEN: i64 = -1;
 /// later.
 #[derive(Debug)]
 pub(super) struct Acls {
-    open: Arc<[Acl]>,
-    by_index: BTreeMap<i64, (Arc<[Acl]>, u32)>,
+    by_index: BTreeMap<i64, (AclList, u32)>,
     by_content: HashMap<Bytes, i64, FxBuildHasher>,
     next: i64,
 }
 
 impl Acls {
     pub(super) fn new() -> Acls {
-        let anyone = Id { scheme: "world".into(), id: "anyone".into() };
-        let open = Arc::from([Acl { perms: perms::ALL, id: anyone }]);
-        Acls { open, by_index: BTreeMap::new(), by_content: HashMap::default(), next: 1 }
+        Acls { by_index: BTreeMap::new(), by_content: HashMap::default(), next: 1 }
     }
 
     /// The index of an ACL, with one reference more.
     pub(super) fn acquire(&mut self, acl: &[Acl]) -> i64 {
-        if *acl == *self.open {
+        if *acl == *AclList::OPEN {
             return OPEN;
         }
         let content = encode(acl);
@@ -41,7 +38,7 @@ impl Acls {
             self.next += 1;
             self.next - 1
         });
-        self.by_index.entry(index).or_insert_with(|| (Arc::from(acl), 0)).1 += 1;
+        self.by_index.entry(index).or_insert_with(|| (acl.into(), 0)).1 += 1;
         index
     }
 
@@ -56,8 +53,8 @@ impl Acls {
         }
     }
 
-    pub(super) fn get(&self, index: i64) -> &Arc<[Acl]> {
-        self.by_index.get(&index).map_or(&self.open, |(acl, _)| acl)
+    pub(super) fn get(&self, index: i64) -> &AclList {
+        self.by_index.get(&index).map_or(&AclList::OPEN, |(acl, _)| acl)
     }
 
     /// One reference more to an index of a snapshot; false if it is not there.
@@ -74,7 +71,7 @@ impl Acls {
     /// An entry of a snapshot's map, without references yet.
     pub(super) fn load(&mut self, index: i64, acl: Vec<Acl>) {
         self.by_content.insert(encode(&acl), index);
-        self.by_index.insert(index, (Arc::from(acl), 0));
+        self.by_index.insert(index, (acl.into(), 0));
         self.next = self.next.max(index.saturating_add(1));
     }
 
@@ -93,7 +90,7 @@ impl Acls {
     }
 
     /// All entries, by index.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (i64, &Arc<[Acl]>)> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (i64, &AclList)> {
         self.by_index.iter().map(|(index, (acl, _))| (*index, acl))
     }
 
@@ -113,7 +110,7 @@ impl Acls {
         if found {
             self.by_content.insert(encode(&acl), index);
         }
-        self.by_index.insert(index, (Arc::from(acl), 0));
+        self.by_index.insert(index, (acl.into(), 0));
     }
 
     /// Sets the index that the next new ACL takes.

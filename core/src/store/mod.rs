@@ -16,7 +16,6 @@ mod tests;
 mod tree;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -24,6 +23,7 @@ use bytestring::ByteString;
 
 use crate::types::{SessionId, Zxid};
 use crate::wire::EventType;
+use crate::wire::acl::AclList;
 use crate::wire::client::{Acl, Id, Stat, perms};
 
 use acls::Acls;
@@ -111,7 +111,7 @@ pub struct Trigger {
     /// To which node.
     pub path: ByteString,
     /// Who may read the node, or could before it was deleted.
-    pub acl: Arc<[Acl]>,
+    pub acl: AclList,
 }
 
 /// Events in the order in which they must be seen.
@@ -366,7 +366,7 @@ impl<'a> NodeRef<'a> {
         stat.visible(kind, self.inner().data_len(), children)
     }
     /// Its ACL.
-    pub fn acl(&self) -> &'a Arc<[Acl]> {
+    pub fn acl(&self) -> &'a AclList {
         self.store.acls.get(self.inner().acl())
     }
     /// What kind of node it is.

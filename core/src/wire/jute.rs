@@ -106,6 +106,12 @@ impl<'a> Reader<'a> {
     pub fn skip(&mut self, n: usize) -> Result<(), Malformed> {
         self.take(n).map(drop)
     }
+    /// Passes over exactly these bytes; false, and nothing is read, if others are next.
+    pub(crate) fn skip_if(&mut self, bytes: &[u8]) -> bool {
+        let rest = self.rest.strip_prefix(bytes);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
     /// A string; -1 is null, malformed UTF-8 becomes U+FFFD as in Java.
     pub fn ustring(&mut self) -> Result<Option<ByteString>, Malformed> {
         Ok(self.buffer()?.map(|bytes| match ByteString::try_from(bytes.clone()) {

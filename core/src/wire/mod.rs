@@ -3,6 +3,7 @@
 //! All integers are big endian. Bytes from outside are hostile: every length is checked
 //! against what is really there before anything is allocated.
 
+pub mod acl;
 pub mod client;
 pub(crate) mod code;
 pub mod error;
