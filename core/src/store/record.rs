@@ -10,8 +10,6 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
-
 use super::acls;
 use super::stat::StoredStat;
 use crate::types::Zxid;
@@ -27,8 +25,10 @@ const ACL_CHANGED: u8 = 8;
 /// The owner is there.
 const OWNED: u8 = 16;
 
-/// Enough for all numbers of a record.
-type Numbers = SmallVec<[u8; 96]>;
+/// A number in its longest form, bytes.
+const LONGEST: usize = 10;
+/// All of a record's: flags, two lengths, and behind the data eight numbers at most.
+const NUMBERS: usize = 1 + 10 * LONGEST;
 
 /// A node's bytes.
 #[derive(Debug)]
@@ -40,9 +40,8 @@ impl Record {
     }
 
     fn of(name: &[u8], data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> Record {
-        let (numbers, head) = numbers(name, data, acl, stat);
-        let (head, numbers) = numbers.split_at(head);
-        let parts = [head, name, data.unwrap_or_default(), numbers];
+        let numbers = Numbers::of(name, data, acl, stat);
+        let parts = [numbers.head(), name, data.unwrap_or_default(), numbers.tail()];
         let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| all.extend_from_slice(part));
         Record(all.into_boxed_slice())
@@ -51,8 +50,8 @@ impl Record {
     /// Replaces all but the name; in place, if it takes as many bytes as before.
     pub(super) fn replace(&mut self, data: Option<&[u8]>, acl: i64, stat: &StoredStat) {
         let at = self.layout();
-        let (numbers, head) = numbers(self.name_bytes(), data, acl, stat);
-        let (head, numbers) = numbers.split_at(head);
+        let numbers = Numbers::of(self.name_bytes(), data, acl, stat);
+        let (head, numbers) = (numbers.head(), numbers.tail());
         let parts = [head, data.unwrap_or_default(), numbers];
         let length: usize = parts.iter().map(|part| part.len()).sum();
         if head.len() != at.name || length + at.data - at.name != self.0.len() {
@@ -69,8 +68,8 @@ impl Record {
     /// The same with the data that are there.
     pub(super) fn set_counters(&mut self, acl: i64, stat: &StoredStat) {
         let at = self.layout();
-        let (numbers, head) = numbers(self.name_bytes(), self.data(), acl, stat);
-        let (head, numbers) = numbers.split_at(head);
+        let numbers = Numbers::of(self.name_bytes(), self.data(), acl, stat);
+        let (head, numbers) = (numbers.head(), numbers.tail());
         if at.numbers + numbers.len() != self.0.len() {
             *self = Record::of(self.name_bytes(), self.data(), acl, stat);
             return;
@@ -182,48 +181,71 @@ struct Layout {
     numbers: usize,
 }
 
-/// What is before the name and what is behind the data, and how long the first is.
-fn numbers(name: &[u8], data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> (Numbers, usize) {
-    let mut out = Numbers::new();
-    let is_changed = (stat.mzxid, stat.mtime, stat.version) != (stat.czxid, stat.ctime, 0);
-    let flags = [
-        (data.is_some(), HAS_DATA),
-        (is_changed, CHANGED),
-        (stat.aversion != 0, ACL_CHANGED),
-        (stat.ephemeral_owner != 0, OWNED),
-        (acl != acls::OPEN, HAS_ACL),
-    ];
-    let flags = flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum();
-    out.push(flags);
-    put(&mut out, name.len() as u64);
-    put(&mut out, data.map_or(0, <[u8]>::len) as u64);
-    let head = out.len();
-    if flags & HAS_ACL != 0 {
-        put_signed(&mut out, acl);
-    }
-    put(&mut out, stat.czxid.0 as u64);
-    put(&mut out, stat.ctime as u64);
-    if flags & CHANGED != 0 {
-        put_signed(&mut out, stat.mzxid.0.wrapping_sub(stat.czxid.0));
-        put_signed(&mut out, stat.mtime.wrapping_sub(stat.ctime));
-        put_signed(&mut out, stat.version.into());
-    }
-    if flags & ACL_CHANGED != 0 {
-        put_signed(&mut out, stat.aversion.into());
-    }
-    if flags & OWNED != 0 {
-        put(&mut out, stat.ephemeral_owner as u64);
-    }
-    (out, head)
+/// What is before the name and what is behind the data.
+struct Numbers {
+    bytes: [u8; NUMBERS],
+    head: usize,
+    end: usize,
 }
 
-/// Seven bits a byte, the lowest first; the highest bit says that more follow.
-fn put(out: &mut Numbers, mut value: u64) {
-    while value > 0x7f {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+impl Numbers {
+    fn of(name: &[u8], data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> Numbers {
+        let mut out = Numbers { bytes: [0; NUMBERS], head: 0, end: 1 };
+        let is_changed = (stat.mzxid, stat.mtime, stat.version) != (stat.czxid, stat.ctime, 0);
+        let flags = [
+            (data.is_some(), HAS_DATA),
+            (is_changed, CHANGED),
+            (stat.aversion != 0, ACL_CHANGED),
+            (stat.ephemeral_owner != 0, OWNED),
+            (acl != acls::OPEN, HAS_ACL),
+        ];
+        let flags = flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum();
+        out.bytes[0] = flags;
+        out.put(name.len() as u64);
+        out.put(data.map_or(0, <[u8]>::len) as u64);
+        out.head = out.end;
+        if flags & HAS_ACL != 0 {
+            out.put_signed(acl);
+        }
+        out.put(stat.czxid.0 as u64);
+        out.put(stat.ctime as u64);
+        if flags & CHANGED != 0 {
+            out.put_signed(stat.mzxid.0.wrapping_sub(stat.czxid.0));
+            out.put_signed(stat.mtime.wrapping_sub(stat.ctime));
+            out.put_signed(stat.version.into());
+        }
+        if flags & ACL_CHANGED != 0 {
+            out.put_signed(stat.aversion.into());
+        }
+        if flags & OWNED != 0 {
+            out.put(stat.ephemeral_owner as u64);
+        }
+        out
     }
-    out.push(value as u8);
+
+    fn head(&self) -> &[u8] {
+        &self.bytes[..self.head]
+    }
+
+    fn tail(&self) -> &[u8] {
+        &self.bytes[self.head..self.end]
+    }
+
+    /// Seven bits a byte, the lowest first; the highest bit says that more follow.
+    fn put(&mut self, mut value: u64) {
+        while value > 0x7f {
+            self.bytes[self.end] = value as u8 | 0x80;
+            self.end += 1;
+            value >>= 7;
+        }
+        self.bytes[self.end] = value as u8;
+        self.end += 1;
+    }
+
+    /// Small numbers of either sign are short.
+    fn put_signed(&mut self, value: i64) {
+        self.put((value << 1 ^ value >> 63) as u64);
+    }
 }
 
 #[inline]
@@ -238,11 +260,6 @@ fn take(rest: &mut &[u8]) -> u64 {
         shift += 7;
     }
     value
-}
-
-/// Small numbers of either sign are short.
-fn put_signed(out: &mut Numbers, value: i64) {
-    put(out, (value << 1 ^ value >> 63) as u64);
 }
 
 fn take_signed(rest: &mut &[u8]) -> i64 {
