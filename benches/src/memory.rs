@@ -7,7 +7,6 @@ use rustc_hash::FxHashMap;
 use zabkeeper_core::action::{Action, DiskAction};
 use zabkeeper_core::config::{Config, EnsembleConfig};
 use zabkeeper_core::types::{ConnId, ServerId, Ticket, Time};
-use zabkeeper_core::wire::quorum::ProposalRoom;
 use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
 
 /// Several servers, their connections, one clock.
@@ -20,7 +19,6 @@ pub struct Memory {
     accepted: u64,
     now: Time,
     leader: usize,
-    room: ProposalRoom,
     /// Transactions that were delivered, over all servers.
     pub delivered: u64,
     /// Sends between servers.
@@ -46,7 +44,6 @@ impl Memory {
             accepted: 0,
             now: Time(0),
             leader: 0,
-            room: ProposalRoom::default(),
             delivered: 0,
             messages: 0,
         };
@@ -80,8 +77,7 @@ impl Memory {
         for _ in 0..batch {
             let ensemble = &mut self.servers[leader];
             let zxid = ensemble.next_zxid().expect("it leads");
-            let frame = self.room.encode(zxid, payload.len(), |out| out.extend_from_slice(payload));
-            ensemble.propose(&frame, &mut out);
+            ensemble.propose(zxid, payload.len(), |room| room.extend_from_slice(payload), &mut out);
         }
         self.servers[leader].flush(&mut out);
         self.queue.extend(out.drain(..).map(|action| (leader, action)));
@@ -96,7 +92,7 @@ impl Memory {
         ensemble.step(self.now, input, &mut out);
         while let Some(delivery) = ensemble.next_delivery() {
             match delivery {
-                Delivery::Committed { .. } => self.delivered += 1,
+                Delivery::Committed(entries) => self.delivered += entries.len() as u64,
                 Delivery::Ping => ensemble.pong(Default::default(), &mut out),
                 _ => {}
             }

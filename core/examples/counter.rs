@@ -6,11 +6,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::BufMut;
 use zabkeeper_core::action::{Action, DiskAction, EpochFile};
 use zabkeeper_core::config::{Config, EnsembleConfig};
-use zabkeeper_core::event::{Entry, LogEnd};
+use zabkeeper_core::entries::Entry;
+use zabkeeper_core::event::LogEnd;
 use zabkeeper_core::types::{ConnId, Epoch, ServerId, Time, Zxid};
-use zabkeeper_core::wire::quorum::ProposalFrame;
 use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
 
 const ZOO_CFG: &str = "dataDir=/d
@@ -105,7 +106,9 @@ impl World {
         while let Some(delivery) = ensemble.next_delivery() {
             let mut out = Vec::new();
             match delivery {
-                Delivery::Committed { body, .. } => server.count += increment(&body),
+                Delivery::Committed(entries) => {
+                    server.count += entries.iter().map(|(_, body)| increment(body)).sum::<i64>();
+                }
                 Delivery::Leading { epoch } => {
                     println!(
                         "{:>5} ms: server {} leads epoch {epoch}",
@@ -148,8 +151,8 @@ impl World {
                     self.step(peer, Input::Closed { conn: other });
                 }
             }
-            Action::Disk(DiskAction::Append { ticket, entry }) => {
-                self.servers[at].disk.log.push(entry);
+            Action::Disk(DiskAction::Append { ticket, entries }) => {
+                self.servers[at].disk.log.extend(entries.each());
                 self.step(at, Input::Persisted { upto: ticket });
             }
             Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }) => {
@@ -193,7 +196,7 @@ impl World {
         let mut out = Vec::new();
         let ensemble = self.servers[leader].ensemble.as_mut().expect("it leads");
         let zxid = ensemble.next_zxid().expect("it leads");
-        ensemble.propose(&ProposalFrame::copy(zxid, &n.to_be_bytes()), &mut out);
+        ensemble.propose(zxid, size_of_val(&n), |room| room.put_i64(n), &mut out);
         ensemble.flush(&mut out);
         self.after(leader, out);
         self.run(10);

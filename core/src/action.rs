@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::event::{Entry, Port};
+use crate::entries::Entries;
+use crate::event::Port;
 use crate::types::{ConnId, Epoch, HostPort, ReadId, Ticket, Zxid};
 
 /// The reused buffer that a step fills.
@@ -79,7 +80,7 @@ pub enum DiskAction {
         /// Names this write.
         ticket: Ticket,
         /// What.
-        entry: Entry,
+        entries: Entries,
     },
     /// Cut the log after this zxid, drop newer snapshots, reload; answered by `Recovered`.
     Truncate {

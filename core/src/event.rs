@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::entries::Entry;
 use crate::types::{ConnId, ReadId, Ticket, Zxid};
 
 /// Which of a server's ports a connection belongs to.
@@ -102,15 +103,6 @@ pub struct Host {
     pub max_files: Option<u64>,
     /// Names and values for `envi`, in its order.
     pub environment: Vec<(String, String)>,
-}
-
-/// One log entry: a transaction as it is on the wire and on disk.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
-    /// The transaction's zxid, as in its header.
-    pub zxid: Zxid,
-    /// TxnHeader, record, and digest: opaque below `prep`.
-    pub body: Bytes,
 }
 
 /// How a read of the log ended.

@@ -7,9 +7,10 @@
 //! ```
 //! use std::collections::{HashMap, VecDeque};
 //! use zabkeeper_core::action::{Action, DiskAction};
+//! use bytes::BufMut;
 //! use zabkeeper_core::config::Config;
+//! use zabkeeper_core::entries::Entries;
 //! use zabkeeper_core::types::{ConnId, ServerId, Time, Zxid};
-//! use zabkeeper_core::wire::quorum::ProposalFrame;
 //! use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
 //!
 //! let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.1=1:2888:3888\nserver.2=2:2888:3888\nserver.3=3:2888:3888";
@@ -69,12 +70,12 @@
 //! let leader = servers.iter().position(|s| s.next_zxid().is_some()).expect("a leader");
 //! assert_eq!(leader, 2, "the largest id wins among equals");
 //! let (mut out, zxid) = (Vec::new(), servers[leader].next_zxid().unwrap());
-//! servers[leader].propose(&ProposalFrame::copy(zxid, b"hello"), &mut out);
+//! servers[leader].propose(zxid, 5, |room| room.put_slice(b"hello"), &mut out);
 //! servers[leader].flush(&mut out);
 //! run(&mut servers, leader, Time(0).plus_ms(3000), Input::Tick, out);
 //! for server in &mut servers {
 //!     let told: Vec<_> = std::iter::from_fn(|| server.next_delivery()).collect();
-//!     assert!(told.contains(&Delivery::Committed { zxid: Zxid(0x1_0000_0001), body: "hello".into() }));
+//!     assert!(told.contains(&Delivery::Committed(Entries::one(Zxid(0x1_0000_0001), b"hello"))));
 //! }
 //! # Ok::<(), zabkeeper_core::config::ConfigError>(())
 //! ```
@@ -87,7 +88,7 @@
 //!
 //! # The rooms
 //!
-//! A room uses only those above it: [`types`], [`event`] and [`action`]; [`wire`]; [`config`];
+//! A room uses only those above it: [`types`], [`entries`], [`event`] and [`action`]; [`wire`]; [`config`];
 //! [`quorum`]; [`election`]; [`zab`], which with the election is an [`Ensemble`](zab::Ensemble)
 //! that any state machine can ride on; [`store`], the znodes; [`prep`], requests into
 //! transactions; [`admin`], figures and four-letter words; [`serve`], the clients; [`disk`], logs
@@ -104,6 +105,7 @@ pub mod client;
 pub mod config;
 pub mod disk;
 pub mod election;
+pub mod entries;
 pub mod event;
 pub mod inspect;
 pub mod mutant;

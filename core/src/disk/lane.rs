@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::action::{ConfigSave, DiskAction, EpochFile};
-use crate::event::Entry;
+use crate::entries::Entries;
 use crate::types::{Epoch, ReadId, Ticket, Zxid};
 
 /// Numbers the snapshots, to match their pieces with the right one.
@@ -19,7 +19,7 @@ pub(crate) type Generation = u64;
 pub(crate) enum Ordered {
     Append {
         ticket: Ticket,
-        entry: Entry,
+        entries: Entries,
     },
     Truncate {
         ticket: Ticket,
@@ -80,7 +80,7 @@ impl Inbox {
             debug_assert!(last < ticket, "{ticket:?} comes after {last:?}");
         }
         let ordered = match action {
-            DiskAction::Append { ticket, entry } => Ordered::Append { ticket, entry },
+            DiskAction::Append { ticket, entries } => Ordered::Append { ticket, entries },
             DiskAction::Truncate { ticket, after } => Ordered::Truncate { ticket, after },
             DiskAction::SaveEpoch { ticket, file, epoch } => {
                 Ordered::SaveEpoch { ticket, file, epoch }

@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::event::Entry;
+use crate::entries::Entry;
 use crate::types::Zxid;
 
 /// Length of a log file's header.
@@ -35,11 +35,6 @@ pub(crate) fn put_entry(out: &mut BytesMut, body: &[u8]) {
     out.put_i32(body.len() as i32);
     out.put_slice(body);
     out.put_u8(END_MARK);
-}
-
-/// How many bytes an entry with this body takes.
-pub(crate) fn entry_len(body: &[u8]) -> usize {
-    ENTRY_HEAD + body.len() + 1
 }
 
 /// What is wrong with an entry.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::files::FilePath;
 use super::io::{DiskError, Io};
 use super::log_format::{self, Damage, ENTRY_HEAD, HEADER_LEN, Parsed};
-use crate::event::Entry;
+use crate::entries::Entry;
 use crate::types::Zxid;
 
 /// How much is read at once.

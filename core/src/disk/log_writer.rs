@@ -9,10 +9,10 @@ use super::files::{FilePath, Places};
 use super::io::{DiskError, Io};
 use super::log_format;
 use super::log_reader::LogFile;
-use crate::event::Entry;
+use crate::entries::Entries;
 use crate::mutant::Mutant;
 
-/// Most entries of one batch (`zookeeper.maxBatchSize`).
+/// A batch is closed once it has this many entries (`zookeeper.maxBatchSize`).
 pub(crate) const MAX_BATCH: usize = 1000;
 /// A batch is closed once it has this many bytes.
 pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
@@ -79,30 +79,30 @@ impl LogWriter {
 
     /// Writes these entries and makes them durable: one write, one sync, and one sync of
     /// the directory if the file is new.
-    pub(crate) async fn commit(&mut self, io: &Io, batch: &[Entry]) -> Result<(), DiskError> {
-        let Some(first) = batch.first() else { return Ok(()) };
+    pub(crate) async fn commit(&mut self, io: &Io, batch: &[Entries]) -> Result<(), DiskError> {
+        let Some(first) = batch.first().map(Entries::first) else { return Ok(()) };
         self.buffer.clear();
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {
-                let path = self.places.log(first.zxid);
+                let path = self.places.log(first);
                 if self.files.iter().any(|file| file.path == path) {
                     return Err(DiskError::refused(format!(
                         "cannot create {path}: it is there already, and would be overwritten by a \
                          second history of zxid {}; move the data directory away and let the \
                          server copy its state from the leader",
-                        first.zxid
+                        first
                     )));
                 }
                 io.create(&path).await?;
                 log_format::put_header(&mut self.buffer);
-                self.files.push(LogFile { zxid: first.zxid, path: path.clone(), len: 0 });
+                self.files.push(LogFile { zxid: first, path: path.clone(), len: 0 });
                 OpenLog { path, position: 0, padded_to: 0 }
             }
         };
         let is_new = open.position == 0;
-        for entry in batch {
-            log_format::put_entry(&mut self.buffer, &entry.body);
+        for (_, body) in batch.iter().flatten() {
+            log_format::put_entry(&mut self.buffer, body);
         }
         // ZooKeeper flushes the header before it pads.
         let flushed = if is_new { log_format::HEADER_LEN } else { open.position };

@@ -13,7 +13,6 @@ use super::config_files;
 use super::epochs;
 use super::io::DiskError;
 use super::lane::{Generation, Inbox, Ordered, Piece};
-use super::log_format::entry_len;
 use super::log_writer::{LogWriter, MAX_BATCH, MAX_BATCH_BYTES};
 use super::purge;
 use super::read_log::LogRead;
@@ -21,7 +20,8 @@ use super::recovery;
 use super::snapshot_writer::{Pace, SnapshotWriter};
 use super::state::State;
 use super::truncate;
-use crate::event::{Entry, Event, LogEnd};
+use crate::entries::Entries;
+use crate::event::{Event, LogEnd};
 use crate::types::{Ticket, Zxid};
 
 /// Works until the disk fails: says so then, and does nothing ever after.
@@ -45,7 +45,7 @@ struct Machine<S: State> {
     log: LogWriter,
     snapshot: Snapshot,
     reads: VecDeque<LogRead>,
-    batch: Vec<Entry>,
+    batch: Vec<Entries>,
     persisted: Ticket,
 }
 
@@ -160,14 +160,15 @@ impl<S: State> Machine<S> {
 
     /// The group commit: all appends that are there, up to the batch's limits.
     async fn commit(&mut self) -> Result<bool, DiskError> {
-        let (mut upto, mut bytes) = (None, 0);
+        let (mut upto, mut count, mut bytes) = (None, 0, 0);
         {
             let mut inbox = self.inbox.borrow_mut();
-            while self.batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+            while count < MAX_BATCH && bytes < MAX_BATCH_BYTES {
                 match inbox.ordered.pop_front() {
-                    Some(Ordered::Append { ticket, entry }) => {
-                        bytes += entry_len(&entry.body);
-                        self.batch.push(entry);
+                    Some(Ordered::Append { ticket, entries }) => {
+                        count += entries.len();
+                        bytes += entries.frames().len();
+                        self.batch.push(entries);
                         upto = Some(ticket);
                     }
                     Some(other) => {

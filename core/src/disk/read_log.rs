@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::io::{DiskError, Io};
 use super::log_reader::{LogFile, LogReader, Next};
-use crate::event::{Entry, LogEnd};
+use crate::entries::Entry;
+use crate::event::LogEnd;
 use crate::types::{ReadId, Zxid};
 
 /// A batch is closed once its bodies have this many bytes.

@@ -19,7 +19,8 @@ use super::repair;
 use super::snapshot_reader::{self, Loaded, SnapshotFile};
 use super::snapshot_writer;
 use super::state::State;
-use crate::event::{Entry, Event, Progress, Recovered};
+use crate::entries::Entry;
+use crate::event::{Event, Progress, Recovered};
 use crate::mutant::Mutant;
 use crate::types::{Ticket, Zxid};
 

@@ -12,7 +12,7 @@ use super::text::shown_option;
 use super::transaction::Transaction;
 use super::{Line, Options, Sink, Trouble, tell};
 use crate::disk::{Io, LogFile, LogReader, Next};
-use crate::event::Entry;
+use crate::entries::Entry;
 use crate::types::Zxid;
 
 /// What came of comparing logs.

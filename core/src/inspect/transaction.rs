@@ -7,7 +7,7 @@ use core::fmt::{self, Display};
 use serde::Serialize;
 
 use super::text::{self, Count, Data, Moment, Plain, shown};
-use crate::event::Entry;
+use crate::entries::Entry;
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::Acl;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};

@@ -177,12 +177,15 @@ mod tests {
             let mut out = Actions::new();
             self.node.step(self.now, event, &mut out);
             for action in out {
-                if let Action::Disk(DiskAction::Append { ticket, entry }) = action {
-                    match LoggedTxn::from_bytes(&entry.body).unwrap().txn {
-                        Txn::DeleteContainer(txn) => {
-                            self.reaped.push((self.now.mono.as_millis(), format!("{}", txn.path)));
+                if let Action::Disk(DiskAction::Append { ticket, entries }) = action {
+                    for entry in entries.each() {
+                        match LoggedTxn::from_bytes(&entry.body).unwrap().txn {
+                            Txn::DeleteContainer(txn) => {
+                                self.reaped
+                                    .push((self.now.mono.as_millis(), format!("{}", txn.path)));
+                            }
+                            other => panic!("{other:?}"),
                         }
-                        other => panic!("{other:?}"),
                     }
                     self.step(Event::Persisted { upto: ticket });
                 }

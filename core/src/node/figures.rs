@@ -8,8 +8,8 @@ use super::Node;
 use crate::action::{Action, DiskAction};
 use crate::types::{Now, Ticket, Time};
 use crate::wire::EventType;
+use crate::wire::Word;
 use crate::wire::txn::{LoggedTxn, TxnHeader};
-use crate::wire::{Record, Word};
 use crate::zab::Role;
 
 /// What is under way, and since when.
@@ -65,9 +65,11 @@ impl Node {
             self.role_changed(now.mono, role);
         }
         for action in actions {
-            if let Action::Disk(DiskAction::Append { ticket, entry }) = action {
-                let made = TxnHeader::from_bytes(&entry.body).ok().map(|header| header.time_ms);
-                self.measure_append(now, *ticket, made);
+            if let Action::Disk(DiskAction::Append { ticket, entries }) = action {
+                for (_, body) in entries {
+                    let made = TxnHeader::peek(body).map(|header| header.time_ms);
+                    self.measure_append(now, *ticket, made);
+                }
             }
         }
     }
@@ -242,6 +244,7 @@ mod tests {
     use crate::event::{Event, Port, Recovered};
     use crate::store::Store;
     use crate::types::{ConnId, SessionId, Zxid};
+    use crate::wire::Record;
     use crate::wire::client::ConnectRequest;
 
     const CLIENT: ConnId = ConnId::accepted(1);

@@ -30,13 +30,13 @@ use crate::config::Config;
 use crate::disk::SnapshotTrigger;
 use crate::event::{Event, Host, Port, Recovered};
 use crate::mutant::Mutant;
-use crate::prep::{self, Parsed, Prep, Prepared, Request, SessionCheck};
+use crate::prep::{self, Parsed, Prep, Request, SessionCheck};
 use crate::serve::{Owner, Serve, SessionTracker, Submission};
 use crate::store::{Effects, SnapshotDecoder, Store};
 use crate::types::{ConnId, Epoch, Now, SessionId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::jute::Reader;
-use crate::wire::quorum::{ForwardedRequest, ProposalFrame};
+use crate::wire::quorum::ForwardedRequest;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
 use crate::zab::{Delivery, Ensemble, Input, Role, Start};
@@ -271,7 +271,11 @@ impl Node {
                 self.start_serving(now);
                 self.listen_for_servers(out);
             }
-            Delivery::Committed { zxid, body } => self.apply(now, zxid, &body, out),
+            Delivery::Committed(entries) => {
+                for (zxid, body) in &entries {
+                    self.apply(now, zxid, Reader::within(entries.frames(), body), out);
+                }
+            }
             Delivery::Reconfigured { members } => self.reconfigured(&members, out),
             Delivery::Truncating => self.abort_own_snapshot(out),
             Delivery::SnapshotWanted { learner } => {
@@ -450,9 +454,10 @@ impl Node {
 
     // ---- writes
 
-    fn apply(&mut self, now: Now, zxid: Zxid, body: &Bytes, out: &mut Actions) {
+    fn apply(&mut self, now: Now, zxid: Zxid, mut body: Reader<'_>, out: &mut Actions) {
+        let bytes = body.remaining();
         let own = self.proposed.pop_front_if(|t| t.header.zxid == zxid);
-        let logged = match own.map_or_else(|| LoggedTxn::from_bytes(body), Ok) {
+        let logged: LoggedTxn = match own.map_or_else(|| body.record(), Ok) {
             Ok(logged) => logged,
             Err(what) => {
                 let what = Box::new(format!(
@@ -480,7 +485,7 @@ impl Node {
         self.session_committed(&logged);
         self.serve.committed(now, &self.store, &logged, &outcome, &self.effects, out);
         self.effects.triggers.clear();
-        let is_due = self.trigger.appended(body.len());
+        let is_due = self.trigger.appended(bytes);
         // A server that does not serve may have applied what is not committed.
         let may = self.serving() || Mutant::SnapshotOfUncommitted.is_on();
         if is_due && self.snapshots.own.is_none() && may {
@@ -488,14 +493,15 @@ impl Node {
         }
     }
 
-    fn propose(&mut self, prepared: Prepared, out: &mut Actions) {
-        self.proposal_sizes.add(prepared.frame.body().len());
+    fn propose(&mut self, txn: LoggedTxn, out: &mut Actions) {
+        let (zxid, most) = (txn.header.zxid, txn.size_bound());
+        let bytes = self.ensemble.propose(zxid, most, |room| txn.write(room), out);
+        self.proposal_sizes.add(bytes);
         self.metrics.prep_processor_request_queued.add(1);
         if self.config.ensemble.is_some() {
             self.metrics.proposal_count.add(1);
         }
-        self.ensemble.propose(&prepared.frame, out);
-        self.proposed.push_back(prepared.txn);
+        self.proposed.push_back(txn);
     }
 
     /// The next zxid, or a new election if the epoch's counter is used up. A leader that goes has
@@ -569,9 +575,7 @@ impl Node {
                 let time_ms = now.wall_ms;
                 let op = OpCode::Error as i32;
                 let header = TxnHeader { client: session, cxid, zxid, time_ms, op };
-                let txn = LoggedTxn { header, txn: Txn::error(code), digest: None };
-                let frame = ProposalFrame::copy(zxid, &txn.to_bytes());
-                self.propose(Prepared { txn, frame }, out);
+                self.propose(LoggedTxn { header, txn: Txn::error(code), digest: None }, out);
             }
         }
     }

@@ -9,22 +9,18 @@ use super::Node;
 use crate::action::Actions;
 use crate::config::EnsembleConfig;
 use crate::mutant::Mutant;
-use crate::prep::{Members, Parsed, Prepared, Request, SessionCheck};
+use crate::prep::{Members, Parsed, Request, SessionCheck};
 use crate::store::{CONFIG_PATH, Store};
 use crate::types::{Now, Zxid};
-use crate::wire::txn::{LoggedTxn, Txn};
+use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{OpCode, Record};
 
-/// Where a transaction's header has its type.
-const TYPE_AT: usize = 28;
-
 /// The configuration that a transaction makes the ensemble's, if it is a reconfiguration.
-pub(super) fn config_in(body: &Bytes) -> Option<EnsembleConfig> {
-    let op = body.get(TYPE_AT..)?.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
-    if op != Some(OpCode::Reconfig as i32) {
+pub(super) fn config_in(body: &[u8]) -> Option<EnsembleConfig> {
+    if TxnHeader::peek(body)?.op != OpCode::Reconfig as i32 {
         return None;
     }
-    match LoggedTxn::from_bytes(body).ok()?.txn {
+    match LoggedTxn::from_bytes(&Bytes::copy_from_slice(body)).ok()?.txn {
         Txn::Reconfig(txn) => parse(&txn.data?),
         _ => None,
     }
@@ -66,7 +62,7 @@ impl Node {
         parsed: Parsed,
         check: SessionCheck,
         zxid: Zxid,
-    ) -> Prepared {
+    ) -> LoggedTxn {
         let (store, wall_ms) = (&self.store, now.wall_ms);
         if !parsed.is_reconfig() {
             return self.prep.prepare(store, request, parsed, check, zxid, wall_ms);

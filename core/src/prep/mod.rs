@@ -25,7 +25,6 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
 use self::access::Access;
@@ -38,7 +37,6 @@ pub use self::request::{Parsed, Request, parse};
 use crate::mutant::Mutant;
 use crate::store::{OwnerKind, Store};
 use crate::types::{SessionId, Zxid};
-use crate::wire::quorum::{ProposalFrame, ProposalRoom};
 use crate::wire::txn::{DeleteTxn, LoggedTxn, Txn, TxnDigest, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
 
@@ -46,11 +44,6 @@ use crate::wire::{ErrorCode, OpCode, Record};
 const DIGEST_VERSION: i32 = 2;
 /// Header, digest and the count of a closeSession, with room to spare.
 const ENVELOPE_BYTES: usize = 64;
-/// The integers of any record about one node.
-const NODE_BYTES: usize = 32;
-/// An ACL entry of ordinary length.
-const ACL_BYTES: usize = 64;
-
 /// What the session tracker says of the session that asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionCheck {
@@ -96,15 +89,6 @@ pub struct PrepOptions {
     pub max_txn_bytes: usize,
 }
 
-/// A transaction, ready to be proposed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Prepared {
-    /// What it says.
-    pub txn: LoggedTxn,
-    /// The same, encoded once for the log and for every follower.
-    pub frame: ProposalFrame,
-}
-
 /// The leader's view of the tree as it will be. One for each time of leading: a new leader
 /// starts with a new or [cleared](Prep::clear) one over an up-to-date store.
 #[derive(Debug)]
@@ -112,18 +96,12 @@ pub struct Prep {
     options: PrepOptions,
     tree: Outstanding,
     excesses: Excesses,
-    room: ProposalRoom,
 }
 
 impl Prep {
     /// Nothing is under way.
     pub fn new(options: PrepOptions) -> Prep {
-        Prep {
-            options,
-            tree: Outstanding::default(),
-            excesses: Excesses::default(),
-            room: ProposalRoom::default(),
-        }
+        Prep { options, tree: Outstanding::default(), excesses: Excesses::default() }
     }
 
     /// Makes the transaction of a [parsed](parse) request, whatever comes of it.
@@ -138,7 +116,7 @@ impl Prep {
         session: SessionCheck,
         zxid: Zxid,
         wall_ms: i64,
-    ) -> Prepared {
+    ) -> LoggedTxn {
         let check = match session {
             SessionCheck::Ok if self.tree.is_closing(request.session) => SessionCheck::Expired,
             other => other,
@@ -176,7 +154,7 @@ impl Prep {
         cxid: i32,
         zxid: Zxid,
         wall_ms: i64,
-    ) -> Prepared {
+    ) -> LoggedTxn {
         self.tree.begin();
         self.finish(store, session, cxid, zxid, wall_ms, Ok(Txn::CreateSession(timeout_ms)))
     }
@@ -191,7 +169,7 @@ impl Prep {
         cxid: i32,
         zxid: Zxid,
         wall_ms: i64,
-    ) -> Prepared {
+    ) -> LoggedTxn {
         self.tree.begin();
         let txn = self.close(store, session, zxid);
         self.finish(store, session, cxid, zxid, wall_ms, Ok(txn))
@@ -224,7 +202,7 @@ impl Prep {
     }
 
     /// Makes the transaction by which the leader deletes a [reapable](Self::is_reapable) node.
-    pub fn reap(&mut self, store: &Store, path: ByteString, zxid: Zxid, wall_ms: i64) -> Prepared {
+    pub fn reap(&mut self, store: &Store, path: ByteString, zxid: Zxid, wall_ms: i64) -> LoggedTxn {
         self.tree.begin();
         self.unlink(store, zxid, &path);
         let txn = Txn::DeleteContainer(DeleteTxn { path });
@@ -283,7 +261,7 @@ impl Prep {
         }
     }
 
-    /// Encodes the transaction, or the error in its place.
+    /// Completes the transaction, or the error in its place.
     fn finish(
         &mut self,
         store: &Store,
@@ -292,24 +270,22 @@ impl Prep {
         zxid: Zxid,
         wall_ms: i64,
         txn: Result<Txn, ErrorCode>,
-    ) -> Prepared {
-        let mut prepared = |tree: &Outstanding, txn: Txn| {
+    ) -> LoggedTxn {
+        let logged = |tree: &Outstanding, txn: Txn| {
             let op = txn.op();
             let header = TxnHeader { client: session, cxid, zxid, time_ms: wall_ms, op: op as i32 };
             let digest = (op != OpCode::Error && store.digest_enabled()).then(|| TxnDigest {
                 version: DIGEST_VERSION,
                 digest: tree.tree_digest(store) as i64,
             });
-            let txn = LoggedTxn { header, txn, digest };
-            let hint = ENVELOPE_BYTES + size_hint(&txn.txn);
-            let frame = self.room.encode(zxid, hint, |out| txn.write(out));
-            Prepared { txn, frame }
+            LoggedTxn { header, txn, digest }
         };
         let code = match txn {
             Ok(txn) => {
-                let prepared = prepared(&self.tree, txn);
-                if prepared.frame.body_len() <= self.options.max_txn_bytes {
-                    return prepared;
+                let logged = logged(&self.tree, txn);
+                let most = self.options.max_txn_bytes;
+                if logged.size_bound() <= most || logged.to_bytes().len() <= most {
+                    return logged;
                 }
                 // Nobody could read it back. Its requests fit, so this takes an ACL that
                 // `auth` made much longer.
@@ -318,26 +294,7 @@ impl Prep {
             Err(code) => code,
         };
         self.tree.roll_back();
-        prepared(&self.tree, Txn::error(code))
-    }
-}
-
-/// About how long a record becomes, so that its buffer is allocated once.
-fn size_hint(txn: &Txn) -> usize {
-    let node = |path: &ByteString, data: &Option<Bytes>, acl: usize| {
-        NODE_BYTES + path.len() + data.as_ref().map_or(0, Bytes::len) + ACL_BYTES * acl
-    };
-    match txn {
-        Txn::CreateSession(_) | Txn::Error(_) => 4,
-        Txn::CloseSession(paths) => paths.iter().flatten().map(|path| 4 + path.len()).sum(),
-        Txn::Create(t) | Txn::Create2(t) => node(&t.path, &t.data, t.acl.len()),
-        Txn::CreateContainer(t) => node(&t.path, &t.data, t.acl.len()),
-        Txn::CreateTtl(t) => node(&t.path, &t.data, t.acl.len()),
-        Txn::Delete(t) | Txn::DeleteContainer(t) => node(&t.path, &None, 0),
-        Txn::SetData(t) | Txn::Reconfig(t) => node(&t.path, &t.data, 0),
-        Txn::SetAcl(t) => node(&t.path, &None, t.acl.len()),
-        Txn::Check(t) => node(&t.path, &None, 0),
-        Txn::Multi(all) => all.iter().map(|sub| 8 + size_hint(sub)).sum(),
+        logged(&self.tree, Txn::error(code))
     }
 }
 

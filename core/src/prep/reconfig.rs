@@ -5,14 +5,14 @@ use bytestring::ByteString;
 
 use super::outstanding::NodeData;
 use super::request::Write;
-use super::{Parsed, Prep, Prepared, Request, SessionCheck};
+use super::{Parsed, Prep, Request, SessionCheck};
 use crate::config::{EnsembleConfig, Member};
 use crate::quorum::Membership;
 use crate::store::{CONFIG_PATH, Store};
 use crate::types::{ServerId, Zxid};
 use crate::wire::ErrorCode;
 use crate::wire::client::{ReconfigRequest, perms};
-use crate::wire::txn::{SetDataTxn, Txn};
+use crate::wire::txn::{LoggedTxn, SetDataTxn, Txn};
 
 /// What a leader knows of the members, for a request to change them.
 pub struct Members<'a> {
@@ -46,7 +46,7 @@ impl Prep {
         members: &Members<'_>,
         zxid: Zxid,
         wall_ms: i64,
-    ) -> Prepared {
+    ) -> LoggedTxn {
         let Write::Reconfig(asked) = parsed.0 else {
             return self.prepare(store, request, parsed, session, zxid, wall_ms);
         };

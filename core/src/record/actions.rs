@@ -97,9 +97,7 @@ fn put_action<'a>(out: &mut BytesMut, action: &'a Action) -> &'a [u8] {
 
 fn put_disk<'a>(out: &mut BytesMut, action: &'a DiskAction) -> &'a [u8] {
     match action {
-        DiskAction::Append { ticket, entry } => {
-            put(out, 10, &[ticket.0, entry.zxid.0 as u64], &entry.body)
-        }
+        DiskAction::Append { ticket, entries } => put(out, 10, &[ticket.0], entries.frames()),
         DiskAction::Truncate { ticket, after } => put(out, 11, &[ticket.0, after.0 as u64], &[]),
         DiskAction::SaveEpoch { ticket, file, epoch } => {
             let file = match file {

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::action::{Action, DiskAction, EpochFile, Fault, Reason};
-use crate::event::{DiskFault, Entry, Host, LogEnd, Port, Progress, Recovered};
+use crate::entries::{Entries, Entry};
+use crate::event::{DiskFault, Host, LogEnd, Port, Progress, Recovered};
 use crate::store::{Effects, StoreOptions};
 use crate::types::{ConnId, Epoch, HostPort, ReadId, SessionId, Ticket, Time, Zxid};
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
@@ -273,13 +274,14 @@ fn a_segment_has_a_number_of_six_digits_or_more() {
 fn no_two_of_these_actions_are_taken_for_each_other() {
     let conn = ConnId::accepted(1);
     let bytes = Bytes::from_static(b"ab");
-    let entry = Entry { zxid: Zxid(1), body: bytes.clone() };
+    let entries = Entries::one(Zxid(1), &bytes);
     let close = |why| Action::Close { conn, why };
     let fault =
         |what: &str, exit_code| Action::Halt(Fault { what: Box::new(what.into()), exit_code });
     let disk = [
-        DiskAction::Append { ticket: Ticket(1), entry: entry.clone() },
-        DiskAction::Append { ticket: Ticket(2), entry },
+        DiskAction::Append { ticket: Ticket(1), entries: entries.clone() },
+        DiskAction::Append { ticket: Ticket(2), entries },
+        DiskAction::Append { ticket: Ticket(2), entries: Entries::one(Zxid(2), &bytes) },
         DiskAction::Truncate { ticket: Ticket(1), after: Zxid(1) },
         DiskAction::SaveEpoch { ticket: Ticket(1), file: EpochFile::Current, epoch: Epoch(1) },
         DiskAction::SaveEpoch { ticket: Ticket(1), file: EpochFile::Accepted, epoch: Epoch(1) },

@@ -33,6 +33,13 @@ impl<'a> Reader<'a> {
     pub fn new(source: &'a Bytes) -> Reader<'a> {
         Reader { source, rest: source }
     }
+    /// Reads a part of a buffer, whose memory is shared.
+    ///
+    /// # Panics
+    /// Where something of another buffer is to be shared.
+    pub fn within(source: &'a Bytes, part: &'a [u8]) -> Reader<'a> {
+        Reader { source, rest: part }
+    }
     /// The bytes not read yet, sharing the buffer's memory.
     pub fn rest(&self) -> Bytes {
         self.source.slice_ref(self.rest)

@@ -8,6 +8,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::client::Id;
 use super::code::codes;
 use super::jute::{Malformed, Reader, Record, Writer};
+use crate::entries::{Entries, FRAME_HEAD, FRAME_TAIL};
 use crate::types::{ServerId, SessionId, Zxid};
 
 codes! {
@@ -145,7 +146,7 @@ impl QuorumPacket {
 }
 
 /// Appends a packet that is a type and a zxid alone: ACK, COMMIT, UPTODATE, DIFF, …
-pub fn put_bare(out: &mut BytesMut, kind: PacketType, zxid: Zxid) {
+pub(crate) fn put_bare(out: &mut BytesMut, kind: PacketType, zxid: Zxid) {
     let mut packet = [0xff; BARE_BYTES];
     packet[..FRAME_HEAD].copy_from_slice(&frame_head(kind, zxid, -1));
     out.put_slice(&packet);
@@ -166,17 +167,6 @@ fn length(n: i32, limit: usize) -> Result<usize, Malformed> {
     }
 }
 
-/// A transaction encoded once, for the log and for every follower: the whole PROPOSAL
-/// packet, whose middle is the transaction.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ProposalFrame {
-    packet: Bytes,
-}
-
-/// type, zxid and length before the body.
-const FRAME_HEAD: usize = 16;
-/// The null authinfo after it.
-const FRAME_TAIL: usize = 4;
 /// A packet without payload, both of whose lengths are -1.
 pub(crate) const BARE_BYTES: usize = FRAME_HEAD + FRAME_TAIL;
 
@@ -208,61 +198,138 @@ pub(crate) fn put_frame(
 
 /// What is allocated at once for proposals.
 const ROOM_BYTES: usize = 64 << 10;
-/// Larger ones have memory of their own.
-const SHARES_ROOM_BELOW: usize = 8 << 10;
 
-/// Where proposals are encoded: many share one allocation, which is freed with the last of them.
+/// Where transactions are encoded once, for the log and for every follower. They wait here for
+/// others to go with; many share one allocation, which is freed with the last of them.
 #[derive(Default, Debug)]
-pub struct ProposalRoom(BytesMut);
+pub(crate) struct ProposalRoom {
+    room: BytesMut,
+    count: usize,
+}
 
 impl ProposalRoom {
     /// Encodes a proposal; `body` appends the transaction to the buffer that it is given, about
-    /// `hint` bytes.
-    pub fn encode(
+    /// `hint` bytes. Gives those that were encoded before and are to go without it.
+    pub(crate) fn encode(
         &mut self,
         zxid: Zxid,
         hint: usize,
         body: impl FnOnce(&mut BytesMut),
-    ) -> ProposalFrame {
+    ) -> Option<Entries> {
         let size = FRAME_HEAD + hint + FRAME_TAIL;
-        if size >= SHARES_ROOM_BELOW {
-            return ProposalFrame::encode(BytesMut::with_capacity(size), zxid, body);
+        let mut before = None;
+        if self.room.capacity() - self.room.len() < size {
+            before = self.take();
+            self.room = BytesMut::with_capacity(size.max(ROOM_BYTES));
         }
-        if self.0.capacity() < size {
-            self.0 = BytesMut::with_capacity(ROOM_BYTES);
-        }
-        put_frame(&mut self.0, PacketType::Proposal, zxid, body);
-        ProposalFrame { packet: self.0.split().freeze() }
+        put_frame(&mut self.room, PacketType::Proposal, zxid, body);
+        self.count += 1;
+        before
+    }
+
+    /// What has been encoded.
+    pub(crate) fn take(&mut self) -> Option<Entries> {
+        let count = core::mem::take(&mut self.count);
+        (count > 0).then(|| Entries::of_frames(self.room.split().freeze(), count))
     }
 }
 
-impl ProposalFrame {
-    fn encode(mut out: BytesMut, zxid: Zxid, body: impl FnOnce(&mut BytesMut)) -> ProposalFrame {
-        put_frame(&mut out, PacketType::Proposal, zxid, body);
-        ProposalFrame { packet: out.freeze() }
-    }
+/// What stands at the front of a stream: a packet, or as many as differ in nothing but their
+/// consecutive zxids and their transactions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Packets {
+    /// PROPOSALs or INFORMs.
+    Entries {
+        /// Which of the two.
+        kind: PacketType,
+        /// What they carry.
+        entries: Entries,
+    },
+    /// ACKs or COMMITs.
+    Bare {
+        /// Which of the two.
+        kind: PacketType,
+        /// The zxid of the first.
+        first: Zxid,
+        /// How many.
+        count: usize,
+    },
+    /// Any other.
+    One(QuorumPacket),
+}
 
-    /// Wraps a body that exists already, copying it.
-    pub fn copy(zxid: Zxid, body: &[u8]) -> ProposalFrame {
-        let out = BytesMut::with_capacity(FRAME_HEAD + body.len() + FRAME_TAIL);
-        ProposalFrame::encode(out, zxid, |out| out.extend_from_slice(body))
+impl Packets {
+    /// Takes what is at the front of a stream, or gives `None` if it is not whole yet. Payloads
+    /// share the stream's memory, and each is at most `limit` long.
+    pub fn take(stream: &mut Bytes, limit: usize) -> Result<Option<Packets>, Malformed> {
+        let kind = int_at(stream, 0).and_then(PacketType::from_i32);
+        match kind {
+            Some(kind @ (PacketType::Proposal | PacketType::Inform)) => {
+                let (at, _, count) = run(stream, kind, |length| {
+                    usize::try_from(length).ok().filter(|length| *length <= limit)
+                });
+                if count > 0 {
+                    let entries = Entries::of_frames(stream.split_to(at), count);
+                    return Ok(Some(Packets::Entries { kind, entries }));
+                }
+            }
+            Some(kind @ (PacketType::Ack | PacketType::Commit)) => {
+                let (at, first, count) = run(stream, kind, |length| (length == -1).then_some(0));
+                if count > 0 {
+                    stream.advance(at);
+                    return Ok(Some(Packets::Bare { kind, first, count }));
+                }
+            }
+            _ => {}
+        }
+        let Some(packet) = QuorumPacket::take(stream, limit)? else { return Ok(None) };
+        // With what no server puts into it.
+        Ok(Some(match (kind, &packet.data) {
+            (Some(kind @ (PacketType::Proposal | PacketType::Inform)), Some(body)) => {
+                Packets::Entries { kind, entries: Entries::one(packet.zxid, body) }
+            }
+            (Some(kind @ (PacketType::Ack | PacketType::Commit)), _) => {
+                Packets::Bare { kind, first: packet.zxid, count: 1 }
+            }
+            _ => Packets::One(packet),
+        }))
     }
-    /// The zxid.
-    pub fn zxid(&self) -> Zxid {
-        self.packet[4..].first_chunk::<8>().map_or(Zxid::ZERO, |b| Zxid(i64::from_be_bytes(*b)))
+}
+
+/// Whole packets of one kind and of one epoch's consecutive zxids, without ids, whose payloads have
+/// a length that `payload` knows: where they end, the first one's zxid, how many. That of an
+/// epoch's beginning, which is no transaction's, stands alone.
+fn run(
+    stream: &[u8],
+    kind: PacketType,
+    payload: impl Fn(i32) -> Option<usize>,
+) -> (usize, Zxid, usize) {
+    let (mut at, mut first, mut count) = (0, Zxid::ZERO, 0);
+    let mut rest = stream;
+    while let Some((head, after)) = rest.split_first_chunk::<FRAME_HEAD>() {
+        let zxid = int_at(head, 4).zip(int_at(head, 8));
+        let zxid = zxid.map_or(0, |(epoch, counter)| {
+            i64::from(epoch) << 32 | i64::from(counter.cast_unsigned())
+        });
+        let is_next = count == 0
+            || (zxid == first.0 + count as i64
+                && Zxid(zxid).epoch() == first.epoch()
+                && first.counter() != 0);
+        let is_one = head[..4] == (kind as i32).to_be_bytes() && is_next;
+        let length = int_at(head, 12).and_then(&payload).filter(|_| is_one);
+        let Some(after) = length.and_then(|length| after.get(length..)) else { break };
+        let Some((tail, after)) = after.split_first_chunk::<FRAME_TAIL>() else { break };
+        if *tail != [0xff; FRAME_TAIL] {
+            break;
+        }
+        if count == 0 {
+            first = Zxid(zxid);
+        }
+        rest = after;
+        at = stream.len() - rest.len();
+        count += 1;
     }
-    /// The whole PROPOSAL packet.
-    pub fn packet(&self) -> &Bytes {
-        &self.packet
-    }
-    /// How long the transaction is, in bytes.
-    pub fn body_len(&self) -> usize {
-        self.packet.len() - FRAME_HEAD - FRAME_TAIL
-    }
-    /// The transaction, sharing the packet's memory.
-    pub fn body(&self) -> Bytes {
-        self.packet.slice(FRAME_HEAD..self.packet.len() - FRAME_TAIL)
-    }
+    (at, first, count)
 }
 
 /// The payload of FOLLOWERINFO and OBSERVERINFO; 8- and 12-byte forms are of old servers.
@@ -349,11 +416,61 @@ mod tests {
     }
 
     #[test]
-    fn a_proposal_is_encoded_once_for_log_and_wire() {
-        let frame = ProposalFrame::copy(Zxid(0x1_0000_0002), b"txn");
-        let (packet, n) = QuorumPacket::parse(frame.packet(), 1000).unwrap().unwrap();
-        assert_eq!((packet.zxid, packet.data.as_deref(), n), (frame.zxid(), Some(&b"txn"[..]), 23));
-        assert_eq!(frame.body(), "txn");
+    fn proposals_are_encoded_once_for_log_and_wire() {
+        let mut room = ProposalRoom::default();
+        let body = |n: i64| alloc::format!("transaction {n}");
+        let mut batches = alloc::vec::Vec::new();
+        for n in 1..=3000 {
+            let zxid = Zxid(0x1_0000_0000 + n);
+            let text = if n == 9 { "x".repeat(70_000) } else { body(n) };
+            batches.extend(room.encode(zxid, text.len(), |out| out.put_slice(text.as_bytes())));
+        }
+        batches.extend(room.take());
+        assert_eq!(room.take(), None);
+        let lengths: alloc::vec::Vec<usize> = batches.iter().map(Entries::len).collect();
+        assert_eq!((lengths.iter().sum(), lengths[0], lengths[1]), (3000, 8, 1), "{lengths:?}");
+        let mut n = 0;
+        for mut batch in batches {
+            for (zxid, bytes) in batch.clone().iter() {
+                n += 1;
+                assert_eq!(zxid, Zxid(0x1_0000_0000 + n));
+                assert!(n == 9 || *bytes == *body(n).as_bytes());
+            }
+            let packets = Packets::take(&mut batch.frames().clone(), 80_000).unwrap().unwrap();
+            let kind = PacketType::Proposal;
+            assert_eq!(packets, Packets::Entries { kind, entries: batch.clone() });
+            let first = batch.split_to(1).unwrap_or(batch);
+            let packet = QuorumPacket::parse(first.frames(), 80_000).unwrap().unwrap().0;
+            assert_eq!(
+                (packet.zxid, packet.data),
+                (first.first(), first.each().next().map(|e| e.body))
+            );
+        }
+    }
+
+    #[test]
+    fn packets_are_taken_together_as_far_as_their_zxids_go_on() {
+        let mut stream = BytesMut::new();
+        let zxids = [1, 2, 3, 5, 6, 0x1_0000_0000, 0x1_0000_0001, 0x1_0000_0002];
+        for (kind, zxid) in [PacketType::Ack, PacketType::Commit]
+            .into_iter()
+            .flat_map(|kind| zxids.map(|zxid| (kind, zxid)))
+        {
+            put_bare(&mut stream, kind, Zxid(zxid));
+        }
+        let whole = stream.freeze();
+        let cut = whole.len() - 7;
+        let mut stream = whole.slice(..cut);
+        let mut runs = alloc::vec::Vec::new();
+        while let Some(packets) = Packets::take(&mut stream, 100).unwrap() {
+            let Packets::Bare { kind, first, count } = packets else { panic!("{packets:?}") };
+            runs.push((kind, first.0, count));
+        }
+        let of = |kind, last| {
+            [(kind, 1, 3), (kind, 5, 2), (kind, 0x1_0000_0000, 1), (kind, 0x1_0000_0001, last)]
+        };
+        let expected = [of(PacketType::Ack, 2), of(PacketType::Commit, 1)].concat();
+        assert_eq!((runs, stream.len()), (expected, BARE_BYTES - 7));
     }
 
     #[test]

@@ -246,6 +246,33 @@ impl Txn {
         })
     }
 
+    fn size_bound(&self) -> usize {
+        /// The lengths and numbers of any record about one node.
+        const NODE: usize = 32;
+        /// Those of an entry of an ACL.
+        const ACL: usize = 12;
+        let acl = |acl: &[Acl]| -> usize {
+            acl.iter().map(|one| ACL + one.id.scheme.len() + one.id.id.len()).sum()
+        };
+        let node = |path: &ByteString, data: &Option<Bytes>, acl: usize| {
+            NODE + path.len() + data.as_ref().map_or(0, Bytes::len) + acl
+        };
+        match self {
+            Txn::CreateSession(_) | Txn::Error(_) => 4,
+            Txn::CloseSession(paths) => {
+                4 + paths.iter().flatten().map(|path| 4 + path.len()).sum::<usize>()
+            }
+            Txn::Create(t) | Txn::Create2(t) => node(&t.path, &t.data, acl(&t.acl)),
+            Txn::CreateContainer(t) => node(&t.path, &t.data, acl(&t.acl)),
+            Txn::CreateTtl(t) => node(&t.path, &t.data, acl(&t.acl)),
+            Txn::Delete(t) | Txn::DeleteContainer(t) => node(&t.path, &None, 0),
+            Txn::SetData(t) | Txn::Reconfig(t) => node(&t.path, &t.data, 0),
+            Txn::SetAcl(t) => node(&t.path, &None, acl(&t.acl)),
+            Txn::Check(t) => node(&t.path, &None, 0),
+            Txn::Multi(all) => 4 + all.iter().map(|sub| 8 + sub.size_bound()).sum::<usize>(),
+        }
+    }
+
     /// Appends the record.
     pub fn write(&self, out: &mut BytesMut) {
         match self {
@@ -275,6 +302,30 @@ impl Txn {
                 }
             }
         }
+    }
+}
+
+impl TxnHeader {
+    /// What a transaction begins with; none if it is shorter.
+    pub fn peek(body: &[u8]) -> Option<TxnHeader> {
+        let int = |at| Some(i32::from_be_bytes(*body.get(at..)?.first_chunk()?));
+        let long = |at| Some(i64::from_be_bytes(*body.get(at..)?.first_chunk()?));
+        Some(TxnHeader {
+            client: SessionId(long(0)?),
+            cxid: int(8)?,
+            zxid: Zxid(long(12)?),
+            time_ms: long(20)?,
+            op: int(28)?,
+        })
+    }
+}
+
+impl LoggedTxn {
+    /// No encoding of it is longer than this, and that of most is not much shorter.
+    pub fn size_bound(&self) -> usize {
+        const HEADER: usize = 32;
+        const DIGEST: usize = 12;
+        HEADER + self.txn.size_bound() + DIGEST
     }
 }
 

@@ -15,11 +15,12 @@ use super::{Delivery, EnsembleOptions, History, Shared, Start};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::election::{Election, PeerState};
-use crate::event::{Entry, LogEnd, Port};
+use crate::entries::{Entries, Entry};
+use crate::event::{LogEnd, Port};
 use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
-use crate::wire::quorum::{PacketType, ProposalFrame, QuorumPacket};
+use crate::wire::quorum::{PacketType, ProposalRoom, QuorumPacket};
 
 /// What happened outside, as far as the ensemble is concerned.
 #[derive(Debug)]
@@ -103,8 +104,17 @@ enum Part {
 /// A server without an ensemble: a quorum of its own disk.
 #[derive(Debug, Default)]
 struct Solo {
-    outstanding: VecDeque<Ticket>,
+    /// Appended, and how many at a time.
+    outstanding: VecDeque<(Ticket, usize)>,
     last_proposed: Zxid,
+}
+
+impl Solo {
+    fn append(&mut self, shared: &mut Shared, entries: Entries, out: &mut Actions) {
+        let count = entries.len();
+        let ticket = shared.append(entries, out);
+        self.outstanding.push_back((ticket, count));
+    }
 }
 
 /// Early learners: connected before this server knew that it leads.
@@ -172,6 +182,7 @@ impl Ensemble {
 
     /// Takes one event.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Actions) {
+        self.append_proposed(out);
         match input {
             Input::Tick => self.tick(now, out),
             Input::Opened { conn, port } => self.opened(now, conn, port, out),
@@ -188,9 +199,10 @@ impl Ensemble {
                     Part::Leader(leader) => leader.persisted(&mut self.shared, out),
                     Part::Learner(learner) => learner.persisted(&mut self.shared, out),
                     Part::Solo(solo) => {
-                        while solo.outstanding.front().is_some_and(|t| *t <= upto) {
-                            solo.outstanding.pop_front();
-                            self.shared.history.commit_next(&mut self.shared.deliveries);
+                        while let Some((_, count)) =
+                            solo.outstanding.pop_front_if(|(ticket, _)| *ticket <= upto)
+                        {
+                            self.shared.history.commit(count, &mut self.shared.deliveries);
                         }
                     }
                     Part::Recovering | Part::Reloading(_) | Part::Looking => {}
@@ -256,35 +268,75 @@ impl Ensemble {
         }
     }
 
-    /// Proposes a transaction of [`Ensemble::next_zxid`]. It comes back as
-    /// [`Delivery::Committed`] when a quorum has it on disk.
+    /// Proposes a transaction of [`Ensemble::next_zxid`], which `body` appends to the buffer that
+    /// it is given, at most `size` bytes or not many more; gives how many they are. It waits for
+    /// others until [`Ensemble::flush`], and comes back among [`Delivery::Committed`] when a quorum
+    /// has it on disk.
     ///
     /// # Panics
-    /// If this server does not lead, or the frame is of another zxid.
-    pub fn propose(&mut self, frame: &ProposalFrame, out: &mut Actions) {
+    /// If this server does not lead, or that is not the next zxid.
+    pub fn propose(
+        &mut self,
+        zxid: Zxid,
+        size: usize,
+        body: impl FnOnce(&mut BytesMut),
+        out: &mut Actions,
+    ) -> usize {
+        assert_eq!(Some(zxid), self.next_zxid(), "only a leader proposes, without a gap");
+        let (mut bytes, mut has_config) = (0, false);
+        let read_config = self.shared.options.reconfig;
+        let before = self.shared.room.encode(zxid, size, |room| {
+            let start = room.len();
+            body(room);
+            let body = room.get(start..).unwrap_or_default();
+            bytes = body.len();
+            has_config = read_config.is_some_and(|read| read(body).is_some());
+        });
+        let shared = &mut self.shared;
         match &mut self.part {
-            Part::Leader(leader) => leader.propose(&mut self.shared, frame, out),
-            Part::Solo(solo) => {
-                assert_eq!(frame.zxid(), solo.last_proposed.next());
-                solo.last_proposed = frame.zxid();
-                let entry = Entry { zxid: frame.zxid(), body: frame.body() };
-                let ticket = self.shared.append(entry, out);
-                solo.outstanding.push_back(ticket);
+            Part::Leader(leader) => {
+                if let Some(before) = before {
+                    leader.append(shared, before, out);
+                }
+                leader.proposed(zxid);
             }
-            _ => panic!("only a leader proposes"),
+            Part::Solo(solo) => {
+                if let Some(before) = before {
+                    solo.append(shared, before, out);
+                }
+                solo.last_proposed = zxid;
+            }
+            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Learner(_) => {}
+        }
+        if has_config {
+            // From here on it counts, too.
+            self.append_proposed(out);
+        }
+        bytes
+    }
+
+    /// Ends a batch of proposals: they go to the log and, with what was gathered for them, to the
+    /// learners.
+    pub fn flush(&mut self, out: &mut Actions) {
+        self.append_proposed(out);
+        if let Part::Leader(leader) = &mut self.part {
+            leader.learners.flush(out);
         }
     }
 
-    /// Ends a batch of proposals: what was gathered for each learner is sent.
-    pub fn flush(&mut self, out: &mut Actions) {
-        if let Part::Leader(leader) = &mut self.part {
-            leader.learners.flush(out);
+    fn append_proposed(&mut self, out: &mut Actions) {
+        let Some(entries) = self.shared.room.take() else { return };
+        match &mut self.part {
+            Part::Leader(leader) => leader.append(&mut self.shared, entries, out),
+            Part::Solo(solo) => solo.append(&mut self.shared, entries, out),
+            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Learner(_) => {}
         }
     }
 
     /// Gives the lead up, for instance because the zxid counter is used up.
     pub fn abdicate(&mut self, now: Time, why: &str, out: &mut Actions) {
         if matches!(self.part, Part::Leader(_)) {
+            self.append_proposed(out);
             warn!(why, "stepping down");
             self.look(now, out);
         }
@@ -714,6 +766,7 @@ pub(super) fn new_shared(
         serves: false,
         members_are_new: false,
         history: History::new(options.commit_log_count.max(1)),
+        room: ProposalRoom::default(),
         options,
         last_ticket: Ticket(0),
         persisted: Ticket(0),

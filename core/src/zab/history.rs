@@ -8,7 +8,7 @@
 use alloc::collections::VecDeque;
 
 use super::Delivery;
-use crate::event::Entry;
+use crate::entries::{Entries, Entry};
 use crate::mutant::Mutant;
 use crate::types::{Epoch, Zxid};
 
@@ -33,10 +33,11 @@ pub struct Start {
 
 #[derive(Debug, Default)]
 pub(super) struct History {
-    window: VecDeque<Entry>,
+    window: VecDeque<Entries>,
     window_limit: usize,
+    window_len: usize,
     window_bytes: usize,
-    pending: VecDeque<Entry>,
+    pending: VecDeque<Entries>,
     /// The last zxid in the log.
     pub(super) last_logged: Zxid,
     /// The last zxid that the rider was given; `epoch<<32` once a leader is established.
@@ -54,9 +55,8 @@ impl History {
     /// The state was loaded from disk.
     pub(super) fn load(&mut self, start: Start) {
         self.pending.clear();
-        self.window = start.tail.into();
-        self.window_bytes = self.window.iter().map(|e| e.body.len()).sum();
-        self.trim();
+        self.clear_window();
+        Entries::gather(&start.tail).for_each(|entries| self.remember(entries));
         self.last_logged = start.last_zxid;
         self.last_processed = start.last_zxid;
         self.current_epoch = start.current_epoch;
@@ -67,63 +67,79 @@ impl History {
     /// The state was replaced by a leader's snapshot.
     pub(super) fn replace(&mut self, zxid: Zxid) {
         self.pending.clear();
-        self.window.clear();
-        self.window_bytes = 0;
+        self.clear_window();
         self.last_logged = zxid;
         self.last_processed = zxid;
     }
 
-    /// An entry is being logged.
-    pub(super) fn logged(&mut self, entry: Entry) {
-        self.last_logged = entry.zxid;
-        self.pending.push_back(entry);
+    /// Entries are being logged.
+    pub(super) fn logged(&mut self, entries: Entries) {
+        self.last_logged = entries.last();
+        self.pending.push_back(entries);
     }
 
-    /// The oldest entry that is not known to be committed.
-    pub(super) fn next_pending(&self) -> Option<Zxid> {
-        self.pending.front().map(|e| e.zxid)
+    /// The oldest entry that is not known to be committed, and how many follow it without a gap.
+    pub(super) fn next_pending(&self) -> Option<(Zxid, usize)> {
+        self.pending.front().map(|entries| (entries.first(), entries.len()))
     }
 
     /// Everything logged and not known to be committed, oldest first.
-    pub(super) fn pending(&self) -> impl Iterator<Item = &Entry> {
-        self.pending.iter()
+    pub(super) fn pending(&self) -> impl Iterator<Item = Entry> {
+        self.pending.iter().flat_map(Entries::each)
     }
 
-    /// The oldest pending entry is committed: the rider gets it.
-    pub(super) fn commit_next(&mut self, deliveries: &mut VecDeque<Delivery>) {
-        if let Some(entry) = self.pending.pop_front() {
-            self.deliver(entry, deliveries);
+    /// The oldest pending entries, so many, are committed: the rider gets them.
+    pub(super) fn commit(&mut self, mut count: usize, deliveries: &mut VecDeque<Delivery>) {
+        while count > 0 {
+            let Some(front) = self.pending.front_mut() else { return };
+            let Some(entries) = front.split_to(count).or_else(|| self.pending.pop_front()) else {
+                return;
+            };
+            count -= entries.len();
+            self.last_processed = entries.last();
+            deliveries.push_back(Delivery::Committed(entries.clone()));
+            self.remember(entries);
         }
-    }
-
-    /// An entry that is committed already, and not logged here (observers without a log).
-    pub(super) fn deliver(&mut self, entry: Entry, deliveries: &mut VecDeque<Delivery>) {
-        self.last_processed = entry.zxid;
-        deliveries.push_back(Delivery::Committed { zxid: entry.zxid, body: entry.body.clone() });
-        if Mutant::WindowHasAHole.is_on() && entry.zxid.counter().is_multiple_of(8) {
-            return;
-        }
-        self.window_bytes += entry.body.len();
-        self.window.push_back(entry);
-        self.trim();
     }
 
     /// A role ends: see the head of this file.
     pub(super) fn settle(&mut self, deliveries: &mut VecDeque<Delivery>) {
-        while !self.pending.is_empty() {
-            self.commit_next(deliveries);
-        }
+        self.commit(usize::MAX, deliveries);
     }
 
     /// The committed log, oldest first.
-    pub(super) fn window(&self) -> &VecDeque<Entry> {
+    pub(super) fn window(&self) -> &VecDeque<Entries> {
         &self.window
     }
 
-    fn trim(&mut self) {
-        while self.window.len() > self.window_limit || self.window_bytes > WINDOW_BYTES {
-            let Some(entry) = self.window.pop_front() else { return };
-            self.window_bytes -= entry.body.len();
+    fn clear_window(&mut self) {
+        self.window.clear();
+        (self.window_len, self.window_bytes) = (0, 0);
+    }
+
+    fn remember(&mut self, entries: Entries) {
+        if Mutant::WindowHasAHole.is_on() {
+            let kept = entries.each().filter(|entry| !entry.zxid.counter().is_multiple_of(8));
+            let kept: alloc::vec::Vec<Entry> = kept.collect();
+            return Entries::gather(&kept).for_each(|entries| self.put_in_window(entries));
+        }
+        self.put_in_window(entries);
+    }
+
+    fn put_in_window(&mut self, mut entries: Entries) {
+        let surplus = entries.len().saturating_sub(self.window_limit);
+        entries.split_to(surplus);
+        self.window_len += entries.len();
+        self.window_bytes += entries.body_bytes();
+        self.window.push_back(entries);
+        while self.window_len > self.window_limit || self.window_bytes > WINDOW_BYTES {
+            let surplus = self.window_len.saturating_sub(self.window_limit).max(1);
+            let Some(front) = self.window.front_mut() else { return };
+            let Some(gone) = front.split_to(surplus).or_else(|| self.window.pop_front()) else {
+                return;
+            };
+            self.window_len -= gone.len();
+            self.window_bytes -= gone.body_bytes();
         }
     }
 }
@@ -131,6 +147,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use bytes::Bytes;
 
@@ -140,13 +157,17 @@ mod tests {
     fn the_window_is_bounded_in_entries_and_in_bytes() {
         let entry = |n: i64, bytes| Entry { zxid: Zxid(n), body: Bytes::from(vec![0; bytes]) };
         let mut history = History::new(50);
-        let window = |h: &History| (h.window.front().map(|e| e.zxid.0), h.window.len());
+        let window = |h: &History| (h.window.front().map(|e| e.first().0), h.window_len);
+        let commit = |history: &mut History, n, bytes| {
+            history.logged(Entries::one(Zxid(n), &vec![0; bytes]));
+            history.commit(1, &mut VecDeque::new());
+        };
         for n in 1..=100 {
-            history.deliver(entry(n, 10), &mut VecDeque::new());
+            commit(&mut history, n, 10);
         }
         assert_eq!(window(&history), (Some(51), 50));
         for n in 101..=200 {
-            history.deliver(entry(n, 1 << 20), &mut VecDeque::new());
+            commit(&mut history, n, 1 << 20);
         }
         assert_eq!(window(&history), (Some(177), 24));
         let tail = (1..=40).map(|n| entry(n, 1 << 20)).collect();
@@ -154,5 +175,33 @@ mod tests {
         assert_eq!(window(&history), (Some(17), 24));
         history.replace(Zxid(300));
         assert_eq!((window(&history), history.window_bytes), ((None, 0), 0));
+    }
+
+    #[test]
+    fn a_batch_is_committed_in_parts() {
+        let all: Vec<Entry> =
+            (1..=120).map(|n| Entry { zxid: Zxid(n), body: Bytes::from(vec![7; 3]) }).collect();
+        let mut history = History::new(50);
+        for batch in all.chunks(40) {
+            Entries::gather(batch).for_each(|entries| history.logged(entries));
+        }
+        let mut deliveries = VecDeque::new();
+        for count in [1, 38, 2, 60] {
+            history.commit(count, &mut deliveries);
+        }
+        let committed = deliveries.iter().flat_map(|delivery| match delivery {
+            Delivery::Committed(entries) => entries.each(),
+            other => panic!("{other:?}"),
+        });
+        assert!(committed.eq(all[..101].iter().cloned()));
+        assert_eq!(
+            (history.last_processed, history.next_pending()),
+            (Zxid(101), Some((Zxid(102), 19)))
+        );
+        let window: Vec<Entry> = history.window().iter().flat_map(Entries::each).collect();
+        assert_eq!(window, all[51..101]);
+        assert_eq!((history.window_len, history.window_bytes), (50, 150));
+        history.settle(&mut deliveries);
+        assert_eq!((history.last_processed, history.next_pending()), (Zxid(120), None));
     }
 }

@@ -17,14 +17,16 @@ use super::tally::{Acks, Tally};
 use super::{Delivery, Ended, Shared};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
-use crate::event::{Entry, LogEnd};
+use crate::entries::{Entries, Entry};
+use crate::event::LogEnd;
 use crate::mutant::Mutant;
 use crate::quorum::{self, AckSet, Verifier};
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::jute::Reader;
-use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, ProposalFrame, QuorumPacket};
+use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 const LIMITS: Limits = Limits { strangers: 64, held_bytes: 256 << 20 };
+const OUT_OF_TURN: &str = "a quorum packet out of turn";
 /// How long a leader that is not to lead any more waits for its learners to leave, in half ticks.
 const RETIRING_HALF_TICKS: u8 = 2;
 
@@ -47,7 +49,6 @@ enum Stage {
 #[derive(Debug)]
 struct Outstanding {
     zxid: Zxid,
-    ticket: Ticket,
     acks: Acks,
 }
 
@@ -62,8 +63,10 @@ pub(super) struct Leader {
     pub(super) learners: Learners,
     outstanding: VecDeque<Outstanding>,
     tally: Tally,
-    /// How many of `outstanding`, from the front, are durable here.
-    self_acked: usize,
+    /// What waits for the disk, and the last proposal in it.
+    appended: VecDeque<(Ticket, Zxid)>,
+    /// The last proposal that is durable here.
+    durable: Zxid,
     last_proposed: Zxid,
     /// Learners' syncs that wait for the commit of a zxid.
     syncs: VecDeque<(Zxid, ConnId)>,
@@ -87,7 +90,8 @@ impl Leader {
             learners: Learners::new(LIMITS),
             outstanding: VecDeque::new(),
             tally: Tally::default(),
-            self_acked: 0,
+            appended: VecDeque::new(),
+            durable: Zxid::ZERO,
             last_proposed: shared.history.last_logged,
             syncs: VecDeque::new(),
             give_up_at: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
@@ -175,8 +179,9 @@ impl Leader {
         out: &mut Actions,
     ) {
         self.learners.heard(now, conn, bytes);
-        while let Some(packet) = self.learners.next_packet(shared, conn) {
-            if let Err(what) = packet.and_then(|packet| self.packet(shared, conn, packet, out)) {
+        while let Some(packets) = self.learners.next_packets(shared, conn) {
+            if let Err(what) = packets.and_then(|packets| self.packets(shared, conn, packets, out))
+            {
                 self.drop_learner(shared, conn, Reason::Protocol(what), out);
             }
             if self.ended.is_some() {
@@ -189,6 +194,58 @@ impl Leader {
     fn drop_learner(&mut self, shared: &mut Shared, conn: ConnId, why: Reason, out: &mut Actions) {
         self.closed(shared, conn);
         out.push(Action::Close { conn, why });
+    }
+
+    fn packets(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        packets: Packets,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let Some(learner) = self.learners.get(conn) else { return Ok(()) };
+        match (packets, learner.phase) {
+            (
+                Packets::Bare { kind: PacketType::Ack, first, count },
+                Phase::NewLeaderAcked | Phase::Active,
+            ) => {
+                self.acked(shared, learner.server, first, count);
+                Ok(())
+            }
+            (Packets::Bare { kind: PacketType::Ack, first, count: 1 }, Phase::Syncing) => {
+                self.in_sync_now(shared, conn, first, out)
+            }
+            (Packets::One(packet), _) => self.packet(shared, conn, packet, out),
+            (Packets::Bare { kind, .. } | Packets::Entries { kind, .. }, phase) => {
+                debug!(learner = %learner.server, ?phase, ?kind, "a packet out of turn");
+                Err(OUT_OF_TURN)
+            }
+        }
+    }
+
+    /// NEWLEADER is acknowledged.
+    fn in_sync_now(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        zxid: Zxid,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
+        if zxid != self.epoch.first_zxid() {
+            return Err("an ACK before that of NEWLEADER");
+        }
+        learner.phase = Phase::NewLeaderAcked;
+        let server = learner.server;
+        info!(learner = %server, "a learner is in sync");
+        self.learners.in_sync(server);
+        if self.established() {
+            self.up_to_date(conn);
+        } else {
+            self.new_leader_acks.insert(server);
+            self.try_establish(shared, out);
+        }
+        Ok(())
     }
 
     fn packet(
@@ -251,25 +308,6 @@ impl Leader {
                 learner.phase = Phase::EpochAcked;
                 self.epoch_acked(shared, conn, epoch, out)?;
             }
-            (Phase::Syncing, PacketType::Ack) => {
-                if packet.zxid != self.epoch.first_zxid() {
-                    return Err("an ACK before that of NEWLEADER");
-                }
-                learner.phase = Phase::NewLeaderAcked;
-                let server = learner.server;
-                info!(learner = %server, "a learner is in sync");
-                self.learners.in_sync(server);
-                if self.established() {
-                    self.up_to_date(conn);
-                } else {
-                    self.new_leader_acks.insert(server);
-                    self.try_establish(shared, out);
-                }
-            }
-            (Phase::NewLeaderAcked | Phase::Active, PacketType::Ack) => {
-                let server = learner.server;
-                self.ack(shared, server, packet.zxid);
-            }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Ping) => {
                 let data = packet.data.unwrap_or_default();
                 shared.deliveries.push_back(Delivery::Touched { learner: conn, data });
@@ -291,7 +329,7 @@ impl Leader {
             (_, PacketType::Ping) => {}
             (phase, kind) => {
                 debug!(learner = %learner.server, ?phase, ?kind, "a packet out of turn");
-                return Err("a quorum packet out of turn");
+                return Err(OUT_OF_TURN);
             }
         }
         Ok(())
@@ -447,37 +485,37 @@ impl Leader {
         (next.counter() != Zxid::LAST_COUNTER && self.retiring.is_none()).then_some(next)
     }
 
-    /// Sends to the followers and to the disk, at once.
-    pub(super) fn propose(
-        &mut self,
-        shared: &mut Shared,
-        frame: &ProposalFrame,
-        out: &mut Actions,
-    ) {
-        let zxid = frame.zxid();
-        assert_eq!(Some(zxid), self.next_zxid(), "zxids are proposed without a gap");
+    /// A proposal that is encoded and will be appended.
+    pub(super) fn proposed(&mut self, zxid: Zxid) {
         self.last_proposed = zxid;
+        self.outstanding.push_back(Outstanding { zxid, acks: Acks::default() });
+    }
+
+    /// Sends proposals to the followers and to the disk, at once.
+    pub(super) fn append(&mut self, shared: &mut Shared, entries: Entries, out: &mut Actions) {
         let followers = self.learners.values_mut().filter(|l| l.forwarding && !l.observer);
         for learner in followers {
-            learner.outbound.shared(frame.packet(), out);
+            learner.outbound.shared(entries.frames(), out);
         }
-        let ticket = shared.append(Entry { zxid, body: frame.body() }, out);
-        self.outstanding.push_back(Outstanding { zxid, ticket, acks: Acks::default() });
+        let last = entries.last();
+        let ticket = shared.append(entries, out);
+        self.appended.push_back((ticket, last));
         if Mutant::LeaderAcksBeforeDurable.is_on() {
             self.persisted(shared, out);
         }
     }
 
-    fn ack(&mut self, shared: &Shared, from: ServerId, zxid: Zxid) {
-        // NEWLEADER's and UPTODATE's acknowledgements, and late ones of what is committed.
-        let Some(first) = self.outstanding.front() else { return };
-        if zxid.counter() == 0 || zxid < first.zxid {
+    /// Counts acknowledgements of consecutive proposals. Not those of NEWLEADER and UPTODATE, and
+    /// late ones of what is committed.
+    fn acked(&mut self, shared: &Shared, from: ServerId, first: Zxid, count: usize) {
+        let Some(oldest) = self.outstanding.front().map(|oldest| oldest.zxid) else { return };
+        if first.counter() == 0 {
             return;
         }
-        let index = (zxid.0 - first.zxid.0) as usize;
-        if let Some(outstanding) = self.outstanding.get_mut(index) {
-            self.tally.add(&mut outstanding.acks, from, &shared.members);
-        }
+        let place = |zxid: i64| usize::try_from(zxid.saturating_sub(oldest.0)).unwrap_or(0);
+        let end = place(first.0.saturating_add(count as i64)).min(self.outstanding.len());
+        let outstanding = self.outstanding.range_mut(place(first.0).min(end)..end);
+        self.tally.add(outstanding.map(|one| &mut one.acks), from, &shared.members);
     }
 
     /// A learner's sync: answered once everything proposed so far is committed.
@@ -511,7 +549,6 @@ impl Leader {
                 Some(config) => {
                     let (zxid, acks) = (first.zxid, self.tally.servers(&first.acks));
                     self.outstanding.pop_front();
-                    self.self_acked = self.self_acked.saturating_sub(1);
                     self.commit_config(shared, zxid, &acks, config, out);
                     zxid
                 }
@@ -552,21 +589,17 @@ impl Leader {
 
     /// Commits that many proposals; gives the zxid of the last.
     fn commit_some(&mut self, shared: &mut Shared, count: usize, out: &mut Actions) -> Zxid {
+        let first = self.outstanding.front().map_or(Zxid::ZERO, |first| first.zxid);
         for learner in self.learners.values_mut().filter(|l| l.forwarding) {
             if learner.observer {
                 for Entry { zxid, body } in shared.history.pending().take(count) {
-                    learner.outbound.enveloped(PacketType::Inform, *zxid, body, out);
+                    learner.outbound.enveloped(PacketType::Inform, zxid, &body, out);
                 }
             } else {
-                for committed in self.outstanding.iter().take(count) {
-                    learner.outbound.bare(PacketType::Commit, committed.zxid);
-                }
+                learner.outbound.bares(PacketType::Commit, first, count);
             }
         }
-        for _ in 0..count {
-            shared.history.commit_next(&mut shared.deliveries);
-        }
-        self.self_acked = self.self_acked.saturating_sub(count);
+        shared.history.commit(count, &mut shared.deliveries);
         self.outstanding.drain(..count).next_back().map_or(Zxid::ZERO, |last| last.zxid)
     }
 
@@ -582,7 +615,7 @@ impl Leader {
     ) {
         let leader = self.designated(shared, acks, &config);
         let designated = leader.0.to_be_bytes();
-        let body = shared.history.pending().next().map(|entry| entry.body.clone());
+        let body = shared.history.pending().next().map(|entry| entry.body);
         for learner in self.learners.values_mut().filter(|l| l.forwarding) {
             let (kind, data) = if learner.observer {
                 let data = [&designated, &*body.clone().unwrap_or_default()].concat();
@@ -592,7 +625,7 @@ impl Leader {
             };
             learner.outbound.packet(&QuorumPacket::new(kind, zxid, Some(Bytes::from(data))));
         }
-        shared.history.commit_next(&mut shared.deliveries);
+        shared.history.commit(1, &mut shared.deliveries);
         shared.activate(config, out);
         if leader != shared.me {
             info!(%leader, "the new configuration is led by another server");
@@ -634,12 +667,13 @@ impl Leader {
             }
             _ => {}
         }
-        while let Some(next) = self.outstanding.get_mut(self.self_acked) {
-            if next.ticket > upto && !Mutant::LeaderAcksBeforeDurable.is_on() {
-                break;
-            }
-            self.tally.add(&mut next.acks, shared.me, &shared.members);
-            self.self_acked += 1;
+        let is_durable = |(ticket, _): &mut (Ticket, Zxid)| {
+            *ticket <= upto || Mutant::LeaderAcksBeforeDurable.is_on()
+        };
+        while let Some((_, last)) = self.appended.pop_front_if(is_durable) {
+            let first = self.durable.next().max(self.epoch.first_zxid().next());
+            self.durable = last;
+            self.acked(shared, shared.me, first, (last.0 - first.0 + 1) as usize);
         }
         self.commit(shared, out);
     }

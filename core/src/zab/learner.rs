@@ -6,28 +6,31 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::link::{Outbound, PacketReader};
+use super::masters::masters;
 use super::observer_master::{ObserverMaster, is_sync};
 use super::reconfig::goes_on_leading;
 use super::{Delivery, Ended, Shared, Start};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
-use crate::config::{EnsembleConfig, LearnerType};
-use crate::event::{Entry, Port};
+use crate::config::EnsembleConfig;
+use crate::entries::Entries;
+use crate::event::Port;
 use crate::mutant::Mutant;
-use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
+use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
-use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket};
+use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 /// Between two attempts to reach the leader (`leaderConnectDelayDuringRetryMs`).
 pub(super) const RETRY_MS: u64 = 100;
 /// After so many attempts at each of its addresses another leader is looked for
 /// (`Learner.LeaderConnector`).
 const ATTEMPTS: usize = 5;
+
+const OUT_OF_TURN: &str = "a quorum packet out of turn from the leader";
 
 /// How far the join has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,8 +69,9 @@ pub(super) struct Learner {
     outbound: Option<Outbound>,
     /// Of a follower that is up to date and has an `observerMasterPort`.
     pub(super) observers: Option<Box<ObserverMaster>>,
-    /// Logged proposals whose ACK waits for the disk.
-    unacked: VecDeque<(Ticket, Zxid)>,
+    /// Logged proposals whose ACK waits for the disk, first and last of those that were appended
+    /// together.
+    unacked: VecDeque<(Ticket, Zxid, Zxid)>,
     /// The zxid of the PING that the rider is asked to answer.
     ping: Zxid,
     attempts: usize,
@@ -184,7 +188,7 @@ impl Learner {
     }
 
     fn dial(&mut self, shared: &mut Shared, out: &mut Actions) {
-        let mut masters = self.masters(shared);
+        let mut masters = masters(shared, self.leader, self.observer);
         if masters.is_empty() {
             return self.end("the elected leader is not in the configuration");
         }
@@ -196,28 +200,6 @@ impl Learner {
         self.conn = Some(conn);
         self.stage = Stage::Dialling;
         out.push(Action::Dial { conn, port: Port::Quorum, to });
-    }
-
-    /// Where this term may be spent, in the order of the attempts: at the leader's addresses; of an
-    /// observer with an `observerMasterPort`, at the other voters instead
-    /// (`QuorumPeer.findLearnerMaster`), each observer beginning with another one.
-    fn masters(&self, shared: &Shared) -> Vec<HostPort> {
-        let members = &shared.members.current().members;
-        if let Some(port) = shared.options.observer_master_port.filter(|_| self.observer) {
-            let others = members.iter().filter(|(id, member)| {
-                **id != self.leader && member.role == LearnerType::Participant
-            });
-            let addresses = others.flat_map(|(_, member)| &member.addresses);
-            let mut masters: Vec<HostPort> =
-                addresses.map(|address| HostPort::new(&address.quorum.host, port)).collect();
-            if !masters.is_empty() {
-                let first = usize::try_from(shared.me.0).unwrap_or(0) % masters.len();
-                masters.rotate_left(first);
-                return masters;
-            }
-        }
-        let leader = shared.members.member(self.leader).map(|member| &member.addresses[..]);
-        leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
     }
 
     pub(super) fn opened(&mut self, now: Time, shared: &Shared, conn: ConnId, out: &mut Actions) {
@@ -282,8 +264,8 @@ impl Learner {
             }
             match self.reader.next(shared.options.max_payload) {
                 Ok(None) => break,
-                Ok(Some(packet)) => {
-                    if let Err(what) = self.packet(shared, packet, out) {
+                Ok(Some(packets)) => {
+                    if let Err(what) = self.packets(shared, packets, out) {
                         self.end(what);
                     }
                 }
@@ -291,6 +273,41 @@ impl Learner {
             }
         }
         self.flush(out);
+    }
+
+    fn packets(
+        &mut self,
+        shared: &mut Shared,
+        packets: Packets,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let goes_on = self.goes_on_logging();
+        match packets {
+            Packets::Entries { kind: PacketType::Proposal, entries } if goes_on => {
+                self.proposals(shared, entries, out)
+            }
+            Packets::Entries { kind: PacketType::Inform, entries } if goes_on && self.observer => {
+                let (first, count) = (entries.first(), entries.len());
+                self.proposals(shared, entries, out)?;
+                self.commit(shared, first, count, None, out)
+            }
+            Packets::Bare { kind: PacketType::Commit, first, count } if goes_on => {
+                self.commit(shared, first, count, None, out)
+            }
+            Packets::One(packet) => self.packet(shared, packet, out),
+            Packets::Entries { kind, .. } | Packets::Bare { kind, .. } => {
+                debug!(stage = ?self.stage, ?kind, "a packet out of turn");
+                Err(OUT_OF_TURN)
+            }
+        }
+    }
+
+    /// Whether the leader may send what continues the log.
+    fn goes_on_logging(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast
+        )
     }
 
     fn packet(
@@ -327,41 +344,15 @@ impl Learner {
                 shared.deliveries.push_back(Delivery::SnapshotBegin { zxid: packet.zxid });
                 Ok(())
             }
-            (
-                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
-                PacketType::Proposal,
-            ) => {
-                let body = packet.data.ok_or("PROPOSAL without its payload")?;
-                self.proposal(shared, Entry { zxid: packet.zxid, body }, out)
-            }
-            (
-                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
-                PacketType::Commit,
-            ) => self.commit(shared, packet.zxid, None, out),
-            (
-                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
-                PacketType::Inform,
-            ) if self.observer => {
-                let body = packet.data.ok_or("INFORM without its payload")?;
-                self.proposal(shared, Entry { zxid: packet.zxid, body }, out)?;
-                self.commit(shared, packet.zxid, None, out)
-            }
-            (
-                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
-                PacketType::CommitAndActivate,
-            ) => {
+            (_, PacketType::CommitAndActivate) if self.goes_on_logging() => {
                 let data = packet.data.ok_or("COMMITANDACTIVATE without its payload")?;
                 let leader = designated(&data)?;
                 self.commit_config(shared, packet.zxid, leader, out)
             }
-            (
-                Stage::Syncing | Stage::SavingCurrent(_) | Stage::AwaitUpToDate | Stage::Broadcast,
-                PacketType::InformAndActivate,
-            ) if self.observer => {
+            (_, PacketType::InformAndActivate) if self.goes_on_logging() && self.observer => {
                 let data = packet.data.ok_or("INFORMANDACTIVATE without its payload")?;
                 let leader = designated(&data)?;
-                let body = data.slice(8..);
-                self.proposal(shared, Entry { zxid: packet.zxid, body }, out)?;
+                self.proposals(shared, Entries::one(packet.zxid, &data[8..]), out)?;
                 self.commit_config(shared, packet.zxid, leader, out)
             }
             (Stage::Syncing, PacketType::NewLeader) => {
@@ -434,7 +425,7 @@ impl Learner {
             }
             (stage, kind) => {
                 debug!(?stage, ?kind, "a packet out of turn");
-                Err("a quorum packet out of turn from the leader")
+                Err(OUT_OF_TURN)
             }
         }
     }
@@ -508,26 +499,31 @@ impl Learner {
 
     // ---- broadcast
 
-    fn proposal(
+    fn proposals(
         &mut self,
         shared: &mut Shared,
-        entry: Entry,
+        mut entries: Entries,
         out: &mut Actions,
     ) -> Result<(), &'static str> {
-        let (zxid, last) = (entry.zxid, shared.history.last_logged);
-        if zxid <= last {
-            // Seen before: leaders have been known to repeat a zxid; it can never commit twice.
-            debug!(%zxid, %last, "a proposal that is logged already");
-            return Ok(());
+        let last = shared.history.last_logged;
+        let seen = entries.iter().take_while(|(zxid, _)| *zxid <= last).count();
+        if seen > 0 {
+            // Leaders have been known to repeat a zxid; it can never commit twice.
+            debug!(zxid = %entries.first(), %last, seen, "proposals that are logged already");
+            if seen == entries.len() {
+                return Ok(());
+            }
+            entries.split_to(seen);
         }
-        if zxid.epoch() == last.epoch() && zxid != last.next() {
+        let first = entries.first();
+        if first.epoch() == last.epoch() && first != last.next() {
             return Err("a gap in the leader's proposals");
         }
-        let ticket = shared.append(entry, out);
+        let ticket = shared.append(entries, out);
         if Mutant::AckBeforeDurable.is_on() && self.stage == Stage::Broadcast && !self.observer {
-            self.bare(PacketType::Ack, zxid);
+            self.acknowledge(first, shared.history.last_logged);
         } else if !self.observer {
-            self.unacked.push_back((ticket, zxid));
+            self.unacked.push_back((ticket, first, shared.history.last_logged));
         }
         Ok(())
     }
@@ -535,25 +531,34 @@ impl Learner {
     fn commit(
         &mut self,
         shared: &mut Shared,
-        zxid: Zxid,
+        first: Zxid,
+        count: usize,
         next_leader: Option<ServerId>,
         out: &mut Actions,
     ) -> Result<(), &'static str> {
-        if zxid <= shared.history.last_processed {
-            return Ok(());
+        let last = Zxid(first.0.saturating_add(count as i64 - 1));
+        let processed = shared.history.last_processed;
+        let mut next = if processed < first { first } else { processed.next() };
+        while next <= last {
+            let Some((_, there)) = shared.history.next_pending().filter(|(at, _)| *at == next)
+            else {
+                return Err("a COMMIT out of order");
+            };
+            let count = there.min((last.0 - next.0 + 1) as usize);
+            if let Some(observers) = &mut self.observers {
+                for entry in shared.history.pending().take(count) {
+                    observers.committed(&entry, next_leader, out);
+                }
+            }
+            shared.history.commit(count, &mut shared.deliveries);
+            next = Zxid(next.0 + count as i64);
         }
-        if shared.history.next_pending() != Some(zxid) {
-            return Err("a COMMIT out of order");
-        }
-        if let (Some(observers), Some(entry)) =
-            (&mut self.observers, shared.history.pending().next())
-        {
-            observers.committed(entry, next_leader, out);
-        }
-        shared.history.commit_next(&mut shared.deliveries);
         if matches!(self.stage, Stage::Syncing) {
             // Committed before NEWLEADER: its acknowledgement covers it.
-            self.unacked.retain(|(_, z)| *z > zxid);
+            self.unacked.retain(|(_, _, unacked)| *unacked > last);
+            if let Some((_, first, _)) = self.unacked.front_mut() {
+                *first = (*first).max(last.next());
+            }
         }
         Ok(())
     }
@@ -568,7 +573,7 @@ impl Learner {
     ) -> Result<(), &'static str> {
         let pending = shared.history.pending().next().filter(|entry| entry.zxid == zxid);
         let config = pending.and_then(|entry| shared.config_in(&entry.body));
-        self.commit(shared, zxid, Some(leader), out)?;
+        self.commit(shared, zxid, 1, Some(leader), out)?;
         if let Some(config) = config {
             self.activate(shared, config, Some(leader), out);
         }
@@ -628,9 +633,10 @@ impl Learner {
             _ => {}
         }
         if matches!(self.stage, Stage::AwaitUpToDate | Stage::Broadcast) {
-            while self.unacked.front().is_some_and(|(ticket, _)| *ticket <= upto) {
-                let (_, zxid) = self.unacked.pop_front().expect("just seen");
-                self.bare(PacketType::Ack, zxid);
+            while let Some((_, first, last)) =
+                self.unacked.pop_front_if(|(ticket, ..)| *ticket <= upto)
+            {
+                self.acknowledge(first, last);
             }
         }
         self.flush(out);
@@ -690,6 +696,13 @@ impl Learner {
         self.flush(out);
     }
 
+    fn acknowledge(&mut self, first: Zxid, last: Zxid) {
+        let count = usize::try_from(last.0 - first.0 + 1).unwrap_or(0);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.bares(PacketType::Ack, first, count);
+        }
+    }
+
     fn send(&mut self, packet: QuorumPacket) {
         if let Some(outbound) = &mut self.outbound {
             outbound.packet(&packet);
@@ -720,37 +733,11 @@ fn designated(data: &Bytes) -> Result<ServerId, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::zab::EnsembleOptions;
     use crate::zab::ensemble::new_shared;
-
-    #[test]
-    fn an_observer_with_an_observer_master_port_goes_to_the_followers_in_turn() {
-        let mut config = EnsembleConfig::default();
-        for id in 1..=4 {
-            let host = alloc::format!("host{id}");
-            let address = crate::config::ServerAddress {
-                quorum: HostPort::new(&host, 2888),
-                election: HostPort::new(&host, 3888),
-            };
-            let role = if id < 4 { LearnerType::Participant } else { LearnerType::Observer };
-            let member = crate::config::Member { addresses: vec![address], role, client: None };
-            config.members.insert(ServerId(id), member);
-        }
-        let config = Arc::new(config);
-        let masters = |me, observer_master_port| {
-            let options = EnsembleOptions { observer_master_port, ..Default::default() };
-            let shared = new_shared(ServerId(me), config.clone(), options);
-            let learner = Learner::new(Time(0), &shared, ServerId(3));
-            let masters = learner.masters(&shared);
-            masters.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(masters(4, None), ["host3:2888"]);
-        assert_eq!(masters(4, Some(2191)), ["host1:2191", "host2:2191"]);
-        assert_eq!(masters(1, Some(2191)), ["host3:2888"], "a follower follows the leader");
-    }
 
     #[test]
     fn a_ping_is_answered_once_the_learner_is_up_to_date() {

@@ -10,7 +10,8 @@ use super::link::{Outbound, PacketReader};
 use super::sync_plan::{Plan, Situation, Step, Walk, plan};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, DiskAction};
-use crate::event::{Entry, LogEnd};
+use crate::entries::{Entries, Entry};
+use crate::event::LogEnd;
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::quorum::{PacketType, QuorumPacket};
@@ -65,7 +66,7 @@ struct LogWalk {
     /// Of entries that were read.
     bytes: usize,
     /// The committed log in memory when the read began: what follows the log on disk.
-    then: Vec<Entry>,
+    then: Vec<Entries>,
 }
 
 impl LearnerHandler {
@@ -97,7 +98,7 @@ impl LearnerHandler {
         let history = &shared.history;
         let window = history.window();
         let bounds = match (window.front(), window.back()) {
-            (Some(first), Some(last)) => (first.zxid, last.zxid),
+            (Some(first), Some(last)) => (first.first(), last.last()),
             _ => (history.last_processed, history.last_processed),
         };
         let situation = Situation {
@@ -117,8 +118,7 @@ impl LearnerHandler {
             Plan::Truncate(zxid) => self.outbound.bare(PacketType::Trunc, zxid),
             Plan::Window => {
                 let mut walk = Walk::new(self.last_zxid);
-                let entries: Vec<Entry> = window.iter().cloned().collect();
-                if !self.walk(&mut walk, &entries, bounds.1, out)
+                if !self.walk(&mut walk, window.iter().flat_map(Entries::each), bounds.1, out)
                     || !self.finish_walk(&walk, bounds.1)
                 {
                     self.begin_snapshot(shared, out);
@@ -153,16 +153,17 @@ impl LearnerHandler {
         out: &mut Actions,
     ) -> bool {
         let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == read) else { return true };
-        let max = log_walk.then.last().map_or(shared.history.last_processed, |e| e.zxid);
+        let max = log_walk.then.last().map_or(shared.history.last_processed, Entries::last);
         log_walk.bytes += entries.iter().map(|entry| entry.body.len()).sum::<usize>();
         let mut fits = end != LogEnd::Unusable && log_walk.bytes <= LOG_BYTES;
         // The part of the stream goes out past what is held.
         let mut stream = Outbound::new(self.conn);
         core::mem::swap(&mut self.outbound, &mut stream);
-        fits = fits && self.walk(&mut log_walk.walk, entries, max, out);
+        fits = fits && self.walk(&mut log_walk.walk, entries.iter().cloned(), max, out);
         if fits && end == LogEnd::Complete {
             let then = core::mem::take(&mut log_walk.then);
-            fits = self.walk(&mut log_walk.walk, &then, max, out)
+            let then = then.iter().flat_map(Entries::each);
+            fits = self.walk(&mut log_walk.walk, then, max, out)
                 && self.finish_walk(&log_walk.walk, max);
         }
         self.outbound.flush(out);
@@ -228,7 +229,13 @@ impl LearnerHandler {
     }
 
     /// Sends what the walk says; false if it gave up.
-    fn walk(&mut self, walk: &mut Walk, entries: &[Entry], max: Zxid, out: &mut Actions) -> bool {
+    fn walk(
+        &mut self,
+        walk: &mut Walk,
+        entries: impl Iterator<Item = Entry>,
+        max: Zxid,
+        out: &mut Actions,
+    ) -> bool {
         for entry in entries {
             match walk.step(entry.zxid) {
                 Step::GiveUp => return false,

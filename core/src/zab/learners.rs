@@ -10,10 +10,11 @@ use tracing::info;
 use super::learner_handler::{LearnerHandler, Phase};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, Reason};
-use crate::event::{Entry, LogEnd};
+use crate::entries::Entry;
+use crate::event::LogEnd;
 use crate::quorum::AckSet;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time};
-use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, QuorumPacket};
+use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 /// How much of learners one server bears.
 #[derive(Clone, Copy, Debug)]
@@ -109,14 +110,14 @@ impl Learners {
         }
     }
 
-    /// The next whole packet of a learner that is still there.
-    pub(super) fn next_packet(
+    /// The next whole packets of a learner that is still there.
+    pub(super) fn next_packets(
         &mut self,
         shared: &Shared,
         conn: ConnId,
-    ) -> Option<Result<QuorumPacket, &'static str>> {
-        let packet = self.get_mut(conn)?.reader.next(shared.options.max_payload);
-        packet.map_err(|_| "malformed quorum packet").transpose()
+    ) -> Option<Result<Packets, &'static str>> {
+        let packets = self.get_mut(conn)?.reader.next(shared.options.max_payload);
+        packets.map_err(|_| "malformed quorum packet").transpose()
     }
 
     // ---- synchronisation

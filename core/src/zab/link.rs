@@ -6,7 +6,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::action::{Action, Actions};
 use crate::types::{ConnId, Zxid};
 use crate::wire::jute::Malformed;
-use crate::wire::quorum::{BARE_BYTES, PacketType, QuorumPacket, frame_head, put_bare, put_frame};
+use crate::wire::quorum::{
+    BARE_BYTES, PacketType, Packets, QuorumPacket, frame_head, put_bare, put_frame,
+};
 
 /// Frames up to this size are copied into the outbound buffer; larger ones are shared.
 const COPY_BELOW: usize = 1024;
@@ -32,14 +34,14 @@ impl PacketReader {
         }
     }
 
-    pub(super) fn next(&mut self, limit: usize) -> Result<Option<QuorumPacket>, Malformed> {
+    pub(super) fn next(&mut self, limit: usize) -> Result<Option<Packets>, Malformed> {
         if !self.partial.is_empty() {
             if QuorumPacket::measure(&self.partial, limit)?.is_none() {
                 return Ok(None);
             }
             self.whole = core::mem::take(&mut self.partial).freeze();
         }
-        QuorumPacket::take(&mut self.whole, limit)
+        Packets::take(&mut self.whole, limit)
     }
 
     /// Everything that is not read yet: for the snapshot inside the stream.
@@ -90,18 +92,26 @@ impl Outbound {
         put_bare(self.room(BARE_BYTES), kind, zxid);
     }
 
+    /// As many of consecutive zxids.
+    pub(super) fn bares(&mut self, kind: PacketType, first: Zxid, count: usize) {
+        let room = self.room(BARE_BYTES * count);
+        for zxid in (first.0..).take(count) {
+            put_bare(room, kind, Zxid(zxid));
+        }
+    }
+
     pub(super) fn packet(&mut self, packet: &QuorumPacket) {
         let payload = packet.data.as_ref().map_or(0, Bytes::len);
         packet.write(self.room(BARE_BYTES + payload));
     }
 
-    /// A frame that others are sent too.
-    pub(super) fn shared(&mut self, frame: &Bytes, out: &mut Actions) {
-        if frame.len() < COPY_BELOW {
-            self.room(frame.len()).put_slice(frame);
+    /// Packets that others are sent too.
+    pub(super) fn shared(&mut self, packets: &Bytes, out: &mut Actions) {
+        if packets.len() < COPY_BELOW {
+            self.room(packets.len()).put_slice(packets);
         } else {
             self.flush(out);
-            self.emit(frame.clone(), out);
+            self.emit(packets.clone(), out);
         }
     }
 

@@ -14,6 +14,7 @@ mod learner;
 mod learner_handler;
 mod learners;
 mod link;
+mod masters;
 mod observer_master;
 mod reconfig;
 mod sync_plan;
@@ -31,10 +32,11 @@ use bytes::Bytes;
 use crate::action::{Action, Actions, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::election::ElectionOptions;
-use crate::event::Entry;
+use crate::entries::Entries;
 use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
+use crate::wire::quorum::ProposalRoom;
 
 pub use ensemble::{Ensemble, Input, Role};
 pub use history::Start;
@@ -70,7 +72,7 @@ pub struct EnsembleOptions {
 
 /// Payloads are opaque here, but for what the rider reads out of them: the configuration, whose
 /// version is the payload's zxid, if this is a reconfiguration.
-pub type ReadConfig = fn(&Bytes) -> Option<EnsembleConfig>;
+pub type ReadConfig = fn(&[u8]) -> Option<EnsembleConfig>;
 
 impl Default for EnsembleOptions {
     fn default() -> Self {
@@ -108,13 +110,8 @@ pub enum Delivery {
         /// Without a vote.
         observing: bool,
     },
-    /// A transaction is committed. Every one is delivered once, in order.
-    Committed {
-        /// Its zxid.
-        zxid: Zxid,
-        /// Its payload.
-        body: Bytes,
-    },
+    /// Transactions are committed. Every one is delivered once, in order.
+    Committed(Entries),
     /// From here on these are the members, whatever was said before.
     Reconfigured {
         /// Committed.
@@ -198,6 +195,8 @@ struct Shared {
     members_are_new: bool,
     options: EnsembleOptions,
     history: History,
+    /// Proposals of this server's that wait for others to go with.
+    room: ProposalRoom,
     last_ticket: Ticket,
     persisted: Ticket,
     deliveries: VecDeque<Delivery>,
@@ -223,17 +222,21 @@ impl Shared {
         self.dials += 1;
         ConnId::dialled(self.dials * 2 + 1)
     }
-    /// Appends to the log; the entry is pending until it is committed. A configuration in it is
-    /// durable before it is.
-    fn append(&mut self, entry: Entry, out: &mut Actions) -> Ticket {
-        if let Some(config) = self.config_in(&entry.body)
-            && config.version > self.members.last_seen().version
-        {
-            self.saw(config, out);
+    /// Appends to the log; the entries are pending until they are committed. A configuration in
+    /// them is durable before they are.
+    fn append(&mut self, entries: Entries, out: &mut Actions) -> Ticket {
+        if self.options.reconfig.is_some() {
+            for (_, body) in &entries {
+                if let Some(config) = self.config_in(body)
+                    && config.version > self.members.last_seen().version
+                {
+                    self.saw(config, out);
+                }
+            }
         }
         let ticket = self.ticket();
-        self.history.logged(entry.clone());
-        out.push(Action::Disk(DiskAction::Append { ticket, entry }));
+        self.history.logged(entries.clone());
+        out.push(Action::Disk(DiskAction::Append { ticket, entries }));
         ticket
     }
 }

@@ -11,14 +11,17 @@ use super::learner_handler::Phase;
 use super::learners::{Learners, Limits};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, Reason};
-use crate::event::{Entry, LogEnd};
+use crate::entries::Entry;
+use crate::event::LogEnd;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::OpCode;
 use crate::wire::quorum::{
-    ForwardedRequest, LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket,
+    ForwardedRequest, LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket,
 };
 
 const LIMITS: Limits = Limits { strangers: 16, held_bytes: 64 << 20 };
+
+const OUT_OF_TURN: &str = "a quorum packet out of turn";
 
 /// The observers of one term.
 #[derive(Debug)]
@@ -59,9 +62,12 @@ impl ObserverMaster {
     ) -> Vec<QuorumPacket> {
         let mut upstream = Vec::new();
         self.learners.heard(now, conn, bytes);
-        while let Some(packet) = self.learners.next_packet(shared, conn) {
-            let done =
-                packet.and_then(|packet| self.packet(shared, conn, packet, &mut upstream, out));
+        while let Some(packets) = self.learners.next_packets(shared, conn) {
+            let done = packets.and_then(|packets| match packets {
+                Packets::One(packet) => self.packet(shared, conn, packet, &mut upstream, out),
+                Packets::Bare { kind: PacketType::Ack, first, count: _ } => self.acked(conn, first),
+                Packets::Bare { .. } | Packets::Entries { .. } => Err(OUT_OF_TURN),
+            });
             if let Err(what) = done {
                 self.drop(shared, conn, Reason::Protocol(what), out);
             }
@@ -101,17 +107,6 @@ impl ObserverMaster {
                 observer.last_zxid = packet.zxid;
                 self.learners.synchronise(shared, conn, self.epoch, out);
             }
-            (Phase::Syncing, PacketType::Ack) => {
-                if packet.zxid != self.epoch.first_zxid() {
-                    return Err("an ACK before that of NEWLEADER");
-                }
-                observer.outbound.bare(PacketType::UpToDate, Zxid(-1));
-                observer.phase = Phase::Active;
-                let server = observer.server;
-                info!(observer = %server, "an observer is in sync");
-                self.learners.in_sync(server);
-            }
-            (Phase::Active, PacketType::Ack) if packet.zxid.counter() == 0 => {}
             (Phase::Active, PacketType::Ping) => {
                 let data = packet.data.unwrap_or_default();
                 shared.deliveries.push_back(Delivery::Touched { learner: conn, data });
@@ -120,10 +115,28 @@ impl ObserverMaster {
             (_, PacketType::Ping) => {}
             (phase, kind) => {
                 debug!(observer = %observer.server, ?phase, ?kind, "a packet out of turn");
-                return Err("a quorum packet out of turn");
+                return Err(OUT_OF_TURN);
             }
         }
         Ok(())
+    }
+
+    /// An observer acknowledges NEWLEADER and UPTODATE, and nothing else.
+    fn acked(&mut self, conn: ConnId, zxid: Zxid) -> Result<(), &'static str> {
+        let Some(observer) = self.learners.get_mut(conn) else { return Ok(()) };
+        match observer.phase {
+            Phase::Syncing if zxid == self.epoch.first_zxid() => {
+                observer.outbound.bare(PacketType::UpToDate, Zxid(-1));
+                observer.phase = Phase::Active;
+                let server = observer.server;
+                info!(observer = %server, "an observer is in sync");
+                self.learners.in_sync(server);
+                Ok(())
+            }
+            Phase::Syncing => Err("an ACK before that of NEWLEADER"),
+            Phase::Active if zxid.counter() == 0 => Ok(()),
+            _ => Err(OUT_OF_TURN),
+        }
     }
 
     /// The leader has answered something of this observer's.

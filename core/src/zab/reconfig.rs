@@ -19,7 +19,7 @@ use crate::types::{HostPort, ServerId};
 
 impl Shared {
     /// The configuration that a payload carries, if it does and they may change.
-    pub(super) fn config_in(&self, body: &Bytes) -> Option<EnsembleConfig> {
+    pub(super) fn config_in(&self, body: &[u8]) -> Option<EnsembleConfig> {
         self.options.reconfig.and_then(|read| read(body))
     }
 

@@ -34,8 +34,13 @@ struct Found {
 }
 
 impl Tally {
-    /// Counts an acknowledgement of somebody who may vote.
-    pub(super) fn add(&mut self, acks: &mut Acks, from: ServerId, members: &Membership) {
+    /// Counts somebody's acknowledgement of these, if he may vote.
+    pub(super) fn add<'a>(
+        &mut self,
+        acks: impl IntoIterator<Item = &'a mut Acks>,
+        from: ServerId,
+        members: &Membership,
+    ) {
         let place = self.servers.iter().position(|server| *server == from);
         let place = match place {
             None if !members.may_vote(from) => return,
@@ -45,10 +50,13 @@ impl Tally {
             }
             Some(place) => place,
         };
-        match bit(place) {
-            Some(bit) => acks.bits |= bit,
-            None => {
-                acks.more.get_or_insert_default().insert(from);
+        let bit = bit(place);
+        for acks in acks {
+            match bit {
+                Some(bit) => acks.bits |= bit,
+                None => {
+                    acks.more.get_or_insert_default().insert(from);
+                }
             }
         }
     }
@@ -122,14 +130,14 @@ mod tests {
         let joint = Arc::new(Membership::new(members(0, 1..=3), Some(members(10, 3..=5))));
         let (mut tally, mut acks) = (Tally::default(), Acks::default());
         for (from, expected) in [(9, false), (1, false), (1, false), (2, true)] {
-            tally.add(&mut acks, ServerId(from), &three);
+            tally.add([&mut acks], ServerId(from), &three);
             assert_eq!(tally.is_quorum(&acks, Zxid(9), &three), expected);
         }
         // What was enough is not, from the proposal of other members on.
         assert!(tally.is_quorum(&acks, Zxid(9), &joint));
         assert!(!tally.is_quorum(&acks, Zxid(10), &joint));
-        tally.add(&mut acks, ServerId(4), &joint);
-        tally.add(&mut acks, ServerId(5), &joint);
+        tally.add([&mut acks], ServerId(4), &joint);
+        tally.add([&mut acks], ServerId(5), &joint);
         assert!(tally.is_quorum(&acks, Zxid(10), &joint));
         tally.remove(&mut acks, ServerId(5));
         assert!(!tally.is_quorum(&acks, Zxid(10), &joint));
@@ -143,7 +151,7 @@ mod tests {
         let (mut tally, mut acks) = (Tally::default(), Acks::default());
         for id in 1..=101 {
             assert!(!tally.is_quorum(&acks, Zxid(1), &many), "{id}");
-            tally.add(&mut acks, ServerId(id), &many);
+            tally.add([&mut acks], ServerId(id), &many);
         }
         assert!(tally.is_quorum(&acks, Zxid(1), &many));
         for id in [101, 1] {

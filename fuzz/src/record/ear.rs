@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use zabkeeper_core::action::{Action, DiskAction};
+use zabkeeper_core::entries::Entry;
 use zabkeeper_core::event::Event;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::ConnId;
@@ -57,9 +58,11 @@ impl Ear {
                     return with(format!("Send {conn} {} bytes", bytes.len()), told);
                 }
             }
-            Action::Disk(DiskAction::Append { ticket, entry }) => {
-                let told = transaction(entry.zxid, &entry.body);
-                return vec![format!("Append {} {told}", ticket.0)];
+            Action::Disk(DiskAction::Append { ticket, entries }) => {
+                let told = |entry: Entry| {
+                    format!("Append {} {}", ticket.0, transaction(entry.zxid, &entry.body))
+                };
+                return entries.each().map(told).collect();
             }
             Action::Close { conn, .. } => {
                 self.taps.remove(conn);

@@ -56,8 +56,9 @@ pub fn action_text(action: &Action) -> String {
             let at: Vec<String> = at.iter().map(ToString::to_string).collect();
             format!("Listen {port:?} {}", at.join(" "))
         }
-        Action::Disk(DiskAction::Append { ticket, entry }) => {
-            format!("Append {} {} {}", ticket.0, entry.zxid, shown(&entry.body))
+        Action::Disk(DiskAction::Append { ticket, entries }) => {
+            let all = entries.iter().map(|(zxid, body)| format!("{zxid} {}", shown(body)));
+            format!("Append {} {}", ticket.0, all.collect::<Vec<_>>().join(", "))
         }
         Action::Disk(DiskAction::SnapshotChunk { bytes }) => {
             format!("SnapshotChunk {}", shown(bytes))

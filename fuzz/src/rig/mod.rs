@@ -268,8 +268,8 @@ impl Rig {
             Action::Listen { at, .. } => assert!(!at.is_empty(), "somewhere"),
             Action::Disk(action) => {
                 self.check_ticket(&action);
-                if let DiskAction::Append { entry, .. } = &action {
-                    self.last_appended = entry.zxid;
+                if let DiskAction::Append { entries, .. } = &action {
+                    self.last_appended = entries.last();
                 }
                 self.disk.submit(action);
             }

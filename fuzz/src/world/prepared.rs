@@ -4,7 +4,8 @@
 use bytes::BytesMut;
 use zabkeeper_core::action::{DiskAction, EpochFile};
 use zabkeeper_core::disk::{self, Disk};
-use zabkeeper_core::event::{Entry, Event};
+use zabkeeper_core::entries::{Entries, Entry};
+use zabkeeper_core::event::Event;
 use zabkeeper_core::node;
 use zabkeeper_core::store::{Effects, Store};
 use zabkeeper_core::types::{Epoch, SessionId, Ticket, Zxid};
@@ -54,7 +55,8 @@ impl World {
                 let entry = Entry { zxid, body: logged(zxid).to_bytes() };
                 let checked = world.zab.appended(server, ticket, &entry);
                 checked.map_err(|violation| violation.to_string())?;
-                actions.push(DiskAction::Append { ticket, entry });
+                let entries = Entries::one(zxid, &entry.body);
+                actions.push(DiskAction::Append { ticket, entries });
                 zxid = zxid.next();
             }
             Ok(actions)

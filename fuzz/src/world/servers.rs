@@ -549,15 +549,17 @@ impl World {
     }
 
     fn submit(&mut self, index: usize, action: DiskAction) {
-        if let DiskAction::Append { entry, .. } = &action
+        if let DiskAction::Append { entries, .. } = &action
             && self.plan.reconfig.is_some()
-            && Roster::of(&entry.body).is_some()
+            && entries.each().any(|entry| Roster::of(&entry.body).is_some())
         {
             self.is_changing(index);
         }
         let Some(process) = &mut self.servers[index].process else { return };
         let checked = match &action {
-            DiskAction::Append { ticket, entry } => self.zab.appended(index, *ticket, entry),
+            DiskAction::Append { ticket, entries } => {
+                entries.each().try_for_each(|entry| self.zab.appended(index, *ticket, &entry))
+            }
             DiskAction::Truncate { ticket, after } => {
                 self.counters.add("truncation");
                 self.zab.truncating(index, *ticket, *after)

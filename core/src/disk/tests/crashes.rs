@@ -64,12 +64,19 @@ fn act(server: &mut Server, model: &mut Model) {
     }
 }
 
-fn append(server: &mut Server, model: &mut Model, zxid: Zxid) {
-    let (entry, ticket) = (model.entry(zxid), server.ticket.take());
-    let mut history = model.now();
-    history.all.push((zxid, model.number));
-    server.disk.submit(DiskAction::Append { ticket, entry });
-    model.states.push((ticket, history));
+/// Some at once: a crash may leave the first ones of them.
+fn append(server: &mut Server, model: &mut Model, mut zxid: Zxid) {
+    let ticket = server.ticket.take();
+    let mut batch = Vec::new();
+    for _ in 0..model.rng.usize(1..=3) {
+        batch.push(model.entry(zxid));
+        let mut history = model.now();
+        history.all.push((zxid, model.number));
+        model.states.push((ticket, history));
+        zxid = zxid.next();
+    }
+    let entries = Entries::gather(&batch).next().unwrap();
+    server.disk.submit(DiskAction::Append { ticket, entries });
 }
 
 /// Of what is durable, as a node does: it snapshots what is committed.

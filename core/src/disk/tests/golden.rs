@@ -152,7 +152,8 @@ fn every_log_is_written_again_to_the_same_bytes() {
         let mut tickets = (1..).map(Ticket);
         for batch in [all, last] {
             for (entry, ticket) in batch.into_iter().zip(tickets.by_ref()) {
-                disk.submit(DiskAction::Append { ticket, entry });
+                let entries = Entries::one(entry.zxid, &entry.body);
+                disk.submit(DiskAction::Append { ticket, entries });
             }
             drive(&mut disk, &mut |op| files.execute(op), &mut events);
         }

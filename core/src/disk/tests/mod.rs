@@ -15,7 +15,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::*;
 use crate::action::EpochFile;
-use crate::event::{Entry, LogEnd, Recovered};
+use crate::entries::{Entries, Entry};
+use crate::event::{LogEnd, Recovered};
 use crate::types::{Epoch, ReadId, Ticket, Zxid};
 
 /// Remembers every transaction: zxid and a number out of its body.
@@ -123,9 +124,12 @@ impl Server {
     }
     fn append(&mut self, zxid: i64) -> Ticket {
         let ticket = self.ticket.take();
-        let entry = entry(Zxid(zxid), zxid as u32, 10);
-        self.disk.submit(DiskAction::Append { ticket, entry });
+        self.submit(ticket, &entry(Zxid(zxid), zxid as u32, 10));
         ticket
+    }
+    fn submit(&mut self, ticket: Ticket, entry: &Entry) {
+        let entries = Entries::one(entry.zxid, &entry.body);
+        self.disk.submit(DiskAction::Append { ticket, entries });
     }
     /// Appends these and waits.
     fn log(&mut self, zxids: core::ops::RangeInclusive<i64>) -> &mut Server {

@@ -135,8 +135,7 @@ fn a_missing_sector_may_reach_into_the_next_entry() {
         let begin = used(server.files.get(LOG).unwrap());
         for (zxid, padding) in [(2, padding), (3, 10)] {
             let ticket = server.ticket.take();
-            let entry = entry(Zxid(zxid), zxid as u32, padding);
-            server.disk.submit(DiskAction::Append { ticket, entry });
+            server.submit(ticket, &entry(Zxid(zxid), zxid as u32, padding));
         }
         server.drive();
         let end = used(server.files.get(LOG).unwrap());
@@ -239,7 +238,7 @@ fn an_entry_above_the_limit_is_not_cut_off() {
     let mut server = Server::new();
     server.log(1..=1);
     let ticket = server.ticket.take();
-    server.disk.submit(DiskAction::Append { ticket, entry: entry(Zxid(2), 2, 3000) });
+    server.submit(ticket, &entry(Zxid(2), 2, 3000));
     server.drive();
     let low = DiskOptions { max_record_bytes: 2000, ..options() };
     let server = Server::boot(low, core::mem::take(&mut server.files));

@@ -292,8 +292,8 @@ fn long_reads_come_in_batches_and_can_be_cancelled() {
     let mut server = Server::new();
     server.log(1..=1);
     for zxid in 2..=6 {
-        let (ticket, entry) = (server.ticket.take(), entry(Zxid(zxid), 0, 700_000));
-        server.disk.submit(DiskAction::Append { ticket, entry });
+        let ticket = server.ticket.take();
+        server.submit(ticket, &entry(Zxid(zxid), 0, 700_000));
     }
     server.drive();
     assert_eq!(read_log(&mut server, 1, 6, u64::MAX), (vec(1..=6), Some(LogEnd::Complete)));

@@ -92,8 +92,8 @@ fn the_transactions_of_a_real_leader() {
             }
         };
         if let Some(prepared) = prepared {
-            assert_eq!(prepared.txn, logged);
-            assert_eq!(prepared.frame.body(), bytes, "{logged:?}");
+            assert_eq!(prepared, logged);
+            assert_eq!(prepared.to_bytes(), bytes, "{logged:?}");
             compared += 1;
         }
         store.apply(&logged, &mut Effects::default());

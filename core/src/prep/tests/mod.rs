@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Parsed, Prep, PrepOptions, Prepared, Request, SessionCheck, parse};
+use super::{Parsed, Prep, PrepOptions, Request, SessionCheck, parse};
 use crate::prep::access::Access;
 use crate::prep::auth::digest_id;
 use crate::store::{Effects, Outcome, Store, StoreOptions};
@@ -69,9 +69,11 @@ impl Leader {
         Zxid(self.zxid)
     }
 
-    fn proposed(&mut self, prepared: Prepared) -> LoggedTxn {
-        let read = LoggedTxn::from_bytes(&prepared.frame.body()).unwrap();
-        assert_eq!(read, prepared.txn, "what is logged is what was decided");
+    fn proposed(&mut self, prepared: LoggedTxn) -> LoggedTxn {
+        let bytes = prepared.to_bytes();
+        assert!(bytes.len() <= prepared.size_bound(), "{prepared:?}");
+        let read = LoggedTxn::from_bytes(&bytes).unwrap();
+        assert_eq!(read, prepared, "what is logged is what was decided");
         self.pipeline.push_back(read.clone());
         read
     }

@@ -164,7 +164,7 @@ impl Server {
                 let (store, wall_ms) = (&self.store, now.wall_ms);
                 let p = self.prep.create_session(store, session, timeout_ms, 0, zxid, wall_ms);
                 self.zxid = zxid.0;
-                self.proposed.push_back(p.txn);
+                self.proposed.push_back(p);
             }
             Submission::Reattach { session, .. } => {
                 let valid = self.store.session(session).is_some() || self.serve.is_read_only();
@@ -174,7 +174,7 @@ impl Server {
                 let (ok, wall_ms) = (SessionCheck::Ok, now.wall_ms);
                 let p = self.prep.prepare(&self.store, &request, parsed, ok, zxid, wall_ms);
                 self.zxid = zxid.0;
-                self.proposed.push_back(p.txn);
+                self.proposed.push_back(p);
             }
             Submission::Sync(request) if self.eager => {
                 self.serve.synced(now, &self.store, request.session, &mut self.out);

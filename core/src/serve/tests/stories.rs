@@ -466,7 +466,7 @@ fn an_expired_sessions_connection_is_closed() {
     let (conn, session) = server.client(1);
     let (zxid, wall_ms) = (Zxid(server.zxid + 1), server.now.wall_ms);
     let expiry = server.prep.close_session(&server.store, session, 0, zxid, wall_ms);
-    server.commit(&expiry.txn);
+    server.commit(&expiry);
     server.settle();
     assert_eq!(server.hear(conn), [Heard::Closed(Reason::Done)]);
     assert_eq!((server.serve.connection_count(), server.serve.outstanding()), (0, 0));

@@ -6,14 +6,15 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::action::{Action, Actions, ConfigSave, DiskAction, EpochFile};
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
-use crate::event::{Entry, LogEnd};
+use crate::entries::Entry;
+use crate::event::LogEnd;
 use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
 use crate::wire::OpCode;
-use crate::wire::quorum::{ForwardedRequest, ProposalFrame};
+use crate::wire::quorum::ForwardedRequest;
 use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
 
 /// What survives a crash.
@@ -85,7 +86,7 @@ pub(super) fn members(text: &str) -> EnsembleConfig {
 }
 
 /// A payload of `reconfig` and a configuration is one.
-fn config_in(body: &Bytes) -> Option<EnsembleConfig> {
+fn config_in(body: &[u8]) -> Option<EnsembleConfig> {
     let text = core::str::from_utf8(body).ok()?.strip_prefix("reconfig ")?;
     Some(EnsembleConfig::parse("payload", &text.replace(' ', "\n")).unwrap())
 }
@@ -273,7 +274,8 @@ impl World {
         let mut out = Actions::new();
         let ensemble = self.servers.get_mut(&id)?.ensemble.as_mut()?;
         let zxid = ensemble.next_zxid()?;
-        ensemble.propose(&ProposalFrame::copy(zxid, payload.as_bytes()), &mut out);
+        let put = |room: &mut BytesMut| room.extend_from_slice(payload.as_bytes());
+        ensemble.propose(zxid, payload.len(), put, &mut out);
         ensemble.flush(&mut out);
         self.after(id, out);
         Some(zxid)
@@ -310,12 +312,14 @@ impl World {
             let Some(ensemble) = server.ensemble.as_mut() else { return };
             let Some(delivery) = ensemble.next_delivery() else { return };
             match delivery {
-                Delivery::Committed { zxid, body } => {
-                    assert!(
-                        server.applied.last().is_none_or(|(z, _)| *z < zxid),
-                        "{id}: {zxid} twice"
-                    );
-                    server.applied.push((zxid, body));
+                Delivery::Committed(entries) => {
+                    for Entry { zxid, body } in entries.each() {
+                        assert!(
+                            server.applied.last().is_none_or(|(z, _)| *z < zxid),
+                            "{id}: {zxid} twice"
+                        );
+                        server.applied.push((zxid, body));
+                    }
                 }
                 Delivery::Leading { epoch } => {
                     let other = self.leaders.insert(epoch.0, id);
@@ -436,8 +440,8 @@ impl World {
             let server = self.servers.get_mut(&id).unwrap();
             let Some(action) = server.lane.pop_front() else { break };
             match action {
-                DiskAction::Append { ticket, entry } => {
-                    server.platter.log.push(entry);
+                DiskAction::Append { ticket, entries } => {
+                    server.platter.log.extend(entries.each());
                     upto = ticket;
                 }
                 DiskAction::SaveEpoch { ticket, file, epoch } => {

@@ -1,0 +1,66 @@
+//! To whom a learner goes: to the leader, or to a follower that leads observers.
+
+use alloc::vec::Vec;
+
+use super::Shared;
+use crate::config::LearnerType;
+use crate::types::{HostPort, ServerId};
+
+/// Where this term may be spent, in the order of the attempts: at the leader's addresses; of an
+/// observer with an `observerMasterPort`, at the other voters instead
+/// (`QuorumPeer.findLearnerMaster`), each observer beginning with another one.
+pub(super) fn masters(shared: &Shared, leader: ServerId, observer: bool) -> Vec<HostPort> {
+    let members = &shared.members.current().members;
+    if let Some(port) = shared.options.observer_master_port.filter(|_| observer) {
+        let others = members
+            .iter()
+            .filter(|(id, member)| **id != leader && member.role == LearnerType::Participant);
+        let addresses = others.flat_map(|(_, member)| &member.addresses);
+        let mut masters: Vec<HostPort> =
+            addresses.map(|address| HostPort::new(&address.quorum.host, port)).collect();
+        if !masters.is_empty() {
+            let first = usize::try_from(shared.me.0).unwrap_or(0) % masters.len();
+            masters.rotate_left(first);
+            return masters;
+        }
+    }
+    let leader = shared.members.member(leader).map(|member| &member.addresses[..]);
+    leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::sync::Arc;
+    use alloc::vec;
+
+    use super::*;
+    use crate::config::EnsembleConfig;
+    use crate::zab::EnsembleOptions;
+    use crate::zab::ensemble::new_shared;
+
+    #[test]
+    fn an_observer_with_an_observer_master_port_goes_to_the_followers_in_turn() {
+        let mut config = EnsembleConfig::default();
+        for id in 1..=4 {
+            let host = alloc::format!("host{id}");
+            let address = crate::config::ServerAddress {
+                quorum: HostPort::new(&host, 2888),
+                election: HostPort::new(&host, 3888),
+            };
+            let role = if id < 4 { LearnerType::Participant } else { LearnerType::Observer };
+            let member = crate::config::Member { addresses: vec![address], role, client: None };
+            config.members.insert(ServerId(id), member);
+        }
+        let config = Arc::new(config);
+        let masters = |me, observer_master_port| {
+            let options = EnsembleOptions { observer_master_port, ..Default::default() };
+            let shared = new_shared(ServerId(me), config.clone(), options);
+            let masters = masters(&shared, ServerId(3), shared.members.observes(ServerId(me)));
+            masters.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(masters(4, None), ["host3:2888"]);
+        assert_eq!(masters(4, Some(2191)), ["host1:2191", "host2:2191"]);
+        assert_eq!(masters(1, Some(2191)), ["host3:2888"], "a follower follows the leader");
+    }
+}
