@@ -1,21 +1,34 @@
 //! An ensemble in memory: election and broadcast, no sockets, no files.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use zabkeeper_core::action::{Action, DiskAction};
 use zabkeeper_core::config::{Config, EnsembleConfig};
 use zabkeeper_core::types::{ConnId, ServerId, Ticket, Time};
 use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
 
+struct Server {
+    ensemble: Ensemble,
+    /// What it wants done.
+    out: Vec<Action>,
+    /// Its last write; 0 if all are durable.
+    written: Ticket,
+    /// Its connections: whose are at the other end, and what they are called there.
+    wires: Vec<(ConnId, usize, ConnId)>,
+}
+
+impl Server {
+    fn wire(&self, conn: ConnId) -> Option<(usize, ConnId)> {
+        let wire = self.wires.iter().find(|(known, ..)| *known == conn);
+        wire.map(|(_, peer, other)| (*peer, *other))
+    }
+}
+
 /// Several servers, their connections, one clock.
 pub struct Memory {
-    servers: Vec<Ensemble>,
-    wires: FxHashMap<(usize, ConnId), (usize, ConnId)>,
-    queue: VecDeque<(usize, Action)>,
-    out: Vec<Action>,
-    durable: Vec<Ticket>,
+    servers: Vec<Server>,
+    /// Empty, with room for actions.
+    spare: Vec<Action>,
     accepted: u64,
     now: Time,
     leader: usize,
@@ -33,25 +46,22 @@ impl Memory {
     pub fn elected(count: usize) -> Memory {
         let options = EnsembleOptions { tick_time_ms: 1_000_000, ..EnsembleOptions::default() };
         let members: Arc<EnsembleConfig> = Arc::new(members(count));
-        let server =
-            |id: usize| Ensemble::new(ServerId(id as i64 + 1), members.clone(), options.clone());
+        let server = |id: usize| {
+            let me = ServerId(id as i64 + 1);
+            let mut ensemble = Ensemble::new(me, members.clone(), options.clone());
+            let mut out = Vec::new();
+            ensemble.start(Time(0), Start::default(), &mut out);
+            Server { ensemble, out, written: Ticket(0), wires: Vec::new() }
+        };
         let mut memory = Memory {
             servers: (0..count).map(server).collect(),
-            wires: FxHashMap::default(),
-            queue: VecDeque::new(),
-            out: Vec::new(),
-            durable: vec![Ticket(0); count],
+            spare: Vec::new(),
             accepted: 0,
             now: Time(0),
             leader: 0,
             delivered: 0,
             messages: 0,
         };
-        for at in 0..count {
-            let mut out = Vec::new();
-            memory.servers[at].start(Time(0), Start::default(), &mut out);
-            memory.queue.extend(out.into_iter().map(|action| (at, action)));
-        }
         for ms in (0..5000).step_by(50) {
             memory.now = Time(0).plus_ms(ms);
             for at in 0..count {
@@ -59,7 +69,7 @@ impl Memory {
             }
             memory.drain();
         }
-        let leader = memory.servers.iter().position(|s| s.next_zxid().is_some());
+        let leader = memory.servers.iter().position(|s| s.ensemble.next_zxid().is_some());
         memory.leader = leader.expect("a leader");
         memory.delivered = 0;
         memory.messages = 0;
@@ -72,45 +82,51 @@ impl Memory {
     /// If they are not committed everywhere.
     pub fn commit(&mut self, payload: &[u8], batch: usize) {
         let before = self.delivered;
-        let leader = self.leader;
-        let mut out = std::mem::take(&mut self.out);
+        let Server { ensemble, out, .. } = &mut self.servers[self.leader];
         for _ in 0..batch {
-            let ensemble = &mut self.servers[leader];
             let zxid = ensemble.next_zxid().expect("it leads");
-            ensemble.propose(zxid, payload.len(), |room| room.extend_from_slice(payload), &mut out);
+            ensemble.propose(zxid, payload.len(), |room| room.extend_from_slice(payload), out);
         }
-        self.servers[leader].flush(&mut out);
-        self.queue.extend(out.drain(..).map(|action| (leader, action)));
-        self.out = out;
+        ensemble.flush(out);
         self.drain();
         assert_eq!(self.delivered - before, (batch * self.servers.len()) as u64);
     }
 
     fn step(&mut self, at: usize, input: Input) {
-        let mut out = std::mem::take(&mut self.out);
-        let ensemble = &mut self.servers[at];
-        ensemble.step(self.now, input, &mut out);
+        let Server { ensemble, out, .. } = &mut self.servers[at];
+        ensemble.step(self.now, input, out);
         while let Some(delivery) = ensemble.next_delivery() {
             match delivery {
                 Delivery::Committed(entries) => self.delivered += entries.len() as u64,
-                Delivery::Ping => ensemble.pong(Default::default(), &mut out),
+                Delivery::Ping => ensemble.pong(Default::default(), out),
                 _ => {}
             }
         }
-        self.queue.extend(out.drain(..).map(|action| (at, action)));
-        self.out = out;
     }
 
-    /// Executes everything. What a server appended until its queue runs dry is one sync.
+    /// Executes everything. What a server appended until nobody has anything to do is one sync.
     fn drain(&mut self) {
         loop {
-            while let Some((at, action)) = self.queue.pop_front() {
-                self.perform(at, action);
+            let mut is_quiet = true;
+            for at in 0..self.servers.len() {
+                if self.servers[at].out.is_empty() {
+                    continue;
+                }
+                is_quiet = false;
+                let room = std::mem::take(&mut self.spare);
+                let mut actions = std::mem::replace(&mut self.servers[at].out, room);
+                for action in actions.drain(..) {
+                    self.perform(at, action);
+                }
+                self.spare = actions;
             }
-            let Some(at) = self.durable.iter().position(|ticket| *ticket > Ticket(0)) else {
+            if !is_quiet {
+                continue;
+            }
+            let Some(at) = self.servers.iter().position(|one| one.written > Ticket(0)) else {
                 return;
             };
-            let upto = std::mem::take(&mut self.durable[at]);
+            let upto = std::mem::take(&mut self.servers[at].written);
             self.step(at, Input::Persisted { upto });
         }
     }
@@ -121,27 +137,28 @@ impl Memory {
                 let peer = to.host.parse::<usize>().expect("hosts are numbers") - 1;
                 self.accepted += 1;
                 let other = ConnId::accepted(self.accepted);
-                self.wires.insert((at, conn), (peer, other));
-                self.wires.insert((peer, other), (at, conn));
+                self.servers[at].wires.push((conn, peer, other));
+                self.servers[peer].wires.push((other, at, conn));
                 self.step(peer, Input::Opened { conn: other, port });
                 self.step(at, Input::Opened { conn, port });
             }
             Action::Send { conn, bytes } => {
                 self.messages += 1;
-                if let Some((peer, conn)) = self.wires.get(&(at, conn)).copied() {
+                if let Some((peer, conn)) = self.servers[at].wire(conn) {
                     self.step(peer, Input::Received { conn, bytes });
                 }
             }
             Action::Close { conn, .. } => {
-                if let Some((peer, other)) = self.wires.remove(&(at, conn)) {
-                    self.wires.remove(&(peer, other));
+                if let Some((peer, other)) = self.servers[at].wire(conn) {
+                    self.servers[at].wires.retain(|(known, ..)| *known != conn);
+                    self.servers[peer].wires.retain(|(known, ..)| *known != other);
                     self.step(peer, Input::Closed { conn: other });
                 }
             }
             Action::Disk(
                 DiskAction::Append { ticket, .. } | DiskAction::SaveEpoch { ticket, .. },
             ) => {
-                self.durable[at] = ticket;
+                self.servers[at].written = ticket;
             }
             other => panic!("not expected in memory: {other:?}"),
         }

@@ -13,6 +13,7 @@ mod round;
 mod tests;
 mod vote;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -87,7 +88,7 @@ pub struct Election {
     /// How often servers without a vote were answered of late, and since when that is counted.
     answered: BTreeMap<ServerId, (Time, u32)>,
     /// A newer configuration that a peer has told of.
-    heard: Option<EnsembleConfig>,
+    heard: Option<Box<EnsembleConfig>>,
     /// Whether somebody has read that newer ones are not taken over.
     has_warned: bool,
 }
@@ -142,7 +143,7 @@ impl Election {
 
     /// A newer configuration that a peer has told of while this server looked for a leader, once.
     pub fn take_heard(&mut self) -> Option<EnsembleConfig> {
-        self.heard.take()
+        self.heard.take().map(|config| *config)
     }
 
     /// A reconfiguration has named the next leader: no round is needed
@@ -300,7 +301,7 @@ impl Election {
             return;
         }
         match EnsembleConfig::parse("a notification", text) {
-            Ok(config) => self.heard = Some(config),
+            Ok(config) => self.heard = Some(Box::new(config)),
             Err(error) => debug!(peer = %from, %error, "a configuration is ignored"),
         }
     }

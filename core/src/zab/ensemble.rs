@@ -584,9 +584,6 @@ impl Ensemble {
     }
 
     fn received(&mut self, now: Time, conn: ConnId, bytes: Bytes, out: &mut Actions) {
-        if let Some(election) = self.election.as_mut().filter(|e| e.owns(conn)) {
-            return election.received(now, conn, &bytes, out);
-        }
         match &mut self.part {
             Part::Leader(leader) if leader.learners.owns(conn) => {
                 leader.received(now, &mut self.shared, conn, bytes, out);
@@ -598,6 +595,9 @@ impl Ensemble {
                 learner.received(now, &mut self.shared, bytes, out);
             }
             _ => {
+                if let Some(election) = self.election.as_mut().filter(|e| e.owns(conn)) {
+                    return election.received(now, conn, &bytes, out);
+                }
                 let Some(at) = self.early.iter().position(|(c, _)| *c == conn) else { return };
                 if self.early[at].1.len() + bytes.len() > MAX_EARLY_BYTES {
                     self.early.remove(at);

@@ -107,7 +107,7 @@ impl Leader {
 
     /// Why the reign is over, if it is.
     pub(super) fn ended(&mut self) -> Option<Ended> {
-        if self.retiring.is_some() && self.learners.values().all(|l| l.phase == Phase::Hello) {
+        if self.retiring.is_some() && self.learners.iter().all(|l| l.phase == Phase::Hello) {
             self.ended.get_or_insert_with(|| "all have gone to the next leader".to_string());
         }
         self.ended.take()
@@ -138,7 +138,7 @@ impl Leader {
         let limit = shared.limit_ms(shared.options.sync_limit);
         let heard = self
             .learners
-            .values()
+            .iter()
             .filter(|l| l.phase == Phase::Active && !l.observer && now.ms_since(l.heard) <= limit);
         let mut in_sync: AckSet = heard.map(|l| l.server).collect();
         in_sync.insert(shared.me);
@@ -421,7 +421,7 @@ impl Leader {
         let (file, epoch) = (EpochFile::Current, self.epoch);
         out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
         self.stage = Stage::NewLeaderAcks { saving: Some(ticket) };
-        for learner in self.learners.values_mut().filter(|l| l.phase == Phase::EpochAcked) {
+        for learner in self.learners.iter_mut().filter(|l| l.phase == Phase::EpochAcked) {
             learner.synchronise(shared, epoch, true, out);
         }
     }
@@ -449,7 +449,7 @@ impl Leader {
             let why = "the configuration that was to be completed has other voters";
             self.ended = Some(why.to_string());
         }
-        let acked = self.learners.values().filter(|l| l.phase == Phase::NewLeaderAcked);
+        let acked = self.learners.iter().filter(|l| l.phase == Phase::NewLeaderAcked);
         for conn in acked.map(|l| l.conn).collect::<Vec<_>>() {
             self.up_to_date(conn);
         }
@@ -493,7 +493,7 @@ impl Leader {
 
     /// Sends proposals to the followers and to the disk, at once.
     pub(super) fn append(&mut self, shared: &mut Shared, entries: Entries, out: &mut Actions) {
-        let followers = self.learners.values_mut().filter(|l| l.forwarding && !l.observer);
+        let followers = self.learners.iter_mut().filter(|l| l.forwarding && !l.observer);
         for learner in followers {
             learner.outbound.shared(entries.frames(), out);
         }
@@ -590,7 +590,7 @@ impl Leader {
     /// Commits that many proposals; gives the zxid of the last.
     fn commit_some(&mut self, shared: &mut Shared, count: usize, out: &mut Actions) -> Zxid {
         let first = self.outstanding.front().map_or(Zxid::ZERO, |first| first.zxid);
-        for learner in self.learners.values_mut().filter(|l| l.forwarding) {
+        for learner in self.learners.iter_mut().filter(|l| l.forwarding) {
             if learner.observer {
                 for Entry { zxid, body } in shared.history.pending().take(count) {
                     learner.outbound.enveloped(PacketType::Inform, zxid, &body, out);
@@ -616,7 +616,7 @@ impl Leader {
         let leader = self.designated(shared, acks, &config);
         let designated = leader.0.to_be_bytes();
         let body = shared.history.pending().next().map(|entry| entry.body);
-        for learner in self.learners.values_mut().filter(|l| l.forwarding) {
+        for learner in self.learners.iter_mut().filter(|l| l.forwarding) {
             let (kind, data) = if learner.observer {
                 let data = [&designated, &*body.clone().unwrap_or_default()].concat();
                 (PacketType::InformAndActivate, data)
@@ -653,7 +653,7 @@ impl Leader {
         match self.stage {
             Stage::SavingAccepted(ticket) if ticket <= upto => {
                 self.stage = Stage::EpochAcks;
-                let waiting = self.learners.values().filter(|l| l.phase == Phase::Introduced);
+                let waiting = self.learners.iter().filter(|l| l.phase == Phase::Introduced);
                 for conn in waiting.map(|l| l.conn).collect::<Vec<_>>() {
                     self.learners.greet(conn, self.epoch, out);
                 }
@@ -693,7 +693,7 @@ impl Leader {
         while let Some(conn) = self.learners.late(now, shared) {
             self.drop_learner(shared, conn, Reason::Timeout("a silent learner"), out);
         }
-        for learner in self.learners.values_mut() {
+        for learner in self.learners.iter_mut() {
             if matches!(learner.phase, Phase::NewLeaderAcked | Phase::Active) {
                 learner.outbound.bare(PacketType::Ping, self.last_proposed);
             }

@@ -1,8 +1,8 @@
 //! The learners of one term: what serving them is the same for a leader and for a follower that
 //! leads observers.
 
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::{Values, ValuesMut};
+use alloc::vec::Vec;
+use core::slice;
 
 use bytes::Bytes;
 use tracing::info;
@@ -29,64 +29,74 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Learners {
     limits: Limits,
-    by_conn: BTreeMap<ConnId, LearnerHandler>,
+    /// By connection. There are few, and all are gone through for every batch.
+    all: Vec<LearnerHandler>,
     /// Learners whose DIFF broke off because the log could not be read: they get a snapshot.
     failed_by_log: AckSet,
 }
 
 impl Learners {
     pub(super) fn new(limits: Limits) -> Learners {
-        Learners { limits, by_conn: BTreeMap::new(), failed_by_log: AckSet::new() }
+        Learners { limits, all: Vec::new(), failed_by_log: AckSet::new() }
     }
 
     pub(super) fn owns(&self, conn: ConnId) -> bool {
-        self.by_conn.contains_key(&conn)
+        self.place(conn).is_ok()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_conn.len()
+        self.all.len()
+    }
+
+    /// Where a connection is, or would be.
+    fn place(&self, conn: ConnId) -> Result<usize, usize> {
+        self.all.binary_search_by_key(&conn, |learner| learner.conn)
     }
 
     pub(super) fn get(&self, conn: ConnId) -> Option<&LearnerHandler> {
-        self.by_conn.get(&conn)
+        self.place(conn).ok().and_then(|at| self.all.get(at))
     }
 
     pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut LearnerHandler> {
-        self.by_conn.get_mut(&conn)
+        self.place(conn).ok().and_then(|at| self.all.get_mut(at))
     }
 
-    pub(super) fn values(&self) -> Values<'_, ConnId, LearnerHandler> {
-        self.by_conn.values()
+    pub(super) fn iter(&self) -> slice::Iter<'_, LearnerHandler> {
+        self.all.iter()
     }
 
-    pub(super) fn values_mut(&mut self) -> ValuesMut<'_, ConnId, LearnerHandler> {
-        self.by_conn.values_mut()
+    pub(super) fn iter_mut(&mut self) -> slice::IterMut<'_, LearnerHandler> {
+        self.all.iter_mut()
     }
 
     /// Those that are up to date.
     pub(super) fn active(&self) -> impl Iterator<Item = &LearnerHandler> {
-        self.values().filter(|l| l.phase == Phase::Active)
+        self.iter().filter(|l| l.phase == Phase::Active)
     }
 
     /// Another connection of the server that has just introduced itself.
     pub(super) fn older(&self, server: ServerId, conn: ConnId) -> Option<ConnId> {
-        self.values().find(|l| l.server == server && l.conn != conn).map(|l| l.conn)
+        self.iter().find(|l| l.server == server && l.conn != conn).map(|l| l.conn)
     }
 
     // ---- connections
 
     pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
-        let strangers = self.values().filter(|l| l.phase == Phase::Hello).count();
+        let strangers = self.iter().filter(|l| l.phase == Phase::Hello).count();
         if strangers >= self.limits.strangers {
             let why = Reason::Limit("learners without a hello");
             return out.push(Action::Close { conn, why });
         }
-        self.by_conn.insert(conn, LearnerHandler::new(conn, now));
+        match self.place(conn) {
+            Ok(at) => self.all[at] = LearnerHandler::new(conn, now),
+            Err(at) => self.all.insert(at, LearnerHandler::new(conn, now)),
+        }
     }
 
     /// False: it was nobody's.
     pub(super) fn closed(&mut self, shared: &mut Shared, conn: ConnId) -> bool {
-        let Some(learner) = self.by_conn.remove(&conn) else { return false };
+        let Ok(at) = self.place(conn) else { return false };
+        let learner = self.all.remove(at);
         if learner.phase != Phase::Hello {
             info!(learner = %learner.server, "a learner is gone");
         }
@@ -98,7 +108,7 @@ impl Learners {
 
     /// The term ends here: all links close.
     pub(super) fn close(&mut self, out: &mut Actions) {
-        for conn in core::mem::take(&mut self.by_conn).into_keys() {
+        for LearnerHandler { conn, .. } in self.all.drain(..) {
             out.push(Action::Close { conn, why: Reason::NotServing });
         }
     }
@@ -140,7 +150,8 @@ impl Learners {
         epoch: Epoch,
         out: &mut Actions,
     ) {
-        if let Some(learner) = self.by_conn.get_mut(&conn) {
+        if let Ok(at) = self.place(conn) {
+            let learner = &mut self.all[at];
             let log_allowed = !self.failed_by_log.contains(learner.server);
             learner.synchronise(shared, epoch, log_allowed, out);
         }
@@ -163,7 +174,7 @@ impl Learners {
         out: &mut Actions,
     ) -> Option<(ConnId, Reason)> {
         let mut failed = None;
-        for learner in self.by_conn.values_mut() {
+        for learner in &mut self.all {
             if !learner.log_read(shared, epoch, read, entries, end, out) {
                 self.failed_by_log.insert(learner.server);
                 let why = Reason::Protocol("the log cannot be read to the end of a DIFF");
@@ -204,12 +215,12 @@ impl Learners {
             let limit = if l.phase == Phase::Active { sync } else { init };
             now.ms_since(l.heard) > limit || l.outbound.held_bytes() > self.limits.held_bytes
         };
-        self.values().find(late).map(|l| l.conn)
+        self.iter().find(late).map(|l| l.conn)
     }
 
     /// Ends a step: one send for each learner.
     pub(super) fn flush(&mut self, out: &mut Actions) {
-        for learner in self.by_conn.values_mut() {
+        for learner in self.iter_mut() {
             learner.outbound.flush(out);
         }
     }

@@ -41,6 +41,9 @@ impl PacketReader {
             }
             self.whole = core::mem::take(&mut self.partial).freeze();
         }
+        if self.whole.is_empty() {
+            return Ok(None);
+        }
         Packets::take(&mut self.whole, limit)
     }
 
@@ -107,7 +110,7 @@ impl Outbound {
 
     /// Packets that others are sent too.
     pub(super) fn shared(&mut self, packets: &Bytes, out: &mut Actions) {
-        if packets.len() < COPY_BELOW {
+        if packets.len() < COPY_BELOW && !self.gathered.is_empty() {
             self.room(packets.len()).put_slice(packets);
         } else {
             self.flush(out);
@@ -136,8 +139,10 @@ impl Outbound {
 
     /// Ends a step: what was gathered goes out as one send.
     pub(super) fn flush(&mut self, out: &mut Actions) {
-        for bytes in core::mem::take(&mut self.full) {
-            self.emit(bytes, out);
+        if !self.full.is_empty() {
+            for bytes in core::mem::take(&mut self.full) {
+                self.emit(bytes, out);
+            }
         }
         if !self.gathered.is_empty() {
             let bytes = self.gathered.split().freeze();

@@ -154,7 +154,7 @@ impl ObserverMaster {
         next_leader: Option<ServerId>,
         out: &mut Actions,
     ) {
-        for observer in self.learners.values_mut().filter(|o| o.forwarding) {
+        for observer in self.learners.iter_mut().filter(|o| o.forwarding) {
             let Some(leader) = next_leader else {
                 observer.outbound.enveloped(PacketType::Inform, entry.zxid, &entry.body, out);
                 continue;
@@ -189,7 +189,7 @@ impl ObserverMaster {
             self.drop(shared, conn, Reason::Timeout("a silent observer"), out);
         }
         let zxid = shared.history.last_processed;
-        for observer in self.learners.values_mut().filter(|o| o.phase == Phase::Active) {
+        for observer in self.learners.iter_mut().filter(|o| o.phase == Phase::Active) {
             observer.outbound.bare(PacketType::Ping, zxid);
         }
         self.learners.flush(out);

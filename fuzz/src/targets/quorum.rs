@@ -5,7 +5,9 @@ use bytes::Bytes;
 use zabkeeper_core::election::Notification;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, Epoch};
-use zabkeeper_core::wire::quorum::{ForwardedRequest, LearnerInfo, PacketType, QuorumPacket};
+use zabkeeper_core::wire::quorum::{
+    ForwardedRequest, LearnerInfo, PacketType, Packets, QuorumPacket,
+};
 
 use super::ring::{End, Ring};
 use crate::rig::pieces;
@@ -79,6 +81,7 @@ fn parse_notification(bytes: &[u8]) {
 /// Packets of the quorum port as records: what is read is written as it was.
 pub fn quorum_packets(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
+    take_together(&bytes);
     let Ok(Some((packet, length))) = QuorumPacket::parse(&bytes, 1 << 20) else { return };
     assert!(length <= bytes.len());
     for short in [length - 1, length / 2, 0] {
@@ -100,6 +103,36 @@ pub fn quorum_packets(data: &[u8]) {
             }
         }
         Some(_) | None => {}
+    }
+}
+
+/// What is taken of a stream together is what would be taken packet by packet.
+fn take_together(stream: &Bytes) {
+    let (mut together, mut singly) = (stream.clone(), stream.clone());
+    loop {
+        let packets = Packets::take(&mut together, 1 << 20);
+        let mut next = || QuorumPacket::take(&mut singly, 1 << 20);
+        match packets {
+            Ok(Some(Packets::One(packet))) => assert_eq!(next(), Ok(Some(packet))),
+            Ok(Some(Packets::Bare { kind, first, count })) => {
+                for zxid in (first.0..).take(count) {
+                    let packet = next().expect("sound").expect("whole");
+                    assert_eq!((packet.kind, packet.zxid.0), (kind as i32, zxid));
+                }
+            }
+            Ok(Some(Packets::Entries { kind, entries })) => {
+                assert_eq!(entries.iter().count(), entries.len());
+                assert_eq!(entries.iter().last().map(|(zxid, _)| zxid), Some(entries.last()));
+                for (zxid, body) in &entries {
+                    let packet = next().expect("sound").expect("whole");
+                    assert_eq!((packet.kind, packet.zxid), (kind as i32, zxid));
+                    assert_eq!(packet.data.as_deref(), Some(body));
+                }
+            }
+            Ok(None) => return assert_eq!(next(), Ok(None)),
+            Err(what) => return assert_eq!(next(), Err(what)),
+        }
+        assert_eq!(together, singly);
     }
 }
 
