@@ -49,6 +49,9 @@ pub(super) struct Connections {
     attempts: BTreeMap<ServerId, usize>,
     /// Members that were asked to call back, and when they may be asked again.
     asked: BTreeMap<ServerId, Time>,
+    /// Members that there was a connection with, and whether they could not be reached when they
+    /// were dialled last.
+    known: BTreeMap<ServerId, bool>,
     /// Dial attempts in all, for the connection ids.
     dials: u64,
 }
@@ -65,6 +68,7 @@ impl Connections {
             last: BTreeMap::new(),
             attempts: BTreeMap::new(),
             asked: BTreeMap::new(),
+            known: BTreeMap::new(),
             dials: 0,
         }
     }
@@ -75,6 +79,7 @@ impl Connections {
         self.last.retain(|id, _| members.member(*id).is_some());
         self.attempts.retain(|id, _| members.member(*id).is_some());
         self.asked.retain(|id, _| members.member(*id).is_some());
+        self.known.retain(|id, _| members.member(*id).is_some());
         self.members = members;
     }
 
@@ -124,6 +129,9 @@ impl Connections {
     pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
         if let Some(Link::Dialling { to, .. }) = self.links.get(&conn) {
             let to = *to;
+            if let Some(is_gone) = self.known.get_mut(&to) {
+                *is_gone = false;
+            }
             if to > self.me && self.by_peer.contains_key(&to) {
                 // It called in the meantime; a hello would make it do so again.
                 return self.drop_link(conn, Reason::Done, out);
@@ -186,11 +194,27 @@ impl Connections {
     }
 
     pub(super) fn closed(&mut self, conn: ConnId) {
-        if let Some(Link::Open { peer, .. }) = self.links.remove(&conn)
-            && self.by_peer.get(&peer) == Some(&conn)
+        if let Some(Link::Dialling { to, .. }) = self.forget(conn)
+            && let Some(is_gone) = self.known.get_mut(&to)
         {
-            self.by_peer.remove(&peer);
+            *is_gone = true;
         }
+    }
+
+    fn forget(&mut self, conn: ConnId) -> Option<Link> {
+        let link = self.links.remove(&conn);
+        if let Some(Link::Open { peer, .. }) = &link
+            && self.by_peer.get(peer) == Some(&conn)
+        {
+            self.by_peer.remove(peer);
+        }
+        link
+    }
+
+    /// Whether a peer was there and is gone: the connection ended, and no other could be made. Of
+    /// one that was never heard of that is not known: it may be about to begin.
+    pub(super) fn is_gone(&self, peer: ServerId) -> bool {
+        self.known.get(&peer) == Some(&true) && !self.by_peer.contains_key(&peer)
     }
 
     /// Gives up on dials and hellos that take too long.
@@ -260,6 +284,9 @@ impl Connections {
             self.drop_link(old, Reason::Replaced, out);
         }
         self.asked.remove(&peer);
+        if self.is_member(peer) {
+            self.known.insert(peer, false);
+        }
         self.links.insert(conn, Link::Open { peer, buffer });
         self.by_peer.insert(peer, conn);
         if let Some(last) = self.last.get(&peer) {
@@ -268,8 +295,7 @@ impl Connections {
     }
 
     fn drop_link(&mut self, conn: ConnId, why: Reason, out: &mut Actions) {
-        self.closed(conn);
-        self.links.remove(&conn);
+        self.forget(conn);
         out.push(Action::Close { conn, why });
     }
 }

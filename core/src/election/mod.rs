@@ -252,8 +252,25 @@ impl Election {
     }
 
     /// Such a connection is gone, or its dial failed.
-    pub fn closed(&mut self, conn: ConnId) {
+    pub fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
         self.connections.closed(conn);
+        self.lead_at_once(now, out);
+    }
+
+    /// Whoever leads by a vote that nobody can better any more does so at once: every voter has
+    /// agreed, or was there and is gone. It says so, and then the others do not wait for
+    /// better votes either (`FastLeaderElection` waits for them in any case).
+    fn lead_at_once(&mut self, now: Time, out: &mut Actions) {
+        let State::Looking { round, .. } = &self.state else { return };
+        if round.finalize_at.is_none() || round.proposal.leader != self.me {
+            return;
+        }
+        let may_better = |id| !round.has_agreed(id) && !self.connections.is_gone(id);
+        if self.members.voters().any(may_better) {
+            return;
+        }
+        self.conclude(round.proposal);
+        self.broadcast(now, out);
     }
 
     /// Time passed.
@@ -347,6 +364,7 @@ impl Election {
             Outcome::Quiet if behind => self.tell(now, from, out),
             Outcome::Quiet => {}
         }
+        self.lead_at_once(now, out);
     }
 
     /// Whether a server without a vote, which looks for a leader, is told what this one thinks. Two

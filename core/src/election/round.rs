@@ -153,6 +153,11 @@ impl Round {
             agreed(&self.received, &self.proposal, members).then(|| now.plus_ms(finalize_ms));
     }
 
+    /// Whether somebody shares this proposal.
+    pub(super) fn has_agreed(&self, id: ServerId) -> bool {
+        self.received.get(&id).is_some_and(|vote| vote.agrees_with(&self.proposal))
+    }
+
     /// Whom those follow who have settled is for the leader and its quorums to judge: to join
     /// them, the word of a quorum of the current members is enough. To lead by it is not.
     fn take_settled(&mut self, from: ServerId, vote: Vote, members: &Membership) -> Outcome {

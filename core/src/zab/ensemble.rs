@@ -187,7 +187,7 @@ impl Ensemble {
             Input::Tick => self.tick(now, out),
             Input::Opened { conn, port } => self.opened(now, conn, port, out),
             Input::Received { conn, bytes } => self.received(now, conn, bytes, out),
-            Input::Closed { conn } => self.closed(now, conn),
+            Input::Closed { conn } => self.closed(now, conn, out),
             Input::Writable { conn } => {
                 if let Some((learners, shared)) = self.learners() {
                     learners.writable(shared, conn);
@@ -610,9 +610,9 @@ impl Ensemble {
         }
     }
 
-    fn closed(&mut self, now: Time, conn: ConnId) {
+    fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
         if let Some(election) = &mut self.election {
-            election.closed(conn);
+            election.closed(now, conn, out);
         }
         self.early.retain(|(c, _)| *c != conn);
         match &mut self.part {

@@ -13,7 +13,7 @@ fn server() -> (Election, Vec<Action>) {
     let mut out = Vec::new();
     server.look(Time(0), Zxid::ZERO, Epoch(0), &mut out);
     for conn in dials(&out) {
-        server.closed(conn.0);
+        server.closed(Time(0), conn.0, &mut Vec::new());
     }
     out.clear();
     (server, out)
@@ -130,7 +130,7 @@ fn members_that_are_away_are_dialled_at_notification_time_outs_only() {
     while let Some(at) = server.deadline().filter(|at| *at <= Time(0).plus_ms(60_000)) {
         server.tick(at, &mut out);
         for (conn, to) in dials(&out) {
-            server.closed(conn);
+            server.closed(at, conn, &mut Vec::new());
             if to == "s1:3888" {
                 times.push(at.as_millis());
             }
@@ -156,7 +156,7 @@ fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
         out.clear();
     }
     // Who leaves makes room, and nothing waits for it.
-    server.closed(ConnId::accepted(0));
+    server.closed(Time(0), ConnId::accepted(0), &mut out);
     let conn = ConnId::accepted(1000);
     server.opened(Time(0), conn, &mut out);
     server.received(Time(0), conn, &hello(100, "x:1"), &mut out);

@@ -84,7 +84,7 @@ impl World {
             if a == id || b == id {
                 self.wires.remove(&(a, conn_a));
                 if a != id {
-                    self.servers.get_mut(&a).unwrap().closed(conn_a);
+                    self.break_end(a, conn_a);
                 }
             }
         }
@@ -104,8 +104,7 @@ impl World {
             Action::Dial { conn, to, .. } => {
                 let target: i64 = to.host[1..].parse().unwrap();
                 if !self.alive(target) {
-                    self.servers.get_mut(&from).unwrap().closed(conn);
-                    return;
+                    return self.break_end(from, conn);
                 }
                 self.accepted += 1;
                 let other = ConnId::accepted(self.accepted);
@@ -124,7 +123,7 @@ impl World {
             Action::Close { conn, .. } => {
                 if let Some((to, other)) = self.wires.remove(&(from, conn)) {
                     self.wires.remove(&(to, other));
-                    self.servers.get_mut(&to).unwrap().closed(other);
+                    self.break_end(to, other);
                 }
             }
             other => panic!("an election does not ask for {other:?}"),
@@ -167,6 +166,7 @@ impl World {
                     self.perform(from, action);
                 }
             }
+            self.collect();
             let alive: Vec<i64> = self.credentials.keys().copied().collect();
             let next = alive.iter().filter_map(|id| self.servers[id].deadline()).min();
             let Some(next) = next.filter(|t| *t <= end) else { break };
@@ -193,8 +193,14 @@ impl World {
         let other = self.wires.remove(&end).unwrap();
         self.wires.remove(&other);
         for (id, conn) in [end, other] {
-            self.servers.get_mut(&id).unwrap().closed(conn);
+            self.break_end(id, conn);
         }
+    }
+
+    fn break_end(&mut self, id: i64, conn: ConnId) {
+        let mut out = Vec::new();
+        self.servers.get_mut(&id).unwrap().closed(self.now, conn, &mut out);
+        self.queue.extend(out.into_iter().map(|a| (id, a)));
     }
 
     /// "1→3 2→3": who has settled on whom.
@@ -417,10 +423,27 @@ fn one_connection_for_each_pair_and_the_larger_id_dialled_it() {
 #[test]
 fn a_quorum_waits_for_a_better_vote_before_it_settles() {
     let mut world = World::new(3, &[]);
+    // Number 3 is there, but its data are not loaded yet.
+    world.credentials.insert(3, (Zxid::ZERO, Epoch(0)));
     world.look(1, 1, 1).look(2, 1, 1).run(150);
     assert_eq!(world.outcome(), "", "a quorum agrees, the wait is not over");
     world.look(3, 1, 2).run(3000);
     assert_eq!(world.outcome(), "1→3 2→3 3→3");
+}
+
+#[test]
+fn who_leads_by_everybodys_vote_says_so_at_once() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 1).look(2, 1, 1).look(3, 1, 1).run(20);
+    assert_eq!(world.outcome(), "1→3 2→3 3→3");
+}
+
+#[test]
+fn nobody_waits_for_the_vote_of_a_server_that_is_gone() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 1).look(2, 1, 1).look(3, 1, 2).run(3000);
+    world.kill(3).look(1, 1, 2).look(2, 1, 2).run(20);
+    assert_eq!(world.outcome(), "1→2 2→2");
 }
 
 #[test]
