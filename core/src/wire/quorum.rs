@@ -312,7 +312,7 @@ fn run(
             i64::from(epoch) << 32 | i64::from(counter.cast_unsigned())
         });
         let is_next = count == 0
-            || (zxid == first.0 + count as i64
+            || (first.0.checked_add(count as i64) == Some(zxid)
                 && Zxid(zxid).epoch() == first.epoch()
                 && first.counter() != 0);
         let is_one = head[..4] == (kind as i32).to_be_bytes() && is_next;
@@ -446,6 +446,20 @@ mod tests {
                 (first.first(), first.each().next().map(|e| e.body))
             );
         }
+    }
+
+    #[test]
+    fn the_last_zxid_of_all_has_no_next() {
+        let mut stream = BytesMut::new();
+        for zxid in [i64::MAX - 1, i64::MAX, i64::MIN] {
+            put_bare(&mut stream, PacketType::Commit, Zxid(zxid));
+        }
+        let mut stream = stream.freeze();
+        let mut taken = || Packets::take(&mut stream, 100).unwrap();
+        let kind = PacketType::Commit;
+        let first = Zxid(i64::MAX - 1);
+        assert_eq!(taken(), Some(Packets::Bare { kind, first, count: 2 }));
+        assert_eq!(taken(), Some(Packets::Bare { kind, first: Zxid(i64::MIN), count: 1 }));
     }
 
     #[test]

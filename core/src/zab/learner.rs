@@ -538,6 +538,9 @@ impl Learner {
     ) -> Result<(), &'static str> {
         let last = Zxid(first.0.saturating_add(count as i64 - 1));
         let processed = shared.history.last_processed;
+        if last <= processed {
+            return Ok(());
+        }
         let mut next = if processed < first { first } else { processed.next() };
         while next <= last {
             let Some((_, there)) = shared.history.next_pending().filter(|(at, _)| *at == next)
@@ -551,7 +554,8 @@ impl Learner {
                 }
             }
             shared.history.commit(count, &mut shared.deliveries);
-            next = Zxid(next.0 + count as i64);
+            let Some(after) = next.0.checked_add(count as i64) else { break };
+            next = Zxid(after);
         }
         if matches!(self.stage, Stage::Syncing) {
             // Committed before NEWLEADER: its acknowledgement covers it.

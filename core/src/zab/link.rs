@@ -98,8 +98,8 @@ impl Outbound {
     /// As many of consecutive zxids.
     pub(super) fn bares(&mut self, kind: PacketType, first: Zxid, count: usize) {
         let room = self.room(BARE_BYTES * count);
-        for zxid in (first.0..).take(count) {
-            put_bare(room, kind, Zxid(zxid));
+        for n in 0..count {
+            put_bare(room, kind, Zxid(first.0.wrapping_add(n as i64)));
         }
     }
 
