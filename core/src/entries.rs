@@ -141,7 +141,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// As a PROPOSAL.
+/// As the PROPOSAL that `wire` would write, which stands above this room.
 fn put_entry(out: &mut BytesMut, zxid: Zxid, body: &[u8]) {
     const PROPOSAL: i32 = 2;
     out.put_i32(PROPOSAL);

@@ -7,9 +7,8 @@ use alloc::collections::VecDeque;
 use super::Node;
 use crate::action::{Action, DiskAction};
 use crate::types::{Now, Ticket, Time};
-use crate::wire::EventType;
-use crate::wire::Word;
 use crate::wire::txn::{LoggedTxn, TxnHeader};
+use crate::wire::{EventType, Word};
 use crate::zab::Role;
 
 /// What is under way, and since when.

@@ -449,6 +449,14 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_are_copied_are_proposals() {
+        let zxid = Zxid(0x1_0000_0007);
+        let packet =
+            QuorumPacket::new(PacketType::Proposal, zxid, Some(Bytes::from_static(b"txn")));
+        assert_eq!(*Entries::one(zxid, b"txn").frames(), packet.to_bytes());
+    }
+
+    #[test]
     fn the_last_zxid_of_all_has_no_next() {
         let mut stream = BytesMut::new();
         for zxid in [i64::MAX - 1, i64::MAX, i64::MIN] {
