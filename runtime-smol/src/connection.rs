@@ -5,15 +5,14 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use bytes::Bytes;
-use smol::future::FutureExt;
 use smol::{LocalExecutor, Task};
 use zabkeeper_core::types::ConnId;
-use zabkeeper_std::driver::{LINGER, READ_BYTES};
+use zabkeeper_std::driver::READ_BYTES;
 use zabkeeper_std::lane::Lane;
 
-use crate::server::{Input, Sender};
+use crate::news::{Found, News};
 
 pub(crate) struct Connection {
     stream: Rc<Async<TcpStream>>,
@@ -30,16 +29,16 @@ impl Connection {
         self.stream.get_ref()
     }
 
-    /// Reads from now on; each read is one [`Input::Received`].
+    /// Reads from now on; each read is one [`News::Received`].
     pub(crate) fn resume(
         &mut self,
         conn: ConnId,
         tasks: &LocalExecutor<'static>,
-        sender: &Sender,
+        found: &Found,
         room: &Room,
     ) {
         if self.reader.is_none() {
-            let read = read_all(conn, Rc::clone(&self.stream), sender.clone(), Rc::clone(room));
+            let read = read_all(conn, Rc::clone(&self.stream), found.clone(), Rc::clone(room));
             self.reader = Some(tasks.spawn(read));
         }
     }
@@ -49,18 +48,18 @@ impl Connection {
         self.reader = None;
     }
 
-    /// [`Input::Writable`] follows.
+    /// [`News::Writable`] follows.
     pub(crate) fn await_room(
         &mut self,
         conn: ConnId,
         tasks: &LocalExecutor<'static>,
-        sender: &Sender,
+        found: &Found,
     ) {
-        let (stream, sender) = (Rc::clone(&self.stream), sender.clone());
+        let (stream, found) = (Rc::clone(&self.stream), found.clone());
         self.blocked = Some(tasks.spawn(async move {
             // An error shows at the next write.
             let _ = stream.writable().await;
-            let _ = sender.try_send(Input::Writable(conn));
+            found.put(News::Writable(conn));
         }));
     }
 
@@ -69,27 +68,24 @@ impl Connection {
         self.blocked = None;
     }
 
-    /// Writes what is left, says goodbye and closes, in time.
-    pub(crate) async fn close(self, mut left: Lane) {
+    /// Writes what is left, says goodbye and closes.
+    pub(crate) async fn close(self, mut left: Lane, room: Room) -> io::Result<()> {
         let Connection { stream, reader, blocked } = self;
         drop((reader, blocked));
-        let goodbye = async {
-            while !left.write(|bytes| stream.get_ref().write_vectored(bytes))? {
-                stream.writable().await?;
+        while !left.write(|bytes| stream.get_ref().write_vectored(bytes))? {
+            stream.writable().await?;
+        }
+        stream.get_ref().shutdown(Shutdown::Write)?;
+        // To close over unread bytes would reset the connection, and the other side might lose our
+        // last words. One read at a time: whoever goes on talking keeps nobody else waiting.
+        loop {
+            stream.readable().await?;
+            match stream.get_ref().read(&mut room.borrow_mut()) {
+                Ok(0) => return Ok(()),
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+                Ok(_) | Err(_) => {}
             }
-            stream.get_ref().shutdown(Shutdown::Write)?;
-            // To close over unread bytes would reset the connection, and the other side might
-            // lose our last words.
-            let mut rest = [0; 4096];
-            while stream.read_with(|mut s| s.read(&mut rest)).await? > 0 {}
-            Ok::<(), io::Error>(())
-        };
-        let _ = goodbye
-            .or(async {
-                Timer::after(LINGER).await;
-                Ok(())
-            })
-            .await;
+        }
     }
 }
 
@@ -100,17 +96,17 @@ pub(crate) fn room() -> Room {
     Rc::new(RefCell::new(vec![0; READ_BYTES]))
 }
 
-async fn read_all(conn: ConnId, stream: Rc<Async<TcpStream>>, sender: Sender, room: Room) {
+async fn read_all(conn: ConnId, stream: Rc<Async<TcpStream>>, found: Found, room: Room) {
     loop {
         let read = match stream.readable().await {
             Ok(()) => stream.get_ref().read(&mut room.borrow_mut()),
             Err(e) => Err(e),
         };
-        let input = match read {
-            Ok(0) => Input::Ended(conn),
+        let news = match read {
+            Ok(0) => News::Ended(conn),
             Ok(n) => match room.borrow().get(..n) {
-                Some(bytes) => Input::Received(conn, Bytes::copy_from_slice(bytes)),
-                None => Input::Ended(conn),
+                Some(bytes) => News::Received(conn, Bytes::copy_from_slice(bytes)),
+                None => News::Ended(conn),
             },
             Err(e)
                 if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
@@ -119,11 +115,12 @@ async fn read_all(conn: ConnId, stream: Rc<Async<TcpStream>>, sender: Sender, ro
             }
             Err(e) => {
                 tracing::debug!(%conn, "read: {e}");
-                Input::Ended(conn)
+                News::Ended(conn)
             }
         };
-        let ended = matches!(input, Input::Ended(_));
-        if sender.try_send(input).is_err() || ended {
+        let ended = matches!(news, News::Ended(_));
+        found.put(news);
+        if ended {
             return;
         }
     }

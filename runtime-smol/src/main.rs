@@ -1,6 +1,9 @@
 //! The zabkeeper server.
 
+mod alarm;
 mod connection;
+mod lingering;
+mod news;
 mod server;
 mod sockets;
 

@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
-use async_io::{Async, Timer};
-use bytes::Bytes;
+use async_io::Async;
 use smol::future::FutureExt;
 use smol::{LocalExecutor, Task};
 use zabkeeper_core::event::Port;
@@ -21,67 +20,56 @@ use zabkeeper_std::lane::Lane;
 use zabkeeper_std::program::Runtime;
 use zabkeeper_std::record::RecordOptions;
 
+use crate::alarm::Alarm;
 use crate::connection::{self, Connection, Room};
+use crate::lingering::Lingering;
+use crate::news::{Found, News};
 use crate::sockets;
-
-/// What comes to the node's thread.
-pub(crate) enum Input {
-    Accepted(Port, Async<TcpStream>, SocketAddr),
-    Dialled(ConnId, Port, Async<TcpStream>, SocketAddr),
-    DialFailed(ConnId),
-    Received(ConnId, Bytes),
-    Ended(ConnId),
-    Writable(ConnId),
-    Message(Message),
-}
-
-pub(crate) type Sender = async_channel::Sender<Input>;
 
 /// Nodes on smol's executors.
 pub(crate) struct Smol;
 
 impl Runtime for Smol {
-    type Inputs = (Sender, Receiver<Input>);
+    type Inputs = Receiver<Message>;
 
     fn inbox() -> io::Result<(Inbox, Self::Inputs)> {
         let (sender, receiver) = async_channel::unbounded();
-        let own = sender.clone();
-        let put = move |message| drop(own.try_send(Input::Message(message)));
-        Ok((Inbox::new(put), (sender, receiver)))
+        Ok((Inbox::new(move |message| drop(sender.try_send(message))), receiver))
     }
 
     fn run(
         boot: Boot,
         record: Option<&RecordOptions>,
         inbox: &Inbox,
-        (sender, inputs): Self::Inputs,
+        messages: Self::Inputs,
         serving: impl FnOnce(),
     ) -> Result<(), Failure> {
-        let tasks = Rc::new(LocalExecutor::new());
-        let room = connection::room();
-        let sockets = SmolSockets { tasks: Rc::clone(&tasks), sender, room, dials: HashMap::new() };
-        let driver = Driver::start(boot, record, inbox, sockets)?;
-        async_io::block_on(tasks.run(serve(driver, inputs, serving)))
+        let driver = Driver::start(boot, record, inbox, SmolSockets::new())?;
+        async_io::block_on(serve(driver, messages, serving))
     }
 }
 
 async fn serve(
     mut driver: Driver<SmolSockets>,
-    inputs: Receiver<Input>,
+    messages: Receiver<Message>,
     serving: impl FnOnce(),
 ) -> Result<(), Failure> {
+    let (tasks, found) = (Rc::clone(&driver.sockets.tasks), driver.sockets.found.clone());
     let mut serving = Some(serving);
-    let mut alarm = Alarm { timer: Timer::never(), at: None };
-    let mut first = None;
+    let mut alarm = Alarm::new();
+    let mut message = None;
     loop {
         driver.begin_turn();
+        // Each task that was woken looks at its socket once.
+        while tasks.try_tick() {}
+        while let Some(news) = found.next() {
+            take(&mut driver, news);
+        }
         // What is there now, not what comes while it is worked on: then lanes are flushed.
-        let mut left = inputs.len();
-        let mut next = first.take();
-        while let Some(input) = next {
-            take(&mut driver, input);
-            next = if left > 0 { inputs.try_recv().ok() } else { None };
-            left = left.saturating_sub(1);
+        let left = messages.len();
+        message.take().into_iter().for_each(|first| driver.message(first));
+        for _ in 0..left {
+            messages.try_recv().into_iter().for_each(|one| driver.message(one));
         }
         let next = driver.end_turn();
         if driver.node().serving()
@@ -89,49 +77,70 @@ async fn serve(
         {
             serving();
         }
-        first = match next {
+        message = match next {
             Next::AtOnce => {
                 smol::future::yield_now().await;
-                inputs.try_recv().ok()
+                messages.try_recv().ok()
             }
             Next::WaitUntil(deadline) => {
-                alarm.set(deadline);
-                let received = async { inputs.recv().await.ok() };
-                received.or(alarm.ring()).await
+                let goodbye = driver.sockets.lingering.end_by(Instant::now());
+                alarm.set(deadline.into_iter().chain(goodbye).min());
+                let received = async { messages.recv().await.ok() };
+                let woken = async {
+                    tasks.tick().await;
+                    None
+                };
+                let rung = async {
+                    alarm.ring().await;
+                    None
+                };
+                received.or(woken).or(rung).await
             }
             Next::End => return driver.finish(),
         };
     }
 }
 
-fn take(driver: &mut Driver<SmolSockets>, input: Input) {
-    match input {
-        Input::Accepted(port, stream, peer) => driver.accepted(port, stream, peer),
-        Input::Dialled(conn, port, stream, peer) => {
+fn take(driver: &mut Driver<SmolSockets>, news: News) {
+    match news {
+        News::Accepted(port, stream, peer) => driver.accepted(port, stream, peer),
+        News::Dialled(conn, port, stream, peer) => {
             driver.sockets.cancel_dial(conn);
             driver.dialled(conn, port, stream, peer);
         }
-        Input::DialFailed(conn) => {
+        News::DialFailed(conn) => {
             driver.sockets.cancel_dial(conn);
             driver.dial_failed(conn);
         }
-        Input::Received(conn, bytes) => driver.received(conn, bytes),
-        Input::Ended(conn) => driver.ended(conn),
-        Input::Writable(conn) => {
+        News::Received(conn, bytes) => driver.received(conn, bytes),
+        News::Ended(conn) => driver.ended(conn),
+        News::Writable(conn) => {
             if let Some((_, connection)) = driver.socket(conn) {
                 connection.unblock();
             }
             driver.writable(conn);
         }
-        Input::Message(message) => driver.message(message),
     }
 }
 
 struct SmolSockets {
     tasks: Rc<LocalExecutor<'static>>,
-    sender: Sender,
+    found: Found,
     room: Room,
     dials: HashMap<ConnId, Task<()>>,
+    lingering: Lingering,
+}
+
+impl SmolSockets {
+    fn new() -> SmolSockets {
+        SmolSockets {
+            tasks: Rc::default(),
+            found: Found::default(),
+            room: connection::room(),
+            dials: HashMap::new(),
+            lingering: Lingering::default(),
+        }
+    }
 }
 
 impl Sockets for SmolSockets {
@@ -141,7 +150,7 @@ impl Sockets for SmolSockets {
 
     fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<Task<()>> {
         let listener = Async::new(listener)?;
-        Ok(self.tasks.spawn(sockets::accept_all(port, listener, self.sender.clone())))
+        Ok(self.tasks.spawn(sockets::accept_all(port, listener, self.found.clone())))
     }
 
     fn unlisten(&mut self, accepting: Task<()>) {
@@ -149,7 +158,7 @@ impl Sockets for SmolSockets {
     }
 
     fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration) {
-        let dial = sockets::dial(conn, port, to, limit, self.sender.clone());
+        let dial = sockets::dial(conn, port, to, limit, self.found.clone());
         self.dials.insert(conn, self.tasks.spawn(dial));
     }
 
@@ -168,7 +177,7 @@ impl Sockets for SmolSockets {
     }
 
     fn resume(&mut self, conn: ConnId, connection: &mut Connection) {
-        connection.resume(conn, &self.tasks, &self.sender, &self.room);
+        connection.resume(conn, &self.tasks, &self.found, &self.room);
     }
 
     fn write(&mut self, connection: &mut Connection, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -176,38 +185,16 @@ impl Sockets for SmolSockets {
     }
 
     fn await_room(&mut self, conn: ConnId, connection: &mut Connection) {
-        connection.await_room(conn, &self.tasks, &self.sender);
+        connection.await_room(conn, &self.tasks, &self.found);
     }
 
     fn close(&mut self, connection: Connection, left: Lane) {
-        self.tasks.spawn(connection.close(left)).detach();
+        let goodbye = connection.close(left, self.room.clone());
+        // Whoever is gone hears no goodbye.
+        self.lingering.add(self.tasks.spawn(async { drop(goodbye.await) }));
     }
 
     fn abandon(&mut self, connection: Connection) {
         drop(connection);
-    }
-}
-
-/// The one timer.
-struct Alarm {
-    timer: Timer,
-    at: Option<Instant>,
-}
-
-impl Alarm {
-    fn set(&mut self, deadline: Option<Instant>) {
-        // It may have rung since it was set, and rings once.
-        match deadline {
-            Some(at) if self.at != Some(at) => self.timer.set_at(at),
-            Some(_same) => {}
-            None => self.timer = Timer::never(),
-        }
-        self.at = deadline;
-    }
-
-    async fn ring(&mut self) -> Option<Input> {
-        (&mut self.timer).await;
-        self.at = None;
-        None
     }
 }

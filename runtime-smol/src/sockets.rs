@@ -10,17 +10,15 @@ use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 use zabkeeper_std::listen::{self, ACCEPT_PAUSE};
 
-use crate::server::{Input, Sender};
+use crate::news::{Found, News};
 
 /// Accepts for ever.
-pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, sender: Sender) {
+pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, found: Found) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let _ = stream.get_ref().set_nodelay(true);
-                if sender.try_send(Input::Accepted(port, stream, peer)).is_err() {
-                    return;
-                }
+                found.put(News::Accepted(port, stream, peer));
             }
             Err(e) => {
                 tracing::warn!(?port, "accept: {e}");
@@ -31,19 +29,19 @@ pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, sender:
 }
 
 /// Connects, or says that it cannot.
-pub(crate) async fn dial(conn: ConnId, port: Port, to: HostPort, limit: Duration, sender: Sender) {
+pub(crate) async fn dial(conn: ConnId, port: Port, to: HostPort, limit: Duration, found: Found) {
     let timeout = async {
         Timer::after(limit).await;
         Err(io::ErrorKind::TimedOut.into())
     };
-    let input = match connect(&to).or(timeout).await {
-        Ok((stream, peer)) => Input::Dialled(conn, port, stream, peer),
+    let news = match connect(&to).or(timeout).await {
+        Ok((stream, peer)) => News::Dialled(conn, port, stream, peer),
         Err(e) => {
             tracing::debug!(%conn, ?port, "dial {to}: {e}");
-            Input::DialFailed(conn)
+            News::DialFailed(conn)
         }
     };
-    let _ = sender.try_send(input);
+    found.put(news);
 }
 
 async fn connect(to: &HostPort) -> io::Result<(Async<TcpStream>, SocketAddr)> {
