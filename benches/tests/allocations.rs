@@ -44,11 +44,11 @@ fn with_node(path: &str) -> (Nodes, Client) {
 #[test]
 fn a_clients_operations_stay_within_their_budgets() {
     for (ask, outstanding, most) in [
-        (Ask::Set, MANY, 5.1),
-        (Ask::Create, MANY, 12.6),
+        (Ask::Set, MANY, 2.6),
+        (Ask::Create, MANY, 6.3),
         (Ask::Get, MANY, 0.05),
-        (Ask::Set, 1, 6.5),
-        (Ask::Create, 1, 14.4),
+        (Ask::Set, 1, 4.0),
+        (Ask::Create, 1, 8.1),
         (Ask::Get, 1, 1.25),
     ] {
         let allocations = per_operation(ask, outstanding);

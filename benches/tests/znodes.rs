@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use zabkeeper_core::store::{Effects, Store, StoreOptions};
 use zabkeeper_core::types::{SessionId, Zxid};
-use zabkeeper_core::wire::client::{Acl, Id, perms};
+use zabkeeper_core::wire::acl::AclList;
 use zabkeeper_core::wire::txn::{CreateTxn, LoggedTxn, SetDataTxn, Txn, TxnHeader};
 
 /// Below each of them are so many others. What grows by doubling is nearly full then.
@@ -22,8 +22,7 @@ fn apply(store: &mut Store, txn: Txn) {
 
 fn create(store: &mut Store, path: String, bytes: usize) -> usize {
     let data = Some(Bytes::from(vec![7; bytes]));
-    let anyone = Id { scheme: "world".into(), id: "anyone".into() };
-    let acl = vec![Acl { perms: perms::ALL, id: anyone }];
+    let acl = AclList::OPEN;
     let whole = path.len() + bytes;
     let path = path.into();
     apply(store, Txn::Create(CreateTxn { path, data, acl, ephemeral: false, parent_cversion: -1 }));

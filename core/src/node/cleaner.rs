@@ -107,30 +107,26 @@ mod tests {
     use crate::store::{Effects, Store};
     use crate::types::{SessionId, Ticket, Zxid};
     use crate::wire::Record;
-    use crate::wire::client::{Acl, Id};
+    use crate::wire::acl::AclList;
     use crate::wire::txn::{
         CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, LoggedTxn, Txn, TxnHeader,
     };
 
     const BORN_MS: i64 = 1_700_000_000_000;
 
-    fn acl() -> Vec<Acl> {
-        let id = Id { scheme: "world".into(), id: "anyone".into() };
-        Vec::from([Acl { perms: 31, id }])
-    }
     fn container(path: &str) -> Txn {
         let data = Some(Bytes::new());
-        let (path, acl, parent_cversion) = (path.into(), acl(), -1);
+        let (path, acl, parent_cversion) = (path.into(), AclList::OPEN, -1);
         Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion })
     }
     fn ttl(path: &str, ttl: i64) -> Txn {
         let data = Some(Bytes::new());
-        let (path, acl, parent_cversion) = (path.into(), acl(), -1);
+        let (path, acl, parent_cversion) = (path.into(), AclList::OPEN, -1);
         Txn::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl })
     }
     fn plain(path: &str) -> Txn {
         let data = Some(Bytes::new());
-        let (path, acl, parent_cversion) = (path.into(), acl(), -1);
+        let (path, acl, parent_cversion) = (path.into(), AclList::OPEN, -1);
         Txn::Create(CreateTxn { path, data, acl, ephemeral: false, parent_cversion })
     }
     fn gone(path: &str) -> Txn {

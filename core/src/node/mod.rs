@@ -18,7 +18,6 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tracing::{error, info, warn};
@@ -382,7 +381,7 @@ impl Node {
             op: request.op as i32,
             body: request.body.clone(),
         };
-        self.ensemble.request(forwarded.to_bytes(), Some(&request.auth), out);
+        self.ensemble.request(forwarded.to_bytes(), Some(request.auth.clone()), out);
     }
 
     // ---- roles
@@ -540,7 +539,7 @@ impl Node {
         now: Now,
         learner: ConnId,
         data: &Bytes,
-        auth: Vec<Id>,
+        auth: Arc<[Id]>,
         out: &mut Actions,
     ) {
         let Ok(forwarded) = ForwardedRequest::parse(data) else {
@@ -563,7 +562,7 @@ impl Node {
         match parsed {
             Ok((op, parsed)) => {
                 let body = forwarded.body;
-                let request = Request { session, cxid, op, body, auth: Arc::from(auth) };
+                let request = Request { session, cxid, op, body, auth };
                 if Mutant::RequestForwardedTwice.is_on() && cxid % 16 == 3 {
                     self.write(now, &request, parsed.clone(), owner, out);
                 }

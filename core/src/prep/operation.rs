@@ -112,7 +112,7 @@ impl Context<'_> {
             tree.ephemeral(self.zxid, self.session, path.clone());
         }
 
-        let acl = fixed.to_vec();
+        let acl = fixed;
         Ok(match kind {
             CreateKind::Create => {
                 Txn::Create(CreateTxn { path, data, acl, ephemeral, parent_cversion })
@@ -184,7 +184,7 @@ impl Context<'_> {
         node.stat.aversion = version;
         node.acl = acl.clone();
         tree.put(self.store, self.zxid, path.clone(), node);
-        Ok(Txn::SetAcl(SetAclTxn { path, acl: acl.to_vec(), version }))
+        Ok(Txn::SetAcl(SetAclTxn { path, acl, version }))
     }
 
     fn check(&self, tree: &Outstanding, asked: CheckRequest) -> Result<Txn, ErrorCode> {

@@ -29,8 +29,8 @@ impl Acls {
     }
 
     /// The index of an ACL, with one reference more.
-    pub(super) fn acquire(&mut self, acl: &[Acl]) -> i64 {
-        if *acl == *AclList::OPEN {
+    pub(super) fn acquire(&mut self, acl: &AclList) -> i64 {
+        if *acl == AclList::OPEN {
             return OPEN;
         }
         let content = encode(acl);
@@ -38,7 +38,7 @@ impl Acls {
             self.next += 1;
             self.next - 1
         });
-        self.by_index.entry(index).or_insert_with(|| (acl.into(), 0)).1 += 1;
+        self.by_index.entry(index).or_insert_with(|| (acl.clone(), 0)).1 += 1;
         index
     }
 

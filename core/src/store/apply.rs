@@ -10,7 +10,7 @@ use super::tree::{NodeId, split};
 use super::{Effects, Outcome, OwnerKind, Store, StoredStat, Trigger};
 use crate::mutant::Mutant;
 use crate::types::{SessionId, Zxid};
-use crate::wire::client::Acl;
+use crate::wire::acl::AclList;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{ErrorCode, EventType};
 
@@ -20,7 +20,7 @@ const DIGEST_VERSION: i32 = 2;
 struct NewNode<'a> {
     path: &'a ByteString,
     data: &'a Option<Bytes>,
-    acl: &'a [Acl],
+    acl: &'a AclList,
     owner: i64,
     parent_cversion: i32,
     /// Type 1: a replay still raises the parent's counters.

@@ -298,7 +298,7 @@ impl Store {
             return;
         }
         let anyone = Id { scheme: "world".into(), id: "anyone".into() };
-        let acl = self.acls.acquire(&[Acl { perms: perms::READ, id: anyone }]);
+        let acl = self.acls.acquire(&AclList::from(&[Acl { perms: perms::READ, id: anyone }][..]));
         let stat = StoredStat { aversion: -1, ..StoredStat::default() };
         self.tree.insert(zookeeper, "config", Some(&[]), acl, &stat);
     }

@@ -12,14 +12,15 @@ fn logged(zxid: i64, client: i64, txn: Txn) -> LoggedTxn {
     LoggedTxn { header, txn, digest: None }
 }
 
-fn open() -> Vec<Acl> {
-    let anyone = Id { scheme: "world".into(), id: "anyone".into() };
-    Vec::from([Acl { perms: perms::ALL, id: anyone }])
-}
-
 fn create(path: &str, parent_cversion: i32, ephemeral: bool) -> Txn {
     let data = Some(Bytes::from_static(b"data"));
-    Txn::Create(CreateTxn { path: path.into(), data, acl: open(), ephemeral, parent_cversion })
+    Txn::Create(CreateTxn {
+        path: path.into(),
+        data,
+        acl: AclList::OPEN,
+        ephemeral,
+        parent_cversion,
+    })
 }
 
 fn apply(store: &mut Store, zxid: i64, client: i64, txn: Txn) -> Outcome {
@@ -211,12 +212,12 @@ fn random_txn(rng: &mut fastrand::Rng) -> Txn {
     let names = ["/a", "/b", "/a/c", "/a/d", "/a/e", "/b/f", "/a/c/g"];
     let path: ByteString = names[rng.usize(..names.len())].into();
     let id = Id { scheme: "digest".into(), id: ["u:1", "u:2", "u:3"][rng.usize(..3)].into() };
-    let acl = Vec::from([Acl { perms: perms::READ, id }]);
+    let acl = AclList::from(&[Acl { perms: perms::READ, id }][..]);
     let data = rng.bool().then(|| Bytes::from(alloc::vec![rng.u8(..); rng.usize(..20)]));
     match rng.u32(..10) {
         0..4 => {
             let ephemeral = rng.bool();
-            let acl = if rng.bool() { acl } else { open() };
+            let acl = if rng.bool() { acl } else { AclList::OPEN };
             Txn::Create2(CreateTxn { path, data, acl, ephemeral, parent_cversion: -1 })
         }
         4..7 => Txn::Delete(DeleteTxn { path }),

@@ -4,10 +4,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
+use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
 use super::client::{Acl, Id, perms};
-use super::jute::Reader;
+use super::jute::{Malformed, Reader, Record, Writer};
 
 /// An ACL, shared by all who have it. The one that is open to anyone takes no memory at all.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +44,22 @@ impl Deref for AclList {
     }
 }
 
+impl Record for AclList {
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if AclList::skip_open(r) { Ok(AclList::OPEN) } else { Vec::read(r).map(AclList::from) }
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        match &self.0 {
+            None => out.put_slice(OPEN_BYTES),
+            Some(entries) => {
+                out.put_count(entries.len());
+                entries.iter().for_each(|entry| entry.write(out));
+            }
+        }
+    }
+}
+
 impl From<&[Acl]> for AclList {
     fn from(all: &[Acl]) -> AclList {
         AclList((*all != OPEN).then(|| Arc::from(all)))
@@ -60,7 +77,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::wire::jute::Record;
 
     #[test]
     fn the_open_one_is_known_however_it_comes() {
@@ -69,6 +85,9 @@ mod tests {
         assert_eq!(AclList::from(open.clone()), AclList::OPEN);
         assert_eq!(AclList::from(&open[..]), AclList::OPEN);
         assert_eq!(AclList::OPEN[..], open);
+        assert_eq!(AclList::OPEN.to_bytes(), OPEN_BYTES);
+        let bytes = Bytes::from_static(OPEN_BYTES);
+        assert_eq!(Reader::new(&bytes).record(), Ok(AclList::OPEN));
     }
 
     #[test]
@@ -78,6 +97,8 @@ mod tests {
             let list = AclList::from(acl.clone());
             assert!(list != AclList::OPEN && list[..] == acl[..]);
             let bytes = acl.to_bytes();
+            assert_eq!(list.to_bytes(), bytes);
+            assert_eq!(Reader::new(&bytes).record(), Ok(list));
             let mut r = Reader::new(&bytes);
             assert!(!AclList::skip_open(&mut r));
             assert_eq!(r.record(), Ok(acl));

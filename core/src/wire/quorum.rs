@@ -1,6 +1,7 @@
 //! Packets of the quorum port (`QuorumPacket`, `Leader`, `Learner`). They stand bare on the
 //! stream, without a length before them.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -65,7 +66,7 @@ pub struct QuorumPacket {
     /// Payload.
     pub data: Option<Bytes>,
     /// The client's ids in a REQUEST; `None` is null on the wire.
-    pub auth: Option<Vec<Id>>,
+    pub auth: Option<Arc<[Id]>>,
 }
 
 impl QuorumPacket {
@@ -97,7 +98,12 @@ impl QuorumPacket {
         let (kind, zxid, data) = (r.int()?, r.record()?, r.buffer()?);
         let auth = match r.clone().int()? {
             count if count < 0 => None,
-            _ => Some(r.record()?),
+            // What nearly all are, in one allocation.
+            1 => {
+                r.int()?;
+                Some(Arc::from([r.record()?]))
+            }
+            _ => Some(Arc::from(r.record::<Vec<Id>>()?)),
         };
         Ok(QuorumPacket { kind, zxid, data, auth })
     }
@@ -116,7 +122,7 @@ impl QuorumPacket {
         stream.advance(FRAME_HEAD);
         let data = usize::try_from(length).ok().map(|length| stream.split_to(length));
         stream.advance(FRAME_TAIL);
-        Ok(Some(QuorumPacket { kind, zxid, data, auth: has_ids.then(Vec::new) }))
+        Ok(Some(QuorumPacket { kind, zxid, data, auth: has_ids.then(Arc::default) }))
     }
 
     /// The packet at the front of a stream with its length, or `None` if it is not whole yet.
@@ -133,13 +139,19 @@ impl QuorumPacket {
         out.put_buffer(self.data.as_deref());
         match &self.auth {
             None => out.put_i32(-1),
-            Some(ids) => ids.write(out),
+            Some(ids) => {
+                out.put_count(ids.len());
+                ids.iter().for_each(|id| id.write(out));
+            }
         }
     }
 
     /// The packet as bytes.
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(20 + self.data.as_ref().map_or(0, Bytes::len));
+        let ids = self.auth.iter().flat_map(|ids| ids.iter());
+        let ids: usize = ids.map(|id| 8 + id.scheme.len() + id.id.len()).sum();
+        let data = self.data.as_ref().map_or(0, Bytes::len);
+        let mut out = BytesMut::with_capacity(FRAME_HEAD + data + FRAME_TAIL + ids);
         self.write(&mut out);
         out.freeze()
     }
@@ -406,7 +418,7 @@ mod tests {
             kind: PacketType::Request as i32,
             zxid: Zxid(-1),
             data: Some(Bytes::from_static(b"payload")),
-            auth: Some(alloc::vec![Id { scheme: "ip".into(), id: "127.0.0.1".into() }]),
+            auth: Some(Arc::from([Id { scheme: "ip".into(), id: "127.0.0.1".into() }])),
         };
         let bytes = packet.to_bytes();
         for n in 0..bytes.len() {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::client::Acl;
+use super::acl::AclList;
 use super::error::ErrorCode;
 use super::jute::{Malformed, Reader, Record, records};
 use super::op::OpCode;
@@ -40,7 +40,7 @@ records! {
         /// Data.
         data: Option<Bytes>,
         /// ACL.
-        acl: Vec<Acl>,
+        acl: AclList,
         /// Owned by the session.
         ephemeral: bool,
         /// The parent's stored cversion after this.
@@ -53,7 +53,7 @@ records! {
         /// Data.
         data: Option<Bytes>,
         /// ACL.
-        acl: Vec<Acl>,
+        acl: AclList,
         /// The parent's stored cversion after this.
         parent_cversion: i32,
     }
@@ -64,7 +64,7 @@ records! {
         /// Data.
         data: Option<Bytes>,
         /// ACL.
-        acl: Vec<Acl>,
+        acl: AclList,
         /// The parent's stored cversion after this.
         parent_cversion: i32,
         /// Milliseconds.
@@ -89,7 +89,7 @@ records! {
         /// Path.
         path: ByteString,
         /// ACL.
-        acl: Vec<Acl>,
+        acl: AclList,
         /// The aversion after this.
         version: i32,
     }
@@ -251,7 +251,7 @@ impl Txn {
         const NODE: usize = 32;
         /// Those of an entry of an ACL.
         const ACL: usize = 12;
-        let acl = |acl: &[Acl]| -> usize {
+        let acl = |acl: &AclList| -> usize {
             acl.iter().map(|one| ACL + one.id.scheme.len() + one.id.id.len()).sum()
         };
         let node = |path: &ByteString, data: &Option<Bytes>, acl: usize| {

@@ -343,7 +343,7 @@ impl Ensemble {
     }
 
     /// Learner: forwards a client's request.
-    pub fn request(&mut self, data: Bytes, auth: Option<&[Id]>, out: &mut Actions) {
+    pub fn request(&mut self, data: Bytes, auth: Option<Arc<[Id]>>, out: &mut Actions) {
         if let Part::Learner(learner) = &mut self.part {
             learner.request(data, auth, out);
         }

@@ -670,13 +670,12 @@ impl Learner {
     }
 
     /// A client's request goes to the leader.
-    pub(super) fn request(&mut self, data: Bytes, auth: Option<&[Id]>, out: &mut Actions) {
+    pub(super) fn request(&mut self, data: Bytes, auth: Option<Arc<[Id]>>, out: &mut Actions) {
         if let Some(observers) = &mut self.observers
             && is_sync(&data)
         {
             observers.syncs.push_back(None);
         }
-        let auth = auth.map(<[Id]>::to_vec);
         self.send(QuorumPacket {
             kind: PacketType::Request as i32,
             zxid: Zxid(-1),

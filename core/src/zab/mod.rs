@@ -25,7 +25,6 @@ mod tests;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -150,7 +149,7 @@ pub enum Delivery {
         /// Opaque.
         data: Bytes,
         /// The client's ids.
-        auth: Vec<Id>,
+        auth: Arc<[Id]>,
     },
     /// Leader: a session asks through a learner to be re-attached.
     Revalidate {

@@ -181,7 +181,7 @@ impl Draft<'_> {
         let made = Arc::from(&*acl);
         let node = Node::new(r.data.clone(), made, owner, self.place.zxid, self.place.time_ms);
         self.put(&path, Some(node));
-        let (data, ephemeral) = (r.data.clone(), is_ephemeral);
+        let (data, acl, ephemeral) = (r.data.clone(), acl.into(), is_ephemeral);
         Ok(match kind {
             Kind::Create => Txn::Create(CreateTxn { path, data, acl, ephemeral, parent_cversion }),
             Kind::Create2 => {
@@ -250,7 +250,7 @@ impl Draft<'_> {
         let node = self.node(&r.path)?;
         permit(&node.acl, perms::ADMIN)?;
         let version = next(node.aversion, r.version)?;
-        Ok(Txn::SetAcl(SetAclTxn { path: r.path.clone(), acl, version }))
+        Ok(Txn::SetAcl(SetAclTxn { path: r.path.clone(), acl: acl.into(), version }))
     }
 
     /// Who asks is the operator, who may.

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use super::*;
+use crate::wire::acl::AclList;
 use crate::wire::client::{
     AuthPacket, ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, Stat,
 };
@@ -29,7 +30,7 @@ fn logged() -> Vec<(Bytes, LoggedTxn)> {
 
 /// A request from which this transaction came.
 fn request_of(txn: &Txn) -> Bytes {
-    let create = |path: &str, data: &Option<Bytes>, acl: &Vec<Acl>, flags: i32| {
+    let create = |path: &str, data: &Option<Bytes>, acl: &AclList, flags: i32| {
         body(|out| {
             out.put_ustring(path);
             out.put_buffer(data.as_deref());
@@ -48,7 +49,7 @@ fn request_of(txn: &Txn) -> Bytes {
         }),
         Txn::Delete(t) => versioned(&t.path, -1),
         Txn::SetData(t) => set_data(&t.path, t.data.as_deref().unwrap_or_default(), t.version - 1),
-        Txn::SetAcl(t) => set_acl(&t.path, &t.acl, t.version - 1),
+        Txn::SetAcl(t) => set_acl(&t.path, &t.acl.to_vec(), t.version - 1),
         Txn::Check(t) => versioned(&t.path, t.version - 1),
         // The failing one was a check of a wrong version.
         Txn::Error(_) => versioned("/a", 99),

@@ -5,6 +5,7 @@ mod lasting;
 use bytes::Bytes;
 use zabkeeper_core::client::{MultiOp, MultiResult};
 use zabkeeper_core::types::Zxid;
+use zabkeeper_core::wire::acl::AclList;
 use zabkeeper_core::wire::client::{
     Acl, CheckRequest, CreateRequest, DeleteRequest, GetAclResponse, GetDataResponse, Id,
     PathRequest, SetAclRequest, SetDataRequest, Stat,
@@ -122,7 +123,8 @@ fn create(path: &'static str, flags: i32) -> Request {
 
 fn created(path: &'static str, parent_cversion: i32, ephemeral: bool) -> Txn {
     let data = Some(Bytes::from_static(b"0"));
-    Txn::Create(CreateTxn { path: path.into(), data, acl: open(), ephemeral, parent_cversion })
+    let acl = AclList::OPEN;
+    Txn::Create(CreateTxn { path: path.into(), data, acl, ephemeral, parent_cversion })
 }
 
 fn set(path: &'static str, data: &'static [u8], version: i32) -> Request {
@@ -283,7 +285,9 @@ fn nothing_is_done_that_nobody_asked_for() {
 #[test]
 fn a_request_comes_to_what_it_must() {
     let acl = |acl, version| Request::SetAcl(SetAclRequest { path: "/a".into(), acl, version });
-    let was = |acl, version| Txn::SetAcl(SetAclTxn { path: "/a".into(), acl, version });
+    let was = |acl: Vec<Acl>, version| {
+        Txn::SetAcl(SetAclTxn { path: "/a".into(), acl: acl.into(), version })
+    };
     let check =
         |path: &'static str, version| MultiOp::Check(CheckRequest { path: path.into(), version });
     let checked = Txn::Check(CheckVersionTxn { path: "/a".into(), version: 1 });
@@ -347,7 +351,7 @@ fn nothing_is_made_below_an_ephemeral_and_permissions_hold() {
     story.commit(
         2,
         2,
-        Txn::SetAcl(SetAclTxn { path: "/e".into(), acl: allows(1 | 16), version: 1 }),
+        Txn::SetAcl(SetAclTxn { path: "/e".into(), acl: allows(1 | 16).into(), version: 1 }),
     );
     story.history.asked(BOB, 3, set("/e", b"x", -1));
     story.commit(2, 3, Txn::error(ErrorCode::NoAuth));
