@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use adler2::Adler32;
 use bytes::Bytes;
+use simd_adler32::Adler32;
 use zabkeeper_core::store::{SnapshotDecoder, Store, StoreOptions};
 use zabkeeper_core::types::{Epoch, Zxid};
 
@@ -68,7 +68,7 @@ pub fn write_to<W: Write>(to: W, nodes: usize, bytes: usize) -> io::Result<W> {
         }
     }
     out.buffer(b"/")?;
-    let sum = i64::from(out.sum.checksum());
+    let sum = i64::from(out.sum.finish());
     out.put(&sum.to_be_bytes())?;
     out.buffer(b"/")?;
     Ok(out.to)
@@ -104,7 +104,7 @@ struct Checked<W> {
 
 impl<W: Write> Checked<W> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sum.write_slice(bytes);
+        self.sum.write(bytes);
         self.to.write_all(bytes)
     }
 

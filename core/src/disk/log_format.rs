@@ -31,7 +31,7 @@ pub(crate) fn is_header(bytes: &[u8]) -> bool {
 
 /// Appends one entry.
 pub(crate) fn put_entry(out: &mut BytesMut, body: &[u8]) {
-    out.put_i64(i64::from(adler2::adler32_slice(body)));
+    out.put_i64(i64::from(simd_adler32::adler32(&body)));
     out.put_i32(body.len() as i32);
     out.put_slice(body);
     out.put_u8(END_MARK);
@@ -107,7 +107,7 @@ pub(crate) fn parse(bytes: &[u8], is_rest: bool, max_body: usize) -> Parsed {
     if end.first() != Some(&END_MARK) {
         return Parsed::Damaged(Damage::EndMark);
     }
-    if i64::from(adler2::adler32_slice(body)) != checksum {
+    if i64::from(simd_adler32::adler32(&body)) != checksum {
         return Parsed::Damaged(Damage::Checksum);
     }
     let entry = Entry { zxid: zxid_of(body), body: Bytes::copy_from_slice(body) };

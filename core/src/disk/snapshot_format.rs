@@ -3,8 +3,8 @@
 
 use alloc::vec::Vec;
 
-use adler2::Adler32;
 use bytes::{BufMut, Bytes, BytesMut};
+use simd_adler32::Adler32;
 
 use crate::types::Zxid;
 use crate::wire::{Malformed, Reader};
@@ -44,12 +44,12 @@ impl Sealer {
     /// Begins with the header, which is handed out.
     pub(crate) fn new() -> (Sealer, Bytes) {
         let mut sealer = Sealer { adler: Adler32::new() };
-        sealer.adler.write_slice(&HEADER);
+        sealer.adler.write(&HEADER);
         (sealer, Bytes::from_static(&HEADER))
     }
     /// More of the body.
     pub(crate) fn body(&mut self, bytes: &[u8]) {
-        self.adler.write_slice(bytes);
+        self.adler.write(bytes);
     }
     /// What follows the body.
     pub(crate) fn tail(mut self, digest: Option<(Zxid, u64)>, last_zxid: Option<Zxid>) -> BytesMut {
@@ -71,11 +71,11 @@ impl Sealer {
     }
     /// Counts what is new since `from`, and appends a seal, which counts for the next one.
     fn seal(&mut self, out: &mut BytesMut, from: usize) {
-        self.adler.write_slice(out.get(from..).unwrap_or_default());
+        self.adler.write(out.get(from..).unwrap_or_default());
         let from = out.len();
-        out.put_i64(i64::from(self.adler.checksum()));
+        out.put_i64(i64::from(self.adler.finish()));
         out.put_slice(&LAST_BYTES);
-        self.adler.write_slice(out.get(from..).unwrap_or_default());
+        self.adler.write(out.get(from..).unwrap_or_default());
     }
 }
 
@@ -126,12 +126,12 @@ impl Unsealer {
             return Err(Unsound::Header);
         }
         let mut adler = Adler32::new();
-        adler.write_slice(header);
+        adler.write(header);
         Ok(Unsealer { adler, tail: Vec::new() })
     }
     /// More of the body.
     pub(crate) fn body(&mut self, bytes: &[u8]) {
-        self.adler.write_slice(bytes);
+        self.adler.write(bytes);
     }
     /// More of what follows the body.
     pub(crate) fn tail(&mut self, bytes: &[u8]) -> Result<(), Unsound> {
@@ -179,7 +179,7 @@ impl Unsealer {
         let before = r.rest();
         let seal = r.long().map_err(Unsound::Tail)?;
         r.text().map_err(Unsound::Tail)?;
-        if seal != i64::from(self.adler.checksum()) {
+        if seal != i64::from(self.adler.finish()) {
             return Err(Unsound::Seal);
         }
         self.count(&before, r);
@@ -189,7 +189,7 @@ impl Unsealer {
     /// Counts what was read since `before` was the rest.
     fn count(&mut self, before: &Bytes, r: &Reader<'_>) {
         let read = before.len() - r.remaining();
-        self.adler.write_slice(before.get(..read).unwrap_or_default());
+        self.adler.write(before.get(..read).unwrap_or_default());
     }
 }
 

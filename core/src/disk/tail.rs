@@ -96,16 +96,16 @@ async fn is_whole(io: &Io, file: &LogFile, offset: u64, length: i32) -> Result<b
     if end >= file.len {
         return Ok(false);
     }
-    let mut adler = adler2::Adler32::new();
+    let mut adler = simd_adler32::Adler32::new();
     while at < end {
         let bytes = io.read(&file.path, at, CHUNK.min((end - at) as usize)).await?;
         if bytes.is_empty() {
             return Ok(false);
         }
-        adler.write_slice(&bytes);
+        adler.write(&bytes);
         at += bytes.len() as u64;
     }
-    Ok(i64::from(adler.checksum()) == checksum)
+    Ok(i64::from(adler.finish()) == checksum)
 }
 
 /// The first place in `from..end` where a good entry later than `last` begins.
