@@ -49,6 +49,8 @@ pub(super) struct Connections {
     attempts: BTreeMap<ServerId, usize>,
     /// Members that were asked to call back, and when they may be asked again.
     asked: BTreeMap<ServerId, Time>,
+    /// Members that were looked for, and when they may be again.
+    again: BTreeMap<ServerId, Time>,
     /// Members that there was a connection with, and whether they could not be reached when they
     /// were dialled last.
     known: BTreeMap<ServerId, bool>,
@@ -68,6 +70,7 @@ impl Connections {
             last: BTreeMap::new(),
             attempts: BTreeMap::new(),
             asked: BTreeMap::new(),
+            again: BTreeMap::new(),
             known: BTreeMap::new(),
             dials: 0,
         }
@@ -79,6 +82,7 @@ impl Connections {
         self.last.retain(|id, _| members.member(*id).is_some());
         self.attempts.retain(|id, _| members.member(*id).is_some());
         self.asked.retain(|id, _| members.member(*id).is_some());
+        self.again.retain(|id, _| members.member(*id).is_some());
         self.known.retain(|id, _| members.member(*id).is_some());
         self.members = members;
     }
@@ -97,6 +101,15 @@ impl Connections {
         match self.by_peer.get(&to) {
             Some(conn) => send_framed(*conn, message, out),
             None => self.dial(now, to, out),
+        }
+    }
+
+    /// Sends to a peer that there is a connection with. What it was told before it is not told
+    /// again: who connects later asks, and learns what is so then.
+    pub(super) fn announce(&mut self, to: ServerId, message: &Bytes, out: &mut Actions) {
+        self.last.remove(&to);
+        if let Some(conn) = self.by_peer.get(&to) {
+            send_framed(*conn, message, out);
         }
     }
 
@@ -198,6 +211,16 @@ impl Connections {
             && let Some(is_gone) = self.known.get_mut(&to)
         {
             *is_gone = true;
+        }
+    }
+
+    /// Dials a member that was there, and that there is no connection with, to find out whether it
+    /// is gone; not over and over.
+    pub(super) fn look_for(&mut self, now: Time, peer: ServerId, out: &mut Actions) {
+        let is_missed = self.known.contains_key(&peer) && !self.by_peer.contains_key(&peer);
+        if is_missed && self.again.get(&peer).is_none_or(|at| *at <= now) {
+            self.again.insert(peer, now.plus_ms(CALL_BACK_MS));
+            self.dial(now, peer, out);
         }
     }
 

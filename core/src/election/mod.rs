@@ -265,12 +265,21 @@ impl Election {
         if round.finalize_at.is_none() || round.proposal.leader != self.me {
             return;
         }
-        let may_better = |id| !round.has_agreed(id) && !self.connections.is_gone(id);
-        if self.members.voters().any(may_better) {
+        let mut may_better = false;
+        for id in self.members.voters() {
+            if !round.has_agreed(id) && !self.connections.is_gone(id) {
+                self.connections.look_for(now, id, out);
+                may_better = true;
+            }
+        }
+        if may_better {
             return;
         }
         self.conclude(round.proposal);
-        self.broadcast(now, out);
+        let message = Notification::encode(&self.current, &self.config_text);
+        for to in self.members.clone().voters().filter(|id| *id != self.me) {
+            self.connections.announce(to, &message, out);
+        }
     }
 
     /// Time passed.
