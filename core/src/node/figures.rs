@@ -24,8 +24,6 @@ pub(super) struct Watch {
     appended: VecDeque<Appended>,
     /// The disk was done with something.
     persisted: Time,
-    /// The snapshot that is being taken.
-    snapshot: Time,
 }
 
 #[derive(Debug)]
@@ -46,7 +44,6 @@ impl Watch {
             decided: now,
             appended: VecDeque::new(),
             persisted: now,
-            snapshot: now,
         }
     }
 }
@@ -184,14 +181,6 @@ impl Node {
             }
             Role::Recovering | Role::Looking | Role::Standalone => {}
         }
-    }
-
-    pub(super) fn measure_snapshot_begin(&mut self, now: Now) {
-        self.watch.snapshot = now.mono;
-    }
-
-    pub(super) fn measure_snapshot_end(&mut self, now: Now) {
-        self.metrics.snapshottime.add(now.mono.ms_since(self.watch.snapshot));
     }
 
     /// The leader sends snapshots to so many learners, one more or one less than before.

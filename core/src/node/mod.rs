@@ -487,7 +487,7 @@ impl Node {
         let is_due = self.trigger.appended(bytes);
         // A server that does not serve may have applied what is not committed.
         let may = self.serving() || Mutant::SnapshotOfUncommitted.is_on();
-        if is_due && self.snapshots.own.is_none() && may {
+        if is_due && self.snapshots.may_begin(now) && may {
             self.begin_own_snapshot(now, out);
         }
     }
@@ -585,10 +585,9 @@ impl Node {
         let walk = self.store.snapshot_walk();
         let zxid = walk.zxid();
         info!(%zxid, nodes = self.store.node_count(), "taking a snapshot");
-        self.measure_snapshot_begin(now);
         let begin = DiskAction::SnapshotBegin { zxid, from_leader: false };
         out.push(Action::Disk(begin));
-        self.snapshots.own = Some(walk);
+        self.snapshots.begin(now, walk);
         self.own_snapshot_chunk(now, out);
     }
 
@@ -597,8 +596,8 @@ impl Node {
         let (bytes, complete) = next_chunk(walk, &self.store);
         out.push(Action::Disk(DiskAction::SnapshotChunk { bytes }));
         if complete {
-            self.snapshots.own = None;
-            self.measure_snapshot_end(now);
+            let took_ms = self.snapshots.end(now);
+            self.metrics.snapshottime.add(took_ms);
             self.end_snapshot(out);
         }
     }

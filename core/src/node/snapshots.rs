@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 
 use crate::store::{SnapshotDecoder, SnapshotWalk, Store};
-use crate::types::{ConnId, Zxid};
+use crate::types::{ConnId, Now, Time, Zxid};
 use crate::wire::jute::Writer;
 
 /// What a walk appends at a time, at most.
@@ -17,6 +17,9 @@ const LEAST_CHUNK_BYTES: usize = 1 << 10;
 const STEPS: usize = 4;
 /// About what a node takes beside its path and data.
 const NODE_BYTES: usize = 100;
+/// After a snapshot none begins for so many times as long as it took: a large tree that changes fast
+/// would be written all the time, and what is due while one is written is skipped in any case.
+const REST: u64 = 3;
 /// Ends a snapshot inside the quorum stream.
 const SIGNATURE: &str = "BenWasHere";
 
@@ -25,10 +28,34 @@ const SIGNATURE: &str = "BenWasHere";
 pub(super) struct Snapshots {
     /// The own snapshot, until its last chunk is written.
     pub(super) own: Option<SnapshotWalk>,
+    /// When the last own one began, and until when there is no other.
+    begun: Time,
+    rest_until: Time,
     /// Walks for learners.
     pub(super) learners: BTreeMap<ConnId, SnapshotWalk>,
     /// The leader's snapshot.
     pub(super) incoming: Option<Incoming>,
+}
+
+impl Snapshots {
+    /// Whether an own snapshot that is due may begin.
+    pub(super) fn may_begin(&self, now: Now) -> bool {
+        self.own.is_none() && self.rest_until <= now.mono
+    }
+
+    /// An own snapshot begins.
+    pub(super) fn begin(&mut self, now: Now, walk: SnapshotWalk) {
+        self.begun = now.mono;
+        self.own = Some(walk);
+    }
+
+    /// Its last chunk is written. Says how many ms it took.
+    pub(super) fn end(&mut self, now: Now) -> u64 {
+        self.own = None;
+        let took_ms = now.mono.ms_since(self.begun);
+        self.rest_until = now.mono.plus_ms(REST * took_ms);
+        took_ms
+    }
 }
 
 /// Appends a walk's next chunk; true when it is the last.
@@ -105,5 +132,27 @@ impl Incoming {
     pub(super) fn finish(self) -> Store {
         let zxid = self.zxid;
         self.decoder.finish(zxid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+
+    #[test]
+    fn snapshots_take_a_quarter_of_the_time_at_most() {
+        let at = |ms| Now { mono: Time(0).plus_ms(ms), wall_ms: 0 };
+        let mut store = Store::new(StoreOptions::default());
+        let mut snapshots = Snapshots::default();
+        assert!(snapshots.may_begin(at(0)));
+        snapshots.begin(at(0), store.snapshot_walk());
+        assert!(!snapshots.may_begin(at(500)), "one is being written");
+        assert_eq!(snapshots.end(at(1000)), 1000);
+        assert!(!snapshots.may_begin(at(3999)));
+        assert!(snapshots.may_begin(at(4000)));
+        snapshots.begin(at(4000), store.snapshot_walk());
+        assert_eq!(snapshots.end(at(4000)), 0);
+        assert!(snapshots.may_begin(at(4000)), "a small one keeps nobody waiting");
     }
 }
