@@ -48,10 +48,17 @@ impl Report {
         };
         let head = ["the machine", "per second", "p50", "p99", "p99.9"].map(String::from).to_vec();
         let copied = format!("{} GiB", number(machine.memory_gib_per_second));
+        let rate = |what: &str, rate: Option<f64>| {
+            let rate = rate.map_or(String::from("not measured"), number);
+            [what, &rate, "", "", ""].map(String::from).to_vec()
+        };
         let lines = vec![
             latency("fdatasync, one writer", &machine.sync_alone),
             latency("fdatasync, three at once", &machine.sync_three),
             latency("loopback, there and back", &machine.round_trip),
+            rate("one core: messages to 1,000 connections in turn", Some(machine.messages)),
+            rate("one core: messages to 8,000 connections in turn", machine.messages_cold),
+            rate("one core: connections with two requests", Some(machine.sessions)),
             ["memory, copied", &copied, "", "", ""].map(String::from).to_vec(),
         ];
         format!(

@@ -1,8 +1,9 @@
 //! The limits of the machine: what no server on it can be faster than.
 
+mod sockets;
+
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread;
@@ -36,6 +37,12 @@ pub struct Machine {
     pub sync_three: Latency,
     /// A request and an answer of 64 bytes over loopback.
     pub round_trip: Latency,
+    /// Small messages written and read by one thread, a second: to 1,000 connections in turn.
+    pub messages: f64,
+    /// The same to 8,000 connections; none where so many files may not be open.
+    pub messages_cold: Option<f64>,
+    /// Connections that one thread makes, asks and answers twice, and closes, a second.
+    pub sessions: f64,
     /// Copied within memory, GiB/s.
     pub memory_gib_per_second: f64,
 }
@@ -68,7 +75,10 @@ impl Machine {
             load_average: load.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0),
             sync_alone: syncs(dir, 1, each)?,
             sync_three: syncs(dir, 3, each)?,
-            round_trip: round_trips(each)?,
+            round_trip: sockets::round_trips(each)?,
+            messages: sockets::messages(1000, each)?,
+            messages_cold: sockets::messages(8000, each).ok(),
+            sessions: sockets::sessions(each)?,
             memory_gib_per_second: copies(each),
         })
     }
@@ -134,28 +144,6 @@ fn syncs(dir: &Path, writers: usize, each: Duration) -> Result<Latency, Failed> 
         Ok::<_, Failed>(())
     })?;
     Ok(latency(&all, each))
-}
-
-fn round_trips(each: Duration) -> Result<Latency, Failed> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    let (mut other, _) = listener.accept()?;
-    stream.set_nodelay(true)?;
-    other.set_nodelay(true)?;
-    let echo = thread::spawn(move || {
-        let mut bytes = [0; 64];
-        while other.read_exact(&mut bytes).and_then(|()| other.write_all(&bytes)).is_ok() {}
-    });
-    let (mut latencies, end, mut bytes) = (histogram(), Instant::now() + each, [7; 64]);
-    while Instant::now() < end && stop::signal().is_none() {
-        let begun = Instant::now();
-        stream.write_all(&bytes)?;
-        stream.read_exact(&mut bytes)?;
-        latencies.saturating_record(begun.elapsed().as_nanos() as u64);
-    }
-    drop(stream);
-    echo.join().map_err(|_| Failed("the echo panicked".into()))?;
-    Ok(latency(&latencies, each))
 }
 
 fn copies(each: Duration) -> f64 {
