@@ -14,6 +14,8 @@ use crate::exit::{self, Failure};
 
 /// Between two attempts to bind.
 pub const BIND_PAUSE: Duration = Duration::from_secs(1);
+/// Most connections that are accepted at one port in one turn.
+pub const ACCEPTS: usize = 64;
 /// How long to wait when no connection can be accepted (no file descriptors, say).
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted, where `clientPortListenBacklog` does not say.

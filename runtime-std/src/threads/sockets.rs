@@ -22,10 +22,8 @@ use zabkeeper_core::types::{ConnId, HostPort};
 
 use crate::driver::{LINGER, READ_BYTES, Sockets};
 use crate::lane::Lane;
-use crate::listen::{self, ACCEPT_PAUSE};
+use crate::listen::{self, ACCEPT_PAUSE, ACCEPTS};
 
-/// Most connections that are accepted at one port in one turn.
-const ACCEPTS: usize = 64;
 /// Most reads from a connection that is being closed, in one turn.
 const LAST_READS: usize = 16;
 
