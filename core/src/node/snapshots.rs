@@ -20,6 +20,9 @@ const NODE_BYTES: usize = 100;
 /// After a snapshot none begins for so many times as long as it took: a large tree that changes fast
 /// would be written all the time, and what is due while one is written is skipped in any case.
 const REST: u64 = 3;
+/// But no longer than this: the log goes on growing, and a snapshot during which the machine stood
+/// still says nothing.
+const LONGEST_REST_MS: u64 = 60_000;
 /// Ends a snapshot inside the quorum stream.
 const SIGNATURE: &str = "BenWasHere";
 
@@ -53,7 +56,7 @@ impl Snapshots {
     pub(super) fn end(&mut self, now: Now) -> u64 {
         self.own = None;
         let took_ms = now.mono.ms_since(self.begun);
-        self.rest_until = now.mono.plus_ms(REST * took_ms);
+        self.rest_until = now.mono.plus_ms(took_ms.saturating_mul(REST).min(LONGEST_REST_MS));
         took_ms
     }
 }
@@ -154,5 +157,8 @@ mod tests {
         snapshots.begin(at(4000), store.snapshot_walk());
         assert_eq!(snapshots.end(at(4000)), 0);
         assert!(snapshots.may_begin(at(4000)), "a small one keeps nobody waiting");
+        snapshots.begin(at(5000), store.snapshot_walk());
+        assert_eq!(snapshots.end(at(1_005_000)), 1_000_000);
+        assert!(snapshots.may_begin(at(1_065_000)), "nor does one that took forever");
     }
 }
