@@ -61,7 +61,7 @@ pub struct Latency {
 }
 
 impl Machine {
-    /// Measures each for so long.
+    /// Measures each for so long, rates of one thread for a quarter of that.
     ///
     /// # Errors
     /// Files cannot be written in `dir`, or there is no loopback.
@@ -76,9 +76,9 @@ impl Machine {
             sync_alone: syncs(dir, 1, each)?,
             sync_three: syncs(dir, 3, each)?,
             round_trip: sockets::round_trips(each)?,
-            messages: sockets::messages(1000, each)?,
-            messages_cold: sockets::messages(8000, each).ok(),
-            sessions: sockets::sessions(each)?,
+            messages: sockets::messages(1000, each / 4)?,
+            messages_cold: sockets::messages(8000, each / 4).ok(),
+            sessions: sockets::sessions(each / 4)?,
             memory_gib_per_second: copies(each),
         })
     }
