@@ -350,7 +350,9 @@ impl Election {
         };
         let votes = self.members.may_vote(self.me);
         let finalize = self.options.finalize_wait_ms;
-        let behind = vote.state == PeerState::Looking && vote.round < round.proposal.round;
+        // Who had a leader when it was told the vote took no notice of it.
+        let unaware = vote.state == PeerState::Looking
+            && (round.wakes(from) | (vote.round < round.proposal.round));
         let outcome = if self.members.may_vote(vote.leader) {
             *say_again_at = now.plus_ms(*wait_ms);
             round.take(now, from, vote, votes, &self.members, finalize)
@@ -370,7 +372,7 @@ impl Election {
                 self.broadcast(now, out);
             }
             Outcome::Settled(vote) => self.conclude(vote),
-            Outcome::Quiet if behind => self.tell(now, from, out),
+            Outcome::Quiet if unaware => self.tell(now, from, out),
             Outcome::Quiet => {}
         }
         self.lead_at_once(now, out);

@@ -134,6 +134,11 @@ impl Round {
         if changed { Outcome::Broadcast } else { Outcome::Quiet }
     }
 
+    /// A server looks for a leader. Says whether it told before that it had one.
+    pub(super) fn wakes(&mut self, from: ServerId) -> bool {
+        self.settled.remove(&from).is_some()
+    }
+
     /// Goes on to a later round that a voter is in who has nobody to propose.
     pub(super) fn catch_up(&mut self, round: i64, votes: bool) -> Outcome {
         if self.initial.zxid == Zxid::UNTRUSTED || round <= self.proposal.round {

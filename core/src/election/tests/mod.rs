@@ -453,6 +453,18 @@ fn nobody_waits_for_the_vote_of_a_server_that_is_gone() {
 }
 
 #[test]
+fn who_notices_later_that_the_leader_is_gone_is_told_the_vote_again() {
+    for (first, second) in [(2, 1), (1, 2)] {
+        let mut world = World::new(3, &[]);
+        world.look(1, 1, 1).look(2, 1, 1).look(3, 1, 2).run(3000);
+        // The other one still follows, and says so instead of taking the vote.
+        world.kill(3).look(first, 1, 2).run(5);
+        world.look(second, 1, 2).run(20);
+        assert_eq!(world.outcome(), "1→2 2→2", "{first} first");
+    }
+}
+
+#[test]
 fn an_empty_database_that_is_not_trusted_cannot_elect() {
     let mut world = World::new(3, &[]);
     world.look(1, 1, 1);
