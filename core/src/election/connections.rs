@@ -19,6 +19,9 @@ const MAX_MESSAGE: usize = 512 * 1024;
 const MAX_STRANGERS: usize = 64;
 /// How long a peer that was asked to call back is given before it is asked again.
 const CALL_BACK_MS: u64 = 200;
+/// How often a peer is looked for in that time. A process that is about to end accepts connections
+/// until it closes its port; then they break, and the next one is refused.
+const LOOKS: u32 = 3;
 
 /// A message that arrived, and from whom.
 pub(super) type Incoming = (ServerId, Bytes);
@@ -27,6 +30,8 @@ pub(super) type Incoming = (ServerId, Bytes);
 enum Link {
     /// Dialled, not open yet.
     Dialling { to: ServerId, until: Time },
+    /// A member that was there is asked to call back. It closes this then, or because it ends.
+    Asked { to: ServerId, until: Time },
     /// Accepted, the hello is not complete.
     Greeting { buffer: BytesMut, until: Time },
     /// Carries messages.
@@ -49,8 +54,8 @@ pub(super) struct Connections {
     attempts: BTreeMap<ServerId, usize>,
     /// Members that were asked to call back, and when they may be asked again.
     asked: BTreeMap<ServerId, Time>,
-    /// Members that were looked for, and when they may be again.
-    again: BTreeMap<ServerId, Time>,
+    /// Members that were looked for, since when and how often.
+    looked_for: BTreeMap<ServerId, (Time, u32)>,
     /// Members that there was a connection with, and whether they could not be reached when they
     /// were dialled last.
     known: BTreeMap<ServerId, bool>,
@@ -70,7 +75,7 @@ impl Connections {
             last: BTreeMap::new(),
             attempts: BTreeMap::new(),
             asked: BTreeMap::new(),
-            again: BTreeMap::new(),
+            looked_for: BTreeMap::new(),
             known: BTreeMap::new(),
             dials: 0,
         }
@@ -82,7 +87,7 @@ impl Connections {
         self.last.retain(|id, _| members.member(*id).is_some());
         self.attempts.retain(|id, _| members.member(*id).is_some());
         self.asked.retain(|id, _| members.member(*id).is_some());
-        self.again.retain(|id, _| members.member(*id).is_some());
+        self.looked_for.retain(|id, _| members.member(*id).is_some());
         self.known.retain(|id, _| members.member(*id).is_some());
         self.members = members;
     }
@@ -140,8 +145,8 @@ impl Connections {
     }
 
     pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
-        if let Some(Link::Dialling { to, .. }) = self.links.get(&conn) {
-            let to = *to;
+        if let Some(Link::Dialling { to, until }) = self.links.get(&conn) {
+            let (to, until) = (*to, *until);
             if let Some(is_gone) = self.known.get_mut(&to) {
                 *is_gone = false;
             }
@@ -154,7 +159,11 @@ impl Connections {
             if to > self.me {
                 // The hello only asks to be called back.
                 self.asked.insert(to, now.plus_ms(CALL_BACK_MS));
-                self.drop_link(conn, Reason::Done, out);
+                if self.known.contains_key(&to) {
+                    self.links.insert(conn, Link::Asked { to, until });
+                } else {
+                    self.drop_link(conn, Reason::Done, out);
+                }
             } else {
                 self.establish(conn, to, BytesMut::new(), out);
             }
@@ -181,7 +190,7 @@ impl Connections {
         out: &mut Actions,
     ) {
         match self.links.get_mut(&conn) {
-            None | Some(Link::Dialling { .. }) => return,
+            None | Some(Link::Dialling { .. } | Link::Asked { .. }) => return,
             Some(Link::Open { buffer, .. }) => buffer.extend_from_slice(bytes),
             Some(Link::Greeting { buffer, .. }) => {
                 buffer.extend_from_slice(bytes);
@@ -217,9 +226,19 @@ impl Connections {
     /// Dials a member that was there, and that there is no connection with, to find out whether it
     /// is gone; not over and over.
     pub(super) fn look_for(&mut self, now: Time, peer: ServerId, out: &mut Actions) {
+        let is_asked =
+            self.links.values().any(|l| matches!(l, Link::Asked { to, .. } if *to == peer));
         let is_missed = self.known.contains_key(&peer) && !self.by_peer.contains_key(&peer);
-        if is_missed && self.again.get(&peer).is_none_or(|at| *at <= now) {
-            self.again.insert(peer, now.plus_ms(CALL_BACK_MS));
+        if !is_missed || is_asked {
+            return;
+        }
+        let (since, looks) = self.looked_for.entry(peer).or_insert((now, 0));
+        if now.ms_since(*since) >= CALL_BACK_MS {
+            (*since, *looks) = (now, 0);
+        }
+        *looks += 1;
+        if *looks <= LOOKS {
+            self.asked.remove(&peer);
             self.dial(now, peer, out);
         }
     }
@@ -243,7 +262,9 @@ impl Connections {
     /// Gives up on dials and hellos that take too long.
     pub(super) fn tick(&mut self, now: Time, out: &mut Actions) {
         let late = |l: &Link| match l {
-            Link::Dialling { until, .. } | Link::Greeting { until, .. } => *until <= now,
+            Link::Dialling { until, .. }
+            | Link::Asked { until, .. }
+            | Link::Greeting { until, .. } => *until <= now,
             Link::Open { .. } => false,
         };
         while let Some(conn) = self.links.iter().find(|(_, l)| late(l)).map(|(c, _)| *c) {
@@ -253,7 +274,9 @@ impl Connections {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         let until = |l: &Link| match l {
-            Link::Dialling { until, .. } | Link::Greeting { until, .. } => Some(*until),
+            Link::Dialling { until, .. }
+            | Link::Asked { until, .. }
+            | Link::Greeting { until, .. } => Some(*until),
             Link::Open { .. } => None,
         };
         self.links.values().filter_map(until).min()
@@ -296,7 +319,9 @@ impl Connections {
     /// Links with servers outside the configuration.
     fn strangers(&self) -> usize {
         let peer = |link: &Link| match link {
-            Link::Dialling { to: peer, .. } | Link::Open { peer, .. } => Some(*peer),
+            Link::Dialling { to: peer, .. }
+            | Link::Asked { to: peer, .. }
+            | Link::Open { peer, .. } => Some(*peer),
             Link::Greeting { .. } => None,
         };
         self.links.values().filter_map(peer).filter(|peer| !self.is_member(*peer)).count()

@@ -19,6 +19,8 @@ use crate::types::HostPort;
 struct World {
     servers: BTreeMap<i64, Election>,
     credentials: BTreeMap<i64, (Zxid, Epoch)>,
+    /// Accepts once more, and is gone.
+    dying: Option<i64>,
     /// The two ends of every connection: (server, its name for it).
     wires: BTreeMap<(i64, ConnId), (i64, ConnId)>,
     queue: VecDeque<(i64, Action)>,
@@ -53,6 +55,7 @@ impl World {
                 .map(|id| (id, Election::new(ServerId(id), config.clone(), options)))
                 .collect(),
             credentials: BTreeMap::new(),
+            dying: None,
             wires: BTreeMap::new(),
             queue: VecDeque::new(),
             now: Time(0),
@@ -103,6 +106,10 @@ impl World {
         match action {
             Action::Dial { conn, to, .. } => {
                 let target: i64 = to.host[1..].parse().unwrap();
+                if self.dying.take_if(|id| *id == target).is_some() {
+                    self.servers.get_mut(&from).unwrap().opened(now, conn, &mut out);
+                    return self.break_end(from, conn);
+                }
                 if !self.alive(target) {
                     return self.break_end(from, conn);
                 }
@@ -449,6 +456,16 @@ fn nobody_waits_for_the_vote_of_a_server_that_is_gone() {
     let mut world = World::new(3, &[]);
     world.look(1, 1, 1).look(2, 1, 1).look(3, 1, 2).run(3000);
     world.look(1, 1, 2).look(2, 1, 2).kill(3).run(20);
+    assert_eq!(world.outcome(), "1→2 2→2");
+}
+
+#[test]
+fn nobody_is_taken_in_by_the_last_connection_that_a_dying_server_accepts() {
+    let mut world = World::new(3, &[]);
+    world.look(1, 1, 1).look(2, 1, 1).look(3, 1, 2).run(3000);
+    world.kill(3).dying = Some(3);
+    world.look(2, 1, 2).look(1, 1, 2).run(20);
+    assert_eq!(world.dying, None);
     assert_eq!(world.outcome(), "1→2 2→2");
 }
 
