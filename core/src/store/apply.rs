@@ -215,7 +215,7 @@ impl Store {
         self.trigger(effects, EventType::NodeDeleted, path, id);
         let (node, owner) = (self.tree.node(id), self.tree.stat(id).ephemeral_owner);
         let (acl, bytes) = (node.acl(), node.data_len() as i64);
-        self.digest = self.digest.wrapping_sub(node.digest.into());
+        self.digest = self.digest.wrapping_sub(self.tree.digest(id).into());
         self.tree.remove(id);
         self.acls.release(acl);
         self.disown(owner, path);

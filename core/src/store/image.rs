@@ -67,7 +67,7 @@ impl Store {
             out.put_boolean(self.acls.is_found(index, acl));
             put_acl(out, acl);
         }
-        // Depth first, siblings in order of creation.
+        // Depth first, siblings in their order.
         let mut stack = Vec::from([(ROOT, String::new())]);
         while let Some((id, path)) = stack.pop() {
             let node = self.tree.node(id);

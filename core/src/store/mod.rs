@@ -6,6 +6,8 @@
 
 mod acls;
 mod apply;
+mod arena;
+mod children;
 mod image;
 mod quota;
 mod record;
@@ -339,16 +341,15 @@ impl Store {
     /// Computes a node's digest anew and puts the difference into the tree's.
     fn redigest(&mut self, id: NodeId, path: &str, stat: &StoredStat) {
         if self.options.digest {
-            let node = self.tree.node_mut(id);
-            let new = node_digest(path, node.data(), stat) as u32;
-            let old = core::mem::replace(&mut node.digest, new);
+            let new = node_digest(path, self.tree.node(id).data(), stat) as u32;
+            let old = self.tree.set_digest(id, new);
             self.digest = self.digest.wrapping_add(new.into()).wrapping_sub(old.into());
         }
     }
 }
 
 impl<'a> NodeRef<'a> {
-    fn inner(&self) -> &'a tree::Node {
+    fn inner(&self) -> record::Record<'a> {
         self.store.tree.node(self.id)
     }
     /// Its data; null and empty differ.
@@ -377,12 +378,12 @@ impl<'a> NodeRef<'a> {
     pub fn child_count(&self) -> usize {
         self.store.tree.child_count(self.id) as usize
     }
-    /// The names of its children, in order of creation.
+    /// The names of its children, in an order that follows from what was created and deleted.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.store.tree.named_children(self.id).map(|(_, name)| name)
     }
     /// Its part of the tree's digest.
     pub fn digest(&self) -> u64 {
-        self.inner().digest.into()
+        self.store.tree.digest(self.id).into()
     }
 }

@@ -1,17 +1,17 @@
-//! What a node keeps in one allocation: its name, its data, and its counters in few bytes.
+//! A node in one piece of bytes: who is above it, its name, its data, and its counters in few bytes.
 //!
 //! ```text
-//! flags   length of the name   length of the data   name   data   ACL   counters
+//! parent   own   flags   length of the name   length of the data   name   data   ACL   counters
 //! ```
-//! Numbers take as many bytes as they need, and what most nodes do not have takes none: who was
-//! never changed has no `mzxid`, `mtime` and `version` of its own. What only parents need is not
-//! in it: `cversion` is 0 here, and `pzxid` is `czxid`.
-
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+//! The first two take four bytes each. Other numbers take as many as they need, and what most
+//! nodes do not have takes none: who was never changed has no `mzxid`, `mtime` and `version` of its
+//! own. What only parents need is not in it: `cversion` is 0 here, and `pzxid` is `czxid`. Behind
+//! the last counter there may be bytes that mean nothing.
 
 use super::acls;
+use super::arena::room;
 use super::stat::StoredStat;
+use super::tree::NodeId;
 use crate::types::Zxid;
 
 /// The data are not null.
@@ -25,98 +25,92 @@ const ACL_CHANGED: u8 = 8;
 /// The owner is there.
 const OWNED: u8 = 16;
 
+/// Where the flags are: behind the parent and what is the node's own.
+const FLAGS: usize = 8;
 /// A number in its longest form, bytes.
 const LONGEST: usize = 10;
 /// All of a record's: flags, two lengths, and behind the data eight numbers at most.
 const NUMBERS: usize = 1 + 10 * LONGEST;
+/// Marks a parent's number: the node itself is a parent, too.
+const IS_PARENT: u32 = 1 << 31;
+
+/// What a node has beside its place below another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Own {
+    /// The part of the tree's digest of a node that never had a child; 0 where none is computed.
+    Digest(u32),
+    /// The place of one that had, among the parents.
+    Family(u32),
+}
 
 /// A node's bytes.
-#[derive(Debug)]
-pub(super) struct Record(Box<[u8]>);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a>(&'a [u8]);
 
-impl Record {
-    pub(super) fn new(name: &str, data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> Record {
-        Record::of(name.as_bytes(), data, acl, stat)
+impl<'a> Record<'a> {
+    /// What [`Draft::write`] has written.
+    pub(super) fn new(bytes: &'a [u8]) -> Record<'a> {
+        Record(bytes)
     }
 
-    fn of(name: &[u8], data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> Record {
-        let numbers = Numbers::of(name, data, acl, stat);
-        let parts = [numbers.head(), name, data.unwrap_or_default(), numbers.tail()];
-        let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-        parts.iter().for_each(|part| all.extend_from_slice(part));
-        Record(all.into_boxed_slice())
+    /// The node above; the root has none.
+    pub(super) fn parent(self) -> NodeId {
+        self.int(0) & !IS_PARENT
     }
 
-    /// Replaces all but the name; in place, if it takes as many bytes as before.
-    pub(super) fn replace(&mut self, data: Option<&[u8]>, acl: i64, stat: &StoredStat) {
-        let at = self.layout();
-        let numbers = Numbers::of(self.name_bytes(), data, acl, stat);
-        let (head, numbers) = (numbers.head(), numbers.tail());
-        let parts = [head, data.unwrap_or_default(), numbers];
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        if head.len() != at.name || length + at.data - at.name != self.0.len() {
-            *self = Record::of(self.name_bytes(), data, acl, stat);
-            return;
+    /// See [`Own`].
+    pub(super) fn own(self) -> Own {
+        match self.int(0) & IS_PARENT {
+            0 => Own::Digest(self.int(4)),
+            _ => Own::Family(self.int(4)),
         }
-        let (first, rest) = self.0.split_at_mut(at.data);
-        first[..head.len()].copy_from_slice(head);
-        let (middle, last) = rest.split_at_mut(parts[1].len());
-        middle.copy_from_slice(parts[1]);
-        last.copy_from_slice(numbers);
     }
 
-    /// The same with the data that are there.
-    pub(super) fn set_counters(&mut self, acl: i64, stat: &StoredStat) {
-        let at = self.layout();
-        let numbers = Numbers::of(self.name_bytes(), self.data(), acl, stat);
-        let (head, numbers) = (numbers.head(), numbers.tail());
-        if at.numbers + numbers.len() != self.0.len() {
-            *self = Record::of(self.name_bytes(), self.data(), acl, stat);
-            return;
-        }
-        self.0[..head.len()].copy_from_slice(head);
-        self.0[at.numbers..].copy_from_slice(numbers);
+    fn int(self, at: usize) -> u32 {
+        self.0[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
-    pub(super) fn name_bytes(&self) -> &[u8] {
+    pub(super) fn name_bytes(self) -> &'a [u8] {
         let at = self.layout();
         &self.0[at.name..at.data]
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(self) -> &'a str {
         // It came as text.
         core::str::from_utf8(self.name_bytes()).unwrap_or_default()
     }
 
-    pub(super) fn data(&self) -> Option<&[u8]> {
+    /// Its data; null and empty differ.
+    pub(super) fn data(self) -> Option<&'a [u8]> {
         let at = self.layout();
-        (self.0[0] & HAS_DATA != 0).then(|| &self.0[at.data..at.numbers])
+        (self.flags() & HAS_DATA != 0).then(|| &self.0[at.data..at.numbers])
     }
 
-    pub(super) fn data_len(&self) -> usize {
+    /// How many bytes of data.
+    pub(super) fn data_len(self) -> usize {
         let at = self.layout();
         at.numbers - at.data
     }
 
     /// The counters that are in it.
-    pub(super) fn stat(&self) -> StoredStat {
+    pub(super) fn stat(self) -> StoredStat {
         self.counters(self.acl_and_counters().1)
     }
 
     /// All that is in it, found at once.
-    pub(super) fn contents(&self) -> Contents<'_> {
+    pub(super) fn contents(self) -> Contents<'a> {
         let at = self.layout();
         let (acl, counters) = self.acl_and_counters_at(&at);
         Contents {
             name: &self.0[at.name..at.data],
-            data: (self.0[0] & HAS_DATA != 0).then(|| &self.0[at.data..at.numbers]),
+            data: (self.flags() & HAS_DATA != 0).then(|| &self.0[at.data..at.numbers]),
             acl,
             stat: self.counters(counters),
         }
     }
 
-    fn counters(&self, mut rest: &[u8]) -> StoredStat {
-        let flags = self.0[0];
+    fn counters(self, mut rest: &[u8]) -> StoredStat {
+        let flags = self.flags();
         let (czxid, ctime) = (Zxid(take(&mut rest) as i64), take(&mut rest) as i64);
         let mut stat = StoredStat { czxid, ctime, ..StoredStat::default() };
         (stat.mzxid, stat.mtime, stat.pzxid) = (czxid, ctime, czxid);
@@ -135,32 +129,47 @@ impl Record {
     }
 
     /// When it was created.
-    pub(super) fn czxid(&self) -> Zxid {
+    pub(super) fn czxid(self) -> Zxid {
         let (_, mut counters) = self.acl_and_counters();
         Zxid(take(&mut counters) as i64)
     }
 
     /// The ACL's index.
-    pub(super) fn acl(&self) -> i64 {
+    pub(super) fn acl(self) -> i64 {
         self.acl_and_counters().0
     }
 
-    fn acl_and_counters(&self) -> (i64, &[u8]) {
+    fn flags(self) -> u8 {
+        self.0[FLAGS]
+    }
+
+    fn acl_and_counters(self) -> (i64, &'a [u8]) {
         self.acl_and_counters_at(&self.layout())
     }
 
-    fn acl_and_counters_at(&self, at: &Layout) -> (i64, &[u8]) {
+    fn acl_and_counters_at(self, at: &Layout) -> (i64, &'a [u8]) {
         let mut rest = &self.0[at.numbers..];
-        let acl = if self.0[0] & HAS_ACL == 0 { acls::OPEN } else { take_signed(&mut rest) };
+        let has_acl = self.flags() & HAS_ACL != 0;
+        let acl = if has_acl { take_signed(&mut rest) } else { acls::OPEN };
         (acl, rest)
     }
 
-    fn layout(&self) -> Layout {
-        let mut rest = &self.0[1..];
+    fn layout(self) -> Layout {
+        let mut rest = &self.0[FLAGS + 1..];
         let (name, data) = (take(&mut rest) as usize, take(&mut rest) as usize);
         let begin = self.0.len() - rest.len();
         Layout { name: begin, data: begin + name, numbers: begin + name + data }
     }
+}
+
+/// Says whose child a node is, and what it has beside that, in place of what was said before.
+pub(super) fn set_above(record: &mut [u8], parent: NodeId, own: Own) {
+    let (parent, own) = match own {
+        Own::Digest(digest) => (parent, digest),
+        Own::Family(family) => (parent | IS_PARENT, family),
+    };
+    record[..4].copy_from_slice(&parent.to_le_bytes());
+    record[4..FLAGS].copy_from_slice(&own.to_le_bytes());
 }
 
 /// What a record holds.
@@ -172,6 +181,81 @@ pub(super) struct Contents<'a> {
     /// The ACL's index.
     pub(super) acl: i64,
     pub(super) stat: StoredStat,
+}
+
+/// What is to be in a record, except who is above.
+pub(super) struct Draft<'a> {
+    name: &'a [u8],
+    data: &'a [u8],
+    numbers: Numbers,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(
+        name: &'a [u8],
+        data: Option<&'a [u8]>,
+        acl: i64,
+        stat: &StoredStat,
+    ) -> Draft<'a> {
+        let numbers = Numbers::of(name.len(), data.map(<[u8]>::len), acl, stat);
+        Draft { name, data: data.unwrap_or_default(), numbers }
+    }
+
+    /// How many bytes it takes, those that say who is above included.
+    pub(super) fn len(&self) -> usize {
+        FLAGS + self.numbers.end + self.name.len() + self.data.len()
+    }
+
+    /// Puts it into a record, all but its first [`FLAGS`] bytes.
+    pub(super) fn write(&self, record: &mut [u8]) {
+        let mut at = FLAGS;
+        for part in [self.numbers.head(), self.name, self.data, self.numbers.tail()] {
+            record[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+    }
+}
+
+/// Replaces all of a record but its name and who is above; false, and nothing is done, unless the
+/// name can stay where it is and the arena would give as much room as there is.
+pub(super) fn replace(
+    record: &mut [u8],
+    data: Option<&[u8]>,
+    acl: i64,
+    stat: &StoredStat,
+) -> bool {
+    let at = Record(record).layout();
+    let numbers = Numbers::of(at.data - at.name, data.map(<[u8]>::len), acl, stat);
+    let (head, tail, data) = (numbers.head(), numbers.tail(), data.unwrap_or_default());
+    let behind = at.data + data.len();
+    if FLAGS + head.len() != at.name || room(behind + tail.len()) != record.len() {
+        return false;
+    }
+    record[FLAGS..at.name].copy_from_slice(head);
+    record[at.data..behind].copy_from_slice(data);
+    record[behind..behind + tail.len()].copy_from_slice(tail);
+    true
+}
+
+/// Replaces a record's ACL and counters; false, and nothing is done, unless the arena would give as
+/// much room as there is.
+pub(super) fn set_counters(
+    record: &mut [u8],
+    acl: i64,
+    stat: &StoredStat,
+) -> bool {
+    let known = Record(record);
+    let (at, has_data) = (known.layout(), known.flags() & HAS_DATA != 0);
+    let data = has_data.then_some(at.numbers - at.data);
+    let numbers = Numbers::of(at.data - at.name, data, acl, stat);
+    let (head, tail) = (numbers.head(), numbers.tail());
+    let end = at.numbers + tail.len();
+    let does_fit = room(end) == record.len();
+    if does_fit {
+        record[FLAGS..at.name].copy_from_slice(head);
+        record[at.numbers..end].copy_from_slice(tail);
+    }
+    does_fit
 }
 
 /// Where the parts of a record begin.
@@ -189,7 +273,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of(name: &[u8], data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> Numbers {
+    fn of(name: usize, data: Option<usize>, acl: i64, stat: &StoredStat) -> Numbers {
         let mut out = Numbers { bytes: [0; NUMBERS], head: 0, end: 1 };
         let is_changed = (stat.mzxid, stat.mtime, stat.version) != (stat.czxid, stat.ctime, 0);
         let flags = [
@@ -201,8 +285,8 @@ impl Numbers {
         ];
         let flags = flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum();
         out.bytes[0] = flags;
-        out.put(name.len() as u64);
-        out.put(data.map_or(0, <[u8]>::len) as u64);
+        out.put(name as u64);
+        out.put(data.unwrap_or_default() as u64);
         out.head = out.end;
         if flags & HAS_ACL != 0 {
             out.put_signed(acl);
@@ -269,7 +353,9 @@ fn take_signed(rest: &mut &[u8]) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -291,37 +377,60 @@ mod tests {
         stat
     }
 
+    fn written(draft: &Draft<'_>) -> Vec<u8> {
+        let mut bytes = vec![0xff; room(draft.len())];
+        draft.write(&mut bytes);
+        set_above(&mut bytes, 5, Own::Digest(6));
+        bytes
+    }
+
     #[test]
     fn whatever_is_put_in_comes_out() {
         let mut rng = fastrand::Rng::with_seed(3);
-        let mut known = Record::new("", None, acls::OPEN, &StoredStat::default());
+        let mut name = String::new();
+        let mut known = written(&Draft::new(b"", None, acls::OPEN, &StoredStat::default()));
+        let (mut replaced, mut moved) = (0, 0);
         for _ in 0..20_000 {
             let stat = random_stat(&mut rng);
             let acl = if rng.bool() { acls::OPEN } else { rng.i64(..) };
             let data = rng.bool().then(|| vec![rng.u8(..); rng.usize(..300)]);
             let mut data = data.as_deref();
-            match rng.u32(..3) {
-                0 => known = Record::new(&"äx".repeat(rng.usize(..80)), data, acl, &stat),
-                1 => known.replace(data, acl, &stat),
-                _ => known.set_counters(acl, &stat),
+            let old = Record(&known).data().map(<[u8]>::to_vec);
+            let done = match rng.u32(..3) {
+                0 => {
+                    name = "äx".repeat(rng.usize(..80));
+                    false
+                }
+                1 => replace(&mut known, data, acl, &stat),
+                _ => {
+                    data = old.as_deref();
+                    set_counters(&mut known, acl, &stat)
+                }
+            };
+            if done {
+                replaced += 1;
+            } else {
+                moved += 1;
+                known = written(&Draft::new(name.as_bytes(), data, acl, &stat));
             }
-            let copy = Record::new(known.name(), known.data(), known.acl(), &known.stat());
-            assert_eq!(copy.0, known.0);
-            if known.data() != data {
-                data = known.data();
-            }
-            assert_eq!((known.data(), known.data_len()), (data, data.map_or(0, <[u8]>::len)));
-            assert_eq!((known.stat(), known.czxid(), known.acl()), (stat, stat.czxid, acl));
-            let all = known.contents();
-            assert_eq!((all.name, all.data), (known.name_bytes(), data));
+            let own = [Own::Digest(rng.u32(..)), Own::Family(rng.u32(..))][rng.usize(..2)];
+            set_above(&mut known, 77, own);
+            let record = Record(&known);
+            assert_eq!((record.parent(), record.own()), (77, own));
+            assert_eq!((record.name(), record.name_bytes()), (name.as_str(), name.as_bytes()));
+            assert_eq!((record.data(), record.data_len()), (data, data.map_or(0, <[u8]>::len)));
+            assert_eq!((record.stat(), record.czxid(), record.acl()), (stat, stat.czxid, acl));
+            let all = record.contents();
+            assert_eq!((all.name, all.data), (name.as_bytes(), data));
             assert_eq!((all.acl, all.stat), (acl, stat));
         }
+        assert!(replaced > 1000 && moved > 1000, "{replaced} {moved}");
     }
 
     #[test]
     fn a_new_node_takes_few_bytes_beside_its_name_and_data() {
         let stat = StoredStat::created(Zxid(1 << 32 | 77), 1_700_000_000_000, 0);
-        let record = Record::new("name", Some(&[7; 100]), acls::OPEN, &stat);
-        assert_eq!(record.0.len(), 4 + 100 + 14);
+        let draft = Draft::new(b"name", Some(&[7; 100]), acls::OPEN, &stat);
+        assert_eq!(draft.len(), 4 + 100 + 8 + 14);
     }
 }

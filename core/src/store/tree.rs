@@ -1,4 +1,4 @@
-//! The nodes: a slab, an index of (parent, name), and sibling lists in order of creation.
+//! The nodes: records in an arena, found by number; each parent knows its children.
 //! Names are stored once; a path is looked up name by name, and put together when asked for.
 //!
 //! Most nodes are leaves. What only parents have is in a slab of its own.
@@ -6,43 +6,28 @@
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
-use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use slab::Slab;
 
 use super::acls;
+use super::arena::{Arena, Place};
+use super::children::Children;
 use super::quota::LIMITS;
-use super::record::{Contents, Record};
+use super::record::{self, Contents, Draft, Own, Record};
 use super::stat::StoredStat;
 use crate::types::Zxid;
 
-/// A node's place in the slab; reused after a delete.
+/// A node's number, below 2^31; another one's after a delete.
 pub(super) type NodeId = u32;
-/// The root's place.
+/// The root's number.
 pub(super) const ROOT: NodeId = 0;
-const NONE: NodeId = u32::MAX;
-
-/// A znode.
-#[derive(Debug)]
-pub(super) struct Node {
-    record: Record,
-    parent: NodeId,
-    previous: NodeId,
-    next: NodeId,
-    /// Its place among the parents; none for who never had a child.
-    family: u32,
-    /// Its part of the tree's digest; 0 where none is computed.
-    pub(super) digest: u32,
-    /// Of parent and name: the index looks at the record only where it is the right one.
-    hash: u32,
-}
 
 /// What a node has that has, or had, children.
 #[derive(Debug)]
 struct Family {
-    first: NodeId,
-    last: NodeId,
-    children: u32,
+    children: Children,
+    /// See [`Own::Digest`].
+    digest: u32,
     cversion: i32,
     pzxid: Zxid,
 }
@@ -50,9 +35,12 @@ struct Family {
 /// All nodes.
 #[derive(Debug)]
 pub(super) struct Tree {
-    nodes: Slab<Node>,
+    /// Where each is.
+    places: Vec<Place>,
+    /// Numbers of those that are gone.
+    vacant: Vec<NodeId>,
+    records: Arena,
     families: Slab<Family>,
-    index: HashTable<NodeId>,
     /// Bytes of names and data.
     pub(super) bytes: usize,
     /// Nodes that are named as those with a quota's limits: mostly none.
@@ -62,30 +50,33 @@ pub(super) struct Tree {
 impl Tree {
     /// A tree that is a root without counters.
     pub(super) fn new() -> Tree {
-        let mut nodes = Slab::new();
-        let record = Record::new("", Some(&[]), acls::OPEN, &StoredStat::default());
-        nodes.insert(Node::new(record, NONE, 0));
-        Tree { nodes, families: Slab::new(), index: HashTable::new(), bytes: 0, limits: 0 }
+        let mut tree = Tree {
+            places: Vec::new(),
+            vacant: Vec::new(),
+            records: Arena::new(),
+            families: Slab::new(),
+            bytes: 0,
+            limits: 0,
+        };
+        let root = Draft::new(b"", Some(&[]), acls::OPEN, &StoredStat::default());
+        let place = tree.put(&root, ROOT, Own::Digest(0));
+        tree.places.push(place);
+        tree
     }
 
     pub(super) fn len(&self) -> usize {
-        self.nodes.len()
+        self.places.len() - self.vacant.len()
     }
 
-    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id as usize)
-    }
-
-    /// # Panics
-    /// If the id is not of a node that is there.
-    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut self.nodes[id as usize]
+    pub(super) fn get(&self, id: NodeId) -> Option<Record<'_>> {
+        let place = self.places.get(id as usize).filter(|place| **place != Place::NOWHERE);
+        place.map(|place| Record::new(self.records.get(*place)))
     }
 
     /// # Panics
-    /// As [`Tree::node_mut`].
-    pub(super) fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id as usize]
+    /// If the number is not of a node that is there.
+    pub(super) fn node(&self, id: NodeId) -> Record<'_> {
+        Record::new(self.records.get(self.places[id as usize]))
     }
 
     /// The node of a path; the root's is "/" or empty.
@@ -101,13 +92,9 @@ impl Tree {
     }
 
     pub(super) fn child(&self, parent: NodeId, name: &str) -> Option<NodeId> {
-        let hash = hash(parent, name);
-        let found = self.index.find(spread(hash), |id| {
-            let node = &self.nodes[*id as usize];
-            (node.hash, node.parent) == (hash, parent)
-                && node.record.name_bytes() == name.as_bytes()
-        });
-        found.copied()
+        let name = name.as_bytes();
+        let children = &self.family(self.node(parent))?.children;
+        children.find(hash(name), |id| self.node(id).name_bytes() == name)
     }
 
     /// Adds a node that is not there yet.
@@ -121,64 +108,65 @@ impl Tree {
     ) -> NodeId {
         self.bytes += name.len() + data.map_or(0, <[u8]>::len);
         self.limits += usize::from(name == LIMITS);
-        let record = Record::new(name, data, acl, stat);
-        let hash = hash(parent, name);
-        let id = self.nodes.insert(Node::new(record, parent, hash)) as NodeId;
-        let nodes = &self.nodes;
-        self.index.insert_unique(spread(hash), id, |id| spread(nodes[*id as usize].hash));
+        let place = self.put(&Draft::new(name.as_bytes(), data, acl, stat), parent, Own::Digest(0));
+        let id = match self.vacant.pop() {
+            Some(id) => {
+                self.places[id as usize] = place;
+                id
+            }
+            None => {
+                self.places.push(place);
+                self.places.len() as NodeId - 1
+            }
+        };
         let family = self.family_mut(parent);
-        family.children += 1;
-        let last = core::mem::replace(&mut family.last, id);
-        if last == NONE {
-            family.first = id;
-        } else {
-            self.node_mut(last).next = id;
-            self.node_mut(id).previous = last;
-        }
+        let (children, hash) = self.children_of(family);
+        children.add(id, hash);
         self.set_family(id, stat);
         id
     }
 
     /// Removes a node without children.
     pub(super) fn remove(&mut self, id: NodeId) {
-        let node = self.nodes.remove(id as usize);
-        let Node { record, parent, previous, next, family, hash, .. } = node;
-        self.bytes -= record.name_bytes().len() + record.data_len();
-        self.limits -= usize::from(record.name_bytes() == LIMITS.as_bytes());
-        if let Ok(entry) = self.index.find_entry(spread(hash), |i| *i == id) {
-            entry.remove();
+        let node = self.node(id);
+        let (parent, own, contents) = (node.parent(), node.own(), node.contents());
+        let bytes = contents.name.len() + contents.data.map_or(0, <[u8]>::len);
+        let limits = usize::from(contents.name == LIMITS.as_bytes());
+        self.bytes -= bytes;
+        self.limits -= limits;
+        if let Own::Family(family) = own {
+            self.families.remove(family as usize);
         }
-        self.families.try_remove(family as usize);
         let family = self.family_mut(parent);
-        family.children -= 1;
-        if previous == NONE {
-            family.first = next;
-        }
-        if next == NONE {
-            family.last = previous;
-        }
-        if let Some(node) = self.nodes.get_mut(previous as usize) {
-            node.next = next;
-        }
-        if let Some(node) = self.nodes.get_mut(next as usize) {
-            node.previous = previous;
-        }
+        let (children, hash) = self.children_of(family);
+        children.remove(id, hash);
+        self.records.give_back(core::mem::replace(&mut self.places[id as usize], Place::NOWHERE));
+        self.vacant.push(id);
+    }
+
+    /// Makes a record.
+    fn put(&mut self, draft: &Draft<'_>, parent: NodeId, own: Own) -> Place {
+        let place = self.records.take(draft.len());
+        let record = self.records.get_mut(place);
+        draft.write(record);
+        record::set_above(record, parent, own);
+        place
     }
 
     /// A node's counters.
     pub(super) fn stat(&self, id: NodeId) -> StoredStat {
         let node = self.node(id);
-        self.with_family(node, node.record.stat())
+        self.with_family(node, node.stat())
     }
 
     /// All that a node has beside its children, read at once.
-    pub(super) fn contents<'a>(&self, node: &'a Node) -> Contents<'a> {
-        let contents = node.record.contents();
+    pub(super) fn contents<'a>(&self, node: Record<'a>) -> Contents<'a> {
+        let contents = node.contents();
         Contents { stat: self.with_family(node, contents.stat), ..contents }
     }
 
-    fn with_family(&self, node: &Node, mut stat: StoredStat) -> StoredStat {
-        if let Some(family) = self.families.get(node.family as usize) {
+    fn with_family(&self, node: Record<'_>, mut stat: StoredStat) -> StoredStat {
+        if let Some(family) = self.family(node) {
             (stat.cversion, stat.pzxid) = (family.cversion, family.pzxid);
         }
         stat
@@ -186,16 +174,19 @@ impl Tree {
 
     /// How many children a node has.
     pub(super) fn child_count(&self, id: NodeId) -> u32 {
-        self.families.get(self.node(id).family as usize).map_or(0, |family| family.children)
+        self.family(self.node(id)).map_or(0, |family| family.children.len() as u32)
     }
 
     /// Replaces a node's data, with its counters.
     pub(super) fn write(&mut self, id: NodeId, data: Option<&[u8]>, stat: &StoredStat) {
-        let record = &mut self.nodes[id as usize].record;
+        let node = self.node(id);
+        let (before, acl) = (node.data_len(), node.acl());
         self.bytes += data.map_or(0, <[u8]>::len);
-        self.bytes -= record.data_len();
-        let acl = record.acl();
-        record.replace(data, acl, stat);
+        self.bytes -= before;
+        if !record::replace(self.record_mut(id), data, acl, stat) {
+            let name = self.node(id).name_bytes().to_vec();
+            self.move_to(id, &Draft::new(&name, data, acl, stat));
+        }
         self.set_family(id, stat);
     }
 
@@ -206,42 +197,97 @@ impl Tree {
 
     /// Replaces a node's ACL, with its counters.
     pub(super) fn set_acl(&mut self, id: NodeId, acl: i64, stat: &StoredStat) {
-        self.nodes[id as usize].record.set_counters(acl, stat);
+        if !record::set_counters(self.record_mut(id), acl, stat) {
+            let Contents { name, data, .. } = self.node(id).contents();
+            let (name, data) = (name.to_vec(), data.map(<[u8]>::to_vec));
+            self.move_to(id, &Draft::new(&name, data.as_deref(), acl, stat));
+        }
         self.set_family(id, stat);
+    }
+
+    /// A node's record becomes another one.
+    fn move_to(&mut self, id: NodeId, draft: &Draft<'_>) {
+        let node = self.node(id);
+        let place = self.put(draft, node.parent(), node.own());
+        self.records.give_back(core::mem::replace(&mut self.places[id as usize], place));
     }
 
     /// Replaces those counters that children change: `cversion` and `pzxid`.
     pub(super) fn set_family(&mut self, id: NodeId, stat: &StoredStat) {
-        if (stat.cversion, stat.pzxid) != (0, stat.czxid) || self.node(id).family != NONE {
+        let is_new = (stat.cversion, stat.pzxid) == (0, stat.czxid);
+        if !is_new || matches!(self.node(id).own(), Own::Family(_)) {
             let family = self.family_mut(id);
+            let family = &mut self.families[family];
             (family.cversion, family.pzxid) = (stat.cversion, stat.pzxid);
         }
     }
 
-    /// What the node has as a parent; from now on it is one.
-    fn family_mut(&mut self, id: NodeId) -> &mut Family {
-        let node = &mut self.nodes[id as usize];
-        if node.family == NONE {
-            let pzxid = node.record.czxid();
-            let family = Family { first: NONE, last: NONE, children: 0, cversion: 0, pzxid };
-            node.family = self.families.insert(family) as u32;
+    /// A node's part of the tree's digest; 0 where none is computed.
+    pub(super) fn digest(&self, id: NodeId) -> u32 {
+        match self.node(id).own() {
+            Own::Digest(digest) => digest,
+            Own::Family(family) => self.families[family as usize].digest,
         }
-        &mut self.families[node.family as usize]
     }
 
-    /// A node's children, in order of creation.
+    /// Another one; gives the one before.
+    pub(super) fn set_digest(&mut self, id: NodeId, new: u32) -> u32 {
+        let node = self.node(id);
+        let parent = node.parent();
+        match node.own() {
+            Own::Digest(old) => {
+                record::set_above(self.record_mut(id), parent, Own::Digest(new));
+                old
+            }
+            Own::Family(family) => {
+                core::mem::replace(&mut self.families[family as usize].digest, new)
+            }
+        }
+    }
+
+    fn record_mut(&mut self, id: NodeId) -> &mut [u8] {
+        self.records.get_mut(self.places[id as usize])
+    }
+
+    fn family(&self, node: Record<'_>) -> Option<&Family> {
+        match node.own() {
+            Own::Family(family) => self.families.get(family as usize),
+            Own::Digest(_) => None,
+        }
+    }
+
+    /// The place of what the node has as a parent; from now on it is one.
+    fn family_mut(&mut self, id: NodeId) -> usize {
+        let node = self.node(id);
+        match node.own() {
+            Own::Family(family) => family as usize,
+            Own::Digest(digest) => {
+                let (parent, pzxid, children) = (node.parent(), node.czxid(), Children::default());
+                let family = self.families.insert(Family { children, digest, cversion: 0, pzxid });
+                record::set_above(self.record_mut(id), parent, Own::Family(family as u32));
+                family
+            }
+        }
+    }
+
+    /// A family's children, and what says each one's hash.
+    fn children_of(&mut self, family: usize) -> (&mut Children, impl Fn(NodeId) -> u64) {
+        let (places, records) = (&self.places, &self.records);
+        let hash = |id: NodeId| {
+            hash(Record::new(records.get(places[id as usize])).name_bytes())
+        };
+        (&mut self.families[family].children, hash)
+    }
+
+    /// A node's children.
     pub(super) fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
-        let family = self.get(id).and_then(|node| self.families.get(node.family as usize));
-        let mut at = family.map_or(NONE, |family| family.first);
-        core::iter::from_fn(move || {
-            let next = self.get(at)?.next;
-            Some(core::mem::replace(&mut at, next))
-        })
+        let family = self.get(id).and_then(|node| self.family(node));
+        family.into_iter().flat_map(|family| family.children.iter())
     }
 
     /// The same with their names.
     pub(super) fn named_children(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &str)> {
-        self.children(id).map(|child| (child, self.node(child).record.name()))
+        self.children(id).map(|child| (child, self.node(child).name()))
     }
 
     /// Puts a node's path into `out` in place of what is there; the root's is empty.
@@ -250,8 +296,8 @@ impl Tree {
             let mut at = id;
             core::iter::from_fn(move || {
                 let node = self.get(at).filter(|_| at != ROOT)?;
-                at = node.parent;
-                Some(node.record.name_bytes())
+                at = node.parent();
+                Some(node.name_bytes())
             })
         };
         let mut end = upwards().map(|name| 1 + name.len()).sum();
@@ -265,39 +311,8 @@ impl Tree {
     }
 }
 
-impl Node {
-    fn new(record: Record, parent: NodeId, hash: u32) -> Node {
-        Node { record, parent, previous: NONE, next: NONE, family: NONE, digest: 0, hash }
-    }
-
-    /// Its data; null and empty differ.
-    pub(super) fn data(&self) -> Option<&[u8]> {
-        self.record.data()
-    }
-
-    /// How many bytes of data.
-    pub(super) fn data_len(&self) -> usize {
-        self.record.data_len()
-    }
-
-    /// The index of its ACL.
-    pub(super) fn acl(&self) -> i64 {
-        self.record.acl()
-    }
-
-    /// The node above; the root has none.
-    pub(super) fn parent(&self) -> NodeId {
-        self.parent
-    }
-}
-
-fn hash(parent: NodeId, name: &str) -> u32 {
-    (FxBuildHasher.hash_one((parent, name)) >> 32) as u32
-}
-
-/// The table goes by the highest and by the lowest bits.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn hash(name: &[u8]) -> u64 {
+    FxBuildHasher.hash_one(name)
 }
 
 /// A path's parent and last name; `None` for the root and for what is no path.
