@@ -47,7 +47,7 @@ fn tree() -> (Store, usize) {
 }
 
 #[test]
-fn a_znode_takes_at_most_70_bytes_beside_its_path_and_data() {
+fn a_znode_takes_at_most_35_bytes_beside_its_path_and_data() {
     let mut kept = None;
     let info = allocation_counter::measure(|| kept = Some(black_box(tree())));
     let (mut store, bytes) = kept.expect("measured");
@@ -65,6 +65,6 @@ fn a_znode_takes_at_most_70_bytes_beside_its_path_and_data() {
     });
     let changed = beside(info.bytes_current + again.bytes_current);
     println!("bytes a znode beside path and data: {new:.1}; once it was changed: {changed:.1}");
-    assert!(new <= 70.0, "{new} bytes a znode");
-    assert!(changed <= 80.0, "{changed} bytes a changed znode");
+    assert!(new <= 35.0, "{new} bytes a znode");
+    assert!(changed <= 45.0, "{changed} bytes a changed znode");
 }

@@ -48,19 +48,35 @@ pub(super) struct Connections {
     handshake_ms: u64,
     links: BTreeMap<ConnId, Link>,
     by_peer: BTreeMap<ServerId, ConnId>,
-    /// The last message to each member: said again on a new connection.
-    last: BTreeMap<ServerId, Bytes>,
-    /// Dial attempts to each member, to take turns among its addresses.
-    attempts: BTreeMap<ServerId, usize>,
-    /// Members that were asked to call back, and when they may be asked again.
-    asked: BTreeMap<ServerId, Time>,
-    /// Members that were looked for, since when and how often.
-    looked_for: BTreeMap<ServerId, (Time, u32)>,
-    /// Members that there was a connection with, and whether they could not be reached when they
-    /// were dialled last.
-    known: BTreeMap<ServerId, bool>,
+    /// What is known of members.
+    peers: BTreeMap<ServerId, Peer>,
     /// Dial attempts in all, for the connection ids.
     dials: u64,
+}
+
+/// A member, whether there is a connection with it or not.
+#[derive(Debug, Default)]
+struct Peer {
+    /// The last message to it: said again on a new connection.
+    last: Option<Bytes>,
+    /// Dial attempts, to take turns among its addresses.
+    attempts: usize,
+    /// It was asked to call back, and may be asked again then.
+    asked_until: Option<Time>,
+    /// It was looked for, since when and how often.
+    looked_for: Option<(Time, u32)>,
+    presence: Presence,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Presence {
+    /// There was no connection with it yet.
+    #[default]
+    Unknown,
+    /// There was one, and whoever dialled it since has reached it.
+    There,
+    /// There was one, and it could not be reached when it was dialled last.
+    Gone,
 }
 
 impl Connections {
@@ -72,11 +88,7 @@ impl Connections {
             handshake_ms,
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
-            last: BTreeMap::new(),
-            attempts: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            looked_for: BTreeMap::new(),
-            known: BTreeMap::new(),
+            peers: BTreeMap::new(),
             dials: 0,
         }
     }
@@ -84,11 +96,7 @@ impl Connections {
     /// Others are members now. Links stay: who has left may ask who leads.
     pub(super) fn set_members(&mut self, members: Arc<Membership>) {
         self.own = address_of(self.me, &members).or(self.own.take());
-        self.last.retain(|id, _| members.member(*id).is_some());
-        self.attempts.retain(|id, _| members.member(*id).is_some());
-        self.asked.retain(|id, _| members.member(*id).is_some());
-        self.looked_for.retain(|id, _| members.member(*id).is_some());
-        self.known.retain(|id, _| members.member(*id).is_some());
+        self.peers.retain(|id, _| members.member(*id).is_some());
         self.members = members;
     }
 
@@ -101,7 +109,7 @@ impl Connections {
     /// configuration.
     pub(super) fn send(&mut self, now: Time, to: ServerId, message: &Bytes, out: &mut Actions) {
         if self.is_member(to) {
-            self.last.insert(to, message.clone());
+            self.peers.entry(to).or_default().last = Some(message.clone());
         }
         match self.by_peer.get(&to) {
             Some(conn) => send_framed(*conn, message, out),
@@ -112,7 +120,9 @@ impl Connections {
     /// Sends to a peer that there is a connection with. What it was told before it is not told
     /// again: who connects later asks, and learns what is so then.
     pub(super) fn announce(&mut self, to: ServerId, message: &Bytes, out: &mut Actions) {
-        self.last.remove(&to);
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.last = None;
+        }
         if let Some(conn) = self.by_peer.get(&to) {
             send_framed(*conn, message, out);
         }
@@ -120,14 +130,14 @@ impl Connections {
 
     /// Dials a member that there is no connection with, unless that is under way.
     fn dial(&mut self, now: Time, to: ServerId, out: &mut Actions) {
-        if self.asked.get(&to).is_some_and(|until| now < *until) {
+        let Some(member) = self.members.member(to) else { return };
+        let peer = self.peers.entry(to).or_default();
+        if peer.asked_until.is_some_and(|until| now < until) {
             return;
         }
-        let Some(member) = self.members.member(to) else { return };
-        let attempts = self.attempts.entry(to).or_default();
-        let turn = *attempts % member.addresses.len().max(1);
+        let turn = peer.attempts % member.addresses.len().max(1);
         let Some(address) = member.addresses.get(turn).map(|a| a.election.clone()) else { return };
-        *attempts = attempts.wrapping_add(1);
+        peer.attempts = peer.attempts.wrapping_add(1);
         self.dial_at(now, to, address, out);
     }
 
@@ -147,9 +157,7 @@ impl Connections {
     pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
         if let Some(Link::Dialling { to, until }) = self.links.get(&conn) {
             let (to, until) = (*to, *until);
-            if let Some(is_gone) = self.known.get_mut(&to) {
-                *is_gone = false;
-            }
+            self.reached(to, Presence::There);
             if to > self.me && self.by_peer.contains_key(&to) {
                 // It called in the meantime; a hello would make it do so again.
                 return self.drop_link(conn, Reason::Done, out);
@@ -158,8 +166,12 @@ impl Connections {
             out.push(Action::Send { conn, bytes: hello.encode() });
             if to > self.me {
                 // The hello only asks to be called back.
-                self.asked.insert(to, now.plus_ms(CALL_BACK_MS));
-                if self.known.contains_key(&to) {
+                let peer = self.peers.get_mut(&to);
+                let was_there = peer.is_some_and(|peer| {
+                    peer.asked_until = Some(now.plus_ms(CALL_BACK_MS));
+                    peer.presence != Presence::Unknown
+                });
+                if was_there {
                     self.links.insert(conn, Link::Asked { to, until });
                 } else {
                     self.drop_link(conn, Reason::Done, out);
@@ -216,10 +228,17 @@ impl Connections {
     }
 
     pub(super) fn closed(&mut self, conn: ConnId) {
-        if let Some(Link::Dialling { to, .. }) = self.forget(conn)
-            && let Some(is_gone) = self.known.get_mut(&to)
-        {
-            *is_gone = true;
+        if let Some(Link::Dialling { to, .. }) = self.forget(conn) {
+            self.reached(to, Presence::Gone);
+        }
+    }
+
+    /// A peer was dialled. Of one that was never heard of it is not asked whether it is there: it may be
+    /// about to begin.
+    fn reached(&mut self, peer: ServerId, presence: Presence) {
+        let peer = self.peers.get_mut(&peer);
+        if let Some(peer) = peer.filter(|peer| peer.presence != Presence::Unknown) {
+            peer.presence = presence;
         }
     }
 
@@ -228,17 +247,16 @@ impl Connections {
     pub(super) fn look_for(&mut self, now: Time, peer: ServerId, out: &mut Actions) {
         let is_asked =
             self.links.values().any(|l| matches!(l, Link::Asked { to, .. } if *to == peer));
-        let is_missed = self.known.contains_key(&peer) && !self.by_peer.contains_key(&peer);
-        if !is_missed || is_asked {
+        if is_asked || self.by_peer.contains_key(&peer) {
             return;
         }
-        let (since, looks) = self.looked_for.entry(peer).or_insert((now, 0));
-        if now.ms_since(*since) >= CALL_BACK_MS {
-            (*since, *looks) = (now, 0);
-        }
-        *looks += 1;
-        if *looks <= LOOKS {
-            self.asked.remove(&peer);
+        let missed = self.peers.get_mut(&peer).filter(|peer| peer.presence != Presence::Unknown);
+        let Some(missed) = missed else { return };
+        let recent = missed.looked_for.filter(|(since, _)| now.ms_since(*since) < CALL_BACK_MS);
+        let (since, looks) = recent.unwrap_or((now, 0));
+        missed.looked_for = Some((since, looks + 1));
+        if looks < LOOKS {
+            missed.asked_until = None;
             self.dial(now, peer, out);
         }
     }
@@ -253,10 +271,10 @@ impl Connections {
         link
     }
 
-    /// Whether a peer was there and is gone: the connection ended, and no other could be made. Of
-    /// one that was never heard of that is not known: it may be about to begin.
+    /// Whether a peer was there and is gone: the connection ended, and no other could be made.
     pub(super) fn is_gone(&self, peer: ServerId) -> bool {
-        self.known.get(&peer) == Some(&true) && !self.by_peer.contains_key(&peer)
+        let is_gone = |peer: &Peer| peer.presence == Presence::Gone;
+        self.peers.get(&peer).is_some_and(is_gone) && !self.by_peer.contains_key(&peer)
     }
 
     /// Gives up on dials and hellos that take too long.
@@ -331,13 +349,14 @@ impl Connections {
         if let Some(old) = self.by_peer.get(&peer).copied().filter(|old| *old != conn) {
             self.drop_link(old, Reason::Replaced, out);
         }
-        self.asked.remove(&peer);
-        if self.is_member(peer) {
-            self.known.insert(peer, false);
-        }
         self.links.insert(conn, Link::Open { peer, buffer });
         self.by_peer.insert(peer, conn);
-        if let Some(last) = self.last.get(&peer) {
+        if !self.is_member(peer) {
+            return;
+        }
+        let peer = self.peers.entry(peer).or_default();
+        (peer.asked_until, peer.presence) = (None, Presence::There);
+        if let Some(last) = &peer.last {
             send_framed(conn, last, out);
         }
     }

@@ -181,3 +181,62 @@ fn connections_that_say_nothing_are_few_and_end() {
     assert!((0..500).all(|n| !server.owns(ConnId::accepted(n))));
     assert!(server.owns(member));
 }
+
+/// Server 2 with the votes of 1 and of its own, and without 3, that was there.
+fn without_the_third() -> (Election, Vec<Action>) {
+    let (mut server, mut out) = server();
+    let third = ConnId::accepted(1);
+    server.opened(Time(0), third, &mut out);
+    server.received(Time(0), third, &hello(3, "s3:3888"), &mut out);
+    server.closed(Time(0), third, &mut out);
+    out.clear();
+    server.take(Time(0), ServerId(1), looking(2, 1), &mut out);
+    (server, out)
+}
+
+#[test]
+fn who_accepts_connections_and_ends_them_is_looked_for_three_times_and_then_later() {
+    let (mut server, mut out) = without_the_third();
+    let mut looks_at = |now: Time, out: &mut Vec<Action>| {
+        let mut looks = 0;
+        if now > Time(0) {
+            // Something happens that has nothing to do with it.
+            server.closed(now, ConnId::accepted(99), out);
+        }
+        while let Some((conn, _)) = dials(out).into_iter().find(|dial| dial.1 == "s3:3888") {
+            looks += 1;
+            assert!(looks < 100, "it is dialled over and over");
+            out.clear();
+            server.opened(now, conn, out);
+            assert_eq!(sent(out, conn).len(), 1, "it is asked to call back");
+            server.closed(now, conn, out);
+        }
+        looks
+    };
+    assert_eq!(looks_at(Time(0), &mut out), 3);
+    assert_eq!(looks_at(Time(0).plus_ms(199), &mut out), 0);
+    assert_eq!(looks_at(Time(0).plus_ms(200), &mut out), 3);
+}
+
+#[test]
+fn that_somebody_leads_is_said_once_and_not_again_on_later_connections() {
+    let (mut server, mut out) = without_the_third();
+    let first = ConnId::accepted(2);
+    let call_back = |server: &mut Election, conn: ConnId, out: &mut Vec<Action>| {
+        server.opened(Time(0), conn, out);
+        server.received(Time(0), conn, &hello(1, "s1:3888"), out);
+        dials(out).into_iter().find(|dial| dial.1 == "s1:3888").unwrap().0
+    };
+    let refused = dials(&out).into_iter().find(|dial| dial.1 == "s3:3888").unwrap().0;
+    let to_first = call_back(&mut server, first, &mut out);
+    server.opened(Time(0), to_first, &mut out);
+    assert_eq!(votes(&out, to_first), [looking(2, 1)]);
+    out.clear();
+    server.closed(Time(0), refused, &mut out);
+    let said = votes(&out, to_first);
+    assert_eq!(said.iter().map(|vote| vote.state).collect::<Vec<_>>(), [PeerState::Leading]);
+    out.clear();
+    let again = call_back(&mut server, ConnId::accepted(3), &mut out);
+    server.opened(Time(0), again, &mut out);
+    assert_eq!(votes(&out, again), [], "{out:?}");
+}
