@@ -104,8 +104,8 @@ impl Store {
             Txn::Delete(t) | Txn::DeleteContainer(t) => self.delete(&t.path, zxid, effects),
             Txn::SetData(t) | Txn::Reconfig(t) => {
                 let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
-                let before = self.tree.node(id).data_len();
-                let mut stat = self.tree.stat(id);
+                let node = self.tree.node(id);
+                let (before, mut stat) = (node.data_len(), self.tree.stat(node));
                 (stat.mzxid, stat.mtime, stat.version) = (zxid, time_ms, t.version);
                 self.tree.write(id, t.data.as_deref(), &stat);
                 self.redigest(id, &t.path, &stat);
@@ -117,7 +117,8 @@ impl Store {
             Txn::SetAcl(t) => {
                 let Some(id) = self.tree.lookup(&t.path) else { return no_node() };
                 let new = self.acls.acquire(&t.acl);
-                let (old, mut stat) = (self.tree.node(id).acl(), self.tree.stat(id));
+                let node = self.tree.node(id);
+                let (old, mut stat) = (node.acl(), self.tree.stat(node));
                 stat.aversion = t.version;
                 self.tree.set_acl(id, new, &stat);
                 self.acls.release(old);
@@ -158,8 +159,9 @@ impl Store {
         if let Some(id) = self.tree.child(parent, name) {
             // Replay: the node in the snapshot may be newer, its ACL is set again.
             let acl = self.acls.acquire(new.acl);
-            let old = self.tree.node(id).acl();
-            self.tree.set_acl(id, acl, &self.tree.stat(id));
+            let node = self.tree.node(id);
+            let (old, stat) = (node.acl(), self.tree.stat(node));
+            self.tree.set_acl(id, acl, &stat);
             self.acls.release(old);
             if new.plain {
                 self.raise_parent(parent, above, new.parent_cversion, zxid);
@@ -172,7 +174,8 @@ impl Store {
         let id = self.tree.insert(parent, name, new.data.as_deref(), acl, &stat);
         self.redigest(id, new.path, &stat);
         // Before anything is counted: what is answered is what was asked for.
-        let stat = with_stat.then(|| super::NodeRef { store: self, id }.stat());
+        let stat =
+            with_stat.then(|| super::NodeRef { store: self, node: self.tree.node(id) }.stat());
         self.own(new.owner, new.path);
         self.trigger(effects, EventType::NodeCreated, new.path, id);
         self.trigger_parent(effects, new.path, above, parent);
@@ -186,7 +189,7 @@ impl Store {
 
     /// cversion and pzxid grow only: a replay must not turn them back.
     fn raise_parent(&mut self, parent: NodeId, path: &str, cversion: i32, zxid: Zxid) {
-        let mut stat = self.tree.stat(parent);
+        let mut stat = self.tree.stat(self.tree.node(parent));
         let is_relative = cversion == -1 || Mutant::CversionCountsTwice.is_on();
         let cversion = if is_relative { stat.cversion.wrapping_add(1) } else { cversion };
         // The counter may wrap: sequence numbers go on below zero then.
@@ -200,22 +203,22 @@ impl Store {
     fn delete(&mut self, path: &ByteString, zxid: Zxid, effects: &mut Effects) -> Outcome {
         let Some((above, name)) = split(path) else { return no_node() };
         let Some(parent) = self.tree.lookup(above) else { return no_node() };
-        let mut stat = self.tree.stat(parent);
+        let mut stat = self.tree.stat(self.tree.node(parent));
         if zxid > stat.pzxid {
             stat.pzxid = zxid;
             self.tree.set_family(parent, &stat);
             self.redigest(parent, above, &stat);
         }
         let Some(id) = self.tree.child(parent, name) else { return no_node() };
-        if self.tree.child_count(id) > 0 {
+        let node = self.tree.node(id);
+        if self.tree.child_count(node) > 0 {
             // Only a damaged log can ask for it.
             warn!(%path, %zxid, "a delete of a node with children is ignored");
             return Outcome::Error(ErrorCode::NotEmpty as i32);
         }
         self.trigger(effects, EventType::NodeDeleted, path, id);
-        let (node, owner) = (self.tree.node(id), self.tree.stat(id).ephemeral_owner);
-        let (acl, bytes) = (node.acl(), node.data_len() as i64);
-        self.digest = self.digest.wrapping_sub(self.tree.digest(id).into());
+        let (owner, acl, bytes) = (node.stat().ephemeral_owner, node.acl(), node.data_len() as i64);
+        self.digest = self.digest.wrapping_sub(self.tree.digest(node).into());
         self.tree.remove(id);
         self.acls.release(acl);
         self.disown(owner, path);
@@ -258,7 +261,7 @@ impl Store {
     }
 
     fn changed(&self, id: NodeId) -> Outcome {
-        Outcome::Changed(super::NodeRef { store: self, id }.stat())
+        Outcome::Changed(super::NodeRef { store: self, node: self.tree.node(id) }.stat())
     }
 
     fn trigger(&self, effects: &mut Effects, kind: EventType, path: &ByteString, id: NodeId) {

@@ -89,6 +89,8 @@ impl Place {
 struct Page {
     bytes: Box<[u8]>,
     kind: u8,
+    /// Of a piece.
+    size: u16,
     slots: u16,
     used: u16,
     /// Slots from here on were never used.
@@ -149,13 +151,14 @@ impl Arena {
     }
 
     /// The piece.
+    #[inline]
     pub(super) fn get(&self, place: Place) -> &[u8] {
         match place.alone() {
             Some(alone) => &self.alone[alone],
             None => {
                 let page = &self.pages[place.page()];
                 let start = page.start(place.slot());
-                &page.bytes[start..start + page.size()]
+                &page.bytes[start..start + usize::from(page.size)]
             }
         }
     }
@@ -167,7 +170,7 @@ impl Arena {
             None => {
                 let page = &mut self.pages[place.page()];
                 let start = page.start(place.slot());
-                let end = start + page.size();
+                let end = start + usize::from(page.size);
                 &mut page.bytes[start..end]
             }
         }
@@ -229,23 +232,20 @@ impl Arena {
 impl Page {
     /// What is there once a page was given back.
     fn empty() -> Page {
-        Page { bytes: Box::default(), kind: 0, slots: 0, used: 0, fresh: 0, free: NONE }
+        Page { bytes: Box::default(), kind: 0, size: 0, slots: 0, used: 0, fresh: 0, free: NONE }
     }
 
     /// The first page of a kind, or the one after so many others.
     fn new(kind: usize, others: u32) -> Page {
-        let size = usize::from(SIZES[kind]);
-        let slots = (FIRST << others.min(SLOT_BITS)).min(PAGE / size);
-        let bytes = vec![0; slots * size].into_boxed_slice();
-        Page { bytes, kind: kind as u8, slots: slots as u16, used: 0, fresh: 0, free: NONE }
+        let size = SIZES[kind];
+        let slots = (FIRST << others.min(SLOT_BITS)).min(PAGE / usize::from(size));
+        let bytes = vec![0; slots * usize::from(size)].into_boxed_slice();
+        Page { bytes, kind: kind as u8, size, slots: slots as u16, used: 0, fresh: 0, free: NONE }
     }
 
-    fn size(&self) -> usize {
-        usize::from(SIZES[usize::from(self.kind)])
-    }
-
+    #[inline]
     fn start(&self, slot: u16) -> usize {
-        usize::from(slot) * self.size()
+        usize::from(slot) * usize::from(self.size)
     }
 
     fn is_full(&self) -> bool {

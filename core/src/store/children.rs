@@ -1,7 +1,8 @@
 //! A parent's children: their order, and above a few an index of their names.
 //!
-//! The order follows from what was added and removed alone. The index holds places in it, in
-//! two bytes as long as these are enough.
+//! The order follows from what was added and removed alone. The index holds places in it, two
+//! bytes each for some thousands, four for more. Bits that the places leave hold some of the hash, so that
+//! hardly a child is looked at that is not the right one: each would be fetched from memory.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,6 +13,9 @@ use super::tree::NodeId;
 
 /// So many children are looked through one by one.
 const FEW: usize = 4;
+/// So many children and fewer get an index of two bytes each; it has room for half as many again, at
+/// least, and for less than twice as many.
+const SOME: usize = 4096;
 /// What is an eighth full at most becomes smaller, but not below this.
 const LITTLE: usize = 64;
 
@@ -27,33 +31,32 @@ enum Index {
     /// Few need none.
     #[default]
     None,
-    Short(Box<HashTable<u16>>),
-    Long(Box<HashTable<u32>>),
+    Short(Box<Table<u16>>),
+    Long(Box<Table<u32>>),
 }
 
-/// A place in the order, as the index has it.
-trait Position: Copy {
-    fn of(at: usize) -> Self;
-    fn at(self) -> usize;
+/// Places by hash.
+#[derive(Debug)]
+struct Table<E> {
+    entries: HashTable<E>,
+    /// The bits of an entry that are the place; the others are of the hash.
+    mask: u32,
 }
 
-impl Position for u16 {
-    fn of(at: usize) -> u16 {
-        at as u16
-    }
+/// What an index has of a child.
+trait Entry: Copy + Into<u32> {
+    fn of(bits: u32) -> Self;
+}
 
-    fn at(self) -> usize {
-        self.into()
+impl Entry for u16 {
+    fn of(bits: u32) -> u16 {
+        bits as u16
     }
 }
 
-impl Position for u32 {
-    fn of(at: usize) -> u32 {
-        at as u32
-    }
-
-    fn at(self) -> usize {
-        self as usize
+impl Entry for u32 {
+    fn of(bits: u32) -> u32 {
+        bits
     }
 }
 
@@ -68,14 +71,13 @@ impl Children {
     }
 
     /// The child that has this hash and is the right one.
+    #[inline]
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(NodeId) -> bool) -> Option<NodeId> {
-        let it = |at: usize| is_it(self.order[at]);
-        let at = match &self.index {
-            Index::None => (0..self.order.len()).find(|at| it(*at)),
-            Index::Short(table) => table.find(hash, |at| it(at.at())).map(|at| at.at()),
-            Index::Long(table) => table.find(hash, |at| it(at.at())).map(|at| at.at()),
-        };
-        at.map(|at| self.order[at])
+        match &self.index {
+            Index::None => self.order.iter().copied().find(|id| is_it(*id)),
+            Index::Short(table) => table.find(&self.order, hash, is_it),
+            Index::Long(table) => table.find(&self.order, hash, is_it),
+        }
     }
 
     /// Adds one, as the last.
@@ -84,8 +86,8 @@ impl Children {
         self.order.push(id);
         let is_in = match &mut self.index {
             Index::None => at < FEW,
-            Index::Short(table) => at <= u16::MAX.into() && put(table, at, hash(id)),
-            Index::Long(table) => put(table, at, hash(id)),
+            Index::Short(table) => table.add(at, hash(id)),
+            Index::Long(table) => table.add(at, hash(id)),
         };
         if !is_in {
             self.index_anew(hash);
@@ -97,8 +99,8 @@ impl Children {
         let order = &self.order;
         let at = match &mut self.index {
             Index::None => order.iter().position(|other| *other == id),
-            Index::Short(table) => take(table, order, id, &hash),
-            Index::Long(table) => take(table, order, id, &hash),
+            Index::Short(table) => table.remove(order, id, &hash),
+            Index::Long(table) => table.remove(order, id, &hash),
         };
         let Some(at) = at else { return };
         self.order.swap_remove(at);
@@ -113,45 +115,69 @@ impl Children {
     fn index_anew(&mut self, hash: impl Fn(NodeId) -> u64) {
         self.index = match self.order.len() {
             0..=FEW => Index::None,
-            few if few <= usize::from(u16::MAX) + 1 => Index::Short(table(&self.order, hash)),
-            _ => Index::Long(table(&self.order, hash)),
+            ..=SOME => Index::Short(Box::new(Table::of(&self.order, hash))),
+            _ => Index::Long(Box::new(Table::of(&self.order, hash))),
         };
     }
 }
 
-fn table<P: Position>(order: &[NodeId], hash: impl Fn(NodeId) -> u64) -> Box<HashTable<P>> {
-    let mut table = HashTable::with_capacity(order.len() + order.len() / 2);
-    for (at, id) in order.iter().enumerate() {
-        table.insert_unique(hash(*id), P::of(at), |at| hash(order[at.at()]));
+impl<E: Entry> Table<E> {
+    fn of(order: &[NodeId], hash: impl Fn(NodeId) -> u64) -> Table<E> {
+        let entries = HashTable::with_capacity(order.len() + order.len() / 2);
+        let mask = entries.capacity().next_power_of_two() as u32 - 1;
+        let mut table = Table { entries, mask };
+        for (at, id) in order.iter().enumerate() {
+            table.add(at, hash(*id));
+        }
+        table
     }
-    Box::new(table)
-}
 
-/// False if there is no room.
-fn put<P: Position>(table: &mut HashTable<P>, at: usize, hash: u64) -> bool {
-    let has_room = table.len() < table.capacity();
-    if has_room {
-        table.insert_unique(hash, P::of(at), |_| hash);
+    #[inline]
+    fn find(&self, order: &[NodeId], hash: u64, is_it: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let wanted = self.entry(0, hash);
+        let place = |entry: u32| order[(entry & self.mask) as usize];
+        let found = self.entries.find(hash, |entry| {
+            let entry = (*entry).into();
+            entry & !self.mask == wanted && is_it(place(entry))
+        });
+        found.map(|entry| place((*entry).into()))
     }
-    has_room
-}
 
-/// Takes a child out of the index, and gives its place to the last one.
-fn take<P: Position>(
-    table: &mut HashTable<P>,
-    order: &[NodeId],
-    id: NodeId,
-    hash: &impl Fn(NodeId) -> u64,
-) -> Option<usize> {
-    let last = order.len() - 1;
-    let entry = table.find_entry(hash(id), |at| order[at.at()] == id).ok()?;
-    let at = entry.remove().0.at();
-    if at != last
-        && let Some(moved) = table.find_mut(hash(order[last]), |other| other.at() == last)
-    {
-        *moved = P::of(at);
+    /// False if there is no room.
+    fn add(&mut self, at: usize, hash: u64) -> bool {
+        let has_room = self.entries.len() < self.entries.capacity();
+        if has_room {
+            let entry = E::of(self.entry(at, hash));
+            self.entries.insert_unique(hash, entry, |_| hash);
+        }
+        has_room
     }
-    Some(at)
+
+    /// Takes a child out, and gives its place to the last one.
+    fn remove(
+        &mut self,
+        order: &[NodeId],
+        id: NodeId,
+        hash: &impl Fn(NodeId) -> u64,
+    ) -> Option<usize> {
+        let (last, mask) = (order.len() - 1, self.mask);
+        let place = |entry: &E| ((*entry).into() & mask) as usize;
+        let found = self.entries.find_entry(hash(id), |entry| order[place(entry)] == id).ok()?;
+        let at = place(&found.remove().0);
+        if at != last
+            && let hash = hash(order[last])
+            && let Some(moved) = self.entries.find_mut(hash, |entry| place(entry) == last)
+        {
+            *moved = E::of((*moved).into() & !mask | at as u32);
+        }
+        Some(at)
+    }
+
+    /// The table goes by the hash's lowest and highest bits; these are others.
+    fn entry(&self, at: usize, hash: u64) -> u32 {
+        let entry = E::of((hash >> 24) as u32 & !self.mask | at as u32);
+        entry.into()
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +229,7 @@ mod tests {
             kinds.push(kind(&children));
         }
         assert_eq!(kinds.iter().position(|kind| *kind == 2), Some(FEW));
-        assert_eq!(kinds.iter().position(|kind| *kind == 4), Some(1 << 16));
+        assert_eq!(kinds.iter().position(|kind| *kind == 4), Some(7 << 10));
         for id in 0..69_999 {
             children.remove(id, hash);
         }

@@ -74,9 +74,9 @@ impl Store {
             out.put_ustring(&path);
             out.put_buffer(node.data());
             out.put_i64(node.acl());
-            put_stat(out, &self.tree.stat(id));
+            put_stat(out, &self.tree.stat(node));
             let first = stack.len();
-            for (child, name) in self.tree.named_children(id) {
+            for (child, name) in self.tree.named_children(node) {
                 let mut below = String::with_capacity(path.len() + 1 + name.len());
                 below.push_str(&path);
                 below.push('/');

@@ -31,6 +31,7 @@ use crate::wire::client::{Acl, Id, Stat, perms};
 use acls::Acls;
 pub use image::ImageError;
 pub use quota::{Quota, QuotaFigures, StatsTrack};
+use record::{Contents, Record};
 pub use snapshot::{
     SnapshotDecoder, SnapshotError, SnapshotItem, SnapshotNode, SnapshotReader, SnapshotWalk,
 };
@@ -129,7 +130,7 @@ pub struct Effects {
 #[derive(Clone, Copy, Debug)]
 pub struct NodeRef<'a> {
     store: &'a Store,
-    id: NodeId,
+    node: Record<'a>,
 }
 
 impl Store {
@@ -175,7 +176,8 @@ impl Store {
 
     /// The node of a path; `/` and the empty path are the root.
     pub fn node(&self, path: &str) -> Option<NodeRef<'_>> {
-        self.tree.lookup(path).map(|id| NodeRef { store: self, id })
+        let node = self.tree.node(self.tree.lookup(path)?);
+        Some(NodeRef { store: self, node })
     }
 
     /// The paths of a session's ephemerals, sorted.
@@ -277,8 +279,9 @@ impl Store {
         let mut stack = Vec::from([self.tree.lookup(path)?]);
         let mut count = 0;
         while let Some(id) = stack.pop() {
-            count += self.tree.child_count(id) as usize;
-            stack.extend(self.tree.children(id));
+            let node = self.tree.node(id);
+            count += self.tree.child_count(node) as usize;
+            stack.extend(self.tree.children(node));
         }
         Some(count)
     }
@@ -288,7 +291,7 @@ impl Store {
     pub fn show_config(&mut self, text: &str, version: i64, wall_ms: i64) {
         self.add_config_node();
         if let Some(id) = self.tree.lookup(CONFIG_PATH) {
-            let mut stat = self.tree.stat(id);
+            let mut stat = self.tree.stat(self.tree.node(id));
             (stat.mtime, stat.mzxid, stat.version) = (wall_ms, Zxid(version), -1);
             self.tree.write(id, Some(text.as_bytes()), &stat);
         }
@@ -349,26 +352,25 @@ impl Store {
 }
 
 impl<'a> NodeRef<'a> {
-    fn inner(&self) -> record::Record<'a> {
-        self.store.tree.node(self.id)
-    }
     /// Its data; null and empty differ.
     pub fn data(&self) -> Option<&'a [u8]> {
-        self.inner().data()
+        self.node.data()
     }
     /// Its counters as stored.
     pub fn stored(&self) -> StoredStat {
-        self.store.tree.stat(self.id)
+        self.store.tree.stat(self.node)
     }
     /// Its stat as clients see it.
     pub fn stat(&self) -> Stat {
-        let (stat, children) = (self.stored(), self.store.tree.child_count(self.id));
+        let tree = &self.store.tree;
+        let (Contents { data, stat, .. }, children) =
+            (tree.contents(self.node), tree.child_count(self.node));
         let kind = self.store.owner_kind(stat.ephemeral_owner);
-        stat.visible(kind, self.inner().data_len(), children)
+        stat.visible(kind, data.map_or(0, <[u8]>::len), children)
     }
     /// Its ACL.
     pub fn acl(&self) -> &'a AclList {
-        self.store.acls.get(self.inner().acl())
+        self.store.acls.get(self.node.acl())
     }
     /// What kind of node it is.
     pub fn kind(&self) -> OwnerKind {
@@ -376,14 +378,14 @@ impl<'a> NodeRef<'a> {
     }
     /// How many children it has.
     pub fn child_count(&self) -> usize {
-        self.store.tree.child_count(self.id) as usize
+        self.store.tree.child_count(self.node) as usize
     }
     /// The names of its children, in an order that follows from what was created and deleted.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.store.tree.named_children(self.id).map(|(_, name)| name)
+        self.store.tree.named_children(self.node).map(|(_, name)| name)
     }
     /// Its part of the tree's digest.
     pub fn digest(&self) -> u64 {
-        self.store.tree.digest(self.id).into()
+        self.store.tree.digest(self.node).into()
     }
 }

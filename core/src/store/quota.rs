@@ -136,7 +136,7 @@ impl Store {
                 let id = store.tree.child(at, name)?;
                 let track = StatsTrack::parse(store.tree.node(id).data());
                 // A leaf only: nodes for which there are quotas may have any name.
-                track.filter(|_| store.tree.child_count(id) == 0)
+                track.filter(|_| store.tree.child_count(store.tree.node(id)) == 0)
             };
             let (limits, stats) = (track(LIMITS), track(STATS));
             if limits.is_some() || stats.is_some() {
@@ -156,7 +156,7 @@ impl Store {
         let mut deepest = None;
         let mut end = 0;
         for name in path.strip_prefix('/')?.split('/') {
-            if self.tree.child_count(at) == 0 {
+            if self.tree.child_count(self.tree.node(at)) == 0 {
                 break;
             }
             let Some(below) = self.tree.child(at, name) else { break };
@@ -218,8 +218,9 @@ impl Store {
         let mut stack: Vec<NodeId> = self.tree.lookup(path).into_iter().collect();
         while let Some(id) = stack.pop() {
             count += 1;
-            bytes += self.tree.node(id).data_len() as i64;
-            stack.extend(self.tree.children(id));
+            let node = self.tree.node(id);
+            bytes += node.data_len() as i64;
+            stack.extend(self.tree.children(node));
         }
         let usage = format!("{}", StatsTrack::usage(count, bytes));
         self.tree.set_data(stats, Some(usage.as_bytes()));
@@ -231,7 +232,7 @@ impl Store {
         let mut stack = Vec::from([(String::new(), top)]);
         while let Some((path, at)) = stack.pop() {
             visit(self, &path, at);
-            let below = self.tree.named_children(at);
+            let below = self.tree.named_children(self.tree.node(at));
             stack.extend(below.map(|(id, name)| (format!("{path}/{name}"), id)));
         }
     }

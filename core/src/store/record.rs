@@ -1,7 +1,7 @@
 //! A node in one piece of bytes: who is above it, its name, its data, and its counters in few bytes.
 //!
 //! ```text
-//! parent   own   flags   length of the name   length of the data   name   data   ACL   counters
+//! parent   own   flags   length of the name   name   length of the data   data   ACL   counters
 //! ```
 //! The first two take four bytes each. Other numbers take as many as they need, and what most
 //! nodes do not have takes none: who was never changed has no `mzxid`, `mtime` and `version` of its
@@ -70,9 +70,11 @@ impl<'a> Record<'a> {
         self.0[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
+    #[inline]
     pub(super) fn name_bytes(self) -> &'a [u8] {
-        let at = self.layout();
-        &self.0[at.name..at.data]
+        let mut rest = &self.0[FLAGS + 1..];
+        let length = take(&mut rest) as usize;
+        &rest[..length]
     }
 
     pub(super) fn name(self) -> &'a str {
@@ -102,7 +104,7 @@ impl<'a> Record<'a> {
         let at = self.layout();
         let (acl, counters) = self.acl_and_counters_at(&at);
         Contents {
-            name: &self.0[at.name..at.data],
+            name: self.name_bytes(),
             data: (self.flags() & HAS_DATA != 0).then(|| &self.0[at.data..at.numbers]),
             acl,
             stat: self.counters(counters),
@@ -156,9 +158,12 @@ impl<'a> Record<'a> {
 
     fn layout(self) -> Layout {
         let mut rest = &self.0[FLAGS + 1..];
-        let (name, data) = (take(&mut rest) as usize, take(&mut rest) as usize);
+        let name = take(&mut rest) as usize;
+        rest = &rest[name..];
+        let length = self.0.len() - rest.len();
+        let data = take(&mut rest) as usize;
         let begin = self.0.len() - rest.len();
-        Layout { name: begin, data: begin + name, numbers: begin + name + data }
+        Layout { length, data: begin, numbers: begin + data }
     }
 }
 
@@ -208,73 +213,67 @@ impl<'a> Draft<'a> {
 
     /// Puts it into a record, all but its first [`FLAGS`] bytes.
     pub(super) fn write(&self, record: &mut [u8]) {
-        let mut at = FLAGS;
-        for part in [self.numbers.head(), self.name, self.data, self.numbers.tail()] {
-            record[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
+        let numbers = &self.numbers;
+        let parts = [numbers.head(), self.name, numbers.length(), self.data, numbers.tail()];
+        write(record, FLAGS, &parts);
+    }
+}
+
+fn write(record: &mut [u8], mut at: usize, parts: &[&[u8]]) {
+    for part in parts {
+        record[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
     }
 }
 
 /// Replaces all of a record but its name and who is above; false, and nothing is done, unless the
-/// name can stay where it is and the arena would give as much room as there is.
-pub(super) fn replace(
-    record: &mut [u8],
-    data: Option<&[u8]>,
-    acl: i64,
-    stat: &StoredStat,
-) -> bool {
-    let at = Record(record).layout();
-    let numbers = Numbers::of(at.data - at.name, data.map(<[u8]>::len), acl, stat);
-    let (head, tail, data) = (numbers.head(), numbers.tail(), data.unwrap_or_default());
-    let behind = at.data + data.len();
-    if FLAGS + head.len() != at.name || room(behind + tail.len()) != record.len() {
+/// arena would give as much room as there is.
+pub(super) fn replace(record: &mut [u8], data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> bool {
+    let (at, name) = (Record(record).layout(), Record(record).name_bytes().len());
+    let numbers = Numbers::of(name, data.map(<[u8]>::len), acl, stat);
+    let data = data.unwrap_or_default();
+    let len = FLAGS + numbers.end + name + data.len();
+    if room(len) != record.len() {
         return false;
     }
-    record[FLAGS..at.name].copy_from_slice(head);
-    record[at.data..behind].copy_from_slice(data);
-    record[behind..behind + tail.len()].copy_from_slice(tail);
+    record[FLAGS] = numbers.head()[0];
+    write(record, at.length, &[numbers.length(), data, numbers.tail()]);
     true
 }
 
 /// Replaces a record's ACL and counters; false, and nothing is done, unless the arena would give as
 /// much room as there is.
-pub(super) fn set_counters(
-    record: &mut [u8],
-    acl: i64,
-    stat: &StoredStat,
-) -> bool {
-    let known = Record(record);
-    let (at, has_data) = (known.layout(), known.flags() & HAS_DATA != 0);
+pub(super) fn set_counters(record: &mut [u8], acl: i64, stat: &StoredStat) -> bool {
+    let (at, has_data) = (Record(record).layout(), Record(record).flags() & HAS_DATA != 0);
     let data = has_data.then_some(at.numbers - at.data);
-    let numbers = Numbers::of(at.data - at.name, data, acl, stat);
-    let (head, tail) = (numbers.head(), numbers.tail());
-    let end = at.numbers + tail.len();
-    let does_fit = room(end) == record.len();
-    if does_fit {
-        record[FLAGS..at.name].copy_from_slice(head);
-        record[at.numbers..end].copy_from_slice(tail);
+    let numbers = Numbers::of(Record(record).name_bytes().len(), data, acl, stat);
+    if room(at.numbers + numbers.tail().len()) != record.len() {
+        return false;
     }
-    does_fit
+    record[FLAGS] = numbers.head()[0];
+    write(record, at.numbers, &[numbers.tail()]);
+    true
 }
 
 /// Where the parts of a record begin.
 struct Layout {
-    name: usize,
+    /// The length of the data.
+    length: usize,
     data: usize,
     numbers: usize,
 }
 
-/// What is before the name and what is behind the data.
+/// What is before the name, between name and data, and behind the data.
 struct Numbers {
     bytes: [u8; NUMBERS],
     head: usize,
+    length: usize,
     end: usize,
 }
 
 impl Numbers {
     fn of(name: usize, data: Option<usize>, acl: i64, stat: &StoredStat) -> Numbers {
-        let mut out = Numbers { bytes: [0; NUMBERS], head: 0, end: 1 };
+        let mut out = Numbers { bytes: [0; NUMBERS], head: 0, length: 0, end: 1 };
         let is_changed = (stat.mzxid, stat.mtime, stat.version) != (stat.czxid, stat.ctime, 0);
         let flags = [
             (data.is_some(), HAS_DATA),
@@ -286,8 +285,9 @@ impl Numbers {
         let flags = flags.iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag).sum();
         out.bytes[0] = flags;
         out.put(name as u64);
-        out.put(data.unwrap_or_default() as u64);
         out.head = out.end;
+        out.put(data.unwrap_or_default() as u64);
+        out.length = out.end;
         if flags & HAS_ACL != 0 {
             out.put_signed(acl);
         }
@@ -311,8 +311,12 @@ impl Numbers {
         &self.bytes[..self.head]
     }
 
+    fn length(&self) -> &[u8] {
+        &self.bytes[self.head..self.length]
+    }
+
     fn tail(&self) -> &[u8] {
-        &self.bytes[self.head..self.end]
+        &self.bytes[self.length..self.end]
     }
 
     /// Seven bits a byte, the lowest first; the highest bit says that more follow.

@@ -124,7 +124,7 @@ impl SnapshotWalk {
             out.put_i64(acl.min(self.later_acls));
             put_stat(out, &stat);
             self.nodes += 1;
-            self.stack.extend(store.tree.children(id));
+            self.stack.extend(store.tree.children(node));
         }
         false
     }

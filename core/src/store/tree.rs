@@ -154,8 +154,7 @@ impl Tree {
     }
 
     /// A node's counters.
-    pub(super) fn stat(&self, id: NodeId) -> StoredStat {
-        let node = self.node(id);
+    pub(super) fn stat(&self, node: Record<'_>) -> StoredStat {
         self.with_family(node, node.stat())
     }
 
@@ -173,8 +172,8 @@ impl Tree {
     }
 
     /// How many children a node has.
-    pub(super) fn child_count(&self, id: NodeId) -> u32 {
-        self.family(self.node(id)).map_or(0, |family| family.children.len() as u32)
+    pub(super) fn child_count(&self, node: Record<'_>) -> u32 {
+        self.family(node).map_or(0, |family| family.children.len() as u32)
     }
 
     /// Replaces a node's data, with its counters.
@@ -192,7 +191,7 @@ impl Tree {
 
     /// Replaces a node's data alone.
     pub(super) fn set_data(&mut self, id: NodeId, data: Option<&[u8]>) {
-        self.write(id, data, &self.stat(id));
+        self.write(id, data, &self.stat(self.node(id)));
     }
 
     /// Replaces a node's ACL, with its counters.
@@ -223,8 +222,8 @@ impl Tree {
     }
 
     /// A node's part of the tree's digest; 0 where none is computed.
-    pub(super) fn digest(&self, id: NodeId) -> u32 {
-        match self.node(id).own() {
+    pub(super) fn digest(&self, node: Record<'_>) -> u32 {
+        match node.own() {
             Own::Digest(digest) => digest,
             Own::Family(family) => self.families[family as usize].digest,
         }
@@ -273,21 +272,21 @@ impl Tree {
     /// A family's children, and what says each one's hash.
     fn children_of(&mut self, family: usize) -> (&mut Children, impl Fn(NodeId) -> u64) {
         let (places, records) = (&self.places, &self.records);
-        let hash = |id: NodeId| {
-            hash(Record::new(records.get(places[id as usize])).name_bytes())
-        };
+        let hash = |id: NodeId| hash(Record::new(records.get(places[id as usize])).name_bytes());
         (&mut self.families[family].children, hash)
     }
 
     /// A node's children.
-    pub(super) fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
-        let family = self.get(id).and_then(|node| self.family(node));
-        family.into_iter().flat_map(|family| family.children.iter())
+    pub(super) fn children(&self, node: Record<'_>) -> impl Iterator<Item = NodeId> + use<'_> {
+        self.family(node).into_iter().flat_map(|family| family.children.iter())
     }
 
     /// The same with their names.
-    pub(super) fn named_children(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &str)> {
-        self.children(id).map(|child| (child, self.node(child).name()))
+    pub(super) fn named_children(
+        &self,
+        node: Record<'_>,
+    ) -> impl Iterator<Item = (NodeId, &str)> + use<'_> {
+        self.children(node).map(|child| (child, self.node(child).name()))
     }
 
     /// Puts a node's path into `out` in place of what is there; the root's is empty.
