@@ -14,11 +14,11 @@ use slab::Slab;
 /// The longest piece that shares a page, bytes.
 const LONGEST: usize = 1024;
 /// A page is at most so long, bytes; the first ones of each length are shorter.
-const PAGE: usize = 32 << 10;
+const PAGE: usize = 8 << 10;
 /// How many pieces the first page of a length has.
 const FIRST: usize = 8;
 /// A place names a page's slot in so many bits: pieces have 16 bytes and more.
-const SLOT_BITS: u32 = 11;
+const SLOT_BITS: u32 = 9;
 /// Marks the place of a piece that has an allocation of its own.
 const ALONE: u32 = 1 << 31;
 /// Pages that places can name: 32 GiB. Further pieces have allocations of their own.
