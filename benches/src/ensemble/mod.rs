@@ -75,12 +75,12 @@ impl Site {
     }
 
     /// A member's files.
-    fn furnish(&self, member: usize, setup: &Setup) -> io::Result<()> {
+    fn furnish(&self, member: usize, setup: &Setup, kind: Kind) -> io::Result<()> {
         let dir = self.member(member);
         let version2 = dir.join("data/version-2");
         fs::create_dir_all(&version2)?;
         if let Some(snapshot) = &setup.snapshot {
-            tree_file::install(snapshot, &version2)?;
+            tree_file::install(snapshot, &version2, kind)?;
         }
         fs::write(dir.join("data/myid"), format!("{}\n", member + 1))?;
         fs::write(dir.join("zoo.cfg"), self.zoo_cfg(member, setup))
@@ -156,7 +156,7 @@ impl Ensemble {
         for member in 0..members {
             let dir = site.member(member);
             drop(fs::remove_dir_all(&dir));
-            site.furnish(member, setup)
+            site.furnish(member, setup, program.kind)
                 .map_err(|e| Failed(format!("the files of a server in {}: {e}", dir.display())))?;
         }
         site.ports_are_free(members)?;

@@ -10,6 +10,8 @@ use simd_adler32::Adler32;
 use zabkeeper_core::store::{SnapshotDecoder, Store, StoreOptions};
 use zabkeeper_core::types::{Epoch, Zxid};
 
+use super::Kind;
+
 /// Of the newest transaction that the tree is said to hold.
 pub const ZXID: Zxid = Zxid::new(Epoch(1), 1);
 /// When it was made, ms since 1970.
@@ -86,13 +88,22 @@ pub fn load(nodes: usize, bytes: usize, options: StoreOptions) -> Store {
     decoder.finish(ZXID)
 }
 
-/// Puts it, and the epoch that it is of, into a server's `version-2`. It is a link: servers never
-/// change a snapshot.
+/// Puts it, and the epoch that it is of, into a server's `version-2`. For zabkeeper it is a link. Apache
+/// ZooKeeper begins with a snapshot of what it has read, and writes that over the file of the same
+/// name: it gets a copy, or it would write what the others are reading.
 ///
 /// # Errors
-/// It cannot be linked.
-pub(super) fn install(snapshot: &Path, version2: &Path) -> io::Result<()> {
-    fs::hard_link(snapshot, version2.join(format!("snapshot.{:x}", ZXID.0)))?;
+/// It cannot be linked or copied.
+pub(super) fn install(snapshot: &Path, version2: &Path, kind: Kind) -> io::Result<()> {
+    let to = version2.join(format!("snapshot.{:x}", ZXID.0));
+    match kind {
+        Kind::Smol | Kind::Std => fs::hard_link(snapshot, to)?,
+        Kind::Apache => {
+            fs::copy(snapshot, &to)?;
+            // What is still to be written to the disk would disturb what is measured.
+            File::open(to)?.sync_all()?;
+        }
+    }
     fs::write(version2.join("acceptedEpoch"), "1")?;
     fs::write(version2.join("currentEpoch"), "1")
 }
@@ -129,5 +140,26 @@ impl<W: Write> Checked<W> {
             stat.extend(long.to_be_bytes());
         }
         self.put(&stat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_writes_over_its_snapshot_changes_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("tree");
+        write(&source, 10, 100).unwrap();
+        let whole = fs::read(&source).unwrap();
+        let snapshots = ["a", "b"].map(|name| {
+            let version2 = dir.path().join(name);
+            fs::create_dir(&version2).unwrap();
+            install(&source, &version2, Kind::Apache).unwrap();
+            version2.join("snapshot.100000001")
+        });
+        fs::write(&snapshots[0], "half of it").unwrap();
+        assert!(fs::read(&snapshots[1]).unwrap() == whole && fs::read(&source).unwrap() == whole);
     }
 }
