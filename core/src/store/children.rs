@@ -113,10 +113,12 @@ impl Children {
     /// Makes an index with room for half as many again. Names are asked for in the order in which they
     /// were made: mostly one behind the other in memory.
     fn index_anew(&mut self, hash: impl Fn(NodeId) -> u64) {
-        self.index = match self.order.len() {
-            0..=FEW => Index::None,
-            ..=SOME => Index::Short(Box::new(Table::of(&self.order, hash))),
-            _ => Index::Long(Box::new(Table::of(&self.order, hash))),
+        self.index = if self.order.len() <= FEW {
+            Index::None
+        } else if self.order.len() <= SOME {
+            Index::Short(Box::new(Table::of(&self.order, hash)))
+        } else {
+            Index::Long(Box::new(Table::of(&self.order, hash)))
         };
     }
 }
