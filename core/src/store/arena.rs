@@ -22,7 +22,7 @@ const SLOT_BITS: u32 = 9;
 /// Marks the place of a piece that has an allocation of its own.
 const ALONE: u32 = 1 << 31;
 /// Pages that places can name: 32 GiB. Further pieces have allocations of their own.
-const MOST_PAGES: usize = if cfg!(test) { 16 } else { (ALONE >> SLOT_BITS) as usize };
+const MOST_PAGES: usize = if cfg!(test) { 32 } else { (ALONE >> SLOT_BITS) as usize };
 /// No slot.
 const NONE: u16 = u16::MAX;
 
