@@ -53,7 +53,7 @@ impl<'a> Record<'a> {
         Record(bytes)
     }
 
-    /// The node above; the root has none.
+    /// The node above; the root's is the root.
     pub(super) fn parent(self) -> NodeId {
         self.int(0) & !IS_PARENT
     }
