@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 use super::files::{FilePath, Places};
 use super::io::{DiskError, Io};
@@ -18,6 +18,10 @@ pub(crate) const MAX_BATCH: usize = 1000;
 pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
 /// The next piece of padding is written when less than this is left.
 const PADDING_MARGIN: u64 = 4096;
+/// What the log grows into is written with zeros up to the next multiple of this. Padding is a hole: a
+/// sync over a hole waits for the file system to allocate blocks and to write that down in its journal.
+/// Over blocks that are there it waits for the data alone.
+const ZEROED: u64 = 64 << 10;
 
 /// The end of the log.
 pub(crate) struct LogWriter {
@@ -34,6 +38,8 @@ struct OpenLog {
     path: FilePath,
     position: u64,
     padded_to: u64,
+    /// Up to here there are no holes.
+    zeroed_to: u64,
 }
 
 impl LogWriter {
@@ -97,7 +103,7 @@ impl LogWriter {
                 io.create(&path).await?;
                 log_format::put_header(&mut self.buffer);
                 self.files.push(LogFile { zxid: first, path: path.clone(), len: 0 });
-                OpenLog { path, position: 0, padded_to: 0 }
+                OpenLog { path, position: 0, padded_to: 0, zeroed_to: 0 }
             }
         };
         let is_new = open.position == 0;
@@ -112,10 +118,14 @@ impl LogWriter {
             io.set_len(&open.path, padded_to).await?;
         }
         open.padded_to = padded_to;
-        let bytes = self.buffer.split().freeze();
-        let written = bytes.len() as u64;
-        io.write(&open.path, open.position, bytes).await?;
-        open.position += written;
+        let (begin, written) = (open.position, self.buffer.len());
+        open.position += written as u64;
+        if self.force_sync {
+            let zeros = zeros_after(open.position, open.zeroed_to, open.padded_to);
+            self.buffer.put_bytes(0, zeros as usize);
+            open.zeroed_to = open.zeroed_to.max(open.position + zeros);
+        }
+        io.write(&open.path, begin, self.buffer.split().freeze()).await?;
         if let Some(file) = self.files.last_mut() {
             file.len = open.position.max(open.padded_to);
         }
@@ -143,9 +153,18 @@ fn padded_len(position: u64, len: u64, preallocate: u64) -> u64 {
     }
 }
 
+/// How many zeros are written behind a log that grows to `position`.
+fn zeros_after(position: u64, zeroed_to: u64, padded_to: u64) -> u64 {
+    if position <= zeroed_to {
+        0
+    } else {
+        (ZEROED - position % ZEROED).min(padded_to.saturating_sub(position))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::padded_len;
+    use super::{ZEROED, padded_len, zeros_after};
 
     #[test]
     fn padding_grows_as_zookeeper_grows_it() {
@@ -154,5 +173,16 @@ mod tests {
         assert_eq!(padded_len(61456, 65552, 65536), 131_088);
         assert_eq!(padded_len(171_000, 65552, 65536), 196_608);
         assert_eq!(padded_len(171_000, 16, 0), 16);
+    }
+
+    #[test]
+    fn the_padding_is_zeroed_a_piece_at_a_time_and_not_beyond() {
+        assert_eq!(zeros_after(100, 0, 1 << 20), ZEROED - 100);
+        assert_eq!(zeros_after(ZEROED, ZEROED, 1 << 20), 0);
+        assert_eq!(zeros_after(ZEROED + 1, ZEROED, 1 << 20), ZEROED - 1);
+        assert_eq!(zeros_after(ZEROED * 5, ZEROED, 1 << 20), ZEROED);
+        assert_eq!(zeros_after(ZEROED + 1, ZEROED, ZEROED + 10), 9);
+        // Without preallocation the file ends behind its last entry.
+        assert_eq!(zeros_after(200, 0, 16), 0);
     }
 }

@@ -52,6 +52,37 @@ fn an_epoch_is_saved_only_when_the_appends_before_it_are_durable() {
 }
 
 #[test]
+fn a_log_grows_into_zeros_64_kib_at_a_time() {
+    let options = |force_sync| DiskOptions {
+        force_sync,
+        preallocate_bytes: 1 << 20,
+        ..DiskOptions::new("/data", "/log")
+    };
+    // How far each write went that ended with zeros.
+    let zeroed = |force_sync| {
+        let mut server = Server::boot(options(force_sync), MemoryFiles::new());
+        let mut ends: Vec<u64> = Vec::new();
+        for zxid in 1..=20 {
+            server.submit(Ticket(zxid as u64), &entry(Zxid(zxid), 0, 10_000));
+            let files = &mut server.files;
+            let mut execute = |op: &FileOp| {
+                if let FileOp::Write { offset, bytes, .. } = op
+                    && bytes.last() == Some(&0)
+                {
+                    ends.push(offset + bytes.len() as u64);
+                }
+                files.execute(op)
+            };
+            drive(&mut server.disk, &mut execute, &mut server.events);
+        }
+        assert_eq!(server.restart().recovered().last_zxid, Zxid(20));
+        ends
+    };
+    assert_eq!(zeroed(true), [64 << 10, 128 << 10, 192 << 10, 256 << 10]);
+    assert!(zeroed(false).is_empty(), "nobody waits for blocks");
+}
+
+#[test]
 fn force_sync_off_syncs_no_log() {
     let mut server =
         Server::boot(DiskOptions { force_sync: false, ..options() }, MemoryFiles::new());
