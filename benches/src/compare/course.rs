@@ -12,7 +12,7 @@ use super::scenarios::{self, Values};
 use crate::ensemble::program::built_into;
 use crate::ensemble::{Ensemble, Kind, Program, Setup, Site, tree_file};
 use crate::load::{Failed, Nodes};
-use crate::machine::Machine;
+use crate::machine::{Apart, Machine};
 use crate::report::{Metric, Missing, Report, Run};
 use crate::stop;
 
@@ -25,6 +25,7 @@ pub(super) struct Course {
     pub(super) site: Site,
     report: Report,
     bar: Bar,
+    apart: Apart,
     /// What an empty server takes, MiB.
     idle: HashMap<Kind, f64>,
     /// Snapshots that were made.
@@ -79,6 +80,7 @@ impl Course {
             site,
             report: Report { settings, machine, rows, runs: Vec::new(), missing },
             bar,
+            apart: Apart::new(),
             idle: HashMap::new(),
             trees: Vec::new(),
         })
@@ -98,6 +100,7 @@ impl Course {
             }
         }
         self.bar.finish();
+        self.report.machine.core_to_core = self.apart.latency();
         for tree in &self.trees {
             drop(fs::remove_file(tree));
         }
@@ -150,6 +153,7 @@ impl Course {
                 return;
             }
             self.bar.says(format!("{}: {}", program.kind, plan.row.what));
+            self.apart.look();
             match self.row(program, &plan, &mut ensemble) {
                 Ok(values) => {
                     let row = plan.row.id;

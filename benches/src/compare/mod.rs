@@ -6,6 +6,7 @@ mod rows;
 mod scenarios;
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -58,8 +59,13 @@ pub struct Compare {
 pub fn run(compare: &Compare) -> Result<(), Failed> {
     let plans: Vec<Plan> = plans().into_iter().filter(|plan| plan.wanted(compare)).collect();
     if compare.list {
-        plans.iter().for_each(|plan| println!("{:20} {}", plan.row.id, plan.row.what));
-        return Ok(());
+        let mut out = io::stdout().lock();
+        let lines = plans.iter().map(|plan| (&plan.row.id, &plan.row.what));
+        return match lines.into_iter().try_for_each(|(id, what)| writeln!(out, "{id:20} {what}")) {
+            // Who reads has seen enough.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        };
     }
     if plans.is_empty() {
         return Err(Failed("no row is called so; --list tells the names".into()));

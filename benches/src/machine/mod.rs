@@ -1,5 +1,6 @@
 //! The limits of the machine: what no server on it can be faster than.
 
+mod cores;
 mod sockets;
 
 use std::fs::{self, File};
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use crate::load::{Failed, histogram};
 use crate::stop;
+pub(crate) use cores::Apart;
 
 /// Of what a log is written in, for one small write.
 const LOG_WRITE_BYTES: usize = 512;
@@ -37,6 +39,8 @@ pub struct Machine {
     pub sync_three: Latency,
     /// A request and an answer of 64 bytes over loopback.
     pub round_trip: Latency,
+    /// A word from one core to another and back, at the beginning of each row; none with one core.
+    pub core_to_core: Option<Latency>,
     /// Small messages written and read by one thread, a second: to 1,000 connections in turn.
     pub messages: f64,
     /// The same to 8,000 connections; none where so many files may not be open.
@@ -76,6 +80,7 @@ impl Machine {
             sync_alone: syncs(dir, 1, each)?,
             sync_three: syncs(dir, 3, each)?,
             round_trip: sockets::round_trips(each)?,
+            core_to_core: None,
             messages: sockets::messages(1000, each / 4)?,
             messages_cold: sockets::messages(8000, each / 4).ok(),
             sessions: sockets::sessions(each / 4)?,

@@ -52,7 +52,7 @@ impl Report {
             let rate = rate.map_or(String::from("not measured"), number);
             [what, &rate, "", "", ""].map(String::from).to_vec()
         };
-        let lines = vec![
+        let mut lines = vec![
             latency("fdatasync, one writer", &machine.sync_alone),
             latency("fdatasync, three at once", &machine.sync_three),
             latency("loopback, there and back", &machine.round_trip),
@@ -61,6 +61,9 @@ impl Report {
             rate("one core: connections with two requests", Some(machine.sessions)),
             ["memory, copied", &copied, "", "", ""].map(String::from).to_vec(),
         ];
+        if let Some(there_and_back) = &machine.core_to_core {
+            lines.insert(3, latency("a word to the other core and back", there_and_back));
+        }
         format!(
             "{}: {} cores; the load average was {} when it began\n{}\n\n{}\n",
             machine.processor,

@@ -29,6 +29,7 @@ fn report(runs: &[Seen<'_>]) -> Report {
             sync_alone: latency,
             sync_three: latency,
             round_trip: latency,
+            core_to_core: Some(Latency { p50_us: 0.052, ..latency }),
             messages: 400_000.0,
             messages_cold: None,
             sessions: 20_000.0,

@@ -13,8 +13,9 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use zabkeeper_fuzz::check::{Kind, Violation};
 use zabkeeper_fuzz::plan::{Cut, Plan};
+use zabkeeper_fuzz::trace::story::Step;
 use zabkeeper_fuzz::trace::{diagram, story};
-use zabkeeper_fuzz::world::Counters;
+use zabkeeper_fuzz::world::{Counters, Outcome};
 use zabkeeper_fuzz::{record, run};
 
 /// How many runs a reduction may take.
@@ -327,32 +328,46 @@ fn replay(arguments: ReplayArguments) -> ExitCode {
     let faults = if arguments.no_faults { Some(Vec::new()) } else { arguments.faults };
     let cut = Cut { faults, clients: arguments.clients, stormy_ms: arguments.storm_ms };
     let plan = Plan::draw(arguments.seed.unwrap_or_default()).cut(&cut);
-    if arguments.plan {
-        println!("{plan:#?}");
-    }
+    let shown_plan = arguments.plan.then(|| plan.clone());
     let (outcome, story) = run::tell(plan);
     let skipped = arguments.last.map_or(0, |last| story.len().saturating_sub(last));
     let shown = story.get(skipped..).unwrap_or_default();
+    let mut lines = shown;
     if let Some(file) = &arguments.svg {
+        lines = &[];
         if let Err(error) = std::fs::write(file, diagram::svg(&story, skipped)) {
             let _ = writeln!(io::stderr(), "sim: {}: {error}", file.display());
             return ExitCode::from(2);
         }
-    } else {
-        for step in shown {
-            println!("{}", story::line(step));
-        }
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    // Who reads may have seen enough.
+    let _ = tell(&mut out, shown_plan, lines, &outcome).and_then(|()| out.flush());
+    status(outcome.violation.iter())
+}
+
+fn tell(
+    out: &mut impl Write,
+    plan: Option<Plan>,
+    lines: &[Step],
+    outcome: &Outcome,
+) -> io::Result<()> {
+    if let Some(plan) = plan {
+        writeln!(out, "{plan:#?}")?;
+    }
+    for step in lines {
+        writeln!(out, "{}", story::line(step))?;
     }
     match &outcome.violation {
-        Some(violation) => println!("{violation}"),
-        None => println!(
+        Some(violation) => writeln!(out, "{violation}"),
+        None => writeln!(
+            out,
             "nothing wrong: {} transactions in {} steps and {} simulated seconds",
             outcome.committed,
             outcome.steps,
             outcome.simulated_ms / 1000
         ),
     }
-    status(outcome.violation.iter())
 }
 
 fn short(violation: &Violation) -> String {

@@ -1,0 +1,101 @@
+//! How far two cores are from each other. In a virtual machine that changes: its cores are moved
+//! between those of the real one, and what two threads share costs a tenth, or ten times as much.
+
+use std::hint;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::Latency;
+
+/// How long one look takes.
+const LOOK: Duration = Duration::from_millis(5);
+/// Between two looks at the clock.
+const ROUNDS: u64 = 100;
+const END: u64 = u64::MAX;
+
+/// What a word takes from one core to another and back, looked at now and then.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    looks: Histogram<u64>,
+}
+
+impl Apart {
+    pub(crate) fn new() -> Apart {
+        // The bounds are constants that are known to be fine.
+        let looks = Histogram::new_with_bounds(1, 1_000_000_000, 3);
+        Apart { looks: looks.unwrap_or_else(|e| panic!("{e}")) }
+    }
+
+    pub(crate) fn look(&mut self) {
+        if let Some(ns) = round_trip(LOOK) {
+            self.looks.saturating_record(ns);
+        }
+    }
+
+    /// None where there was no look, or no second core.
+    pub(crate) fn latency(&self) -> Option<Latency> {
+        let us = |q| self.looks.value_at_quantile(q) as f64 / 1000.0;
+        (!self.looks.is_empty()).then(|| Latency {
+            per_second: 1e6 / us(0.5),
+            p50_us: us(0.5),
+            p99_us: us(0.99),
+            p999_us: us(0.999),
+        })
+    }
+}
+
+/// The median, ns.
+fn round_trip(limit: Duration) -> Option<u64> {
+    if thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
+        return None;
+    }
+    // Whoever sees an odd number adds one.
+    let word = AtomicU64::new(0);
+    let mut taken = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                match word.load(Ordering::Acquire) {
+                    END => return,
+                    seen if seen % 2 == 1 => word.store(seen + 1, Ordering::Release),
+                    _ours => hint::spin_loop(),
+                }
+            }
+        });
+        let (end, mut said) = (Instant::now() + limit, 1);
+        while Instant::now() < end {
+            let begun = Instant::now();
+            for _ in 0..ROUNDS {
+                word.store(said, Ordering::Release);
+                while word.load(Ordering::Acquire) == said {
+                    hint::spin_loop();
+                }
+                said += 2;
+            }
+            taken.push(begun.elapsed().as_nanos() as u64 / ROUNDS);
+        }
+        word.store(END, Ordering::Release);
+    });
+    taken.sort_unstable();
+    taken.get(taken.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_goes_there_and_back() {
+        let mut apart = Apart::new();
+        assert_eq!(apart.latency(), None);
+        apart.look();
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let told = apart.latency();
+        assert_eq!(told.is_some(), cores > 1);
+        // No light is that fast.
+        assert!(told.is_none_or(|told| told.p50_us > 0.001 && told.p50_us <= told.p999_us));
+    }
+}
