@@ -107,6 +107,7 @@ pub mod disk;
 pub mod election;
 pub mod entries;
 pub mod event;
+pub mod hash;
 pub mod inspect;
 pub mod mutant;
 pub mod node;

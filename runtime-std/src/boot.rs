@@ -157,9 +157,9 @@ impl Boot {
         DiskOptions { config_file, ..node::disk_options(&self.config) }
     }
 
-    /// Options of its store.
+    /// Options of its store; hashes have another key each time.
     pub fn store_options(&self) -> StoreOptions {
-        node::store_options(&self.config)
+        StoreOptions { hash_seed: fastrand::u64(..), ..node::store_options(&self.config) }
     }
 
     /// `autopurge.purgeInterval`.

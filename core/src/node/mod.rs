@@ -28,10 +28,11 @@ use crate::admin::{Recovery, Whitelist};
 use crate::config::Config;
 use crate::disk::SnapshotTrigger;
 use crate::event::{Event, Host, Port, Recovered};
+use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Prep, Request, SessionCheck};
 use crate::serve::{Owner, Serve, SessionTracker, Submission};
-use crate::store::{Effects, SnapshotDecoder, Store};
+use crate::store::{Effects, SnapshotDecoder, Store, StoreOptions};
 use crate::types::{ConnId, Epoch, Now, SessionId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::jute::Reader;
@@ -58,6 +59,8 @@ pub struct Node {
     config_text: String,
     ensemble: Ensemble,
     store: Store,
+    /// Of what replaces it.
+    store_options: StoreOptions,
     prep: Prep,
     serve: Serve,
     /// Leader and standalone: who is alive.
@@ -94,7 +97,7 @@ pub struct Node {
 
 impl Node {
     /// A server whose data directory is about to be loaded. `seed` draws what ZooKeeper draws
-    /// at random: when snapshots are due.
+    /// at random: when snapshots are due; and the key of hashes that clients must not know.
     pub fn new(config: Config, seed: u64, now: Now) -> Node {
         let options = options::ensemble_options(&config);
         let mut ensemble = match &config.ensemble {
@@ -107,6 +110,8 @@ impl Node {
             ensemble.remember(next.clone());
         }
         let snap_bytes = u64::try_from(config.snap_size_limit_kb).unwrap_or(0) << 10;
+        let store_options = StoreOptions { hash_seed: seed, ..store_options(&config) };
+        let key = HashKey::new(seed);
         Node {
             whitelist: Whitelist::parse(
                 config.four_letter_whitelist.as_deref(),
@@ -114,9 +119,10 @@ impl Node {
             ),
             config_text: config.ensemble.as_ref().map(|e| e.to_text()).unwrap_or_default(),
             ensemble,
-            store: Store::new(store_options(&config)),
-            prep: Prep::new(options::prep_options(&config)),
-            serve: Serve::new(options::serve_options(&config), now),
+            store: Store::new(store_options),
+            store_options,
+            prep: Prep::new(options::prep_options(&config), key.clone()),
+            serve: Serve::new(options::serve_options(&config), now, key),
             tracker: None,
             cleaner: None,
             local: sessions::local_tracker(&config, now.mono),
@@ -291,7 +297,7 @@ impl Node {
             }
             Delivery::SnapshotBegin { zxid } => {
                 self.abort_own_snapshot(out);
-                let decoder = SnapshotDecoder::new(store_options(&self.config));
+                let decoder = SnapshotDecoder::new(self.store_options);
                 self.snapshots.incoming = Some(Incoming::new(zxid, decoder));
                 let begin = DiskAction::SnapshotBegin { zxid, from_leader: true };
                 out.push(Action::Disk(begin));

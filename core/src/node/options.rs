@@ -38,13 +38,14 @@ pub fn disk_options(config: &Config) -> DiskOptions {
     }
 }
 
-/// Options of the znode store for this configuration.
+/// Options of the znode store for this configuration; who has clients adds a seed that they do not know.
 pub fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         extended_types: config.extended_types,
         emulate_353: config.emulate_353,
         digest: config.digest_enabled,
         max_field_bytes: max_txn_bytes(config),
+        hash_seed: 0,
     }
 }
 

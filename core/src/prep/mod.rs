@@ -34,6 +34,7 @@ use self::quota::Excesses;
 pub use self::reconfig::Members;
 use self::request::{Operation, Write};
 pub use self::request::{Parsed, Request, parse};
+use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::store::{OwnerKind, Store};
 use crate::types::{SessionId, Zxid};
@@ -100,8 +101,8 @@ pub struct Prep {
 
 impl Prep {
     /// Nothing is under way.
-    pub fn new(options: PrepOptions) -> Prep {
-        Prep { options, tree: Outstanding::default(), excesses: Excesses::default() }
+    pub fn new(options: PrepOptions, key: HashKey) -> Prep {
+        Prep { options, tree: Outstanding::new(key), excesses: Excesses::default() }
     }
 
     /// Makes the transaction of a [parsed](parse) request, whatever comes of it.
@@ -187,7 +188,7 @@ impl Prep {
         max_never_used_ms: i64,
     ) -> bool {
         let node = if Mutant::ReapsWhatIsCommitted.is_on() {
-            Outstanding::default().get(store, path)
+            Outstanding::new(HashKey::new(0)).get(store, path)
         } else {
             self.tree.get(store, path)
         };

@@ -3,7 +3,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -12,6 +11,7 @@ use hashbrown::{HashMap, HashTable};
 use rustc_hash::FxBuildHasher;
 
 use super::quota::Excess;
+use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::store::{Store, StoredStat, node_digest};
 use crate::types::{SessionId, Zxid};
@@ -81,7 +81,7 @@ type Number = u64;
 ///
 /// A transaction is prepared between [`begin`](Self::begin) and, if it is refused,
 /// [`roll_back`](Self::roll_back).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outstanding {
     /// All, in order of proposal.
     changes: VecDeque<Change>,
@@ -89,6 +89,8 @@ pub(super) struct Outstanding {
     first: Number,
     /// The newest change of each path.
     newest: HashTable<Number>,
+    /// Of paths.
+    key: HashKey,
     /// Ephemerals that are to be created, in order of proposal.
     ephemerals: VecDeque<(Zxid, SessionId, ByteString)>,
     /// Sessions that are to be closed, each with the last transaction that does it.
@@ -112,6 +114,23 @@ struct Mark {
 }
 
 impl Outstanding {
+    /// Nothing is under way.
+    pub(super) fn new(key: HashKey) -> Outstanding {
+        Outstanding {
+            changes: VecDeque::new(),
+            first: 0,
+            newest: HashTable::new(),
+            key,
+            ephemerals: VecDeque::new(),
+            closing: HashMap::default(),
+            closing_order: VecDeque::new(),
+            tree_digest: 0,
+            before: Mark::default(),
+            excesses: Vec::new(),
+            counted: (0, 0),
+        }
+    }
+
     /// A transaction begins: what follows can be rolled back.
     pub(super) fn begin(&mut self) {
         self.before = Mark {
@@ -140,7 +159,9 @@ impl Outstanding {
 
     fn newest(&self, path: &str) -> Option<&Change> {
         let change = |number: &Number| &self.changes[(number - self.first) as usize];
-        self.newest.find(hash(path), |number| change(number).path == *path).map(change)
+        self.newest
+            .find(self.key.of(path.as_bytes()), |number| change(number).path == *path)
+            .map(change)
     }
 
     /// The node of a path as it will be.
@@ -191,7 +212,7 @@ impl Outstanding {
     ) {
         self.tree_digest = self.tree_digest(store).wrapping_add(delta);
         self.counted.0 += 1;
-        let (changes, hash) = (&self.changes, hash(&path));
+        let (changes, hash) = (&self.changes, self.key.of(path.as_bytes()));
         let change = |number: &Number| &changes[(number - self.first) as usize];
         let number = self.first + changes.len() as Number;
         let is_same = |number: &Number| change(number).path == path;
@@ -286,17 +307,14 @@ impl Outstanding {
 
     /// Forgets everything under way.
     pub(super) fn clear(&mut self) {
-        *self = Outstanding { counted: self.counted, ..Outstanding::default() };
+        let empty = Outstanding::new(self.key.clone());
+        *self = Outstanding { counted: self.counted, ..empty };
     }
 
     /// How many changes came, and how many went, since the last time of asking.
     pub(super) fn take_counted(&mut self) -> (u64, u64) {
         core::mem::take(&mut self.counted)
     }
-}
-
-fn hash(path: &str) -> u64 {
-    FxBuildHasher.hash_one(path)
 }
 
 /// The tree knows its root by the empty name.

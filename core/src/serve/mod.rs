@@ -36,6 +36,7 @@ use bytestring::ByteString;
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
 use crate::config::ConnectionThrottle;
+use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::prep::access::Access;
 use crate::prep::{Parsed, Request, auth};
@@ -192,8 +193,8 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Nobody is connected. The clock seeds the session ids.
-    pub fn new(options: ServeOptions, now: Now) -> Serve {
+    /// Nobody is connected. The clock seeds the session ids; the key is for watched paths.
+    pub fn new(options: ServeOptions, now: Now, key: HashKey) -> Serve {
         Serve {
             ids: SessionIds::new(options.server, now.wall_ms),
             throttle: options
@@ -210,7 +211,7 @@ impl Serve {
             by_address: BTreeMap::new(),
             silence_checked: now.mono,
             young: VecDeque::new(),
-            watches: Watches::default(),
+            watches: Watches::new(key),
             told: Vec::new(),
             orphans: BTreeMap::new(),
             submissions: VecDeque::new(),

@@ -4,8 +4,6 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 
 use crate::wire::acl::AclList;
 use crate::wire::client::Acl;
@@ -19,13 +17,13 @@ pub(super) const OPEN: i64 = -1;
 #[derive(Debug)]
 pub(super) struct Acls {
     by_index: BTreeMap<i64, (AclList, u32)>,
-    by_content: HashMap<Bytes, i64, FxBuildHasher>,
+    by_content: BTreeMap<Bytes, i64>,
     next: i64,
 }
 
 impl Acls {
     pub(super) fn new() -> Acls {
-        Acls { by_index: BTreeMap::new(), by_content: HashMap::default(), next: 1 }
+        Acls { by_index: BTreeMap::new(), by_content: BTreeMap::new(), next: 1 }
     }
 
     /// The index of an ACL, with one reference more.

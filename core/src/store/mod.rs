@@ -23,6 +23,7 @@ use core::ops::Bound;
 
 use bytestring::ByteString;
 
+use crate::hash::HashKey;
 use crate::types::{SessionId, Zxid};
 use crate::wire::EventType;
 use crate::wire::acl::AclList;
@@ -57,6 +58,8 @@ pub struct StoreOptions {
     pub digest: bool,
     /// The longest field of a snapshot: `jute.maxbuffer` plus its extra size.
     pub max_field_bytes: usize,
+    /// Makes the key of the names' hashes: what clients do not know.
+    pub hash_seed: u64,
 }
 
 impl Default for StoreOptions {
@@ -66,6 +69,7 @@ impl Default for StoreOptions {
             emulate_353: false,
             digest: true,
             max_field_bytes: 2 * 1_048_575,
+            hash_seed: 0,
         }
     }
 }
@@ -151,7 +155,7 @@ impl Store {
     fn bare(options: StoreOptions) -> Store {
         Store {
             options,
-            tree: Tree::new(),
+            tree: Tree::new(HashKey::new(options.hash_seed)),
             acls: Acls::new(),
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),

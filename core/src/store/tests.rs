@@ -259,6 +259,25 @@ fn a_store_made_from_an_image_goes_on_exactly_as_the_one_it_was_made_from() {
 }
 
 #[test]
+fn the_key_of_its_hashes_cannot_be_seen_in_a_store() {
+    let mut rng = fastrand::Rng::with_seed(6);
+    let mut stores =
+        [1, 2].map(|hash_seed| Store::new(StoreOptions { hash_seed, ..StoreOptions::default() }));
+    for zxid in 1..6000 {
+        let path = format!("/{}", rng.u32(..500));
+        let txn = match rng.bool() {
+            true => create(&path, -1, false),
+            false => Txn::Delete(DeleteTxn { path: path.as_str().into() }),
+        };
+        let [one, other] = &mut stores;
+        assert_eq!(apply(one, zxid, 7, txn.clone()), apply(other, zxid, 7, txn));
+    }
+    let [one, other] = stores;
+    assert!(one.node_count() > 200);
+    assert_eq!(image(&one), image(&other));
+}
+
+#[test]
 fn an_image_that_is_cut_or_of_another_tree_is_refused() {
     let mut store = Store::new(StoreOptions::default());
     apply(&mut store, 1, 7, create("/a", 1, false));

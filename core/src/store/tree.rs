@@ -4,9 +4,7 @@
 //! Most nodes are leaves. What only parents have is in a slab of its own.
 
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
 
-use rustc_hash::FxBuildHasher;
 use slab::Slab;
 
 use super::acls;
@@ -15,6 +13,7 @@ use super::children::Children;
 use super::quota::LIMITS;
 use super::record::{self, Contents, Draft, Own, Record};
 use super::stat::StoredStat;
+use crate::hash::HashKey;
 use crate::types::Zxid;
 
 /// A node's number, below 2^31; another one's after a delete.
@@ -41,6 +40,8 @@ pub(super) struct Tree {
     vacant: Vec<NodeId>,
     records: Arena,
     families: Slab<Family>,
+    /// Of names.
+    key: HashKey,
     /// Bytes of names and data.
     pub(super) bytes: usize,
     /// Nodes that are named as those with a quota's limits: mostly none.
@@ -49,12 +50,13 @@ pub(super) struct Tree {
 
 impl Tree {
     /// A tree that is a root without counters.
-    pub(super) fn new() -> Tree {
+    pub(super) fn new(key: HashKey) -> Tree {
         let mut tree = Tree {
             places: Vec::new(),
             vacant: Vec::new(),
             records: Arena::new(),
             families: Slab::new(),
+            key,
             bytes: 0,
             limits: 0,
         };
@@ -94,7 +96,7 @@ impl Tree {
     pub(super) fn child(&self, parent: NodeId, name: &str) -> Option<NodeId> {
         let name = name.as_bytes();
         let children = &self.family(self.node(parent))?.children;
-        children.find(hash(name), |id| self.node(id).name_bytes() == name)
+        children.find(self.key.of(name), |id| self.node(id).name_bytes() == name)
     }
 
     /// Adds a node that is not there yet.
@@ -271,8 +273,8 @@ impl Tree {
 
     /// A family's children, and what says each one's hash.
     fn children_of(&mut self, family: usize) -> (&mut Children, impl Fn(NodeId) -> u64) {
-        let (places, records) = (&self.places, &self.records);
-        let hash = |id: NodeId| hash(Record::new(records.get(places[id as usize])).name_bytes());
+        let (places, records, key) = (&self.places, &self.records, &self.key);
+        let hash = |id: NodeId| key.of(Record::new(records.get(places[id as usize])).name_bytes());
         (&mut self.families[family].children, hash)
     }
 
@@ -308,10 +310,6 @@ impl Tree {
             out[end] = b'/';
         }
     }
-}
-
-fn hash(name: &[u8]) -> u64 {
-    FxBuildHasher.hash_one(name)
 }
 
 /// A path's parent and last name; `None` for the root and for what is no path.

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use super::*;
+use crate::hash::HashKey;
 use crate::wire::acl::AclList;
 use crate::wire::client::{
     AuthPacket, ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader, Stat,
@@ -67,12 +68,15 @@ fn request_of(txn: &Txn) -> Bytes {
 #[test]
 fn the_transactions_of_a_real_leader() {
     let mut store = Store::new(StoreOptions { extended_types: true, ..StoreOptions::default() });
-    let mut prep = Prep::new(PrepOptions {
-        extended_types: true,
-        enforce_quota: true,
-        access: Access::default(),
-        max_txn_bytes: 100_000,
-    });
+    let mut prep = Prep::new(
+        PrepOptions {
+            extended_types: true,
+            enforce_quota: true,
+            access: Access::default(),
+            max_txn_bytes: 100_000,
+        },
+        HashKey::new(1),
+    );
     let auth: Arc<[Id]> = Arc::from([Id { scheme: "super".into(), id: "".into() }]);
     let mut compared = 0;
     for (bytes, logged) in logged() {

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Parsed, Prep, PrepOptions, Request, SessionCheck, parse};
+use crate::hash::HashKey;
 use crate::prep::access::Access;
 use crate::prep::auth::digest_id;
 use crate::store::{Effects, Outcome, Store, StoreOptions};
@@ -52,7 +53,7 @@ impl Leader {
     fn with(options: PrepOptions) -> Leader {
         let mut leader = Leader {
             store: Store::new(StoreOptions { extended_types: true, ..StoreOptions::default() }),
-            prep: Prep::new(options),
+            prep: Prep::new(options, HashKey::new(1)),
             zxid: 0,
             pipeline: VecDeque::new(),
             session: ME,

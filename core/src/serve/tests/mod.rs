@@ -12,6 +12,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::*;
+use crate::hash::HashKey;
 use crate::prep::{Prep, PrepOptions, SessionCheck};
 use crate::store::StoreOptions;
 use crate::wire::OpCode;
@@ -83,17 +84,20 @@ impl Server {
     fn with(options: ServeOptions, wall_ms: i64) -> Server {
         let now = Now { mono: Time(0), wall_ms };
         let access = options.access.clone();
-        let mut serve = Serve::new(options, now);
+        let mut serve = Serve::new(options, now, HashKey::new(1));
         serve.start_serving();
         Server {
             serve,
             store: Store::new(StoreOptions { extended_types: true, ..StoreOptions::default() }),
-            prep: Prep::new(PrepOptions {
-                extended_types: true,
-                enforce_quota: true,
-                access,
-                max_txn_bytes: 2_000_000,
-            }),
+            prep: Prep::new(
+                PrepOptions {
+                    extended_types: true,
+                    enforce_quota: true,
+                    access,
+                    max_txn_bytes: 2_000_000,
+                },
+                HashKey::new(1),
+            ),
             now,
             zxid: 0,
             proposed: VecDeque::new(),

@@ -17,6 +17,7 @@ use rustc_hash::FxBuildHasher;
 
 use self::paths::{PathId, Paths};
 use self::table::{Change, Modes, Slot, Table};
+use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::types::ConnId;
 use crate::wire::{AddWatchMode, ErrorCode, EventType, WatcherType};
@@ -44,7 +45,7 @@ struct Watcher {
 }
 
 /// The watches of one server's clients. What is watched need not be a path of a node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watches {
     paths: Paths,
     tables: [Table; 2],
@@ -56,6 +57,18 @@ pub(super) struct Watches {
 }
 
 impl Watches {
+    /// Nobody watches anything.
+    pub(super) fn new(key: HashKey) -> Watches {
+        Watches {
+            paths: Paths::new(key),
+            tables: Default::default(),
+            watchers: Vec::new(),
+            free: Vec::new(),
+            by_conn: HashMap::default(),
+            found: Vec::new(),
+        }
+    }
+
     /// getData and exists leave this.
     ///
     /// # Errors
@@ -176,7 +189,7 @@ impl Watches {
             self.tidy_path(path);
         }
         if self.by_conn.is_empty() {
-            *self = Watches::default();
+            *self = Watches::new(self.paths.key().clone());
         } else {
             self.free.push(slot);
         }

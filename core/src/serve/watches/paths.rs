@@ -1,12 +1,11 @@
 //! The paths that are watched, each kept once and named by a small number.
 
 use alloc::vec::Vec;
-use core::hash::BuildHasher;
 
 use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
 
 use super::push_tight;
+use crate::hash::HashKey;
 
 /// Bytes of a chunk of text; a text that is longer has one of its own.
 const CHUNK_BYTES: usize = 1 << 16;
@@ -30,7 +29,7 @@ struct Chunk {
 }
 
 /// All of them. Four bytes and a text, and five to ten to find it again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Paths {
     chunks: Vec<Chunk>,
     free_chunks: Vec<u32>,
@@ -40,12 +39,32 @@ pub(super) struct Paths {
     at: Vec<u32>,
     free: Vec<u32>,
     index: HashTable<u32>,
+    key: HashKey,
 }
 
 impl Paths {
+    /// None.
+    pub(super) fn new(key: HashKey) -> Paths {
+        Paths {
+            chunks: Vec::new(),
+            free_chunks: Vec::new(),
+            tail: 0,
+            at: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            key,
+        }
+    }
+
+    /// What paths are hashed with.
+    pub(super) fn key(&self) -> &HashKey {
+        &self.key
+    }
+
     /// The number of a path that is there.
     pub(super) fn find(&self, path: &str) -> Option<PathId> {
-        let found = self.index.find(hash(path.as_bytes()), |id| self.bytes(*id) == path.as_bytes());
+        let path = path.as_bytes();
+        let found = self.index.find(self.key.of(path), |id| self.bytes(*id) == path);
         found.copied().map(PathId)
     }
 
@@ -66,8 +85,9 @@ impl Paths {
                 id
             }
         };
-        let Paths { index, chunks, at, .. } = self;
-        index.insert_unique(hash(path.as_bytes()), id, |id| hash(text(chunks, at[*id as usize])));
+        let Paths { index, chunks, at, key, .. } = self;
+        let hash = |id: &u32| key.of(text(chunks, at[*id as usize]));
+        index.insert_unique(key.of(path.as_bytes()), id, hash);
         Some(PathId(id))
     }
 
@@ -75,7 +95,7 @@ impl Paths {
     pub(super) fn remove(&mut self, id: PathId) {
         let at = core::mem::replace(&mut self.at[id.0 as usize], NOWHERE);
         let bytes = text(&self.chunks, at);
-        let (hash, length) = (hash(bytes), bytes.len() + HEADER_BYTES);
+        let (hash, length) = (self.key.of(bytes), bytes.len() + HEADER_BYTES);
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == id.0) {
             entry.remove();
         }
@@ -83,15 +103,15 @@ impl Paths {
         let chunk = (at >> 16) as usize;
         self.chunks[chunk].live -= length;
         if self.index.is_empty() {
-            *self = Paths::default();
+            *self = Paths::new(self.key.clone());
         } else if self.chunks[chunk].live == 0 {
             self.drop_chunk(chunk);
         } else if self.chunks[chunk].live < CHUNK_BYTES / 4 && chunk != self.tail && self.has_room()
         {
             self.clear_chunk(chunk);
         } else if self.index.capacity() > 4 * self.index.len() + 64 {
-            let Paths { index, chunks, at, .. } = self;
-            index.shrink_to(index.len() * 2, |id| hash_at(chunks, at, *id));
+            let Paths { index, chunks, at, key, .. } = self;
+            index.shrink_to(index.len() * 2, |id| key.of(text(chunks, at[*id as usize])));
         }
     }
 
@@ -163,7 +183,7 @@ impl Paths {
                 length => length.into(),
             };
             let (path, at) = (&rest[..length], (chunk as u32) << 16 | offset as u32);
-            let id = self.index.find(hash(path), |id| self.at[*id as usize] == at).copied();
+            let id = self.index.find(self.key.of(path), |id| self.at[*id as usize] == at).copied();
             if let Some(id) = id {
                 self.at[id as usize] = self.append(path).unwrap_or(NOWHERE);
             }
@@ -182,12 +202,4 @@ fn text(chunks: &[Chunk], at: u32) -> &[u8] {
         },
         None => &[],
     }
-}
-
-fn hash(path: &[u8]) -> u64 {
-    FxBuildHasher.hash_one(path)
-}
-
-fn hash_at(chunks: &[Chunk], at: &[u32], id: u32) -> u64 {
-    hash(text(chunks, at[id as usize]))
 }

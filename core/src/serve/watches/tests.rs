@@ -21,7 +21,7 @@ fn fire(watches: &mut Watches, kind: EventType, path: &str) -> Vec<ConnId> {
 #[test]
 fn a_watch_fires_once_and_a_delete_tells_each_connection_once() {
     let (a, b) = (conn(1), conn(2));
-    let mut watches = Watches::default();
+    let mut watches = Watches::new(HashKey::new(7));
     watches.watch_data("/p", a).unwrap();
     watches.watch_data("/p", a).unwrap();
     watches.watch_children("/p", a).unwrap();
@@ -104,7 +104,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn watches_are_what_two_plain_tables_would_be(steps in prop::collection::vec(step(), 1..300)) {
-        let mut watches = Watches::default();
+        let mut watches = Watches::new(HashKey::new(7));
         let mut model = Model::default();
         for step in steps {
             match step {
@@ -171,7 +171,7 @@ proptest! {
 
 #[test]
 fn texts_are_moved_together_and_found_again() {
-    let mut watches = Watches::default();
+    let mut watches = Watches::new(HashKey::new(7));
     let me = conn(1);
     let path = |n: usize| format!("/{n}/{}", "x".repeat(n % 90));
     let long = format!("/{}", "y".repeat(70_000));
