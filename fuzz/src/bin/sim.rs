@@ -331,8 +331,7 @@ fn replay(arguments: ReplayArguments) -> ExitCode {
     let shown_plan = arguments.plan.then(|| plan.clone());
     let (outcome, story) = run::tell(plan);
     let skipped = arguments.last.map_or(0, |last| story.len().saturating_sub(last));
-    let shown = story.get(skipped..).unwrap_or_default();
-    let mut lines = shown;
+    let mut lines = story.get(skipped..).unwrap_or_default();
     if let Some(file) = &arguments.svg {
         lines = &[];
         if let Err(error) = std::fs::write(file, diagram::svg(&story, skipped)) {
@@ -341,9 +340,14 @@ fn replay(arguments: ReplayArguments) -> ExitCode {
         }
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    // Who reads may have seen enough.
-    let _ = tell(&mut out, shown_plan, lines, &outcome).and_then(|()| out.flush());
-    status(outcome.violation.iter())
+    match tell(&mut out, shown_plan, lines, &outcome).and_then(|()| out.flush()) {
+        // Who reads may have seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "sim: standard output: {error}");
+            ExitCode::from(2)
+        }
+        _ => status(outcome.violation.iter()),
+    }
 }
 
 fn tell(
