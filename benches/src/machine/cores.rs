@@ -38,13 +38,8 @@ impl Apart {
 
     /// None where there was no look, or no second core.
     pub(crate) fn latency(&self) -> Option<Latency> {
-        let us = |q| self.looks.value_at_quantile(q) as f64 / 1000.0;
-        (!self.looks.is_empty()).then(|| Latency {
-            per_second: 1e6 / us(0.5),
-            p50_us: us(0.5),
-            p99_us: us(0.99),
-            p999_us: us(0.999),
-        })
+        let told = super::latency(&self.looks, LOOK);
+        (!self.looks.is_empty()).then(|| Latency { per_second: 1e6 / told.p50_us, ..told })
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Goal, Metric, Report, Row};
 use crate::ensemble::Kind;
 use crate::machine::Latency;
 
+const CORE_TO_CORE: &str = "a word to the other core and back";
 /// What every run tells, in this order.
 const DETAILS: [Metric; 8] = [
     Metric::PerSecond,
@@ -52,18 +53,20 @@ impl Report {
             let rate = rate.map_or(String::from("not measured"), number);
             [what, &rate, "", "", ""].map(String::from).to_vec()
         };
-        let mut lines = vec![
+        let core_to_core = match &machine.core_to_core {
+            Some(there_and_back) => latency(CORE_TO_CORE, there_and_back),
+            None => rate(CORE_TO_CORE, None),
+        };
+        let lines = vec![
             latency("fdatasync, one writer", &machine.sync_alone),
             latency("fdatasync, three at once", &machine.sync_three),
             latency("loopback, there and back", &machine.round_trip),
+            core_to_core,
             rate("one core: messages to 1,000 connections in turn", Some(machine.messages)),
             rate("one core: messages to 8,000 connections in turn", machine.messages_cold),
             rate("one core: connections with two requests", Some(machine.sessions)),
             ["memory, copied", &copied, "", "", ""].map(String::from).to_vec(),
         ];
-        if let Some(there_and_back) = &machine.core_to_core {
-            lines.insert(3, latency("a word to the other core and back", there_and_back));
-        }
         format!(
             "{}: {} cores; the load average was {} when it began\n{}\n\n{}\n",
             machine.processor,
