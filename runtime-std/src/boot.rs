@@ -229,3 +229,18 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Failure> {
 fn unusable(path: &Path, e: &io::Error) -> Failure {
     Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, format!("{}: {e}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_loaded_trees_hash_names_with_the_same_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("dataDir={}\nclientPort=2181\n", dir.path().display());
+        let path = dir.path().join("zoo.cfg");
+        fs::write(&path, text).unwrap();
+        let boot = Boot::load(&path, &SystemProperties::default()).unwrap();
+        assert_ne!(boot.store_options().hash_seed, boot.store_options().hash_seed);
+    }
+}
