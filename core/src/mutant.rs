@@ -16,7 +16,7 @@ pub enum Mutant {
     AckBeforeDurable, LeaderAcksBeforeDurable, HalfIsAQuorum,
     // members
     OldQuorumCommitsAChange, NextMembersNotAsked, RemovedLeaderGoesOn, ChangeForgottenByRestart,
-    VoterToBeUnheard,
+    VoterToBeUnheard, UnloggedChangeCounts,
     // disk
     LogNotSynced, DiskErrorIgnored, RecoveredNotDurable, SnapshotsGoBeforeTheLog,
     OldSnapshotsStay, SnapshotOfUncommitted, TornTailKept, EpochsNotSynced,
@@ -57,7 +57,7 @@ impl Mutant {
         Mutant::PersistentWatchNotLeftAgain, Mutant::LastEventsLostWithTheRole,
         Mutant::OldQuorumCommitsAChange, Mutant::NextMembersNotAsked,
         Mutant::RemovedLeaderGoesOn, Mutant::ChangeForgottenByRestart,
-        Mutant::VoterToBeUnheard,
+        Mutant::VoterToBeUnheard, Mutant::UnloggedChangeCounts,
     ];
 }
 

@@ -67,6 +67,7 @@ const KNOWN: &[(Mutant, &[&str])] = &[
     (Mutant::OldQuorumCommitsAChange, &["64"]),
     (Mutant::NextMembersNotAsked, &["64", "66"]),
     (Mutant::RemovedLeaderGoesOn, &["65"]),
+    (Mutant::UnloggedChangeCounts, &["71"]),
 ];
 
 /// The rest of the table is not filled after this.

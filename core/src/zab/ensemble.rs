@@ -169,7 +169,7 @@ impl Ensemble {
 
     /// The data directory is loaded: look for a leader, or serve alone.
     pub fn start(&mut self, now: Time, start: Start, out: &mut Actions) {
-        self.shared.history.load(start);
+        self.shared.load(start, out);
         if self.election.is_some() {
             self.look(now, out);
         } else {
@@ -418,7 +418,7 @@ impl Ensemble {
                 learner.truncated(&mut self.shared, start, out);
             }
             Part::Reloading(expected) if *expected == ticket => {
-                self.shared.history.load(start);
+                self.shared.load(start, out);
                 self.look(now, out);
             }
             _ => {}

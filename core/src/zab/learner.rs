@@ -474,7 +474,7 @@ impl Learner {
 
     /// The log is cut and the state loaded anew.
     pub(super) fn truncated(&mut self, shared: &mut Shared, start: Start, out: &mut Actions) {
-        shared.history.load(start);
+        shared.load(start, out);
         self.stage = Stage::Syncing;
         self.read_on(shared, out);
     }

@@ -214,6 +214,11 @@ impl Shared {
     fn ticket(&mut self) -> Ticket {
         self.last_ticket.take()
     }
+    /// The data directory is loaded, as it was left or with its log cut.
+    fn load(&mut self, start: Start, out: &mut Actions) {
+        self.history.load(start);
+        self.forget_unlogged(out);
+    }
     fn limit_ms(&self, ticks: u64) -> u64 {
         self.options.tick_time_ms * ticks
     }

@@ -3,7 +3,8 @@
 //!
 //! A configuration is seen when it is proposed, and counts once that is committed: in between,
 //! quorums of both decide. On disk it precedes the transaction that carries it, so that nobody
-//! who has acknowledged a reconfiguration forgets that quorums of both are needed.
+//! who has acknowledged a reconfiguration forgets that quorums of both are needed. Who has not
+//! logged it forgets it, or it would wait for quorums that none but those who know more can give.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -14,8 +15,9 @@ use tracing::info;
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, ConfigSave, DiskAction};
 use crate::config::EnsembleConfig;
+use crate::mutant::Mutant;
 use crate::quorum::Membership;
-use crate::types::{HostPort, ServerId};
+use crate::types::{HostPort, ServerId, Zxid};
 
 impl Shared {
     /// The configuration that a payload carries, if it does and they may change.
@@ -37,6 +39,10 @@ impl Shared {
             return;
         }
         info!(version = %format_args!("{:x}", config.version), "a configuration is proposed");
+        self.save_seen(config, out);
+    }
+
+    fn save_seen(&mut self, config: EnsembleConfig, out: &mut Actions) {
         let (ticket, text) = (self.ticket(), config.to_text());
         let save = Box::new(ConfigSave::Next { text });
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
@@ -47,6 +53,26 @@ impl Shared {
     pub(super) fn remember(&mut self, config: EnsembleConfig) {
         let current = self.members.current().clone();
         self.set_members(Membership::new(current, Some(Arc::new(config))));
+    }
+
+    /// The log ends before the proposal whose configuration is in the files. It was never
+    /// acknowledged by this server, or a leader has had it cut off: it does not count, and must not
+    /// come back when later entries are there. One of an earlier epoch may have come with NEWLEADER,
+    /// acknowledged without a proposal of its own.
+    pub(super) fn forget_unlogged(&mut self, out: &mut Actions) {
+        let proposed = Zxid(self.members.last_seen().version);
+        let is_of_this_epoch =
+            proposed.epoch() == self.history.current_epoch && proposed.counter() != 0;
+        if is_of_this_epoch
+            && proposed > self.history.last_logged
+            && self.members.next().is_some()
+            && !Mutant::UnloggedChangeCounts.is_on()
+        {
+            info!(version = %format_args!("{:x}", proposed.0), last_logged = %self.history.last_logged,
+                "a configuration that was proposed and is not logged is forgotten");
+            let current = (**self.members.current()).clone();
+            self.save_seen(current, out);
+        }
     }
 
     /// This configuration is committed and counts from here on. False if it, or a newer one, did

@@ -145,6 +145,78 @@ fn a_change_that_only_its_leader_has_seen_is_forgotten() {
     assert!(world.servers[&3].platter.next.as_ref().is_none_or(|n| n.version <= 0x1_0000_0000));
 }
 
+/// Servers 2 and 3 vote. Server 3 has proposed 1 and 2, was heard by server 1 only, and is gone: the
+/// configuration is in its files, the transaction is not in its log.
+fn with_a_change_that_its_leader_has_not_logged() -> World {
+    let mut world = three();
+    world.reconfig("2 3");
+    world.run(20);
+    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.reconfig("1 2");
+    world.cut(2, 3).run(20);
+    world.crash_after_one_write(3);
+    assert_eq!((world.config(1), world.config(2)), ("2 3 -> 1 2".into(), "2 3".into()));
+    let (one, three) = (&world.servers[&1].platter, &world.servers[&3].platter);
+    assert_eq!(one.next, three.next);
+    assert!(one.log.len() > three.log.len());
+    world.heal();
+    world
+}
+
+#[test]
+fn a_change_that_is_not_logged_is_forgotten_by_a_restart() {
+    let mut world = with_a_change_that_its_leader_has_not_logged();
+    world.start(3).run(5000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 2");
+    for id in 1..=3 {
+        assert_eq!(world.config(id), "2 3", "server {id}");
+    }
+    // Later entries do not bring it back.
+    world.propose("a");
+    world.run(20);
+    world.crash(3).start(3);
+    assert_eq!(world.config(3), "2 3");
+    world.run(5000);
+    assert_eq!(world.payloads(1), world.payloads(3));
+}
+
+#[test]
+fn a_change_that_is_cut_off_is_forgotten_although_its_leader_is_gone_before_newleader() {
+    let mut world = World::reconfigurable(5, 0);
+    world.start_all().run(3000);
+    world.reconfig("2 3 5");
+    world.run(20);
+    world.servers.get_mut(&5).unwrap().stalled = true;
+    world.reconfig("1 3");
+    world.cut(2, 5).cut(4, 5).run(20);
+    world.crash_after_one_write(5).crash(1).crash(3);
+    world.heal().start(5);
+    // Both accept the epoch; neither can save what is to be saved then.
+    let accepts = |world: &mut World, id: i64| {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+        world.run(500);
+        world.servers.get_mut(&id).unwrap().stalled = false;
+        world.sync(id);
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    };
+    accepts(&mut world, 2);
+    world.start(3);
+    assert_eq!(world.config(3), "2 3 5 -> 1 3", "it has logged it");
+    accepts(&mut world, 3);
+    world.run(20);
+    let logged = world.servers[&3].platter.log.len();
+    assert_eq!(world.role(5), Role::Leading { established: false });
+    world.crash(5).crash(2).run(20);
+    for id in [2, 3] {
+        world.servers.get_mut(&id).unwrap().stalled = false;
+    }
+    world.sync(3);
+    assert!(world.servers[&3].platter.log.len() < logged);
+    world.start(1).start(2).run(5000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 3, 4 follows 3, 5 is down");
+    assert_eq!((world.config(1), world.config(3)), ("2 3 5".into(), "2 3 5".into()));
+}
+
 #[test]
 fn a_server_with_a_stale_list_is_healed_by_what_others_tell() {
     let mut world = three();

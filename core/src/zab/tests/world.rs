@@ -207,6 +207,15 @@ impl World {
         self
     }
 
+    /// As [`World::crash`], when the first of what was not durable has become so.
+    pub(super) fn crash_after_one_write(&mut self, id: i64) -> &mut World {
+        let server = self.servers.get_mut(&id).unwrap();
+        server.lane.truncate(1);
+        server.stalled = false;
+        self.sync(id);
+        self.crash(id)
+    }
+
     /// Nothing passes between these two any more.
     pub(super) fn cut(&mut self, a: i64, b: i64) -> &mut World {
         self.cut.push((a.min(b), a.max(b)));
