@@ -169,6 +169,8 @@ impl Ensemble {
 
     /// The data directory is loaded: look for a leader, or serve alone.
     pub fn start(&mut self, now: Time, start: Start, out: &mut Actions) {
+        // The election knows by what may be forgotten how this server is reached.
+        self.introduce_members();
         self.shared.load(start, out);
         if self.election.is_some() {
             self.look(now, out);
@@ -763,6 +765,7 @@ pub(super) fn new_shared(
         me,
         members: Arc::new(Membership::new(config, None)),
         in_state: None,
+        file_is_void: false,
         serves: false,
         members_are_new: false,
         history: History::new(options.commit_log_count.max(1)),

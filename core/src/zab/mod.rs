@@ -188,6 +188,8 @@ struct Shared {
     members: Arc<Membership>,
     /// What the state says of the members, while they are those of a list without a version.
     in_state: Option<Arc<EnsembleConfig>>,
+    /// The file of the next configuration has one that is forgotten.
+    file_is_void: bool,
     /// A role has begun to serve, and the election does not know it yet.
     serves: bool,
     /// The election does not know these members yet.

@@ -34,8 +34,8 @@ impl Shared {
 
     /// This configuration was proposed last, whatever was seen before.
     pub(super) fn saw(&mut self, config: EnsembleConfig, out: &mut Actions) {
-        let seen = self.members.last_seen().version;
-        if config.version == seen || config.version < self.members.current().version {
+        let is_saved = config.version == self.members.last_seen().version && !self.file_is_void;
+        if is_saved || config.version < self.members.current().version {
             return;
         }
         info!(version = %format_args!("{:x}", config.version), "a configuration is proposed");
@@ -43,6 +43,7 @@ impl Shared {
     }
 
     fn save_seen(&mut self, config: EnsembleConfig, out: &mut Actions) {
+        self.file_is_void = false;
         let (ticket, text) = (self.ticket(), config.to_text());
         let save = Box::new(ConfigSave::Next { text });
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
@@ -71,7 +72,14 @@ impl Shared {
             info!(version = %format_args!("{:x}", proposed.0), last_logged = %self.history.last_logged,
                 "a configuration that was proposed and is not logged is forgotten");
             let current = (**self.members.current()).clone();
-            self.save_seen(current, out);
+            if current.members.contains_key(&self.me) {
+                self.save_seen(current, out);
+            } else {
+                // Nothing else on its disk says how it is reached. Its log goes on only after
+                // NEWLEADER, which takes the file's place.
+                self.file_is_void = true;
+                self.remember(current);
+            }
         }
     }
 

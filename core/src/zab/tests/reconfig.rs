@@ -181,6 +181,47 @@ fn a_change_that_is_not_logged_is_forgotten_by_a_restart() {
 }
 
 #[test]
+fn a_new_member_that_has_not_logged_that_it_is_one_finds_the_others() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").run(3000);
+    world.servers.get_mut(&4).unwrap().stalled = true;
+    world.reconfig("1 2 3 4");
+    world.run(20);
+    world.crash_after_one_write(4);
+    assert_eq!(world.config(3), "1 2 3 4");
+    for _ in 0..2 {
+        world.start(4);
+        assert_eq!(world.config(4), "1 2 3", "until it is told");
+        let next = world.servers[&4].platter.next.as_ref().unwrap();
+        assert_eq!(next.members.len(), 4, "its disk still says how it is reached");
+        world.crash(4);
+    }
+    world.start(4).run(5000);
+    assert_eq!(world.config(4), "1 2 3 4");
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 follows 3");
+}
+
+#[test]
+fn who_was_to_be_a_member_and_is_not_is_told_so() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").run(3000);
+    for id in 1..=4 {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.reconfig("1 2 3 4");
+    world.run(20);
+    world.crash_after_one_write(4);
+    for id in 1..=3 {
+        world.crash(id).servers.get_mut(&id).unwrap().stalled = false;
+    }
+    world.start_all().run(5000);
+    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 2, 4 follows 3");
+    assert_eq!(world.config(4), "1 2 3");
+    let platter = &world.servers[&4].platter;
+    assert_eq!(platter.next.as_ref().unwrap().version, platter.config.as_ref().unwrap().version);
+}
+
+#[test]
 fn a_change_that_is_cut_off_is_forgotten_although_its_leader_is_gone_before_newleader() {
     let mut world = World::reconfigurable(5, 0);
     world.start_all().run(3000);
