@@ -17,6 +17,8 @@ pub struct Membership {
     verifier: Box<dyn Verifier>,
     /// Proposed, and not known to be committed: newer than `current`.
     next: Option<(Arc<EnsembleConfig>, Box<dyn Verifier>)>,
+    /// Proposed, and not logged by this server: it has not agreed to that.
+    unlogged: Option<Arc<EnsembleConfig>>,
 }
 
 impl Membership {
@@ -27,7 +29,14 @@ impl Membership {
             let verifier = verifier(&next);
             (next, verifier)
         });
-        Membership { verifier: verifier(&current), current, next }
+        Membership { verifier: verifier(&current), current, next, unlogged: None }
+    }
+
+    /// Quorums of `unlogged` are not needed. But others may have agreed to it, and need a leader
+    /// among its voters: they are heard.
+    pub fn with_unlogged(self, unlogged: Option<Arc<EnsembleConfig>>) -> Membership {
+        let unlogged = unlogged.filter(|config| config.version > self.last_seen().version);
+        Membership { unlogged, ..self }
     }
 
     /// The configuration that was committed last.
@@ -40,6 +49,16 @@ impl Membership {
         self.next.as_ref().map(|(next, _)| next)
     }
 
+    /// One that was proposed and does not count for this server.
+    pub fn unlogged(&self) -> Option<&Arc<EnsembleConfig>> {
+        self.unlogged.as_ref()
+    }
+
+    /// All that are known.
+    fn known(&self) -> impl Iterator<Item = &Arc<EnsembleConfig>> {
+        core::iter::once(&self.current).chain(self.next()).chain(&self.unlogged)
+    }
+
     /// The newest that was seen, committed or not.
     pub fn last_seen(&self) -> &Arc<EnsembleConfig> {
         self.next().unwrap_or(&self.current)
@@ -50,29 +69,23 @@ impl Membership {
         self.verifier.is_quorum(acks)
     }
 
-    /// Whether a server has a vote, now or in the configuration that may come.
+    /// Whether a server has a vote, now or in a configuration that may come.
     pub fn may_vote(&self, id: ServerId) -> bool {
-        self.current.is_voter(id) || self.next().is_some_and(|next| next.is_voter(id))
+        self.known().any(|config| config.is_voter(id))
     }
 
     /// Everybody who may vote, ascending.
     pub fn voters(&self) -> impl Iterator<Item = ServerId> + '_ {
-        let both = self
-            .current
-            .members
-            .keys()
-            .chain(self.next().into_iter().flat_map(|next| next.members.keys()));
         let mut all: alloc::vec::Vec<ServerId> =
-            both.copied().filter(|id| self.may_vote(*id)).collect();
+            self.known().flat_map(|config| config.voters()).collect();
         all.sort_unstable();
         all.dedup();
         all.into_iter()
     }
 
-    /// A member of either configuration, as the current one says if it knows it.
+    /// A member of any configuration, as the first says that knows it.
     pub fn member(&self, id: ServerId) -> Option<&Member> {
-        let of_next = || self.next().and_then(|next| next.members.get(&id));
-        self.current.members.get(&id).or_else(of_next)
+        self.known().find_map(|config| config.members.get(&id))
     }
 
     /// Whether a server is to observe. One that is no member follows without a vote
@@ -126,6 +139,17 @@ mod tests {
         assert_eq!(joint.voters().map(|id| id.0).collect::<alloc::vec::Vec<_>>(), [1, 2, 3, 4, 5]);
         assert!(joint.may_vote(ServerId(5)) && joint.member(ServerId(5)).is_some());
         assert_eq!(joint.last_seen().version, 2);
+    }
+
+    #[test]
+    fn voters_of_what_is_not_logged_are_heard_and_not_needed() {
+        let unlogged = Some(config(2, &[3, 4]));
+        let members = Membership::new(config(1, &[1, 2, 3]), None).with_unlogged(unlogged.clone());
+        assert!(members.is_quorum(&acks(&[1, 2])) && !members.is_quorum(&acks(&[3, 4])));
+        assert!(members.may_vote(ServerId(4)) && members.member(ServerId(4)).is_some());
+        assert!(members.next().is_none() && members.last_seen().version == 1);
+        let later = Membership::new(config(2, &[1, 2, 3]), None).with_unlogged(unlogged);
+        assert!(later.unlogged().is_none() && !later.may_vote(ServerId(4)));
     }
 
     #[test]

@@ -160,18 +160,15 @@ impl Ensemble {
     /// Who goes by a list without a version has written it himself, and knows better: until one
     /// with a version takes its place.
     pub fn remember_state(&mut self, config: EnsembleConfig) {
-        if self.shared.members.current().version == 0 {
-            self.shared.in_state = Some(Arc::new(config));
-        } else {
+        self.shared.in_state = Some(Arc::new(config.clone()));
+        if self.shared.members.current().version != 0 {
             self.remember(config);
         }
     }
 
     /// The data directory is loaded: look for a leader, or serve alone.
     pub fn start(&mut self, now: Time, start: Start, out: &mut Actions) {
-        // The election knows by what may be forgotten how this server is reached.
-        self.introduce_members();
-        self.shared.load(start, out);
+        self.shared.load(start);
         if self.election.is_some() {
             self.look(now, out);
         } else {
@@ -420,7 +417,7 @@ impl Ensemble {
                 learner.truncated(&mut self.shared, start, out);
             }
             Part::Reloading(expected) if *expected == ticket => {
-                self.shared.load(start, out);
+                self.shared.load(start);
                 self.look(now, out);
             }
             _ => {}
@@ -765,7 +762,6 @@ pub(super) fn new_shared(
         me,
         members: Arc::new(Membership::new(config, None)),
         in_state: None,
-        file_is_void: false,
         serves: false,
         members_are_new: false,
         history: History::new(options.commit_log_count.max(1)),

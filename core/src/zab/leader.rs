@@ -353,6 +353,7 @@ impl Leader {
         if self.connecting.contains(shared.me) && shared.members.is_quorum(&self.connecting) {
             info!(epoch = %self.epoch, "a new epoch is proposed");
             self.version_configuration(shared, out);
+            shared.give_up_unlogged(out);
             let ticket = shared.ticket();
             shared.history.accepted_epoch = self.epoch;
             let (file, epoch) = (EpochFile::Accepted, self.epoch);

@@ -323,6 +323,7 @@ impl Learner {
             }
             (Stage::AwaitSync, PacketType::Diff) => {
                 info!(zxid = %shared.history.last_logged, leader_zxid = %packet.zxid, "DIFF from the leader");
+                shared.give_up_unlogged(out);
                 self.stage = Stage::Syncing;
                 Ok(())
             }
@@ -474,7 +475,7 @@ impl Learner {
 
     /// The log is cut and the state loaded anew.
     pub(super) fn truncated(&mut self, shared: &mut Shared, start: Start, out: &mut Actions) {
-        shared.load(start, out);
+        shared.load(start);
         self.stage = Stage::Syncing;
         self.read_on(shared, out);
     }

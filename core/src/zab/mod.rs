@@ -186,10 +186,8 @@ pub enum Delivery {
 struct Shared {
     me: ServerId,
     members: Arc<Membership>,
-    /// What the state says of the members, while they are those of a list without a version.
+    /// What the state that was loaded says of the members.
     in_state: Option<Arc<EnsembleConfig>>,
-    /// The file of the next configuration has one that is forgotten.
-    file_is_void: bool,
     /// A role has begun to serve, and the election does not know it yet.
     serves: bool,
     /// The election does not know these members yet.
@@ -217,9 +215,11 @@ impl Shared {
         self.last_ticket.take()
     }
     /// The data directory is loaded, as it was left or with its log cut.
-    fn load(&mut self, start: Start, out: &mut Actions) {
+    fn load(&mut self, start: Start) {
         self.history.load(start);
-        self.forget_unlogged(out);
+        let last = self.history.last_logged;
+        self.in_state.take_if(|config| Zxid(config.version) > last);
+        self.forget_unlogged();
     }
     fn limit_ms(&self, ticks: u64) -> u64 {
         self.options.tick_time_ms * ticks

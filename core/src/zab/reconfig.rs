@@ -34,7 +34,8 @@ impl Shared {
 
     /// This configuration was proposed last, whatever was seen before.
     pub(super) fn saw(&mut self, config: EnsembleConfig, out: &mut Actions) {
-        let is_saved = config.version == self.members.last_seen().version && !self.file_is_void;
+        let is_saved =
+            config.version == self.members.last_seen().version && self.members.unlogged().is_none();
         if is_saved || config.version < self.members.current().version {
             return;
         }
@@ -43,7 +44,6 @@ impl Shared {
     }
 
     fn save_seen(&mut self, config: EnsembleConfig, out: &mut Actions) {
-        self.file_is_void = false;
         let (ticket, text) = (self.ticket(), config.to_text());
         let save = Box::new(ConfigSave::Next { text });
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
@@ -57,29 +57,33 @@ impl Shared {
     }
 
     /// The log ends before the proposal whose configuration is in the files. It was never
-    /// acknowledged by this server, or a leader has had it cut off: it does not count, and must not
-    /// come back when later entries are there. One of an earlier epoch may have come with NEWLEADER,
-    /// acknowledged without a proposal of its own.
-    pub(super) fn forget_unlogged(&mut self, out: &mut Actions) {
+    /// acknowledged by this server, or a leader has had it cut off, so that it does not count. One of
+    /// an earlier epoch may have come with NEWLEADER, acknowledged without a proposal of its own.
+    pub(super) fn forget_unlogged(&mut self) {
         let proposed = Zxid(self.members.last_seen().version);
         let is_of_this_epoch =
             proposed.epoch() == self.history.current_epoch && proposed.counter() != 0;
         if is_of_this_epoch
             && proposed > self.history.last_logged
-            && self.members.next().is_some()
+            && let Some(next) = self.members.next().cloned()
             && !Mutant::UnloggedChangeCounts.is_on()
         {
             info!(version = %format_args!("{:x}", proposed.0), last_logged = %self.history.last_logged,
-                "a configuration that was proposed and is not logged is forgotten");
-            let current = (**self.members.current()).clone();
-            if current.members.contains_key(&self.me) {
-                self.save_seen(current, out);
-            } else {
-                // Nothing else on its disk says how it is reached. Its log goes on only after
-                // NEWLEADER, which takes the file's place.
-                self.file_is_void = true;
-                self.remember(current);
-            }
+                "a configuration that was proposed and is not logged does not count");
+            let current = self.members.current().clone();
+            let of_state = self.in_state.clone().filter(|_| current.version != 0);
+            self.set_members(Membership::new(current, of_state).with_unlogged(Some(next)));
+        }
+    }
+
+    /// A leader is there who knows enough without it: what does not count goes from the disk, too, or
+    /// it would seem to be logged once later entries are.
+    pub(super) fn give_up_unlogged(&mut self, out: &mut Actions) {
+        let current = self.members.current();
+        // Nothing else may say how this server is reached; NEWLEADER takes the place of that.
+        if self.members.unlogged().is_some() && current.members.contains_key(&self.me) {
+            let current = (**current).clone();
+            self.save_seen(current, out);
         }
     }
 
@@ -93,17 +97,18 @@ impl Shared {
             "a configuration is activated");
         let seen = self.members.next().cloned().into_iter().chain(self.in_state.take());
         let next = seen.filter(|seen| seen.version > config.version).max_by_key(|c| c.version);
+        let unlogged = self.members.unlogged().filter(|u| u.version > config.version).cloned();
         let me = config.members.get(&self.me);
         let save = Box::new(ConfigSave::Current {
             version: config.version,
             text: config.to_file(),
             erases_client: me.is_some_and(|me| me.client.is_some()),
-            keeps_next: next.is_some(),
+            keeps_next: next.is_some() || unlogged.is_some(),
         });
         let ticket = self.ticket();
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
         self.deliveries.push_back(Delivery::Reconfigured { members: config.clone() });
-        self.set_members(Membership::new(config, next));
+        self.set_members(Membership::new(config, next).with_unlogged(unlogged));
         true
     }
 

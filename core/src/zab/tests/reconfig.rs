@@ -181,6 +181,53 @@ fn a_change_that_is_not_logged_is_forgotten_by_a_restart() {
 }
 
 #[test]
+fn who_never_heard_of_a_change_and_is_needed_can_be_told_by_hand() {
+    let mut world = three();
+    world.reconfig("2 3");
+    world.run(20);
+    for id in [2, 3] {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.reconfig("1 2");
+    world.propose("a");
+    world.run(20);
+    world.crash_after_one_write(3).crash(2);
+    // Server 1 has logged both proposals, server 2 the first, server 3 neither.
+    let one = world.servers[&1].platter.clone();
+    let two = world.servers.get_mut(&2).unwrap();
+    two.stalled = false;
+    two.platter.log.push(one.log[one.log.len() - 2].clone());
+    two.platter.next = one.next.clone();
+    world.servers.get_mut(&3).unwrap().platter.next = None;
+    world.start(2).start(3).run(60_000);
+    let story = world.story();
+    assert!(story.contains('3') && !story.contains("leads"), "3 does not know that 1 may: {story}");
+    world.crash(3);
+    world.servers.get_mut(&3).unwrap().platter.next = one.next;
+    world.start(3).run(20_000);
+    for id in 1..=3 {
+        assert_eq!(world.config(id), "1 2", "{}", world.story());
+        assert_eq!(world.payloads(id).last().unwrap(), "a");
+    }
+}
+
+#[test]
+fn what_is_not_logged_does_not_hide_what_is() {
+    let mut world = three();
+    let stale = world.servers[&3].platter.config.clone();
+    world.reconfig("2 3");
+    world.run(20);
+    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.reconfig("1 2");
+    world.run(20);
+    world.crash_after_one_write(3);
+    // Its list was written anew by hand.
+    world.servers.get_mut(&3).unwrap().platter.config = stale;
+    world.start(3);
+    assert_eq!(world.config(3), "1 2 3 -> 2 3");
+}
+
+#[test]
 fn a_new_member_that_has_not_logged_that_it_is_one_finds_the_others() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
