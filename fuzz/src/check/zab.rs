@@ -141,6 +141,15 @@ impl Zab {
         self.rosters.last()
     }
 
+    /// How many may vote at least, now or by what somebody has logged.
+    pub fn fewest_voters(&self) -> Option<usize> {
+        let last = self.committed.last().copied().unwrap_or_default();
+        let may_come = self.proposed.iter().filter(|(zxid, _)| **zxid > last);
+        let may_come = may_come.filter_map(|(_, body)| Roster::of(body));
+        let count = |roster: &Roster| roster.voters().count();
+        may_come.map(|roster| count(&roster)).chain(self.roster().map(count)).min()
+    }
+
     /// A leader brings these members with its epoch; their transaction is lost.
     pub fn brings(&mut self, roster: Roster) {
         self.rosters.push(roster);

@@ -248,7 +248,7 @@ impl World {
             let epoch = server.node().map(Node::epoch).unwrap_or_default();
             server.serves().is_some() && epoch >= newest && self.zab.could_spare(index, other)
         };
-        let is_alone = || self.zab.roster().is_some_and(|roster| roster.voters().count() < 3);
+        let is_alone = || self.zab.fewest_voters().is_some_and(|voters| voters < 3);
         let mut others = electors.iter().filter(|other| **other != index);
         !electors.contains(&index)
             || (self.plan.participants >= 3 && !is_alone() && others.all(|other| is_safe(*other)))
