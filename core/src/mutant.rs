@@ -16,7 +16,7 @@ pub enum Mutant {
     AckBeforeDurable, LeaderAcksBeforeDurable, HalfIsAQuorum,
     // members
     OldQuorumCommitsAChange, NextMembersNotAsked, RemovedLeaderGoesOn, ChangeForgottenByRestart,
-    VoterToBeUnheard, UnloggedChangeCounts,
+    VoterToBeUnheard, UnloggedChangeCounts, OldMembersGoOnAlone,
     // disk
     LogNotSynced, DiskErrorIgnored, RecoveredNotDurable, SnapshotsGoBeforeTheLog,
     OldSnapshotsStay, SnapshotOfUncommitted, TornTailKept, EpochsNotSynced,
@@ -58,6 +58,7 @@ impl Mutant {
         Mutant::OldQuorumCommitsAChange, Mutant::NextMembersNotAsked,
         Mutant::RemovedLeaderGoesOn, Mutant::ChangeForgottenByRestart,
         Mutant::VoterToBeUnheard, Mutant::UnloggedChangeCounts,
+        Mutant::OldMembersGoOnAlone,
     ];
 }
 

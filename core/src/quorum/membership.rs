@@ -69,6 +69,13 @@ impl Membership {
         self.verifier.is_quorum(acks)
     }
 
+    /// Whether there is no quorum of the current members without these.
+    pub fn is_blocked_by(&self, absent: &AckSet) -> bool {
+        !self
+            .verifier
+            .is_quorum(&self.current.voters().filter(|id| !absent.contains(*id)).collect())
+    }
+
     /// Whether a server has a vote, now or in a configuration that may come.
     pub fn may_vote(&self, id: ServerId) -> bool {
         self.known().any(|config| config.is_voter(id))
@@ -150,6 +157,16 @@ mod tests {
         assert!(members.next().is_none() && members.last_seen().version == 1);
         let later = Membership::new(config(2, &[1, 2, 3]), None).with_unlogged(unlogged);
         assert!(later.unlogged().is_none() && !later.may_vote(ServerId(4)));
+    }
+
+    #[test]
+    fn without_half_of_the_current_voters_there_is_no_quorum_of_them() {
+        let joint = Membership::new(config(1, &[1, 2, 3]), Some(config(2, &[3, 4, 5])));
+        for (absent, expected) in [(&[][..], false), (&[1], false), (&[1, 3], true)] {
+            assert_eq!(joint.is_blocked_by(&acks(absent)), expected, "{absent:?}");
+        }
+        assert!(!joint.is_blocked_by(&acks(&[1, 4, 5])), "these have no vote yet");
+        assert!(Membership::new(config(1, &[1, 2]), None).is_blocked_by(&acks(&[2])));
     }
 
     #[test]

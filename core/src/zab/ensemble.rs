@@ -112,7 +112,7 @@ struct Solo {
 impl Solo {
     fn append(&mut self, shared: &mut Shared, entries: Entries, out: &mut Actions) {
         let count = entries.len();
-        let ticket = shared.append(entries, out);
+        let ticket = shared.append(entries, true, out);
         self.outstanding.push_back((ticket, count));
     }
 }
@@ -761,6 +761,7 @@ pub(super) fn new_shared(
     Shared {
         me,
         members: Arc::new(Membership::new(config, None)),
+        successive: None,
         in_state: None,
         serves: false,
         members_are_new: false,

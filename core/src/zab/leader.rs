@@ -59,6 +59,8 @@ pub(super) struct Leader {
     stage: Stage,
     connecting: AckSet,
     epoch_acks: AckSet,
+    /// Who of them has not logged the configuration that may come, and will not any more.
+    without_change: AckSet,
     new_leader_acks: AckSet,
     pub(super) learners: Learners,
     outstanding: VecDeque<Outstanding>,
@@ -86,6 +88,7 @@ impl Leader {
             stage: Stage::Discovery,
             connecting: AckSet::new(),
             epoch_acks: AckSet::new(),
+            without_change: AckSet::new(),
             new_leader_acks: AckSet::new(),
             learners: Learners::new(LIMITS),
             outstanding: VecDeque::new(),
@@ -407,6 +410,11 @@ impl Leader {
                 "a learner has a newer history than this leader");
             return Err("a learner with a newer history");
         }
+        // Of a later epoch than the change's, NEWLEADER may have brought it without a transaction.
+        let change = shared.members.next().map(|next| Zxid(next.version));
+        if change.is_some_and(|change| theirs.0 <= change.epoch() && theirs.1 < change) {
+            self.without_change.insert(learner.server);
+        }
         // Who observes may vote in the configuration that comes next.
         self.epoch_acks.insert(learner.server);
         self.try_finish_discovery(shared, out);
@@ -414,7 +422,10 @@ impl Leader {
     }
 
     fn try_finish_discovery(&mut self, shared: &mut Shared, out: &mut Actions) {
-        if self.stage != Stage::EpochAcks || !shared.members.is_quorum(&self.epoch_acks) {
+        let members = &shared.members;
+        let know_all = members.is_quorum(&self.epoch_acks)
+            || (members.is_current_quorum(&self.epoch_acks) && self.is_uncommitted(shared));
+        if self.stage != Stage::EpochAcks || !know_all {
             return;
         }
         let ticket = shared.ticket();
@@ -425,6 +436,20 @@ impl Leader {
         for learner in self.learners.iter_mut().filter(|l| l.phase == Phase::EpochAcked) {
             learner.synchronise(shared, epoch, true, out);
         }
+    }
+
+    /// Whether the configuration that may come cannot have been committed: too few of the current
+    /// voters are left who may have logged it. Then nothing after it was committed either without a
+    /// quorum of the current members. A later voter who knows more than all of those, and need not be
+    /// known to them, must not keep them from going on.
+    fn is_uncommitted(&self, shared: &Shared) -> bool {
+        let (members, current) = (&shared.members, shared.members.current());
+        let Some(next) = members.next() else { return false };
+        if Mutant::OldMembersGoOnAlone.is_on() {
+            return true;
+        }
+        shared.successive == Some((current.version, next.version))
+            && members.is_blocked_by(&self.without_change)
     }
 
     // ---- synchronisation
@@ -499,7 +524,7 @@ impl Leader {
             learner.outbound.shared(entries.frames(), out);
         }
         let last = entries.last();
-        let ticket = shared.append(entries, out);
+        let ticket = shared.append(entries, true, out);
         self.appended.push_back((ticket, last));
         if Mutant::LeaderAcksBeforeDurable.is_on() {
             self.persisted(shared, out);

@@ -520,7 +520,7 @@ impl Learner {
         if first.epoch() == last.epoch() && first != last.next() {
             return Err("a gap in the leader's proposals");
         }
-        let ticket = shared.append(entries, out);
+        let ticket = shared.append(entries, self.stage == Stage::Broadcast, out);
         if Mutant::AckBeforeDurable.is_on() && self.stage == Stage::Broadcast && !self.observer {
             self.acknowledge(first, shared.history.last_logged);
         } else if !self.observer {

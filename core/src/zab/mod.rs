@@ -186,6 +186,9 @@ pub enum Delivery {
 struct Shared {
     me: ServerId,
     members: Arc<Membership>,
+    /// The last two configurations, if this server logged the second one while it served under the
+    /// leader that proposed it: there was none in between.
+    successive: Option<(i64, i64)>,
     /// What the state that was loaded says of the members.
     in_state: Option<Arc<EnsembleConfig>>,
     /// A role has begun to serve, and the election does not know it yet.
@@ -229,13 +232,15 @@ impl Shared {
         ConnId::dialled(self.dials * 2 + 1)
     }
     /// Appends to the log; the entries are pending until they are committed. A configuration in
-    /// them is durable before they are.
-    fn append(&mut self, entries: Entries, out: &mut Actions) -> Ticket {
+    /// them is durable before they are. `serves`: they are new, in a role that is established.
+    fn append(&mut self, entries: Entries, serves: bool, out: &mut Actions) -> Ticket {
         if self.options.reconfig.is_some() {
             for (_, body) in &entries {
                 if let Some(config) = self.config_in(body)
                     && config.version > self.members.last_seen().version
                 {
+                    let versions = (self.members.current().version, config.version);
+                    self.successive = serves.then_some(versions);
                     self.saw(config, out);
                 }
             }

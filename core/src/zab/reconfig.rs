@@ -3,8 +3,8 @@
 //!
 //! A configuration is seen when it is proposed, and counts once that is committed: in between,
 //! quorums of both decide. On disk it precedes the transaction that carries it, so that nobody
-//! who has acknowledged a reconfiguration forgets that quorums of both are needed. Who has not
-//! logged it forgets it, or it would wait for quorums that none but those who know more can give.
+//! who has acknowledged a reconfiguration forgets that quorums of both are needed. Who is started
+//! without it in its log has not, and needs none of the next members: they may know too much for it.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

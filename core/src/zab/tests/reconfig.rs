@@ -181,6 +181,30 @@ fn a_change_that_is_not_logged_is_forgotten_by_a_restart() {
 }
 
 #[test]
+fn the_old_members_go_on_when_they_know_that_the_change_was_not_committed() {
+    let mut world = three();
+    world.reconfig("2 3");
+    world.run(20);
+    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.reconfig("1 2");
+    world.run(1);
+    world.propose("a");
+    world.cut(2, 3).run(20);
+    world.crash(3).servers.get_mut(&3).unwrap().stalled = false;
+    let logged = |world: &World, id: i64| world.servers[&id].platter.log.len();
+    assert_eq!(logged(&world, 1), logged(&world, 2) + 1, "server 1 knows more than server 2");
+    assert_eq!((world.config(1), world.config(2)), ("2 3 -> 1 2".into(), "2 3 -> 1 2".into()));
+    world.heal().start(3);
+    assert_eq!(world.config(3), "2 3", "it has never heard of it");
+    world.run(20_000);
+    for id in 1..=3 {
+        assert_eq!(world.config(id), "1 2", "server {id}: {}", world.story());
+        assert!(!world.payloads(id).contains(&"a".into()));
+    }
+    assert!(world.leader().is_some(), "{}", world.story());
+}
+
+#[test]
 fn who_never_heard_of_a_change_and_is_needed_can_be_told_by_hand() {
     let mut world = three();
     world.reconfig("2 3");
