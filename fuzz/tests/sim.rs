@@ -21,6 +21,16 @@ fn a_story_that_nobody_reads_to_its_end_is_no_failure() {
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
+#[test]
+fn a_summary_that_nobody_reads_is_no_failure() {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_sim"));
+    run.args(["run", "--seeds", "5..6"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut sim = run.spawn().expect("sim");
+    drop(sim.stdout.take());
+    let ended = sim.wait_with_output().expect("the end");
+    assert!(ended.status.success(), "{ended:?}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_story_that_cannot_be_written_is_one() {

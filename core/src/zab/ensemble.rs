@@ -160,7 +160,7 @@ impl Ensemble {
     /// Who goes by a list without a version has written it himself, and knows better: until one
     /// with a version takes its place.
     pub fn remember_state(&mut self, config: EnsembleConfig) {
-        self.shared.in_state = Some(Arc::new(config.clone()));
+        self.shared.in_history = Some(Arc::new(config.clone()));
         if self.shared.members.current().version != 0 {
             self.remember(config);
         }
@@ -762,7 +762,7 @@ pub(super) fn new_shared(
         me,
         members: Arc::new(Membership::new(config, None)),
         successive: None,
-        in_state: None,
+        in_history: None,
         serves: false,
         members_are_new: false,
         history: History::new(options.commit_log_count.max(1)),

@@ -59,7 +59,7 @@ pub(super) struct Leader {
     stage: Stage,
     connecting: AckSet,
     epoch_acks: AckSet,
-    /// Who of them has not logged the configuration that may come, and will not any more.
+    /// Who of them has not logged the configuration that may come, and will not under an old leader.
     without_change: AckSet,
     new_leader_acks: AckSet,
     pub(super) learners: Learners,
@@ -356,7 +356,6 @@ impl Leader {
         if self.connecting.contains(shared.me) && shared.members.is_quorum(&self.connecting) {
             info!(epoch = %self.epoch, "a new epoch is proposed");
             self.version_configuration(shared, out);
-            shared.give_up_unlogged(out);
             let ticket = shared.ticket();
             shared.history.accepted_epoch = self.epoch;
             let (file, epoch) = (EpochFile::Accepted, self.epoch);
@@ -412,7 +411,8 @@ impl Leader {
         }
         // Of a later epoch than the change's, NEWLEADER may have brought it without a transaction.
         let change = shared.members.next().map(|next| Zxid(next.version));
-        if change.is_some_and(|change| theirs.0 <= change.epoch() && theirs.1 < change) {
+        let is_before = |change: Zxid| theirs.0 <= change.epoch() && theirs.1 < change;
+        if change.is_some_and(is_before) && theirs.1 != Zxid::UNTRUSTED {
             self.without_change.insert(learner.server);
         }
         // Who observes may vote in the configuration that comes next.
@@ -428,6 +428,7 @@ impl Leader {
         if self.stage != Stage::EpochAcks || !know_all {
             return;
         }
+        shared.give_up_unlogged(out);
         let ticket = shared.ticket();
         shared.history.current_epoch = self.epoch;
         let (file, epoch) = (EpochFile::Current, self.epoch);

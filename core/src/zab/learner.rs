@@ -341,6 +341,8 @@ impl Learner {
             }
             (Stage::AwaitSync, PacketType::Snap) => {
                 info!(zxid = %shared.history.last_logged, leader_zxid = %packet.zxid, "SNAP from the leader");
+                shared.give_up_unlogged(out);
+                shared.in_history = None;
                 self.stage = Stage::Snapshot(packet.zxid);
                 shared.deliveries.push_back(Delivery::SnapshotBegin { zxid: packet.zxid });
                 Ok(())
@@ -476,6 +478,7 @@ impl Learner {
     /// The log is cut and the state loaded anew.
     pub(super) fn truncated(&mut self, shared: &mut Shared, start: Start, out: &mut Actions) {
         shared.load(start);
+        shared.give_up_unlogged(out);
         self.stage = Stage::Syncing;
         self.read_on(shared, out);
     }
@@ -519,6 +522,11 @@ impl Learner {
         let first = entries.first();
         if first.epoch() == last.epoch() && first != last.next() {
             return Err("a gap in the leader's proposals");
+        }
+        if self.config.is_some() && entries.iter().any(|(_, body)| shared.config_in(body).is_some())
+        {
+            // NEWLEADER's configuration counted before this one was proposed.
+            self.take_leaders_config(shared, out);
         }
         let ticket = shared.append(entries, self.stage == Stage::Broadcast, out);
         if Mutant::AckBeforeDurable.is_on() && self.stage == Stage::Broadcast && !self.observer {

@@ -189,8 +189,8 @@ struct Shared {
     /// The last two configurations, if this server logged the second one while it served under the
     /// leader that proposed it: there was none in between.
     successive: Option<(i64, i64)>,
-    /// What the state that was loaded says of the members.
-    in_state: Option<Arc<EnsembleConfig>>,
+    /// The last configuration that the history has, loaded or logged.
+    in_history: Option<Arc<EnsembleConfig>>,
     /// A role has begun to serve, and the election does not know it yet.
     serves: bool,
     /// The election does not know these members yet.
@@ -221,7 +221,7 @@ impl Shared {
     fn load(&mut self, start: Start) {
         self.history.load(start);
         let last = self.history.last_logged;
-        self.in_state.take_if(|config| Zxid(config.version) > last);
+        self.in_history.take_if(|config| Zxid(config.version) > last);
         self.forget_unlogged();
     }
     fn limit_ms(&self, ticks: u64) -> u64 {
@@ -239,8 +239,10 @@ impl Shared {
                 if let Some(config) = self.config_in(body)
                     && config.version > self.members.last_seen().version
                 {
+                    self.conclude_change(out);
                     let versions = (self.members.current().version, config.version);
                     self.successive = serves.then_some(versions);
+                    self.in_history = Some(Arc::new(config.clone()));
                     self.saw(config, out);
                 }
             }

@@ -71,19 +71,31 @@ impl Shared {
             info!(version = %format_args!("{:x}", proposed.0), last_logged = %self.history.last_logged,
                 "a configuration that was proposed and is not logged does not count");
             let current = self.members.current().clone();
-            let of_state = self.in_state.clone().filter(|_| current.version != 0);
-            self.set_members(Membership::new(current, of_state).with_unlogged(Some(next)));
+            let logged = self.in_history.clone().filter(|_| current.version != 0);
+            self.set_members(Membership::new(current, logged).with_unlogged(Some(next)));
         }
     }
 
-    /// A leader is there who knows enough without it: what does not count goes from the disk, too, or
-    /// it would seem to be logged once later entries are.
+    /// A leader brings its history: what does not count goes from the disk, too, or it would seem to
+    /// be logged once later entries are.
     pub(super) fn give_up_unlogged(&mut self, out: &mut Actions) {
-        let current = self.members.current();
         // Nothing else may say how this server is reached; NEWLEADER takes the place of that.
-        if self.members.unlogged().is_some() && current.members.contains_key(&self.me) {
-            let current = (**current).clone();
-            self.save_seen(current, out);
+        if self.members.unlogged().is_some()
+            && self.members.current().members.contains_key(&self.me)
+        {
+            let counts = (**self.members.last_seen()).clone();
+            self.save_seen(counts, out);
+        }
+    }
+
+    /// Another configuration follows in the history: the one before it was committed, or the other
+    /// would not have been proposed.
+    pub(super) fn conclude_change(&mut self, out: &mut Actions) {
+        let logged = self.in_history.as_ref().map(|config| config.version);
+        if let Some(next) = self.members.next().cloned()
+            && logged == Some(next.version)
+        {
+            self.activate(next, out);
         }
     }
 
@@ -95,7 +107,7 @@ impl Shared {
         }
         info!(version = %format_args!("{:x}", config.version), members = %config.members.len(),
             "a configuration is activated");
-        let seen = self.members.next().cloned().into_iter().chain(self.in_state.take());
+        let seen = self.members.next().into_iter().chain(&self.in_history).cloned();
         let next = seen.filter(|seen| seen.version > config.version).max_by_key(|c| c.version);
         let unlogged = self.members.unlogged().filter(|u| u.version > config.version).cloned();
         let me = config.members.get(&self.me);

@@ -226,11 +226,28 @@ fn swarm(arguments: &RunArguments) -> ExitCode {
     });
     bar.finish_and_clear();
     let Ok(found) = found.into_inner() else { return ExitCode::from(4) };
-    summary(&found, began.elapsed());
-    for (seed, violation) in found.failures.iter().take(MOST_REPORTS) {
-        report(*seed, violation, arguments.no_shrink);
+    let told = say(&found, began.elapsed(), arguments.no_shrink);
+    unless_unwritten(told, status(found.failures.values()))
+}
+
+fn unless_unwritten(told: io::Result<()>, status: ExitCode) -> ExitCode {
+    match told {
+        // Who reads may have seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "sim: standard output: {error}");
+            ExitCode::from(2)
+        }
+        _ => status,
     }
-    status(found.failures.values())
+}
+
+fn say(found: &Found, elapsed: Duration, no_shrink: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    summary(&mut out, found, elapsed)?;
+    for (seed, violation) in found.failures.iter().take(MOST_REPORTS) {
+        report(&mut out, *seed, violation, no_shrink)?;
+    }
+    out.flush()
 }
 
 /// A line for logs, now and then.
@@ -255,8 +272,9 @@ fn rate(simulated_ms: u64, elapsed: Duration) -> String {
     format!("{hours:.1} simulated h, {:.3} h/s", hours / elapsed.as_secs_f64().max(0.001))
 }
 
-fn summary(found: &Found, elapsed: Duration) {
-    println!(
+fn summary(out: &mut impl Write, found: &Found, elapsed: Duration) -> io::Result<()> {
+    writeln!(
+        out,
         "{} seeds in {:.0} s, {} failed; {}; {} transactions, {} steps",
         found.seeds,
         elapsed.as_secs_f64(),
@@ -264,21 +282,27 @@ fn summary(found: &Found, elapsed: Duration) {
         rate(found.simulated_ms, elapsed),
         found.committed,
         found.steps
-    );
+    )?;
     for (name, n) in found.counters.iter() {
-        println!("{n:>10}  {name}");
+        writeln!(out, "{n:>10}  {name}")?;
     }
+    Ok(())
 }
 
-fn report(seed: u64, violation: &Violation, as_it_is: bool) {
-    println!("\nseed {seed}: {violation}");
+fn report(
+    out: &mut impl Write,
+    seed: u64,
+    violation: &Violation,
+    as_it_is: bool,
+) -> io::Result<()> {
+    writeln!(out, "\nseed {seed}: {violation}")?;
     let plan = Plan::draw(seed);
     let cut = if as_it_is { Cut::default() } else { run::shrink(&plan, violation, SHRINKING_RUNS) };
     let (_, story) = run::tell(plan.cut(&cut));
     for step in story.iter().skip(story.len().saturating_sub(LAST_LINES)) {
-        println!("  {}", story::line(step));
+        writeln!(out, "  {}", story::line(step))?;
     }
-    println!("tell it all: {}", command(seed, &cut));
+    writeln!(out, "tell it all: {}", command(seed, &cut))
 }
 
 /// The command that replays this.
@@ -340,14 +364,8 @@ fn replay(arguments: ReplayArguments) -> ExitCode {
         }
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    match tell(&mut out, shown_plan, lines, &outcome).and_then(|()| out.flush()) {
-        // Who reads may have seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "sim: standard output: {error}");
-            ExitCode::from(2)
-        }
-        _ => status(outcome.violation.iter()),
-    }
+    let told = tell(&mut out, shown_plan, lines, &outcome).and_then(|()| out.flush());
+    unless_unwritten(told, status(outcome.violation.iter()))
 }
 
 fn tell(

@@ -249,6 +249,71 @@ fn what_is_not_logged_does_not_hide_what_is() {
     world.servers.get_mut(&3).unwrap().platter.config = stale;
     world.start(3);
     assert_eq!(world.config(3), "1 2 3 -> 2 3");
+    for _ in 0..5000 {
+        world.run(1);
+        assert_ne!(world.config(3), "1 2 3");
+    }
+    assert_eq!(world.config(3), "1 2", "{}", world.story());
+}
+
+#[test]
+fn a_change_that_overtakes_uptodate_does_not_hide_what_counts() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").run(3000);
+    world.propose("z");
+    world.run(20);
+    world.crash(1).crash(3).start(3).run(3000);
+    assert!(world.story().contains("leads epoch 2"), "{}", world.story());
+    // Server 1 has found the leader, and has yet to save the epoch.
+    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.start(1).run(500);
+    world.reconfig("1 2 3 4").unwrap();
+    world.run(20);
+    for id in 2..=4 {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.reconfig("2 3 4").unwrap();
+    world.run(20);
+    assert_eq!(world.config(1), "1 2 3");
+    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.sync(1);
+    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.run(20);
+    assert_eq!(
+        world.config(1),
+        "1 2 3 4 -> 2 3 4",
+        "{} {:?} {:?}",
+        world.story(),
+        world.servers[&1].platter.accepted,
+        world.servers[&1].platter.log.len()
+    );
+}
+
+#[test]
+fn what_one_leader_has_cut_short_is_heard_by_the_next_round() {
+    let mut world = three();
+    world.join(4, "1 2 3 4").run(3000);
+    for id in [2, 3] {
+        world.servers.get_mut(&id).unwrap().stalled = true;
+    }
+    world.reconfig("1 2 4");
+    world.run(1);
+    world.cut(1, 3);
+    world.propose("a");
+    world.run(20);
+    world.crash_after_one_write(3).crash(1).crash(2).crash(4);
+    let logged = |world: &World, id: i64| world.servers[&id].platter.log.len();
+    assert_eq!((logged(&world, 2), logged(&world, 3)), (0, 0));
+    assert_eq!((logged(&world, 1), logged(&world, 4)), (1, 2));
+    // Server 2 introduces itself to server 3 and says no more.
+    world.heal().start(2).start(3).run(1000);
+    assert_eq!(world.role(3), Role::Leading { established: false });
+    world.crash(2).start(1).start(4).run(20_000);
+    assert!(world.leader().is_some(), "{}", world.story());
+    for id in [1, 3, 4] {
+        assert_eq!(world.config(id), "1 2 4", "{}", world.story());
+        assert_eq!(world.payloads(id).last().unwrap(), "a");
+    }
 }
 
 #[test]
