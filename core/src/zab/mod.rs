@@ -236,15 +236,15 @@ impl Shared {
     fn append(&mut self, entries: Entries, serves: bool, out: &mut Actions) -> Ticket {
         if self.options.reconfig.is_some() {
             for (_, body) in &entries {
-                if let Some(config) = self.config_in(body)
-                    && config.version > self.members.last_seen().version
-                {
+                let Some(config) = self.config_in(body) else { continue };
+                let logged = Arc::new(config.clone());
+                if config.version > self.members.last_seen().version {
                     self.conclude_change(out);
                     let versions = (self.members.current().version, config.version);
                     self.successive = serves.then_some(versions);
-                    self.in_history = Some(Arc::new(config.clone()));
                     self.saw(config, out);
                 }
+                self.in_history = Some(logged);
             }
         }
         let ticket = self.ticket();
