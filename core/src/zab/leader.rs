@@ -409,10 +409,7 @@ impl Leader {
                 "a learner has a newer history than this leader");
             return Err("a learner with a newer history");
         }
-        // Of a later epoch than the change's, NEWLEADER may have brought it without a transaction.
-        let change = shared.members.next().map(|next| Zxid(next.version));
-        let is_before = |change: Zxid| theirs.0 <= change.epoch() && theirs.1 < change;
-        if change.is_some_and(is_before) && theirs.1 != Zxid::UNTRUSTED {
+        if shared.is_without_change(theirs.0, theirs.1) {
             self.without_change.insert(learner.server);
         }
         // Who observes may vote in the configuration that comes next.
@@ -424,7 +421,8 @@ impl Leader {
     fn try_finish_discovery(&mut self, shared: &mut Shared, out: &mut Actions) {
         let members = &shared.members;
         let know_all = members.is_quorum(&self.epoch_acks)
-            || (members.is_current_quorum(&self.epoch_acks) && self.is_uncommitted(shared));
+            || (members.is_current_quorum(&self.epoch_acks)
+                && shared.is_uncommitted(&self.without_change));
         if self.stage != Stage::EpochAcks || !know_all {
             return;
         }
@@ -437,20 +435,6 @@ impl Leader {
         for learner in self.learners.iter_mut().filter(|l| l.phase == Phase::EpochAcked) {
             learner.synchronise(shared, epoch, true, out);
         }
-    }
-
-    /// Whether the configuration that may come cannot have been committed: too few of the current
-    /// voters are left who may have logged it. Then nothing after it was committed either without a
-    /// quorum of the current members. A later voter who knows more than all of those, and need not be
-    /// known to them, must not keep them from going on.
-    fn is_uncommitted(&self, shared: &Shared) -> bool {
-        let (members, current) = (&shared.members, shared.members.current());
-        let Some(next) = members.next() else { return false };
-        if Mutant::OldMembersGoOnAlone.is_on() {
-            return true;
-        }
-        shared.successive == Some((current.version, next.version))
-            && members.is_blocked_by(&self.without_change)
     }
 
     // ---- synchronisation

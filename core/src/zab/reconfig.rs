@@ -16,8 +16,8 @@ use super::{Delivery, Shared};
 use crate::action::{Action, Actions, ConfigSave, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::mutant::Mutant;
-use crate::quorum::Membership;
-use crate::types::{HostPort, ServerId, Zxid};
+use crate::quorum::{AckSet, Membership};
+use crate::types::{Epoch, HostPort, ServerId, Zxid};
 
 impl Shared {
     /// The configuration that a payload carries, if it does and they may change.
@@ -97,6 +97,28 @@ impl Shared {
         {
             self.activate(next, out);
         }
+    }
+
+    /// Whether a server in this epoch, whose log ends here, has not logged the configuration that may
+    /// come. In an epoch after the proposal's, NEWLEADER may have brought it without a transaction.
+    pub(super) fn is_without_change(&self, epoch: Epoch, last: Zxid) -> bool {
+        let is_before = |change: Zxid| epoch <= change.epoch() && last < change;
+        last != Zxid::UNTRUSTED
+            && self.members.next().is_some_and(|next| is_before(Zxid(next.version)))
+    }
+
+    /// Whether the configuration that may come cannot have been committed: too few of the current
+    /// voters are left who may have logged it, as these have not, and accept it from no old leader
+    /// any more. Then nothing after it was committed either without a quorum of the current members.
+    /// A later voter who knows more than all of those, and need not be known to them, must not keep
+    /// them from going on.
+    pub(super) fn is_uncommitted(&self, without_change: &AckSet) -> bool {
+        let Some(next) = self.members.next() else { return false };
+        if Mutant::OldMembersGoOnAlone.is_on() {
+            return true;
+        }
+        self.successive == Some((self.members.current().version, next.version))
+            && self.members.is_blocked_by(without_change)
     }
 
     /// This configuration is committed and counts from here on. False if it, or a newer one, did
