@@ -52,7 +52,7 @@ fn what_is_proposed_is_committed_everywhere_in_order() {
 fn an_elected_leader_that_is_gone_is_given_up_long_before_the_init_limit() {
     let mut world = World::new(3, 0);
     world.start_all();
-    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.stall([3]);
     world.run(500);
     let joining = Role::Following { active: false, observing: false };
     assert_eq!((world.role(1), world.role(2)), (joining, joining), "server 3 cannot begin");
@@ -64,13 +64,11 @@ fn an_elected_leader_that_is_gone_is_given_up_long_before_the_init_limit() {
 fn nothing_commits_while_only_one_disk_is_durable() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
-    for id in [1, 2] {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall([1, 2]);
     world.propose("a");
     world.run(100);
     assert_eq!(world.payloads(3), [""; 0], "the leader's own disk is no quorum");
-    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.unstall([1]);
     world.run(10);
     assert_eq!(world.payloads(3), ["a"]);
     assert_eq!(world.payloads(2), ["a"], "committed by the others; its own disk may lag");
@@ -118,19 +116,19 @@ fn an_acknowledgement_is_void_once_its_server_may_have_truncated_it() {
     world.propose("a");
     world.run(10);
     // Only server 1 logs the next one.
-    world.servers.get_mut(&2).unwrap().stalled = true;
-    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.stall([2]);
+    world.stall([3]);
     world.propose("b");
     world.run(10);
     assert_eq!(world.servers[&1].platter.log.len(), 2);
     // It loses its leader and comes back: told to cut off what is not committed.
-    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.stall([1]);
     world.cut(1, 3).heal();
     world.run(1000).servers.get_mut(&3).unwrap().stalled = false;
     world.run(100);
     assert_eq!(world.story(), "1 looks, 2 follows 3, 3 leads epoch 1");
     assert_eq!(world.payloads(3), ["a"], "b is durable on its leader only");
-    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.unstall([1]);
     world.run(1000);
     assert_eq!(world.payloads(1), ["a", "b"]);
     assert_eq!(world.payloads(3), ["a", "b"]);
@@ -248,14 +246,14 @@ fn what_a_quorum_has_on_disk_survives_the_crash_of_all() {
     world.propose("a");
     world.run(10);
     // Durable on the leader and one follower, committed nowhere.
-    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.stall([1]);
     world.propose("b");
     world.run(10);
     assert_eq!(world.payloads(3), ["a", "b"]);
     for id in 1..=3 {
         world.crash(id);
     }
-    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.unstall([1]);
     world.start_all().run(3000);
     for id in 1..=3 {
         assert_eq!(world.payloads(id), ["a", "b"], "server {id}");

@@ -40,24 +40,22 @@ fn a_server_that_joins_follows_without_a_vote_until_it_is_added() {
     world.join(4, "1 2 3 4").run(3000);
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 follows 3");
     assert_eq!(world.config(4), "1 2 3", "what it is told counts, not its own list");
-    for id in [1, 2] {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall([1, 2]);
     world.propose("a");
     world.run(20);
     assert_eq!(world.payloads(3), [""; 0], "3 and 4 are no quorum of 1, 2 and 3");
-    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.unstall([1]);
     world.reconfig("1 2 3 4");
     world.run(20);
     for id in 1..=4 {
         assert_eq!(world.config(id), "1 2 3 4", "server {id}");
     }
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 follows 3");
-    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.stall([1]);
     world.propose("b");
     world.run(20);
     assert_eq!(world.payloads(3).len(), 2, "two of four");
-    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.unstall([1]);
     world.run(20);
     assert_eq!(world.payloads(4).len(), 3, "three of four");
 }
@@ -66,15 +64,13 @@ fn a_server_that_joins_follows_without_a_vote_until_it_is_added() {
 fn quorums_of_both_configurations_commit_the_change_and_the_new_one_what_follows() {
     let mut world = three();
     world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
-    for id in [1, 2] {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall([1, 2]);
     world.reconfig("3 4 5");
     world.propose("a");
     world.run(20);
     assert_eq!(world.payloads(3), [""; 0], "all new members have it, and one old one");
     assert_eq!(world.config(4), "1 2 3 -> 3 4 5");
-    world.servers.get_mut(&2).unwrap().stalled = false;
+    world.unstall([2]);
     world.run(20);
     assert_eq!(world.payloads(5).len(), 2);
     world.crash(1).crash(2);
@@ -115,14 +111,12 @@ fn voters_become_observers_and_observers_voters() {
 fn a_change_that_was_logged_everywhere_is_completed_after_a_crash_of_all() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
-    for id in 1..=4 {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall(1..=4);
     world.reconfig("1 2 3 4");
     world.run(20);
     for id in 1..=4 {
         // Durable, but nobody hears of it.
-        world.servers.get_mut(&id).unwrap().stalled = false;
+        world.unstall([id]);
         world.sync(id);
         world.crash(id);
     }
@@ -156,7 +150,7 @@ fn with_a_change_that_its_leader_has_not_logged() -> World {
     let mut world = three();
     world.reconfig("2 3");
     world.run(20);
-    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.stall([3]);
     world.reconfig("1 2");
     world.cut(2, 3).run(20);
     world.crash_after_one_write(3);
@@ -190,7 +184,7 @@ fn the_old_members_go_on_when_they_know_that_the_change_was_not_committed() {
     let mut world = three();
     world.reconfig("2 3");
     world.run(20);
-    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.stall([3]);
     world.reconfig("1 2");
     world.run(1);
     world.propose("a");
@@ -276,9 +270,7 @@ fn who_never_heard_of_a_change_and_is_needed_can_be_told_by_hand() {
     let mut world = three();
     world.reconfig("2 3");
     world.run(20);
-    for id in [2, 3] {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall([2, 3]);
     world.reconfig("1 2");
     world.propose("a");
     world.run(20);
@@ -308,7 +300,7 @@ fn what_is_not_logged_does_not_hide_what_is() {
     let stale = world.servers[&3].platter.config.clone();
     world.reconfig("2 3");
     world.run(20);
-    world.servers.get_mut(&3).unwrap().stalled = true;
+    world.stall([3]);
     world.reconfig("1 2");
     world.run(20);
     world.crash_after_one_write(3);
@@ -332,19 +324,17 @@ fn a_change_that_overtakes_uptodate_does_not_hide_what_counts() {
     world.crash(1).crash(3).start(3).run(3000);
     assert!(world.story().contains("leads epoch 2"), "{}", world.story());
     // Server 1 has found the leader, and has yet to save the epoch.
-    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.stall([1]);
     world.start(1).run(500);
     world.reconfig("1 2 3 4").unwrap();
     world.run(20);
-    for id in 2..=4 {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall(2..=4);
     world.reconfig("2 3 4").unwrap();
     world.run(20);
     assert_eq!(world.config(1), "1 2 3");
-    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.unstall([1]);
     world.sync(1);
-    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.stall([1]);
     world.run(20);
     assert_eq!(world.config(1), "1 2 3 4 -> 2 3 4");
 }
@@ -353,9 +343,7 @@ fn a_change_that_overtakes_uptodate_does_not_hide_what_counts() {
 fn what_one_leader_has_cut_short_is_heard_by_the_next_round() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
-    for id in [2, 3] {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall([2, 3]);
     world.reconfig("1 2 4");
     world.run(1);
     world.cut(1, 3);
@@ -380,7 +368,7 @@ fn what_one_leader_has_cut_short_is_heard_by_the_next_round() {
 fn a_new_member_that_has_not_logged_that_it_is_one_finds_the_others() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
-    world.servers.get_mut(&4).unwrap().stalled = true;
+    world.stall([4]);
     world.reconfig("1 2 3 4");
     world.run(20);
     world.crash_after_one_write(4);
@@ -401,9 +389,7 @@ fn a_new_member_that_has_not_logged_that_it_is_one_finds_the_others() {
 fn who_was_to_be_a_member_and_is_not_is_told_so() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
-    for id in 1..=4 {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall(1..=4);
     world.reconfig("1 2 3 4");
     world.run(20);
     world.crash_after_one_write(4);
@@ -423,18 +409,18 @@ fn a_change_that_is_cut_off_is_forgotten_although_its_leader_is_gone_before_newl
     world.start_all().run(3000);
     world.reconfig("2 3 5");
     world.run(20);
-    world.servers.get_mut(&5).unwrap().stalled = true;
+    world.stall([5]);
     world.reconfig("1 3");
     world.cut(2, 5).cut(4, 5).run(20);
     world.crash_after_one_write(5).crash(1).crash(3);
     world.heal().start(5);
     // Both accept the epoch; neither can save what is to be saved then.
     let accepts = |world: &mut World, id: i64| {
-        world.servers.get_mut(&id).unwrap().stalled = true;
+        world.stall([id]);
         world.run(500);
-        world.servers.get_mut(&id).unwrap().stalled = false;
+        world.unstall([id]);
         world.sync(id);
-        world.servers.get_mut(&id).unwrap().stalled = true;
+        world.stall([id]);
     };
     accepts(&mut world, 2);
     world.start(3);
@@ -444,9 +430,7 @@ fn a_change_that_is_cut_off_is_forgotten_although_its_leader_is_gone_before_newl
     let logged = world.servers[&3].platter.log.len();
     assert_eq!(world.role(5), Role::Leading { established: false });
     world.crash(5).crash(2).run(20);
-    for id in [2, 3] {
-        world.servers.get_mut(&id).unwrap().stalled = false;
-    }
+    world.unstall([2, 3]);
     world.sync(3);
     assert!(world.servers[&3].platter.log.len() < logged);
     world.start(1).start(2).run(5000);
@@ -473,7 +457,7 @@ fn a_server_with_a_stale_list_is_healed_by_what_others_tell() {
 fn old_members_alone_never_lead_once_the_change_is_committed() {
     let mut world = three();
     world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
-    world.servers.get_mut(&1).unwrap().stalled = true;
+    world.stall([1]);
     world.reconfig("3 4 5");
     world.run(1000);
     world.propose("a");
@@ -482,7 +466,7 @@ fn old_members_alone_never_lead_once_the_change_is_committed() {
     for id in [3, 4, 5] {
         world.crash(id);
     }
-    world.servers.get_mut(&1).unwrap().stalled = false;
+    world.unstall([1]);
     world.run(10_000);
     assert_eq!(world.leader(), None, "{}", world.story());
     world.start(4).start(5).run(10_000);
@@ -528,9 +512,7 @@ fn a_leader_by_an_old_list_does_not_wait_for_those_who_go_by_a_later_one() {
         world.crash(id);
         world.servers.get_mut(&id).unwrap().platter.config = stale.clone();
     }
-    for id in [1, 2] {
-        world.servers.get_mut(&id).unwrap().stalled = true;
-    }
+    world.stall([1, 2]);
     world.start(1).start(2).start(3).run(1000);
     assert_eq!(world.role(3), Role::Leading { established: false });
     for id in [1, 2] {

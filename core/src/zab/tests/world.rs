@@ -207,6 +207,18 @@ impl World {
         self
     }
 
+    /// From now on nothing becomes durable on these servers' disks.
+    pub(super) fn stall(&mut self, ids: impl IntoIterator<Item = i64>) -> &mut World {
+        ids.into_iter().for_each(|id| self.servers.get_mut(&id).unwrap().stalled = true);
+        self
+    }
+
+    /// Their disks go on.
+    pub(super) fn unstall(&mut self, ids: impl IntoIterator<Item = i64>) -> &mut World {
+        ids.into_iter().for_each(|id| self.servers.get_mut(&id).unwrap().stalled = false);
+        self
+    }
+
     /// As [`World::crash`], when the first of what was not durable has become so.
     pub(super) fn crash_after_one_write(&mut self, id: i64) -> &mut World {
         let server = self.servers.get_mut(&id).unwrap();
