@@ -1,7 +1,11 @@
 //! The newtypes that every room speaks: zxids, epochs, ids, tickets and time.
 
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::fmt;
+use core::net::{IpAddr, Ipv6Addr};
 use core::ops::{Add, Sub};
 
 /// A transaction id: the epoch in the upper 32 bits, a counter in the lower 32.
@@ -201,7 +205,7 @@ impl Now {
 }
 
 /// A host, by name or literal address, and a port; resolved by the runtime anew at every
-/// dial. IPv6 literals are kept without brackets.
+/// dial. IPv6 literals are kept without brackets, in the one spelling that Java gives them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HostPort {
     /// Host name or textual address.
@@ -211,15 +215,48 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Parses nothing: puts the two parts together.
+    /// Puts the two parts together.
     pub fn new(host: &str, port: u16) -> HostPort {
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        HostPort { host: Arc::from(host), port }
+        HostPort { host: spelling(host).into(), port }
     }
 
     /// Whether it stands for every address of a machine.
     pub fn is_wildcard(&self) -> bool {
-        ["", "0.0.0.0", "::", "0:0:0:0:0:0:0:0"].contains(&&*self.host)
+        self.host.is_empty() || self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// The address, if it is no name. Its zone is left out.
+    pub fn ip(&self) -> Option<IpAddr> {
+        literal(&self.host).map(|(ip, _)| ip)
+    }
+}
+
+/// A literal address and its zone, which stands behind a `%`; brackets around it are left out.
+pub fn literal(host: &str) -> Option<(IpAddr, Option<&str>)> {
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if let Some((address, zone)) = host.split_once('%') {
+        let address = address.parse::<Ipv6Addr>().ok().filter(|_| !zone.is_empty())?;
+        return Some((address.into(), Some(zone)));
+    }
+    host.parse().ok().map(|ip| (ip, None))
+}
+
+/// A host as `InetSocketAddress.getHostString` spells it: eight groups of an IPv6 address, IPv4
+/// where it is one in the clothes of IPv6, without brackets. A name stays as it is.
+pub fn spelling(host: &str) -> Cow<'_, str> {
+    match literal(host) {
+        Some((IpAddr::V6(ip), zone)) => match ip.to_ipv4_mapped() {
+            Some(ip) => Cow::Owned(ip.to_string()),
+            None => {
+                let [a, b, c, d, e, f, g, h] = ip.segments();
+                let groups = format!("{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{g:x}:{h:x}");
+                Cow::Owned(zone.map_or(groups.clone(), |zone| format!("{groups}%{zone}")))
+            }
+        },
+        _ => {
+            let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+            Cow::Borrowed(inner.unwrap_or(host))
+        }
     }
 }
 
@@ -243,6 +280,28 @@ mod tests {
         assert_eq!((z.epoch(), z.counter(), z.0), (Epoch(5), 7, 0x5_0000_0007));
         assert!(Zxid::UNTRUSTED < Zxid::ZERO);
         assert_eq!(alloc::format!("{z}"), "0x500000007");
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (given, expected) in [
+            ("zk-1.example", "zk-1.example:1"),
+            ("10.0.0.7", "10.0.0.7:1"),
+            ("::1", "[0:0:0:0:0:0:0:1]:1"),
+            ("[2001:DB8::7]", "[2001:db8:0:0:0:0:0:7]:1"),
+            ("[::ffff:10.0.0.7]", "10.0.0.7:1"),
+            ("fe80::1%eth0", "[fe80:0:0:0:0:0:0:1%eth0]:1"),
+            ("0:0:0:0:0:0:0:1%lo", "[0:0:0:0:0:0:0:1%lo]:1"),
+            ("a%b", "a%b:1"),
+            ("[zk1]", "zk1:1"),
+        ] {
+            assert_eq!(HostPort::new(given, 1).to_string(), expected, "{given}");
+        }
+        for wildcard in ["0.0.0.0", "::", "[0:0:0:0:0:0:0:0]", "0::0"] {
+            assert!(HostPort::new(wildcard, 1).is_wildcard(), "{wildcard}");
+        }
+        assert!(!HostPort::new("::1%lo", 1).is_wildcard());
+        assert_eq!(HostPort::new("::1%lo", 1).ip(), Some(Ipv6Addr::LOCALHOST.into()));
     }
 
     #[test]

@@ -11,7 +11,6 @@ use crate::config::{EnsembleConfig, LearnerType};
 use crate::event::{Host, Progress};
 use crate::store::QuotaFigures;
 use crate::types::{ServerId, SessionId, Zxid};
-use crate::wire::OpCode;
 
 /// The server at one moment.
 #[derive(Debug)]
@@ -237,15 +236,17 @@ pub struct Client {
 pub struct ClientSession {
     /// Its id.
     pub id: SessionId,
-    /// The last operation that was answered.
-    pub last_operation: Option<OpCode>,
+    /// The last operation that was answered, in four letters; `null` before the first, and `NA`
+    /// once the figures began anew.
+    pub last_operation: &'static str,
     /// When the connection was established, wall clock in milliseconds.
     pub established_ms: i64,
     /// Negotiated, in milliseconds.
     pub timeout_ms: i32,
-    /// The client's number of the last answered request, if it was one of its own.
+    /// The client's number of the last answered request of its own; none once the figures began
+    /// anew.
     pub last_cxid: Option<i64>,
-    /// Of the last reply; -1 before the first.
+    /// Of the last reply; 0 before the first, -1 once the figures began anew.
     pub last_zxid: Zxid,
     /// When that was sent, in milliseconds of the monotonic clock.
     pub last_response_ms: u64,

@@ -122,8 +122,7 @@ fn write_client(out: &mut String, client: &Client, with_session: bool) -> fmt::R
     let (queued, received, sent) = (client.queued, client.received, client.sent);
     write!(out, "[{operations}](queued={queued},recved={received},sent={sent}")?;
     if let (true, Some(s)) = (with_session, &client.session) {
-        let operation = s.last_operation.map_or("NA", |op| op.short());
-        write!(out, ",sid={},lop={operation},est={}", s.id, s.established_ms)?;
+        write!(out, ",sid={},lop={},est={}", s.id, s.last_operation, s.established_ms)?;
         write!(out, ",to={}", s.timeout_ms)?;
         if let Some(cxid) = s.last_cxid {
             write!(out, ",lcxid={cxid:#x}")?;

@@ -6,7 +6,6 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use super::{ConfigError, EnsembleConfig, File, properties};
 use crate::types::HostPort;
@@ -41,7 +40,7 @@ impl EnsembleConfig {
         let mut seen: BTreeMap<HostPort, i64> = BTreeMap::new();
         for (id, member) in &self.members {
             let of_servers = member.addresses.iter().flat_map(|a| [&a.quorum, &a.election]);
-            let is_of_one = |at: &&HostPort| !at.is_wildcard() && !is_loopback(&at.host);
+            let is_of_one = |at: &&HostPort| !at.is_wildcard() && !is_loopback(at);
             for at in of_servers.chain(&member.client).filter(is_of_one) {
                 if *seen.entry(at.clone()).or_insert(id.0) != id.0 {
                     return Some(at.clone());
@@ -52,8 +51,8 @@ impl EnsembleConfig {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+fn is_loopback(at: &HostPort) -> bool {
+    &*at.host == "localhost" || at.ip().is_some_and(|ip| ip.is_loopback())
 }
 
 /// `zoo.cfg` as it stands once the ensemble is in the dynamic file of this name: everything that

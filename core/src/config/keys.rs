@@ -41,7 +41,7 @@ pub(super) fn judge(key: &str, value: &str) -> Verdict {
     if protects {
         return Verdict::Refused;
     }
-    if key.starts_with(PROVIDER) || USED.binary_search(&key).is_ok() {
+    if key.starts_with(PROVIDER) || USED.binary_search(&key).is_ok() || is_done_anyway(key, value) {
         return Verdict::Used;
     }
     let family = |prefix: &&str| key.starts_with(*prefix);
@@ -53,6 +53,45 @@ pub(super) fn judge(key: &str, value: &str) -> Verdict {
     }
     Verdict::Unknown
 }
+
+/// Whether the value asks for what is done here whatever the key says: nobody needs to be told
+/// that it has no effect.
+fn is_done_anyway(key: &str, value: &str) -> bool {
+    DONE_ANYWAY.iter().any(|(known, done)| *known == key && value.eq_ignore_ascii_case(done))
+}
+
+/// Keys without effect, and the values that ask for what is done anyway; sorted.
+const DONE_ANYWAY: &[(&str, &str)] = &[
+    ("IPAuthenticationProvider.usexforwardedfor", "false"),
+    ("admin.enableServer", "false"),
+    ("admin.restore.enabled", "false"),
+    ("admin.snapshot.enabled", "false"),
+    ("audit.enable", "false"),
+    ("client.certReload", "false"),
+    ("client.portUnification", "false"),
+    ("clientTcpKeepAlive", "true"),
+    ("closeSessionTxn.enabled", "true"),
+    ("follower.nodelay", "true"),
+    ("forceSnapshotSync", "false"),
+    ("jvm.pause.monitor", "false"),
+    ("leader.nodelay", "true"),
+    ("leaderServes", "yes"),
+    ("maxGetChildrenResponseCacheSize", "0"),
+    ("maxResponseCacheSize", "0"),
+    ("messageTracker.Enabled", "false"),
+    ("metricsProvider.className", "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider"),
+    ("observer.syncEnabled", "true"),
+    ("pathStats.enabled", "false"),
+    ("portUnification", "false"),
+    ("quorum.auth.enableSasl", "false"),
+    ("quorum.auth.learnerRequireSasl", "false"),
+    ("quorum.auth.serverRequireSasl", "false"),
+    ("sessionRequireClientSASLAuth", "false"),
+    ("sslQuorum", "false"),
+    ("sslQuorumReloadCertFiles", "false"),
+    ("syncEnabled", "true"),
+    ("tcpKeepAlive", "true"),
+];
 
 /// Refused where they promise protection, else without effect.
 const SWITCHES: &[&str] = &[
@@ -122,6 +161,7 @@ const USED: &[&str] = &[
     "maxCnxns",
     "maxSessionTimeout",
     "minSessionTimeout",
+    "multiAddress.enabled",
     "nio.sessionlessCnxnTimeout",
     "observerMasterPort",
     "peerType",
@@ -208,7 +248,6 @@ const NO_EFFECT: &[&str] = &[
     "messageTracker.BufferSize",
     "messageTracker.Enabled",
     "metricsProvider.className",
-    "multiAddress.enabled",
     "multiAddress.reachabilityCheckEnabled",
     "multiAddress.reachabilityCheckTimeoutMs",
     "netty.advancedFlowControl.enabled",
@@ -254,7 +293,17 @@ mod tests {
 
     #[test]
     fn the_tables_are_sorted_and_share_nothing() {
-        assert!(USED.is_sorted() && NO_EFFECT.is_sorted());
+        assert!(USED.is_sorted() && NO_EFFECT.is_sorted() && DONE_ANYWAY.is_sorted());
         assert!(USED.iter().all(|key| NO_EFFECT.binary_search(key).is_err()));
+    }
+
+    #[test]
+    fn a_value_that_asks_for_what_is_done_anyway_has_its_effect() {
+        for (key, value) in DONE_ANYWAY {
+            assert_eq!(judge(key, value), Verdict::Used, "{key}={value}");
+            assert_ne!(judge(key, "another"), Verdict::Used, "{key}: only with this value");
+            assert_ne!(judge(key, "another"), Verdict::Unknown, "{key} is ZooKeeper's");
+        }
+        assert_eq!(judge("admin.enableServer", "FALSE"), Verdict::Used);
     }
 }

@@ -40,7 +40,7 @@ pub struct Member {
 impl Member {
     /// Reads what stands behind `server.N=`: `host:quorum:election[:type][;[host:]port]`.
     pub fn parse(line: &str) -> Option<Member> {
-        super::server_line::parse(line)
+        super::server_line::parse(line).ok()
     }
 }
 
@@ -61,6 +61,12 @@ impl EnsembleConfig {
     /// The ids of the voting members, ascending.
     pub fn voters(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.members.iter().filter(|(_, m)| m.role == LearnerType::Participant).map(|(id, _)| *id)
+    }
+
+    /// A member of whom this text gives several addresses, which are taken with
+    /// `multiAddress.enabled` only.
+    pub fn with_several_addresses(&self) -> Option<ServerId> {
+        self.members.iter().find(|(_, m)| m.addresses.len() > 1).map(|(id, _)| *id)
     }
 
     /// Whether this id is a voting member.

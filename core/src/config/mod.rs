@@ -13,10 +13,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::IpAddr;
 use core::str::FromStr;
 
-use crate::types::ServerId;
+use crate::types::{ServerId, literal, spelling};
 
 pub use dynamic::point_to;
 pub use members::{EnsembleConfig, LearnerType, Member, ServerAddress};
@@ -85,6 +84,8 @@ pub struct Config {
     pub reconfig_enabled: bool,
     /// `standaloneEnabled`: a single server is none of an ensemble.
     pub standalone_enabled: bool,
+    /// `multiAddress.enabled`: a member may have several addresses.
+    pub multi_address: bool,
     /// `quorumListenOnAllIPs`.
     pub quorum_listen_on_all_ips: bool,
     /// `observerMasterPort`: where an observer finds the followers that it joins through.
@@ -228,6 +229,7 @@ impl Config {
         let warnings = file.check_keys()?;
         let mut config = file.config()?;
         let ensemble = EnsembleConfig { version, ..file.members()? };
+        file.check_addresses(&ensemble, config.multi_address)?;
         if file.is_distributed(&ensemble)? {
             file.check_ensemble(&ensemble, config.extended_types)?;
             config.next = match next.filter(|_| config.reconfig_enabled) {
@@ -453,7 +455,8 @@ impl File<'_> {
             return Err(self.error("peerType", "participant or observer"));
         }
         let client_port = self.port("clientPort")?;
-        let client_port_address = self.text("clientPortAddress");
+        let client_port_address =
+            self.text("clientPortAddress").map(|host| spelling(&host).into_owned());
         if client_port.is_none() && client_port_address.is_some() {
             return Err(self.error("clientPortAddress", "a clientPort beside it"));
         }
@@ -481,6 +484,7 @@ impl File<'_> {
             next: None,
             reconfig_enabled: self.boolean("reconfigEnabled", false)?,
             standalone_enabled: self.boolean("standaloneEnabled", true)?,
+            multi_address: self.boolean("multiAddress.enabled", false)?,
             quorum_listen_on_all_ips: self.boolean("quorumListenOnAllIPs", false)?,
             observer_master_port: self.port("observerMasterPort")?.filter(|port| *port > 0),
             election_bind_retries: self.number("electionPortBindRetry", 3, 0, COUNT)?,
@@ -564,8 +568,7 @@ impl File<'_> {
             let id: i64 = id.parse().map_err(|_| error(&format!("{kind}.N with a number N")))?;
             match kind {
                 "server" => {
-                    let member = server_line::parse(value);
-                    let member = member.ok_or_else(|| error(server_line::FORM))?;
+                    let member = server_line::parse(value).map_err(error)?;
                     ensemble.members.insert(ServerId(id), member);
                 }
                 "group" => {
@@ -657,7 +660,7 @@ impl File<'_> {
             let expected = format!("{}, as in this server's own line", line.port);
             return Err(self.error("clientPort", &expected));
         }
-        let ip = |host: &str| host.parse::<IpAddr>().ok();
+        let ip = |host: &str| literal(host).map(|(ip, _)| ip);
         let given = config.client_port_address.as_deref().and_then(ip);
         let given = given.filter(|ip| !ip.is_unspecified());
         if let (Some(given), Some(here)) = (given, ip(&line.host))
@@ -667,7 +670,7 @@ impl File<'_> {
             return Err(self.error("clientPortAddress", &expected));
         }
         config.client_port = Some(line.port);
-        config.client_port_address = Some(line.host.to_string()).filter(|host| host != "0.0.0.0");
+        config.client_port_address = Some(line.host.to_string()).filter(|_| !line.is_wildcard());
         Ok(())
     }
 }

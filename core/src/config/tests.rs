@@ -110,6 +110,53 @@ fn keys_without_effect_and_unknown_keys_are_told_once() {
 }
 
 #[test]
+fn several_addresses_of_a_server_are_taken_where_they_are_switched_on() {
+    let line = "server.2=b:1:2|c:1:2";
+    let text = format!("dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.1=a:1:2\n{line}\n");
+    let expected = "zoo.cfg:5: server.2 has several addresses: expected one, or \
+                    multiAddress.enabled=true (Apache ZooKeeper needs \
+                    -Dzookeeper.multiAddress.enabled=true)";
+    assert_eq!(parse(&text, Some("1")).unwrap_err().to_string(), expected);
+    // Also in the dynamic file, and of a server that is alone.
+    let fixed = "dataDir=/d\ninitLimit=5\nsyncLimit=2\n";
+    let dynamic = Some(("d", "server.1=a:1:2\nserver.2=b:1:2|c:1:2\n"));
+    let error = Config::parse("zoo.cfg", fixed, Some("1"), dynamic).unwrap_err();
+    assert_eq!(error.place, "d:2");
+    assert!(parse("dataDir=/d\nserver.1=a:1:2|b:1:2\n", None).is_err());
+    for on in ["multiAddress.enabled=true", "zookeeper.multiAddress.enabled=TRUE"] {
+        let (config, warnings) = parse(&format!("{text}{on}\n"), Some("1")).unwrap();
+        assert!(config.multi_address && warnings.is_empty(), "{on}");
+    }
+    let error = parse("dataDir=/d\nserver.1=a:1:2:observer|b:1:2:participant\n", None);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "zoo.cfg:2: server.1=a:1:2:observer|b:1:2:participant: expected one role for all \
+         addresses of a server"
+    );
+}
+
+#[test]
+fn addresses_are_spelled_as_java_spells_them() {
+    let text = "dataDir=/d\nclientPort=2181\nclientPortAddress=::1%lo\n";
+    let (config, _) = parse(text, None).unwrap();
+    assert_eq!(config.client_port_address.as_deref(), Some("0:0:0:0:0:0:0:1%lo"));
+    let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nclientPort=9\nclientPortAddress=[::1]\n\
+                server.1=[::1]:1:2;[0:0::1]:9\nserver.2=[FE80::2%eth0]:1:2:observer\n\
+                server.3=[::ffff:10.0.0.3]:1:2;[::]:9\n";
+    let (config, _) = parse(text, Some("1")).unwrap();
+    assert_eq!(
+        config.ensemble.unwrap().to_text(),
+        "server.1=[0:0:0:0:0:0:0:1]:1:2:participant;[0:0:0:0:0:0:0:1]:9\n\
+         server.2=[fe80:0:0:0:0:0:0:2%eth0]:1:2:observer\n\
+         server.3=10.0.0.3:1:2:participant;[0:0:0:0:0:0:0:0]:9\nversion=0"
+    );
+    // Of the member with the wildcard, clients come to every address.
+    let (config, _) =
+        parse(text.replace("clientPortAddress=[::1]\n", "").as_str(), Some("3")).unwrap();
+    assert_eq!(config.client_port_address, None);
+}
+
+#[test]
 fn safety_is_given_up_by_the_exact_word_alone() {
     for (line, sync, skip) in [
         ("", true, false),
@@ -144,7 +191,7 @@ fn promised_protection_is_never_ignored() {
         assert!(error.starts_with("zoo.cfg:2: ") && error.contains("not supported yet"), "{error}");
     }
     for line in ["sslQuorum=false", "quorum.auth.enableSasl=False"] {
-        assert_eq!(parse(&format!("dataDir=/d\n{line}\n"), None).unwrap().1.len(), 1, "{line}");
+        assert_eq!(parse(&format!("dataDir=/d\n{line}\n"), None).unwrap().1, [], "{line}");
     }
 }
 

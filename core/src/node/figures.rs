@@ -115,7 +115,8 @@ impl Node {
         let metrics = &mut self.metrics;
         metrics.sync_processor_request_queued.add(1);
         metrics.sync_processor_queue_size.add(self.watch.appended.len() as u64);
-        if let Role::Following { active: true, .. } = self.watch.role {
+        // To an observer nothing is proposed.
+        if let Role::Following { active: true, observing: false } = self.watch.role {
             metrics.learner_proposal_received_count.add(1);
             if let Some(latency) = made_ms.and_then(|ms| since_ms(now, ms)) {
                 metrics.proposal_latency.add(latency);
@@ -128,6 +129,8 @@ impl Node {
     pub(super) fn measure_persisted(&mut self, now: Now, upto: Ticket) {
         let (watch, metrics) = (&mut self.watch, &mut self.metrics);
         let before = core::mem::replace(&mut watch.persisted, now.mono);
+        let acknowledges =
+            !matches!(watch.role, Role::Standalone | Role::Following { observing: true, .. });
         let mut begun = None;
         let mut batch = 0;
         while let Some(one) = watch.appended.pop_front_if(|one| one.ticket <= upto) {
@@ -137,7 +140,7 @@ impl Node {
             metrics.sync_processor_queue_time_ms.add(begins.ms_since(one.at));
             metrics.sync_processor_queue_and_flush_time_ms.add(now.mono.ms_since(one.at));
             if let Some(latency) = one.made_ms.and_then(|ms| since_ms(now, ms))
-                && watch.role != Role::Standalone
+                && acknowledges
             {
                 metrics.proposal_ack_creation_latency.add(latency);
             }
@@ -306,6 +309,22 @@ mod tests {
         assert_eq!(metrics.bytes_received_count.get(), 32 + 12);
         // There is no quorum, nor an election.
         assert_eq!((metrics.commit_count.get(), metrics.looking_count.get()), (0, 0));
+    }
+
+    #[test]
+    fn to_an_observer_nothing_is_proposed() {
+        let (config, _) = Config::parse("zoo.cfg", "dataDir=/d\n", None, None).unwrap();
+        let mut node = Node::new(config, 7, at(0));
+        for (observing, proposals) in [(true, 0), (false, 1)] {
+            node.watch.role = Role::Following { active: true, observing };
+            node.measure_append(at(100), Ticket(1), Some(at(95).wall_ms));
+            node.measure_persisted(at(110), Ticket(1));
+            let metrics = core::mem::take(&mut node.metrics);
+            assert_eq!(metrics.learner_proposal_received_count.get(), proposals, "{observing}");
+            assert_eq!(metrics.proposal_latency.summary().count(), proposals);
+            assert_eq!(metrics.proposal_ack_creation_latency.summary().count(), proposals);
+            assert_eq!(metrics.fsynctime.count(), 1, "it writes them all the same");
+        }
     }
 
     #[test]

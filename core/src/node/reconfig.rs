@@ -71,6 +71,7 @@ impl Node {
         let is_synced = |next: &EnsembleConfig| ensemble.has_synced_quorum(now.mono, next);
         let members = Members {
             enabled: config.reconfig_enabled,
+            multi_address: config.multi_address,
             standalone_enabled: config.standalone_enabled,
             membership: config.ensemble.is_some().then(|| &**ensemble.members()),
             is_synced: &is_synced,

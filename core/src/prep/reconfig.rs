@@ -6,10 +6,10 @@ use bytestring::ByteString;
 use super::outstanding::NodeData;
 use super::request::Write;
 use super::{Parsed, Prep, Request, SessionCheck};
-use crate::config::{EnsembleConfig, Member};
+use crate::config::{EnsembleConfig, Member, ServerAddress};
 use crate::quorum::Membership;
 use crate::store::{CONFIG_PATH, Store};
-use crate::types::{ServerId, Zxid};
+use crate::types::{HostPort, ServerId, Zxid};
 use crate::wire::ErrorCode;
 use crate::wire::client::{ReconfigRequest, perms};
 use crate::wire::txn::{LoggedTxn, SetDataTxn, Txn};
@@ -18,6 +18,8 @@ use crate::wire::txn::{LoggedTxn, SetDataTxn, Txn};
 pub struct Members<'a> {
     /// `reconfigEnabled`.
     pub enabled: bool,
+    /// `multiAddress.enabled`: a member may have several addresses.
+    pub multi_address: bool,
     /// `standaloneEnabled`: one voter is no ensemble.
     pub standalone_enabled: bool,
     /// Those that count and those that may come; `None` of a standalone server.
@@ -77,8 +79,8 @@ impl Prep {
             return Err(ErrorCode::BadVersion);
         }
         let next = match &asked.members {
-            Some(text) => whole(text, members.standalone_enabled)?,
-            None => changed(now, asked)?,
+            Some(text) => whole(text, members)?,
+            None => changed(now, asked, members)?,
         };
         let next = EnsembleConfig { version: zxid.0, ..next };
         let least = if members.standalone_enabled { 2 } else { 1 };
@@ -100,9 +102,13 @@ impl Prep {
 }
 
 /// All members are given.
-fn whole(text: &str, standalone_enabled: bool) -> Result<EnsembleConfig, ErrorCode> {
+fn whole(text: &str, asked_of: &Members<'_>) -> Result<EnsembleConfig, ErrorCode> {
+    let standalone_enabled = asked_of.standalone_enabled;
     let text = text.replace(',', "\n");
     let next = EnsembleConfig::parse("reconfig", &text).map_err(|_| ErrorCode::BadArguments)?;
+    if !next.members.values().all(|member| every_member_takes(member, asked_of)) {
+        return Err(ErrorCode::BadArguments);
+    }
     let (voters, all) = (next.voters().count(), next.members.len());
     let without_voters = voters == 0 && (!standalone_enabled || all > 0);
     if without_voters || (voters == 1 && standalone_enabled && all > 1) {
@@ -112,7 +118,11 @@ fn whole(text: &str, standalone_enabled: bool) -> Result<EnsembleConfig, ErrorCo
 }
 
 /// Some leave, then some join, or are changed.
-fn changed(now: &EnsembleConfig, asked: &ReconfigRequest) -> Result<EnsembleConfig, ErrorCode> {
+fn changed(
+    now: &EnsembleConfig,
+    asked: &ReconfigRequest,
+    asked_of: &Members<'_>,
+) -> Result<EnsembleConfig, ErrorCode> {
     if !now.groups.is_empty() {
         return Err(ErrorCode::BadArguments);
     }
@@ -128,14 +138,29 @@ fn changed(now: &EnsembleConfig, asked: &ReconfigRequest) -> Result<EnsembleConf
         };
         let id = id(key.rsplit('.').next().unwrap_or_default())?;
         let member = Member::parse(line).ok_or(ErrorCode::BadArguments)?;
-        let is_whole = member.client.is_some()
-            && member.addresses.iter().all(|at| at.quorum.port != at.election.port);
+        let is_whole = member.client.is_some() && every_member_takes(&member, asked_of);
         next.members.insert(id, member);
         if !is_whole || next.shared_address().is_some() {
             return Err(ErrorCode::BadArguments);
         }
     }
     Ok(next)
+}
+
+/// Whether no member of either implementation refuses this line of another one once it is
+/// proposed (`QuorumServer`): a proposal that some cannot read costs the ensemble those.
+fn every_member_takes(member: &Member, asked_of: &Members<'_>) -> bool {
+    let addresses = &member.addresses;
+    let is_own = |at: &HostPort, of: fn(&ServerAddress) -> &HostPort| {
+        addresses.iter().filter(|address| of(address) == at).count() == 1
+    };
+    (addresses.len() == 1 || asked_of.multi_address)
+        && addresses.iter().all(|at| {
+            at.quorum.port != at.election.port
+                // Addresses are sets there, and are written in pairs.
+                && is_own(&at.quorum, |of| &of.quorum)
+                && is_own(&at.election, |of| &of.election)
+        })
 }
 
 fn listed(text: &Option<ByteString>) -> impl Iterator<Item = &str> {

@@ -73,6 +73,8 @@ pub(super) struct Connection {
     pub(super) pending_bytes: usize,
     /// When it was last heard of.
     pub(super) heard: Time,
+    /// When it asked for its session.
+    pub(super) asked: Time,
     /// Since when its next request has waited for those of others (`request_throttle_*`).
     pub(super) stalled: Option<Time>,
     /// Is one of those whose next request is not admitted.
@@ -88,18 +90,59 @@ pub(super) struct Connection {
 }
 
 /// What `cons` tells of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Figures {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) established_ms: i64,
-    pub(super) last_op: Option<OpCode>,
+    pub(super) last_op: &'static str,
     pub(super) last_cxid: Option<i64>,
-    pub(super) last_zxid: Option<Zxid>,
+    pub(super) last_zxid: Zxid,
     pub(super) last_response_ms: u64,
     pub(super) last_latency_ms: u64,
     pub(super) latency: Summary,
 }
+
+impl Default for Figures {
+    /// Of a connection that has asked nothing, as `ServerCnxn` begins.
+    fn default() -> Figures {
+        Figures {
+            received: 0,
+            sent: 0,
+            established_ms: 0,
+            last_op: "null",
+            last_cxid: Some(0),
+            last_zxid: Zxid::ZERO,
+            last_response_ms: 0,
+            last_latency_ms: 0,
+            latency: Summary::default(),
+        }
+    }
+}
+
+impl Figures {
+    /// Of a connection whose figures begin anew (`ServerCnxn.resetStats`).
+    pub(super) fn reset(&mut self) {
+        let established_ms = self.established_ms;
+        let nothing = Figures { last_op: NOTHING_DONE, last_cxid: None, ..Figures::default() };
+        *self = Figures { established_ms, last_zxid: Zxid(-1), ..nothing };
+    }
+
+    /// An answer was given.
+    fn answered(&mut self, now: Time, latency: u64, op: &'static str, cxid: i32, zxid: Zxid) {
+        self.latency.add(latency);
+        self.last_op = op;
+        self.last_zxid = zxid;
+        self.last_response_ms = now.as_millis();
+        self.last_latency_ms = latency;
+        if cxid >= 0 {
+            self.last_cxid = Some(cxid.into());
+        }
+    }
+}
+
+/// In place of an operation that had no effect.
+const NOTHING_DONE: &str = "NA";
 
 impl Connection {
     pub(super) fn new(now: Time, peer: SocketAddr, ip: Id) -> Connection {
@@ -114,6 +157,7 @@ impl Connection {
             pending: VecDeque::new(),
             pending_bytes: 0,
             heard: now,
+            asked: now,
             stalled: None,
             is_stalled: false,
             paused: false,
@@ -182,15 +226,20 @@ impl Connection {
         let latency = now.ms_since(pending.since);
         let is_update = matches!(pending.state, PendingState::Write | PendingState::Done(_));
         stats.answered(latency, is_update);
-        let figures = &mut self.figures;
-        figures.latency.add(latency);
-        figures.last_op = Some(pending.op);
-        figures.last_zxid = Some(zxid);
-        figures.last_response_ms = now.as_millis();
-        figures.last_latency_ms = latency;
-        if pending.xid >= 0 {
-            figures.last_cxid = Some(pending.xid.into());
-        }
+        self.figures.answered(now, latency, pending.op.short(), pending.xid, zxid);
+    }
+
+    /// Notes that its session is made, by a transaction or, of this server's own, without one.
+    pub(super) fn session_made(
+        &mut self,
+        stats: &mut ServerStats,
+        now: Time,
+        zxid: Zxid,
+        by_transaction: bool,
+    ) {
+        let latency = now.ms_since(self.asked);
+        stats.answered(latency, by_transaction);
+        self.figures.answered(now, latency, OpCode::CreateSession.short(), 0, zxid);
     }
 }
 

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Serve;
-use super::connection::{Connection, Figures, Phase};
+use super::connection::{Connection, Phase};
 use crate::admin;
-use crate::types::{ConnId, Now, SessionId, Time, Zxid};
+use crate::types::{ConnId, Now, SessionId, Time};
 
 impl Serve {
     /// How many clients are connected.
@@ -61,8 +61,7 @@ impl Serve {
     /// Begins all figures of the connections anew (`crst`).
     pub fn reset_connections(&mut self) {
         for connection in self.connections.values_mut() {
-            let established_ms = connection.figures.established_ms;
-            connection.figures = Figures { established_ms, ..Figures::default() };
+            connection.figures.reset();
         }
     }
 
@@ -79,7 +78,7 @@ impl Serve {
             established_ms: c.figures.established_ms,
             timeout_ms: c.timeout_ms,
             last_cxid: c.figures.last_cxid,
-            last_zxid: c.figures.last_zxid.unwrap_or(Zxid(-1)),
+            last_zxid: c.figures.last_zxid,
             last_response_ms: c.figures.last_response_ms,
             last_latency_ms: c.figures.last_latency_ms,
             latency: c.figures.latency,

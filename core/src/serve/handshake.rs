@@ -12,7 +12,7 @@ use crate::action::{Actions, Reason};
 use crate::store::Store;
 use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::client::{ConnectRequest, ConnectResponse};
-use crate::wire::{ErrorCode, OpCode, Record};
+use crate::wire::{ErrorCode, Record};
 
 impl Serve {
     /// The handshake (`ZooKeeperServer.processConnectRequest`).
@@ -65,6 +65,7 @@ impl Serve {
         }
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         connection.phase = Phase::Establishing;
+        connection.asked = now;
         connection.session = session;
         connection.timeout_ms = timeout_ms;
         connection.read_only = request.read_only;
@@ -84,8 +85,25 @@ impl Serve {
     /// A session begins, without a transaction.
     pub fn began(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
         if let Some(conn) = self.by_session.get(&session).copied() {
-            self.established(now, store, conn, out);
+            self.made(now, store, conn, false, out);
         }
+    }
+
+    /// A session begins, with or without a transaction; one of old goes on without this.
+    pub(super) fn made(
+        &mut self,
+        now: Now,
+        store: &Store,
+        conn: ConnId,
+        by_transaction: bool,
+        out: &mut Actions,
+    ) {
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && connection.phase == Phase::Establishing
+        {
+            connection.session_made(&mut self.stats, now.mono, store.last_zxid(), by_transaction);
+        }
+        self.established(now, store, conn, out);
     }
 
     /// A read-only server cannot begin a session that the ensemble would know: this is told in
@@ -128,7 +146,6 @@ impl Serve {
         }
         connection.phase = Phase::Established;
         connection.figures.established_ms = now.wall_ms;
-        connection.figures.last_op = Some(OpCode::CreateSession);
         let response = ConnectResponse {
             protocol_version: 0,
             timeout_ms: connection.timeout_ms,

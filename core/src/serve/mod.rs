@@ -401,6 +401,7 @@ impl Serve {
     pub fn answer_word(&mut self, conn: ConnId, text: String, out: &mut Actions) {
         if self.connections.contains_key(&conn) {
             if !text.is_empty() {
+                self.stats.packets_sent.add(1);
                 out.push(Action::Send { conn, bytes: Bytes::from(text) });
             }
             self.close(conn, Reason::Done, out);
@@ -434,7 +435,7 @@ impl Serve {
         }
         let Some(conn) = self.by_session.get(&header.client).copied() else { return };
         if let Txn::CreateSession(_) = txn {
-            return self.established(now, store, conn, out);
+            return self.made(now, store, conn, true, out);
         }
         if let Txn::CloseSession(_) = txn
             && self.connections.get(&conn).is_some_and(|c| c.phase == Phase::Establishing)

@@ -26,6 +26,7 @@ fn body(joining: Option<&str>, leaving: Option<&str>, members: Option<&str>, fro
 /// What can be wrong around the request.
 struct World {
     enabled: bool,
+    multi_address: bool,
     standalone_enabled: bool,
     ensemble: bool,
     next: Option<EnsembleConfig>,
@@ -39,6 +40,7 @@ impl World {
     fn new() -> World {
         World {
             enabled: true,
+            multi_address: false,
             standalone_enabled: true,
             ensemble: true,
             next: None,
@@ -64,6 +66,7 @@ impl World {
         let is_synced = |_: &EnsembleConfig| self.is_synced;
         let members = Members {
             enabled: self.enabled,
+            multi_address: self.multi_address,
             standalone_enabled: self.standalone_enabled,
             membership: self.ensemble.then_some(&membership),
             is_synced: &is_synced,
@@ -158,6 +161,37 @@ fn what_cannot_be_is_refused() {
     let world = World { standalone_enabled: false, ..World::new() };
     assert!(world.ask(&body(None, Some("2,3"), None, -1)).is_ok(), "one voter is an ensemble");
     assert_eq!(world.ask(&body(None, Some("1,2,3"), None, -1)), Err(BadArguments));
+}
+
+/// What one member would not read must not be proposed to it.
+#[test]
+fn several_addresses_are_for_ensembles_that_take_them() {
+    use ErrorCode::BadArguments;
+    let off = World::new();
+    let on = World { multi_address: true, ..World::new() };
+    let rest = "server.1=a:1:2;3,server.2=b:1:2;3";
+    for (line, with_several) in [
+        ("server.3=c:1:2|d:1:2;3", Ok(())),
+        ("server.3=c:1:2:observer|d:1:2:observer;3", Ok(())),
+        ("server.3=c:1:2|c:4:5;3", Ok(())),
+        ("server.3=c:1:2:observer|d:1:2:participant;3", Err(BadArguments)),
+        ("server.3=c:1:2|d:1:1;3", Err(BadArguments)),
+        ("server.3=c:1:2|c:1:3;3", Err(BadArguments)),
+        ("server.3=c:1:2|c:3:2;3", Err(BadArguments)),
+        ("server.3=c:1:1;3", Err(BadArguments)),
+    ] {
+        let whole = format!("{rest},{line}");
+        let ways = [(Some(line), None), (None, Some(whole.as_str()))];
+        for (joining, members) in ways {
+            let asked = body(joining, None, members, -1);
+            assert_eq!(off.ask(&asked), Err(BadArguments), "{line}");
+            assert_eq!(on.ask(&asked).map(|_| ()), with_several, "{line}");
+        }
+    }
+    // Who has several already stays as it is.
+    let now = config(&THREE.replace("c:1:2", "c:1:2|d:1:2"));
+    let world = World { now, ..World::new() };
+    assert!(world.ask(&body(Some("server.4=e:1:2;3"), None, None, -1)).is_ok());
 }
 
 /// Each of these would refuse it; the first in the list does.

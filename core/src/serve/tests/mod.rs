@@ -2,6 +2,7 @@
 
 mod certificates;
 mod compatibility;
+mod figures;
 mod golden;
 mod order;
 mod stories;

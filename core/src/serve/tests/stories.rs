@@ -497,7 +497,7 @@ fn cons_sees_what_a_connection_did() {
     assert_eq!((client.received, client.sent, client.queued), (2, 2, 0));
     let shown = client.session.as_ref().unwrap();
     assert_eq!((shown.id, shown.timeout_ms), (session, 10_000));
-    assert_eq!((shown.last_operation, shown.last_cxid), (Some(OpCode::Create), Some(3)));
+    assert_eq!((shown.last_operation, shown.last_cxid), ("CREA", Some(3)));
     assert_eq!((shown.last_latency_ms, shown.last_response_ms), (7, 57));
     assert_eq!(shown.last_zxid, Zxid(2));
 }
