@@ -142,7 +142,15 @@ impl Boot {
             let error = extended.error(&source.name, e);
             Failure::new(exit::INVALID_INVOCATION, error.to_string())
         })?;
-        let warnings = warnings.into_iter().map(|w| extended.warning(&source.name, w)).collect();
+        let mut warnings: Vec<Warning> =
+            warnings.into_iter().map(|w| extended.warning(&source.name, w)).collect();
+        if config.multi_address && !properties.sets("multiAddress.enabled", "true") {
+            let what = String::from(
+                "multiAddress.enabled counts here; Apache ZooKeeper takes it as a property of the \
+                 JVM only: give both -Dzookeeper.multiAddress.enabled=true",
+            );
+            warnings.push(Warning { place: source.name.clone(), what });
+        }
         Ok((config, source, warnings))
     }
 
@@ -175,6 +183,7 @@ impl Boot {
         let mut listens = Vec::new();
         if let Some(number) = config.client_port {
             let host = config.client_port_address.clone();
+            let host = host.filter(|host| !HostPort::new(host, number).is_wildcard());
             let backlog = Some(config.listen_backlog).filter(|n| *n > 0);
             listens.push(Listen { port: Port::Client, host, number, backlog, attempts: 1 });
         }
@@ -187,8 +196,13 @@ impl Boot {
         for address in own.map(|m| m.addresses.as_slice()).unwrap_or_default() {
             for (port, at) in [(Port::Election, &address.election), (Port::Quorum, &address.quorum)]
             {
-                let host = (!config.quorum_listen_on_all_ips).then(|| at.host.to_string());
-                listens.push(Listen { port, host, number: at.port, backlog: None, attempts });
+                let is_everywhere = config.quorum_listen_on_all_ips || at.is_wildcard();
+                let host = (!is_everywhere).then(|| at.host.to_string());
+                let at = Listen { port, host, number: at.port, backlog: None, attempts };
+                // With all addresses there is one.
+                if !listens.contains(&at) {
+                    listens.push(at);
+                }
             }
         }
         listens

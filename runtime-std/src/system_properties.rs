@@ -85,6 +85,11 @@ impl SystemProperties {
         self.0.push((key.to_string(), value.to_string()));
     }
 
+    /// Whether a key has this value, in whatever case.
+    pub fn sets(&self, key: &str, value: &str) -> bool {
+        self.0.iter().any(|(known, given)| known == key && given.eq_ignore_ascii_case(value))
+    }
+
     /// The text of `zoo.cfg` with these behind it, but for what it says itself.
     pub fn added_to(&self, text: &str) -> Extended {
         let own_lines = text.lines().count();

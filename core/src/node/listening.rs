@@ -33,15 +33,20 @@ impl Places {
             true => HostPort::new("0.0.0.0", place.port),
             false => place.clone(),
         };
-        let election = own.addresses.iter().map(|address| at(&address.election)).collect();
-        let mut quorum: Vec<HostPort> =
-            own.addresses.iter().map(|address| at(&address.quorum)).collect();
+        // With all addresses there may be one.
+        let once = |mut places: Vec<HostPort>, place: HostPort| {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+            places
+        };
+        let all = own.addresses.iter();
+        let election = all.clone().map(|a| at(&a.election)).fold(Vec::new(), once);
+        let mut quorum = all.map(|a| at(&a.quorum)).fold(Vec::new(), once);
         if let Some(port) = config.observer_master_port.filter(|_| takes_observers) {
-            let masters = quorum.iter().map(|place| HostPort::new(&place.host, port));
-            let mut masters: Vec<HostPort> = masters.collect();
-            // With all addresses there is one.
-            masters.dedup();
-            quorum.extend(masters);
+            let masters: Vec<HostPort> =
+                quorum.iter().map(|place| HostPort::new(&place.host, port)).collect();
+            quorum = masters.into_iter().fold(quorum, once);
         }
         Some(Places { election, quorum })
     }
@@ -111,5 +116,17 @@ mod tests {
         let (election, quorum) = places(everywhere, true);
         assert_eq!(election, [at("0.0.0.0", 4), at("0.0.0.0", 6)]);
         assert_eq!(quorum, [at("0.0.0.0", 3), at("0.0.0.0", 5), at("0.0.0.0", 2191)]);
+        let same = Config::parse(
+            "zoo.cfg",
+            "dataDir=/d\ninitLimit=5\nsyncLimit=2\nmultiAddress.enabled=true\n\
+             quorumListenOnAllIPs=true\nserver.1=a:1:2|b:1:2\nserver.2=c:1:2\n",
+            Some("1"),
+            None,
+        );
+        let places = Places::of(&same.unwrap().0, false).unwrap();
+        assert_eq!(
+            (places.election, places.quorum),
+            (vec![at("0.0.0.0", 2)], vec![at("0.0.0.0", 1)])
+        );
     }
 }

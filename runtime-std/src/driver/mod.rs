@@ -31,6 +31,8 @@ use crate::lane::Lane;
 use crate::listen::{self, BIND_PAUSE};
 use crate::record::{RecordOptions, Recorder};
 
+/// That it cannot listen somewhere is said once in this time.
+const TELL_PAUSE: Duration = Duration::from_secs(60);
 /// How long the disk may take at the end for what it was given.
 const DISK_LINGER: Duration = Duration::from_secs(2);
 
@@ -65,8 +67,8 @@ pub struct Driver<S: Sockets> {
     dialled: HashMap<ConnId, HostPort>,
     cut_off: Vec<HostPort>,
     listening: Vec<(Listen, S::Listener)>,
-    /// Where it cannot listen yet, and when to try again.
-    unbound: Vec<(Listen, Instant)>,
+    /// Where it cannot listen yet.
+    unbound: Vec<Unbound>,
     /// To be flushed at the end of this turn.
     dirty: Vec<ConnId>,
     /// Events of our own making, for the next turn.
@@ -89,6 +91,22 @@ struct Connection<K> {
     dirty: bool,
 }
 
+/// A place where it cannot listen yet.
+struct Unbound {
+    at: Listen,
+    again: Instant,
+    /// When that is said again.
+    tell: Instant,
+}
+
+impl Unbound {
+    /// It has been said.
+    fn told(at: Listen) -> Unbound {
+        let now = Instant::now();
+        Unbound { at, again: now + BIND_PAUSE, tell: now + TELL_PAUSE }
+    }
+}
+
 enum Ended {
     Stopped,
     Killed,
@@ -108,10 +126,15 @@ impl<S: Sockets> Driver<S> {
     ) -> Result<Driver<S>, Failure> {
         let unexpected =
             |what: &str, e: io::Error| Failure::new(exit::UNEXPECTED_ERROR, format!("{what}: {e}"));
-        let mut listening = Vec::new();
-        for at in boot.listen() {
-            let accepting = sockets.accept(at.port, listen::listen(&at)?);
-            listening.push((at, accepting.map_err(|e| unexpected("listening socket", e))?));
+        let (mut listening, mut unbound) = (Vec::new(), Vec::new());
+        for port in [Port::Client, Port::Election, Port::Quorum] {
+            let places = boot.listen().into_iter().filter(|at| at.port == port).collect();
+            let bound = listen::listen(places)?;
+            for (at, listener) in bound.listening {
+                let accepting = sockets.accept(at.port, listener);
+                listening.push((at, accepting.map_err(|e| unexpected("listening socket", e))?));
+            }
+            unbound.extend(bound.unbound.into_iter().map(Unbound::told));
         }
         let to = inbox.clone();
         let disk = DiskThread::start(
@@ -148,7 +171,7 @@ impl<S: Sockets> Driver<S> {
             dialled: HashMap::new(),
             cut_off: Vec::new(),
             listening,
-            unbound: Vec::new(),
+            unbound,
             dirty: Vec::new(),
             ready: VecDeque::new(),
             out: Actions::new(),
@@ -175,9 +198,9 @@ impl<S: Sockets> Driver<S> {
         if !self.unbound.is_empty() {
             let now = Instant::now();
             let (due, later) =
-                mem::take(&mut self.unbound).into_iter().partition(|(_, at)| *at <= now);
+                mem::take(&mut self.unbound).into_iter().partition(|place| place.again <= now);
             self.unbound = later;
-            Vec::into_iter(due).for_each(|(at, _)| self.try_to_listen(at));
+            Vec::into_iter(due).for_each(|place: Unbound| self.try_to_listen(place.at, place.tell));
         }
     }
 
@@ -194,7 +217,7 @@ impl<S: Sockets> Driver<S> {
             return Next::AtOnce;
         }
         let deadline = deadline.and_then(|at| self.clock.instant(at));
-        let unbound = self.unbound.iter().map(|(_, at)| *at).min();
+        let unbound = self.unbound.iter().map(|place| place.again).min();
         Next::WaitUntil(deadline.into_iter().chain(unbound).min())
     }
 
@@ -401,32 +424,36 @@ impl<S: Sockets> Driver<S> {
             wanted.iter().map(|at| Listen::at(port, at, backlog)).collect();
         let is_wanted =
             |at: &Listen| at.port != port || wanted.iter().any(|wanted| wanted.is_at(at));
-        self.unbound.retain(|(at, _)| is_wanted(at));
+        self.unbound.retain(|place| is_wanted(&place.at));
         let (kept, rest): (Vec<_>, Vec<_>) =
             self.listening.drain(..).partition(|(at, _)| is_wanted(at));
         self.listening = kept;
         rest.into_iter().for_each(|(_, listener)| self.sockets.unlisten(listener));
         wanted.retain(|at| {
             !self.listening.iter().any(|(known, _)| known.is_at(at))
-                && !self.unbound.iter().any(|(known, _)| known.is_at(at))
+                && !self.unbound.iter().any(|place| place.at.is_at(at))
         });
         for at in wanted {
-            tracing::info!(
-                ?port,
-                host = at.host.as_deref().unwrap_or("*"),
-                number = at.number,
-                "listening"
-            );
-            self.try_to_listen(at);
+            self.try_to_listen(at, Instant::now());
         }
     }
 
-    fn try_to_listen(&mut self, at: Listen) {
+    /// That it cannot is said from `tell` on, and not at every attempt.
+    fn try_to_listen(&mut self, at: Listen, tell: Instant) {
         match listen::bind(&at).and_then(|bound| self.sockets.accept(at.port, bound)) {
-            Ok(listener) => self.listening.push((at, listener)),
+            Ok(listener) => {
+                let (port, host) = (at.port, at.host.as_deref().unwrap_or("*"));
+                tracing::info!(?port, host, number = at.number, "listening");
+                self.listening.push((at, listener));
+            }
             Err(e) => {
-                tracing::warn!(port = ?at.port, "cannot listen on port {} yet: {e}", at.number);
-                self.unbound.push((at, Instant::now() + BIND_PAUSE));
+                let now = Instant::now();
+                let mut unbound = Unbound { tell, ..Unbound::told(at) };
+                if tell <= now {
+                    tracing::warn!("{} yet", listen::cannot(&unbound.at, &e));
+                    unbound.tell = now + TELL_PAUSE;
+                }
+                self.unbound.push(unbound);
             }
         }
     }

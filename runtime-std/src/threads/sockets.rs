@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -326,7 +326,7 @@ impl Sockets for PollSockets {
             // A resolver may take its time.
             let thread = thread::Builder::new().name(String::from("resolve"));
             let begun = thread.spawn(move || {
-                resolved(conn, (&*to.host, to.port).to_socket_addrs().map(Iterator::collect));
+                resolved(conn, listen::resolve(&to));
             });
             failed = begun.err();
         }
