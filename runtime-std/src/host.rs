@@ -12,6 +12,9 @@ use zabkeeper_core::node;
 
 /// How old the figures may be.
 const EVERY: Duration = Duration::from_secs(1);
+/// After so many looks the environment is looked at again: its figures of memory change all the
+/// time, and hardly anybody asks for them.
+const ENVIRONMENT_EVERY: usize = 60;
 
 /// The thread that looks. It ends when this is dropped.
 #[derive(Debug)]
@@ -32,9 +35,12 @@ impl HostThread {
         let disk = node::disk_options(config);
         let (ended, wait) = channel();
         thread::Builder::new().name(name).spawn(move || {
-            let environment = environment();
+            let mut environment = environment();
             let mut last = None;
-            loop {
+            for look in 1_usize.. {
+                if look.is_multiple_of(ENVIRONMENT_EVERY) {
+                    environment = self::environment();
+                }
                 let host = survey(
                     Path::new(&*disk.snapshots_at()),
                     Path::new(&*disk.logs_at()),
@@ -83,27 +89,75 @@ fn max_files() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Those of Java's properties that have a meaning here, under its names.
+/// What Java says of a property that is not there.
+const NOT_THERE: &str = "<NA>";
+
+/// ZooKeeper's keys in its order (`Environment.list`), each with what is true here: of a JVM
+/// there is nothing.
 fn environment() -> Vec<(String, String)> {
     let kernel = |name: &str| fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).ok();
     let variable = |name: &str| env::var(name).ok();
     let os = env::consts::OS;
     let os_name = kernel("ostype").unwrap_or_else(|| String::from(os));
+    let arch = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "i386",
+        other => other,
+    };
     let directory = |path: io::Result<PathBuf>| path.ok().map(|path| path.display().to_string());
+    let [user, home] = user();
+    let [free, max, total] = memory().map(|bytes| bytes.map(|n| format!("{}MB", n >> 20)));
     let all = [
         ("host.name", kernel("hostname").or_else(|| variable("HOSTNAME"))),
+        ("java.version", None),
+        ("java.vendor", None),
+        ("java.home", None),
+        ("java.class.path", None),
+        ("java.library.path", None),
         ("java.io.tmpdir", directory(Ok(env::temp_dir()))),
+        ("java.compiler", None),
         ("os.name", Some(os_name)),
-        ("os.arch", Some(String::from(env::consts::ARCH))),
+        ("os.arch", Some(String::from(arch))),
         ("os.version", kernel("osrelease")),
-        ("user.name", variable("USER").or_else(|| variable("LOGNAME"))),
-        ("user.home", variable("HOME")),
+        ("user.name", user.or_else(|| variable("USER")).or_else(|| variable("LOGNAME"))),
+        ("user.home", home.or_else(|| variable("HOME"))),
         ("user.dir", directory(env::current_dir())),
+        ("os.memory.free", free),
+        ("os.memory.max", max),
+        ("os.memory.total", total),
     ];
     let known = |(name, value): (&str, Option<String>)| {
-        Some((String::from(name), String::from(value?.trim())))
+        (String::from(name), String::from(value.as_deref().unwrap_or(NOT_THERE).trim()))
     };
-    all.into_iter().filter_map(known).collect()
+    all.into_iter().map(known).collect()
+}
+
+/// Name and home of the user that this process runs as, from the machine's own list.
+fn user() -> [Option<String>; 2] {
+    let read = |file| fs::read_to_string(file).unwrap_or_default();
+    let (status, all) = (read("/proc/self/status"), read("/etc/passwd"));
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let id = ids.and_then(|ids| ids.split_whitespace().next());
+    let mut users = all.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let user = users.find(|user| id.is_some() && user.get(2).copied() == id).unwrap_or_default();
+    [0, 5].map(|at| user.get(at).map(|text| String::from(*text)))
+}
+
+/// Bytes that the machine still has, that this process could have at most (the machine's, or its
+/// control group's), and that it has.
+fn memory() -> [Option<u64>; 3] {
+    let of_machine = |key| kilobytes("/proc/meminfo", key);
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok());
+    let max = of_machine("MemTotal:").into_iter().chain(limit).min();
+    [of_machine("MemAvailable:"), max, kilobytes("/proc/self/status", "VmRSS:")]
+}
+
+/// A line of a file under `/proc` that is a key and a number of kilobytes, in bytes.
+fn kilobytes(file: &str, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -125,7 +179,28 @@ mod tests {
             assert!(more.open_files.unwrap() > 3 && more.max_files >= more.open_files);
             drop(file);
         }
-        assert!(host.environment.iter().any(|(name, _)| name == "os.name"));
+    }
+
+    #[test]
+    fn the_environment_has_zookeepers_keys_in_its_order() {
+        let all = environment();
+        let keys: Vec<&str> = all.iter().map(|(key, _)| key.as_str()).collect();
+        let expected = "host.name java.version java.vendor java.home java.class.path \
+                        java.library.path java.io.tmpdir java.compiler os.name os.arch os.version \
+                        user.name user.home user.dir os.memory.free os.memory.max os.memory.total";
+        assert_eq!(keys.join(" "), expected);
+        let value = |key: &str| all.iter().find(|(name, _)| name == key).unwrap().1.as_str();
+        assert_eq!(value("java.version"), "<NA>");
+        if cfg!(target_os = "linux") {
+            for key in ["host.name", "os.name", "os.version", "user.dir"] {
+                assert_ne!(value(key), "<NA>", "{key}");
+            }
+            let [free, max, total] = ["free", "max", "total"].map(|which| {
+                let text = value(&format!("os.memory.{which}"));
+                text.strip_suffix("MB").and_then(|n| n.parse::<u64>().ok()).expect(which)
+            });
+            assert!(total > 0 && total <= max && free <= max * 1024, "{free} {max} {total}");
+        }
     }
 
     #[test]
