@@ -211,6 +211,15 @@ pub enum Reason {
     Replaced,
     /// A limit of the configuration was reached.
     Limit(&'static str),
+    /// It said, or began to say, more than is taken.
+    TooLong {
+        /// What.
+        what: &'static str,
+        /// Of so many bytes.
+        length: i32,
+        /// At most so many are taken.
+        limit: usize,
+    },
 }
 
 /// Why the process must end.

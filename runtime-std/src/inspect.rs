@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use zabkeeper_core::disk::{Completion, FileOp, FilePath, VERSION_DIR};
+use zabkeeper_core::disk::{Completion, FileOp, FilePath, STORABLE_BYTES, VERSION_DIR};
 use zabkeeper_core::inspect::{self, Line, Options, Target, Trouble};
 use zabkeeper_core::types::Zxid;
 
@@ -203,7 +203,7 @@ impl InspectArgs {
             sums: !self.summary,
             depth: self.depth,
             subtree: self.subtree.clone(),
-            max_record_bytes: self.jute_maxbuffer.saturating_mul(2),
+            max_record_bytes: self.jute_maxbuffer.saturating_mul(2).max(STORABLE_BYTES),
             retain: self.retain,
             ensemble: match (self.standalone, self.member) {
                 (true, _) => Some(false),

@@ -41,7 +41,7 @@ mod tests;
 pub use compression::Compression;
 pub use files::{Completion, DirEntry, FailureKind, FileOp, FilePath, VERSION_DIR};
 pub use memory::MemoryFiles;
-pub use options::DiskOptions;
+pub use options::{DiskOptions, STORABLE_BYTES};
 pub use snapshot_format::SnapshotDigest;
 pub use state::{SnapshotDecoder, State};
 pub use trigger::SnapshotTrigger;

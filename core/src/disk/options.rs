@@ -5,6 +5,11 @@ use alloc::string::String;
 use super::compression::Compression;
 use super::files::{FilePath, Places};
 
+/// The longest transaction, and the longest field of a snapshot, that is read and written
+/// whatever `jute.maxbuffer` says: that bounds what clients may send, and differs between members
+/// while it is being raised. A bound there must be, because what a damaged file says is allocated.
+pub const STORABLE_BYTES: usize = 64 << 20;
+
 /// Options of [`Disk`](super::Disk); defaults are ZooKeeper's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskOptions {
@@ -20,7 +25,8 @@ pub struct DiskOptions {
     pub log_size_limit_bytes: Option<u64>,
     /// `forceSync`: whether the log is synced.
     pub force_sync: bool,
-    /// Most bytes of a transaction: `jute.maxbuffer` and `jute.maxbuffer.extrasize`.
+    /// Most bytes of a transaction: [`STORABLE_BYTES`], or more where `jute.maxbuffer` and
+    /// `jute.maxbuffer.extrasize` are.
     pub max_record_bytes: usize,
     /// `commitLogCount`: how many entries a recovery hands over.
     pub commit_log_count: usize,

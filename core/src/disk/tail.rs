@@ -149,6 +149,11 @@ async fn entry_at(
 ) -> Result<Option<(Zxid, usize)>, DiskError> {
     let parsed = match log_format::parse(here, false, max_body) {
         Parsed::Need(need) => {
+            // What only looks like an entry mostly lacks its end: that is cheap to see.
+            let end = offset.saturating_add(need as u64 - 1);
+            if end >= file.len || *io.read(&file.path, end, 1).await? != [log_format::END_MARK] {
+                return Ok(None);
+            }
             let bytes: Bytes = io.read(&file.path, offset, need).await?;
             log_format::parse(&bytes, true, max_body)
         }

@@ -212,7 +212,7 @@ impl Connections {
                         let rest = core::mem::take(buffer);
                         self.greeted(now, conn, hello, rest, out);
                     }
-                    Err(what) => return self.drop_link(conn, Reason::Protocol(what), out),
+                    Err(why) => return self.drop_link(conn, why, out),
                 }
             }
         }
@@ -222,7 +222,7 @@ impl Connections {
             match take_message(buffer) {
                 Ok(Some(message)) => messages.push((peer, message)),
                 Ok(None) => return,
-                Err(what) => return self.drop_link(conn, Reason::Protocol(what), out),
+                Err(why) => return self.drop_link(conn, why, out),
             }
         }
     }
@@ -371,13 +371,17 @@ fn address_of(id: ServerId, members: &Membership) -> Option<HostPort> {
     members.member(id)?.addresses.first().map(|a| a.election.clone())
 }
 
-fn take_message(buffer: &mut BytesMut) -> Result<Option<Bytes>, &'static str> {
-    let Some(length) = buffer.first_chunk::<4>().map(|b| i32::from_be_bytes(*b)) else {
+fn take_message(buffer: &mut BytesMut) -> Result<Option<Bytes>, Reason> {
+    let Some(said) = buffer.first_chunk::<4>().map(|b| i32::from_be_bytes(*b)) else {
         return Ok(None);
     };
-    let length = usize::try_from(length).unwrap_or(0);
-    if length == 0 || length > MAX_MESSAGE {
-        return Err("impossible length of a notification");
+    let length = usize::try_from(said).unwrap_or(0);
+    if length == 0 {
+        return Err(Reason::Protocol("impossible length of a notification"));
+    }
+    if length > MAX_MESSAGE {
+        let what = "an election notification beyond the limit for all servers";
+        return Err(Reason::TooLong { what, length: said, limit: MAX_MESSAGE });
     }
     if buffer.len() < 4 + length {
         return Ok(None);

@@ -5,6 +5,7 @@ use alloc::string::ToString;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::action::Reason;
 use crate::types::{HostPort, ServerId};
 
 /// `int64` that opens a hello: protocol version 1.
@@ -36,7 +37,7 @@ impl Hello {
 
     /// Takes a whole hello off the front of the buffer; nothing while it is incomplete. The
     /// error says what was wrong.
-    pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Hello>, &'static str> {
+    pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Hello>, Reason> {
         let Some(first) = buffer.first_chunk::<8>().map(|b| i64::from_be_bytes(*b)) else {
             return Ok(None);
         };
@@ -46,21 +47,27 @@ impl Hello {
             return Ok(Some(Hello { from: ServerId(first), address: None }));
         }
         if first != PROTOCOL_V1 && first != PROTOCOL_V2 {
-            return Err("unknown protocol version in an election hello");
+            return Err(Reason::Protocol("unknown protocol version in an election hello"));
         }
         let Some(head) = buffer.first_chunk::<20>() else { return Ok(None) };
         let mut rest = &head[8..];
         let from = ServerId(rest.get_i64());
-        let length = usize::try_from(rest.get_i32()).unwrap_or(0);
-        if length == 0 || length > MAX_ADDRESS {
-            return Err("impossible address length in an election hello");
+        let said = rest.get_i32();
+        let length = usize::try_from(said).unwrap_or(0);
+        if length == 0 {
+            return Err(Reason::Protocol("impossible address length in an election hello"));
+        }
+        if length > MAX_ADDRESS {
+            let what = "addresses in an election hello beyond the limit for all servers";
+            return Err(Reason::TooLong { what, length: said, limit: MAX_ADDRESS });
         }
         if buffer.len() < 20 + length {
             return Ok(None);
         }
         buffer.advance(20);
         let text = buffer.split_to(length);
-        let text = core::str::from_utf8(&text).map_err(|_| "an address that is no text")?;
+        let text = core::str::from_utf8(&text)
+            .map_err(|_| Reason::Protocol("an address that is no text"))?;
         Ok(Some(Hello { from, address: text.split('|').find_map(address) }))
     }
 }

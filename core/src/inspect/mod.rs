@@ -42,7 +42,7 @@ pub use znode::{SessionLine, Znode};
 
 use crate::disk::{
     Completion, Compression, DiskError, FailureKind, FileOp, FilePath, IS_LOG, IS_SNAPSHOT, Io,
-    Named,
+    Named, STORABLE_BYTES,
 };
 use crate::types::Zxid;
 
@@ -65,7 +65,7 @@ pub struct Options {
     pub depth: usize,
     /// Only znodes here and below are listed and summed up.
     pub subtree: String,
-    /// Most bytes of a record: `jute.maxbuffer` and its extra size.
+    /// Most bytes of a record, as [`DiskOptions`](crate::disk::DiskOptions) has it.
     pub max_record_bytes: usize,
     /// Snapshots that a purge would keep.
     pub retain: usize,
@@ -86,7 +86,7 @@ impl Default for Options {
             sums: true,
             depth: 1,
             subtree: String::from("/"),
-            max_record_bytes: 2 * 0xf_ffff,
+            max_record_bytes: STORABLE_BYTES,
             retain: 3,
             ensemble: None,
             trust_empty: false,

@@ -1,7 +1,7 @@
 //! What each room needs of the configuration.
 
 use crate::config::Config;
-use crate::disk::{Compression, DiskOptions};
+use crate::disk::{Compression, DiskOptions, STORABLE_BYTES};
 use crate::election::ElectionOptions;
 use crate::prep::PrepOptions;
 use crate::prep::access::Access;
@@ -24,7 +24,7 @@ pub fn disk_options(config: &Config) -> DiskOptions {
             .filter(|kb| *kb > 0)
             .map(|kb| kb << 10),
         force_sync: config.force_sync,
-        max_record_bytes: max_txn_bytes(config),
+        max_record_bytes: storable_bytes(config),
         commit_log_count: config.commit_log_count,
         trust_empty: config.trust_empty_snapshot,
         autocreate: config.db_autocreate,
@@ -44,7 +44,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
         extended_types: config.extended_types,
         emulate_353: config.emulate_353,
         digest: config.digest_enabled,
-        max_field_bytes: max_txn_bytes(config),
+        max_field_bytes: storable_bytes(config),
         hash_seed: 0,
     }
 }
@@ -90,7 +90,9 @@ pub(super) fn ensemble_options(config: &Config) -> EnsembleOptions {
         snapshot_size_factor: config.snapshot_size_factor,
         force_snapshot_sync: false,
         observer_master_port: config.observer_master_port,
-        max_payload: max_txn_bytes(config) + PACKET_HEADROOM,
+        max_payload: max_txn_bytes(config).saturating_add(PACKET_HEADROOM),
+        max_from_members: storable_bytes(config),
+        jute_max_buffer: config.jute_max_buffer,
         election: ElectionOptions {
             finalize_wait_ms: config.finalize_wait_ms,
             min_notification_ms: config.min_notification_ms,
@@ -114,4 +116,9 @@ fn access(config: &Config) -> Access {
 
 fn max_txn_bytes(config: &Config) -> usize {
     config.jute_max_buffer.saturating_add(config.jute_extra_size)
+}
+
+/// What is stored whoever asks: a leader with a larger `jute.maxbuffer` has had it agreed to.
+fn storable_bytes(config: &Config) -> usize {
+    max_txn_bytes(config).max(STORABLE_BYTES)
 }

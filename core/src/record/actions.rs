@@ -70,6 +70,7 @@ fn put_action<'a>(out: &mut BytesMut, action: &'a Action) -> &'a [u8] {
         }
         Action::Send { conn, bytes } => put(out, 2, &[conn.0], bytes),
         Action::Close { conn, why } => {
+            let mut lengths = [0; 2];
             let (kind, text) = match why {
                 Reason::Done => (0, ""),
                 Reason::Protocol(what) => (1, *what),
@@ -77,8 +78,14 @@ fn put_action<'a>(out: &mut BytesMut, action: &'a Action) -> &'a [u8] {
                 Reason::NotServing => (3, ""),
                 Reason::Replaced => (4, ""),
                 Reason::Limit(what) => (5, *what),
+                Reason::TooLong { what, length, limit } => {
+                    lengths = [*length as u64, *limit as u64];
+                    (6, *what)
+                }
             };
-            put(out, 3, &[conn.0, kind], text.as_bytes())
+            let [length, limit] = lengths;
+            let fields = [conn.0, kind, length, limit];
+            put(out, 3, if kind == 6 { &fields } else { &fields[..2] }, text.as_bytes())
         }
         Action::Pause { conn } => put(out, 4, &[conn.0], &[]),
         Action::Resume { conn } => put(out, 5, &[conn.0], &[]),

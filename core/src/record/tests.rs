@@ -308,6 +308,8 @@ fn no_two_of_these_actions_are_taken_for_each_other() {
         close(Reason::Protocol("a")),
         close(Reason::Timeout("a")),
         close(Reason::Limit("a")),
+        close(Reason::TooLong { what: "a", length: 2, limit: 1 }),
+        close(Reason::TooLong { what: "a", length: 3, limit: 1 }),
         close(Reason::NotServing),
         close(Reason::Replaced),
         Action::Pause { conn },

@@ -12,6 +12,7 @@ use crate::prep::{self, Request};
 use crate::store::Store;
 use crate::types::{ConnId, Now, Zxid};
 use crate::wire::client::{ReplyHeader, RequestHeader, XID_PING};
+use crate::wire::frame::FrameTooLong;
 use crate::wire::{ErrorCode, OpCode, Record, Word};
 
 impl Serve {
@@ -59,13 +60,9 @@ impl Serve {
                     connection.stalled = None;
                     return;
                 }
-                Err(error) => {
-                    debug!(%conn, %error, "closing a client connection");
-                    return self.close(
-                        conn,
-                        Reason::Protocol("a frame beyond jute.maxbuffer"),
-                        out,
-                    );
+                Err(FrameTooLong { length, limit }) => {
+                    let what = "a frame beyond jute.maxbuffer";
+                    return self.close(conn, Reason::TooLong { what, length, limit }, out);
                 }
             };
             connection.figures.received += 1;

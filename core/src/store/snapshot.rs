@@ -168,6 +168,14 @@ pub enum SnapshotError {
     /// A field cannot be read.
     #[error("malformed snapshot: {0}")]
     Malformed(#[from] Malformed),
+    /// A field is longer than what is taken.
+    #[error("a field of {length} bytes, where at most {limit} are taken (jute.maxbuffer)")]
+    TooLong {
+        /// As it was read.
+        length: i32,
+        /// What is taken.
+        limit: usize,
+    },
     /// A node stands before its parent, or twice.
     #[error("the snapshot's node {0} has no parent before it, or is there twice")]
     Misplaced(String),
@@ -276,6 +284,9 @@ impl SnapshotReader {
                 *r = before;
                 Ok(false)
             }
+            Err(Malformed::Length(length)) if length > 0 => {
+                Err(SnapshotError::TooLong { length, limit: self.max_field_bytes })
+            }
             Err(what) => Err(what.into()),
         }
     }
@@ -284,7 +295,7 @@ impl SnapshotReader {
         match what {
             Malformed::Truncated => true,
             Malformed::Length(n) => usize::try_from(n).is_ok_and(|n| n <= self.max_field_bytes),
-            Malformed::Value(_) => false,
+            Malformed::TooLong { .. } | Malformed::Value(_) => false,
         }
     }
 

@@ -16,6 +16,14 @@ pub enum Malformed {
     /// A length is negative (other than -1 for null) or larger than what follows.
     #[error("a length of {0} cannot be")]
     Length(i32),
+    /// A length is above what is taken.
+    #[error("a length of {length} is above the limit of {limit}")]
+    TooLong {
+        /// As it was read.
+        length: i32,
+        /// What is taken.
+        limit: usize,
+    },
     /// A field holds a value outside its type.
     #[error("{0} is out of range")]
     Value(&'static str),

@@ -83,7 +83,7 @@ impl QuorumPacket {
         let Some(auth_count) = int_at(bytes, 16 + data_size) else { return Ok(None) };
         let mut at = 20 + data_size;
         if usize::try_from(auth_count).unwrap_or(0) > MAX_IDS {
-            return Err(Malformed::Length(auth_count));
+            return Err(Malformed::Value("the number of a client's ids"));
         }
         for _ in 0..2 * auth_count.max(0) {
             let Some(n) = int_at(bytes, at) else { return Ok(None) };
@@ -174,8 +174,9 @@ fn int_at(bytes: &[u8], at: usize) -> Option<i32> {
 fn length(n: i32, limit: usize) -> Result<usize, Malformed> {
     match usize::try_from(n) {
         Ok(size) if size <= limit => Ok(size),
+        Ok(_) => Err(Malformed::TooLong { length: n, limit }),
         Err(_) if n == -1 => Ok(0),
-        _ => Err(Malformed::Length(n)),
+        Err(_) => Err(Malformed::Length(n)),
     }
 }
 
@@ -543,6 +544,8 @@ mod tests {
         bytes.put_i32(2);
         bytes.put_i64(1);
         bytes.put_i32(i32::MAX);
-        assert!(QuorumPacket::parse(&bytes.freeze(), 1000).is_err());
+        let (length, limit) = (i32::MAX, 1000);
+        let too_long = Err(Malformed::TooLong { length, limit });
+        assert_eq!(QuorumPacket::parse(&bytes.freeze(), limit), too_long, "in words of its own");
     }
 }

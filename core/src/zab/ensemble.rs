@@ -740,7 +740,8 @@ impl Ensemble {
                 reloading = learner.truncating();
                 if !learner.active() {
                     // An election among settled peers takes no time: the pause is made here.
-                    self.shared.join_not_before = now.plus_ms(super::learner::RETRY_MS);
+                    let pause = now.plus_ms(super::learner::RETRY_MS);
+                    self.shared.join_not_before = self.shared.join_not_before.max(pause);
                 }
                 learner.close(out);
             }
@@ -774,6 +775,8 @@ pub(super) fn new_shared(
         last_read: ReadId(0),
         epoch_heard: Epoch(0),
         join_not_before: Time(0),
+        limit_pause_ms: 0,
+        long_told: None,
         dials: 0,
         diffs: 0,
     }

@@ -183,9 +183,11 @@ impl Leader {
     ) {
         self.learners.heard(now, conn, bytes);
         while let Some(packets) = self.learners.next_packets(shared, conn) {
-            if let Err(what) = packets.and_then(|packets| self.packets(shared, conn, packets, out))
-            {
-                self.drop_learner(shared, conn, Reason::Protocol(what), out);
+            let done = packets.and_then(|packets| {
+                self.packets(shared, conn, packets, out).map_err(Reason::Protocol)
+            });
+            if let Err(why) = done {
+                self.drop_learner(shared, conn, why, out);
             }
             if self.ended.is_some() {
                 return;

@@ -14,7 +14,7 @@ use super::link::{Outbound, PacketReader};
 use super::masters::masters;
 use super::observer_master::{ObserverMaster, is_sync};
 use super::reconfig::goes_on_leading;
-use super::{Delivery, Ended, Shared, Start};
+use super::{Delivery, Ended, Shared, Start, limits};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
 use crate::entries::Entries;
@@ -89,11 +89,12 @@ pub(super) struct Learner {
 impl Learner {
     pub(super) fn new(now: Time, shared: &Shared, leader: ServerId) -> Learner {
         let observer = shared.members.observes(shared.me);
+        let begins = now.max(shared.join_not_before);
         Learner {
             leader,
             observer,
             epoch: Epoch(0),
-            stage: Stage::Disconnected(now.max(shared.join_not_before)),
+            stage: Stage::Disconnected(begins),
             conn: None,
             reader: PacketReader::default(),
             outbound: None,
@@ -103,7 +104,7 @@ impl Learner {
             attempts: 0,
             is_last_attempt: false,
             heard: now,
-            join_by: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
+            join_by: begins.plus_ms(shared.limit_ms(shared.options.init_limit)),
             config: None,
             appointed: None,
             ended: None,
@@ -262,14 +263,14 @@ impl Learner {
                 Stage::Truncating(_) | Stage::SavingAccepted(_) => break,
                 _ => {}
             }
-            match self.reader.next(shared.options.max_payload) {
+            match self.reader.next(shared.options.max_from_members) {
                 Ok(None) => break,
                 Ok(Some(packets)) => {
                     if let Err(what) = self.packets(shared, packets, out) {
                         self.end(what);
                     }
                 }
-                Err(_) => self.end("malformed quorum packet from the leader"),
+                Err(what) => self.ended = Some(limits::of_leader(self.heard, shared, what)),
             }
         }
         self.flush(out);
@@ -385,6 +386,7 @@ impl Learner {
                     return Ok(());
                 }
                 self.stage = Stage::Broadcast;
+                shared.limit_pause_ms = 0;
                 let zxid = self.epoch.first_zxid();
                 self.bare(PacketType::Ack, zxid);
                 info!(leader = %self.leader, epoch = %self.epoch, "following: up to date");
@@ -528,6 +530,7 @@ impl Learner {
             // NEWLEADER's configuration counted before this one was proposed.
             self.take_leaders_config(shared, out);
         }
+        limits::tell_long(self.heard, shared, &entries);
         let ticket = shared.append(entries, self.stage == Stage::Broadcast, out);
         if Mutant::AckBeforeDurable.is_on() && self.stage == Stage::Broadcast && !self.observer {
             self.acknowledge(first, shared.history.last_logged);

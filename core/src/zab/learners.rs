@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tracing::info;
 
 use super::learner_handler::{LearnerHandler, Phase};
-use super::{Delivery, Shared};
+use super::{Delivery, Shared, limits};
 use crate::action::{Action, Actions, Reason};
 use crate::entries::Entry;
 use crate::event::LogEnd;
@@ -125,9 +125,14 @@ impl Learners {
         &mut self,
         shared: &Shared,
         conn: ConnId,
-    ) -> Option<Result<Packets, &'static str>> {
-        let packets = self.get_mut(conn)?.reader.next(shared.options.max_payload);
-        packets.map_err(|_| "malformed quorum packet").transpose()
+    ) -> Option<Result<Packets, Reason>> {
+        let learner = self.get_mut(conn)?;
+        // What a member forwards is judged, and answered, as a request.
+        let limit = match learner.phase {
+            Phase::Active => shared.options.max_from_members.max(shared.options.max_payload),
+            _ => shared.options.max_payload,
+        };
+        learner.reader.next(limit).map_err(limits::of_learner).transpose()
     }
 
     // ---- synchronisation

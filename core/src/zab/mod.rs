@@ -13,6 +13,7 @@ mod leader;
 mod learner;
 mod learner_handler;
 mod learners;
+mod limits;
 mod link;
 mod masters;
 mod observer_master;
@@ -60,8 +61,13 @@ pub struct EnsembleOptions {
     /// `observerMasterPort`: an observer joins through a follower's port of this number, and a
     /// follower leads the observers that come.
     pub observer_master_port: Option<u16>,
-    /// The largest payload of a quorum packet.
+    /// The largest payload of a packet that is taken from a server that has not joined yet; of a
+    /// leader's proposal, the largest that is not told.
     pub max_payload: usize,
+    /// The largest payload that is taken from members: what this server can store.
+    pub max_from_members: usize,
+    /// `jute.maxbuffer`, for messages.
+    pub jute_max_buffer: usize,
     /// The election's times.
     pub election: ElectionOptions,
     /// `reconfigEnabled`: finds the configuration in a payload that carries one. With `None` the
@@ -84,6 +90,8 @@ impl Default for EnsembleOptions {
             force_snapshot_sync: false,
             observer_master_port: None,
             max_payload: 8 << 20,
+            max_from_members: 64 << 20,
+            jute_max_buffer: 0xf_ffff,
             election: ElectionOptions::default(),
             reconfig: None,
         }
@@ -208,6 +216,10 @@ struct Shared {
     epoch_heard: Epoch,
     /// After a join that failed no leader is dialled before this time.
     join_not_before: Time,
+    /// How long that was the last time, while the leader sends what is not taken; else 0.
+    limit_pause_ms: u64,
+    /// When it was told last that the leader sends more than clients may.
+    long_told: Option<Time>,
     dials: u64,
     /// Learners that were sent no snapshot to begin with, since that was asked.
     diffs: u64,

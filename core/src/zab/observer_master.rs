@@ -63,13 +63,16 @@ impl ObserverMaster {
         let mut upstream = Vec::new();
         self.learners.heard(now, conn, bytes);
         while let Some(packets) = self.learners.next_packets(shared, conn) {
-            let done = packets.and_then(|packets| match packets {
-                Packets::One(packet) => self.packet(shared, conn, packet, &mut upstream, out),
-                Packets::Bare { kind: PacketType::Ack, first, count: _ } => self.acked(conn, first),
-                Packets::Bare { .. } | Packets::Entries { .. } => Err(OUT_OF_TURN),
+            let done = packets.and_then(|packets| {
+                let done = match packets {
+                    Packets::One(packet) => self.packet(shared, conn, packet, &mut upstream, out),
+                    Packets::Bare { kind: PacketType::Ack, first, .. } => self.acked(conn, first),
+                    Packets::Bare { .. } | Packets::Entries { .. } => Err(OUT_OF_TURN),
+                };
+                done.map_err(Reason::Protocol)
             });
-            if let Err(what) = done {
-                self.drop(shared, conn, Reason::Protocol(what), out);
+            if let Err(why) = done {
+                self.drop(shared, conn, why, out);
             }
         }
         self.learners.flush(out);

@@ -409,6 +409,9 @@ impl<S: Sockets> Driver<S> {
             Reason::Protocol(what) | Reason::Limit(what) | Reason::Timeout(what) => {
                 tracing::info!(%conn, %peer, ?port, what, "connection closed");
             }
+            Reason::TooLong { what, length, limit } => {
+                tracing::info!(%conn, %peer, ?port, what, length, limit, "connection closed");
+            }
             Reason::Done | Reason::NotServing | Reason::Replaced => {
                 tracing::debug!(%conn, ?why, "connection closed");
             }

@@ -1,5 +1,6 @@
 //! Protocol stories: who does what, and what comes of it.
 
+mod limits;
 mod reconfig;
 mod world;
 

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use crate::action::{Action, Actions, ConfigSave, DiskAction, EpochFile};
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
 use crate::entries::Entry;
-use crate::event::LogEnd;
+use crate::event::{LogEnd, Port};
 use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
 use crate::wire::OpCode;
 use crate::wire::quorum::ForwardedRequest;
@@ -47,6 +47,10 @@ pub(super) struct Server {
 
 pub(super) struct World {
     pub(super) observer_master_port: Option<u16>,
+    /// Servers with limits of their own: of clients, and of members.
+    pub(super) limits: BTreeMap<i64, (usize, usize)>,
+    /// How often each has dialled a leader.
+    pub(super) joins: BTreeMap<i64, usize>,
     pub(super) servers: BTreeMap<i64, Server>,
     config: Arc<EnsembleConfig>,
     options: EnsembleOptions,
@@ -99,6 +103,8 @@ impl World {
         let servers = config.members.keys().map(|id| (id.0, Server::new())).collect();
         World {
             observer_master_port: None,
+            limits: BTreeMap::new(),
+            joins: BTreeMap::new(),
             servers,
             config: Arc::new(config),
             options: options(),
@@ -171,7 +177,10 @@ impl World {
         let server = self.servers.get_mut(&id).unwrap();
         let config = server.platter.config.clone().map_or(self.config.clone(), Arc::new);
         let observer_master_port = self.observer_master_port;
-        let options = EnsembleOptions { observer_master_port, ..self.options.clone() };
+        let mut options = EnsembleOptions { observer_master_port, ..self.options.clone() };
+        if let Some((of_clients, of_members)) = self.limits.get(&id) {
+            (options.max_payload, options.max_from_members) = (*of_clients, *of_members);
+        }
         let mut ensemble = Ensemble::new(ServerId(id), config, options);
         if let Some(next) = server.platter.next.clone() {
             ensemble.remember(next);
@@ -416,6 +425,7 @@ impl World {
         match action {
             Action::Dial { conn, port, to } => {
                 let target: i64 = to.host[1..].parse().unwrap();
+                *self.joins.entry(from).or_default() += usize::from(port == Port::Quorum);
                 let cut = self.cut.contains(&(from.min(target), from.max(target)));
                 if cut || !self.alive(target) {
                     return self.input(from, Input::Closed { conn });

@@ -1,0 +1,66 @@
+//! More bytes than are taken: which words a link or a role ends with, and how long the next attempt
+//! waits.
+
+use alloc::format;
+
+use tracing::warn;
+
+use super::{Ended, Shared};
+use crate::action::Reason;
+use crate::entries::Entries;
+use crate::types::Time;
+use crate::wire::jute::Malformed;
+
+/// That the leader sends more than clients may is told once in this time.
+const TOLD_MS: u64 = 60_000;
+/// The leader will send again what was not taken: the first pause before the next join, and the
+/// longest.
+const PAUSES_MS: (u64, u64) = (1000, 10_000);
+
+/// Why a learner's link ends.
+pub(super) fn of_learner(malformed: Malformed) -> Reason {
+    match malformed {
+        Malformed::TooLong { length, limit } => {
+            let what = "a learner's packet beyond jute.maxbuffer of this server";
+            Reason::TooLong { what, length, limit }
+        }
+        Malformed::Truncated | Malformed::Length(_) | Malformed::Value(_) => {
+            Reason::Protocol("malformed quorum packet")
+        }
+    }
+}
+
+/// Why a term under a leader ends. What is too long delays the next one, longer each time.
+pub(super) fn of_leader(now: Time, shared: &mut Shared, malformed: Malformed) -> Ended {
+    let Malformed::TooLong { length, limit } = malformed else {
+        return "malformed quorum packet from the leader".into();
+    };
+    let pause = (shared.limit_pause_ms * 2).clamp(PAUSES_MS.0, PAUSES_MS.1);
+    shared.limit_pause_ms = pause;
+    shared.join_not_before = now.plus_ms(pause);
+    format!(
+        "a packet of {length} bytes from the leader, and at most {limit} are taken; jute.maxbuffer \
+         is {} here: start with -Djute.maxbuffer of the other members",
+        shared.options.jute_max_buffer
+    )
+}
+
+/// What the leader sends is taken as far as it can be stored: a quorum has agreed to it, and to
+/// refuse it is to stay out. That it is more than clients may send here is told once a minute.
+pub(super) fn tell_long(now: Time, shared: &mut Shared, entries: &Entries) {
+    let most = shared.options.max_payload;
+    let is_recent = |told: Time| now.ms_since(told) < TOLD_MS;
+    if entries.frames().len() <= most || shared.long_told.is_some_and(is_recent) {
+        return;
+    }
+    let longest = entries.iter().map(|(_, body)| body.len()).max().unwrap_or(0);
+    if longest > most {
+        shared.long_told = Some(now);
+        warn!(
+            "a transaction of {longest} bytes from the leader is taken; jute.maxbuffer is {} here, \
+             and clients of this server cannot write as much: start with -Djute.maxbuffer of the \
+             other members",
+            shared.options.jute_max_buffer
+        );
+    }
+}
