@@ -226,8 +226,17 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn read_configuration(path: &Path) -> Result<String, Failure> {
-    let bytes = fs::read(path)
-        .map_err(|e| Failure::new(exit::INVALID_INVOCATION, format!("{}: {e}", path.display())))?;
+    let bytes = fs::read(path).map_err(|e| {
+        let what = match e.kind() {
+            io::ErrorKind::IsADirectory => " (expected the file itself, as in DIR/zoo.cfg)",
+            io::ErrorKind::NotFound => " (expected a configuration file)",
+            io::ErrorKind::PermissionDenied => {
+                " (the user that this server runs as has to be able to read it)"
+            }
+            _ => "",
+        };
+        Failure::new(exit::INVALID_INVOCATION, format!("{}: {e}{what}", path.display()))
+    })?;
     // Properties files are ISO 8859-1 by tradition; what is not ASCII is in comments mostly.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -241,12 +250,66 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn unusable(path: &Path, e: &io::Error) -> Failure {
-    Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, format!("{}: {e}", path.display()))
+    let cure = match e.kind() {
+        io::ErrorKind::PermissionDenied => {
+            " (the user that this server runs as has to be able to read and write there)"
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            " (a file stands where a directory has to be)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            " (the file system is mounted read-only: mount it for writing, or correct dataDir and \
+             dataLogDir)"
+        }
+        io::ErrorKind::StorageFull => " (the file system is full: free space in it)",
+        _ => "",
+    };
+    let what = format!("{}: {e}{cure}", path.display());
+    Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, what)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zoo.cfg");
+        let load = |path: &Path| Boot::load(path, &SystemProperties::default()).unwrap_err();
+        let missing = load(&path);
+        assert_eq!(missing.code, exit::INVALID_INVOCATION);
+        assert!(missing.message.ends_with("(expected a configuration file)"), "{missing}");
+        assert!(load(dir.path()).message.contains("as in DIR/zoo.cfg"));
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        for data in [file.clone(), file.join("below")] {
+            fs::write(&path, format!("dataDir={}\nclientPort=1\n", data.display())).unwrap();
+            let failure = load(&path);
+            assert_eq!(failure.code, exit::UNABLE_TO_ACCESS_DATADIR);
+            assert!(failure.message.contains("a file stands where"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn several_addresses_by_the_file_alone_are_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zoo.cfg");
+        let key = "multiAddress.enabled=true";
+        let (data, on) = (dir.path().display(), format!("zookeeper.{key}"));
+        let text = format!("dataDir={data}\nclientPort=1\n");
+        let read = |text: &str, given: &[String]| {
+            fs::write(&path, text).unwrap();
+            let (config, _, warnings) =
+                Boot::read(&path, &SystemProperties::collect(|_| None, given)).unwrap();
+            (config.multi_address, warnings.len())
+        };
+        let in_file = format!("{text}{key}\n");
+        assert_eq!(read(&text, &[]), (false, 0));
+        assert_eq!(read(&in_file, &[]), (true, 1));
+        assert_eq!(read(&in_file, core::slice::from_ref(&on)), (true, 0));
+        assert_eq!(read(&text, &[on]), (true, 0));
+    }
 
     #[test]
     fn no_two_loaded_trees_hash_names_with_the_same_key() {

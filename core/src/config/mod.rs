@@ -702,7 +702,8 @@ fn my_id(
             0 => "",
             _ => " (a reconfiguration has removed this server, or not added it yet)",
         };
-        ConfigError { place, what: format!("{first}: expected {expected}{removed}") }
+        let said = if first.is_empty() { "nothing in the first line" } else { first };
+        ConfigError { place, what: format!("{said}: expected {expected}{removed}") }
     })
 }
 

@@ -79,6 +79,11 @@ fn what_is_wrong_is_told_in_one_line_with_its_place() {
             None,
             "/d/myid: the file is missing: expected one of the ids 1, 2, 3 of the server.N lines",
         ),
+        (
+            ENSEMBLE,
+            Some("\n2\n"),
+            "/d/myid: nothing in the first line: expected one of the ids 1, 2, 3 of the server.N lines",
+        ),
         (ENSEMBLE, Some("7"), "/d/myid: 7: expected one of the ids 1, 2, 3 of the server.N lines"),
         (
             "dataDir=/d\nsecureClientPort=2281\n",

@@ -310,7 +310,8 @@ impl Connections {
     ) {
         let peer = hello.from;
         if peer == self.me {
-            return self.drop_link(conn, Reason::Protocol("a peer with this server's id"), out);
+            let what = "a peer with this server's id: every member needs a myid of its own";
+            return self.drop_link(conn, Reason::Protocol(what), out);
         }
         if !self.is_member(peer) && self.strangers() >= MAX_STRANGERS {
             let why = Reason::Limit("election connections of servers outside the configuration");

@@ -695,7 +695,11 @@ impl Leader {
 
     pub(super) fn tick(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
         if !self.established() && self.give_up_at <= now {
-            self.ended = Some(format!("no quorum joined within initLimit ({:?})", self.stage));
+            self.ended = Some(format!(
+                "no quorum joined within initLimit, at {:?}: can the others reach this server's \
+                 quorum port, and are their lists of members the same",
+                self.stage
+            ));
             return;
         }
         if now < self.half_tick_at {

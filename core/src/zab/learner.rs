@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::link::{Outbound, PacketReader};
-use super::masters::masters;
+use super::masters::{masters, not_listed, not_reached};
 use super::observer_master::{ObserverMaster, is_sync};
 use super::reconfig::goes_on_leading;
 use super::{Delivery, Ended, Shared, Start, limits};
@@ -170,7 +170,11 @@ impl Learner {
             }
             Stage::Broadcast => {}
             _ if self.join_by <= now => {
-                self.ended = Some(format!("not in sync within initLimit ({:?})", self.stage));
+                let (leader, stage) = (self.leader, self.stage);
+                self.ended = Some(format!(
+                    "not in sync with server {leader} within initLimit, at {stage:?}: raise \
+                     initLimit if its state is large or the network slow"
+                ));
             }
             _ => {}
         }
@@ -191,7 +195,8 @@ impl Learner {
     fn dial(&mut self, shared: &mut Shared, out: &mut Actions) {
         let mut masters = masters(shared, self.leader, self.observer);
         if masters.is_empty() {
-            return self.end("the elected leader is not in the configuration");
+            self.ended = Some(not_listed(self.leader));
+            return;
         }
         let most = ATTEMPTS * masters.len();
         let to = masters.swap_remove(self.attempts % masters.len());
@@ -228,7 +233,7 @@ impl Learner {
             Stage::Dialling | Stage::AwaitLeaderInfo if !self.is_last_attempt => {
                 self.stage = Stage::Disconnected(now.plus_ms(RETRY_MS));
             }
-            Stage::Dialling => self.end("the elected leader cannot be reached"),
+            Stage::Dialling => self.ended = Some(not_reached(self.leader)),
             _ => self.end("the connection to the leader broke"),
         }
     }

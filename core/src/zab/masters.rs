@@ -1,8 +1,9 @@
 //! To whom a learner goes: to the leader, or to a follower that leads observers.
 
+use alloc::format;
 use alloc::vec::Vec;
 
-use super::Shared;
+use super::{Ended, Shared};
 use crate::config::LearnerType;
 use crate::types::{HostPort, ServerId};
 
@@ -26,6 +27,22 @@ pub(super) fn masters(shared: &Shared, leader: ServerId, observer: bool) -> Vec<
     }
     let leader = shared.members.member(leader).map(|member| &member.addresses[..]);
     leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
+}
+
+/// Why a term ends before it began: the members' lists differ.
+pub(super) fn not_listed(leader: ServerId) -> Ended {
+    format!(
+        "server {leader} was elected, and this server's list does not have it: compare the server.N \
+         lines of all members"
+    )
+}
+
+/// Why a term ends before it began: nobody answers.
+pub(super) fn not_reached(leader: ServerId) -> Ended {
+    format!(
+        "server {leader} was elected, and cannot be reached at its quorum port: is it up, is its \
+         server.N line right, does a firewall stand between"
+    )
 }
 
 #[cfg(test)]
