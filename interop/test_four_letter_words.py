@@ -1,4 +1,5 @@
 """The four-letter words, byte for byte but for the figures, against what real servers answered."""
+import os
 import re
 import socket
 import struct
@@ -141,6 +142,7 @@ def test_mntr_measures_what_happens(members):
         "standalone counters": "outstanding_changes_queued prep_processor_request_queued",
     }
     nothing = {"standalone": "commit_count proposal_count looking_count cnt_election_time",
+               "observer": "learner_proposal_received_count cnt_proposal_latency cnt_proposal_ack_creation_latency",
                "follower": "commit_count proposal_count cnt_quorum_ack_latency diff_count"}
     for mode, server in members.items():
         client, exists = Raw(server.client_port, timeout=10.0, session_timeout=20000), 3
@@ -253,13 +255,20 @@ def test_dump(members, mode):
     assert re.search(r"\tip: /127\.0\.0\.1:\d+ sessionId: 0x0\n", text), "the asker"
 
 
+ENVIRONMENT = """host.name java.version java.vendor java.home java.class.path java.library.path java.io.tmpdir
+    java.compiler os.name os.arch os.version user.name user.home user.dir os.memory.free os.memory.max
+    os.memory.total""".split()
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_environment_and_the_directories(members, mode):
     server = members[mode]
     lines = server.words("envi").splitlines()
     assert lines[0] == "Environment:" and re.match(r"zookeeper\.version=3\.9\.\d+-", lines[1])
-    assert {"host.name", "os.name", "os.arch", "os.version", "user.dir"} <= {
-        line.split("=")[0] for line in lines[2:]}
+    assert [line.split("=")[0] for line in lines[2:] if line] == ENVIRONMENT
+    values = dict(line.split("=", 1) for line in lines[2:] if line)
+    assert all(re.fullmatch(r"\d+MB", values[f"os.memory.{which}"]) for which in ["free", "max", "total"])
+    assert values["os.name"] == os.uname().sysname and values["user.dir"] == os.getcwd()
     def sizes():
         found = re.fullmatch(r"datadir_size: (\d+)\nlogdir_size: (\d+)\n", server.words("dirs"))
         assert found
@@ -297,3 +306,121 @@ def test_figures_begin_anew(members):
     assert server.words("crst") == "Connection stats reset.\n"
     (client,) = re.findall(r"recved=(\d+),sent=\d+,sid=", server.words("cons"))
     assert int(client) == 0
+
+
+def of_client(server, session):
+    """What `cons` tells of the connection with this session, without times and addresses."""
+    sid = f"sid=0x{session & (1 << 64) - 1:x},"
+    line, = [line for line in server.words("cons").splitlines() if sid in line]
+    fields = dict(field.split("=") for field in line[line.index("(") + 1:line.rindex(")")].split(","))
+    fields["lresp"] = fields["lresp"] != "0"
+    return {name: value for name, value in fields.items() if name not in ("sid", "est", "llat", "minlat", "avglat", "maxlat")}
+
+
+def life_of_a_client(server):
+    """What a server shows of a client that is made, pings, authenticates, moves and writes; and of who asks."""
+    def packets():
+        return [int(n) for n in re.findall(r"(?:Received|Sent): (\d+)", server.words("srvr"))]
+
+    def latencies():
+        values = dict(line.split("\t") for line in server.words("mntr").splitlines())
+        return [values[f"zk_cnt_{name}"] for name in ["updatelatency", "readlatency"]]
+
+    def ask(client, xid, op, body=b""):
+        client.send(struct.pack(">ii", xid, op) + body)
+        return client.receive()
+
+    server.words("srst")
+    seen = [("asked", packets(), packets(), packets())]
+    client = Raw(server.client_port, timeout=10.0, session_timeout=20000)
+    session, password = client.session, client.password
+    seen.append(("made", of_client(server, session), packets(), latencies()))
+    ask(client, -2, 11)
+    seen.append(("pinged", of_client(server, session), latencies()))
+    ask(client, -4, 100, struct.pack(">i", 0) + ustring("digest") + ustring("some:body"))
+    seen.append(("authenticated", of_client(server, session), latencies()))
+    client.socket.close()
+    client = Raw(server.client_port, timeout=10.0, session=(session, password), session_timeout=20000)
+    seen.append(("moved", of_client(server, session), latencies()))
+    ask(client, -2, 11)
+    seen.append(("pinged", of_client(server, session), latencies()))
+    client.create("/written")
+    seen.append(("written", of_client(server, session), latencies()))
+    server.words("crst")
+    seen.append(("begun anew", of_client(server, session)))
+    client.close()
+    return seen
+
+
+def test_figures_of_what_is_no_ordinary_request(zabkeeper_only, java, tmp_path):
+    """Zabkeeper and a real server side by side, through the same life of a client."""
+    told = {}
+    for impl in ["zabkeeper", "apache"]:
+        port, = free_ports(1)
+        server = Server(impl, tmp_path / impl, {"dataDir": tmp_path / impl / "data", "clientPort": port,
+                                                "4lw.commands.whitelist": "*", "admin.enableServer": "false"}, port)
+        try:
+            server.start()
+            wait_until(server.mode, 30, "it serves")
+            told[impl] = life_of_a_client(server)
+        finally:
+            server.kill()
+    for ours, real in zip(told["zabkeeper"], told["apache"]):
+        assert ours == real
+
+
+def six(port, word):
+    with socket.create_connection(("::1", port), timeout=3) as s:
+        s.sendall(word.encode())
+        answer = b""
+        while chunk := s.recv(65536):
+            answer += chunk
+        return answer.decode()
+
+
+@pytest.mark.parametrize("address", ["0:0:0:0:0:0:0:1%lo", "::1", "[::1]"])
+def test_an_address_of_ipv6_in_every_spelling(impl, tmp_path, address):
+    port, = free_ports(1)
+    server = Server(impl, tmp_path, {"dataDir": tmp_path / "data", "clientPort": port, "clientPortAddress": address,
+                                     "4lw.commands.whitelist": "*", "admin.enableServer": "false"}, port)
+    try:
+        server.start()
+
+        def answers():
+            try:
+                return six(port, "ruok") == "imok"
+            except OSError:
+                return server.running() and None
+        wait_until(answers, 30, f"it answers at {address}")
+    finally:
+        server.kill()
+
+
+def test_members_of_ipv6_have_one_spelling(zabkeeper_only, java, tmp_path):
+    """What the configuration's znode and `conf` hold is one text at both kinds of server."""
+    told = {}
+    for impl in ["zabkeeper", "apache"]:
+        port, quorum, election = free_ports(3)
+        other = 1 + max(port, quorum, election)
+        server = Server(impl, tmp_path / impl, {
+            "tickTime": 1000, "initLimit": 10, "syncLimit": 5, "dataDir": tmp_path / impl / "data",
+            "standaloneEnabled": "false", "4lw.commands.whitelist": "*", "admin.enableServer": "false",
+            "server.1": f"[::1]:{quorum}:{election}:participant;[0:0::1]:{port}",
+            "server.2": f"[FE80::2]:{other}:{other + 1}:observer;[::ffff:10.0.0.2]:{port}",
+            "server.3": f"[::1%lo]:{other}:{other + 1}:observer;[::]:{port}"}, port, 1)
+        try:
+            server.start()
+
+            def membership():
+                try:
+                    return "membership" in six(port, "conf") and six(port, "conf").split("membership: \n")[1]
+                except OSError:
+                    return None
+            text = wait_until(membership, 60, "it serves")
+            for number, name in [(quorum, "Q"), (election, "E"), (port, "C"), (other, "O"), (other + 1, "P")]:
+                text = re.sub(rf":{number}\b", f":{name}", text)
+            told[impl] = re.sub(r"version=\w+", "version", text)
+        finally:
+            server.kill()
+    assert told["zabkeeper"] == told["apache"]
+    assert "[0:0:0:0:0:0:0:1]:Q:E:participant;[0:0:0:0:0:0:0:1]:C" in told["apache"]

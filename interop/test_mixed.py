@@ -1,4 +1,5 @@
 """Apache ZooKeeper and zabkeeper in one ensemble."""
+import re
 import struct
 import time
 
@@ -220,7 +221,9 @@ def test_several_addresses_of_a_server(zabkeeper_only, java, impls, tmp_path):
     """Every server has two addresses; for the others, the first of them leads nowhere."""
     ensemble = Ensemble(impls, tmp_path)
     for server in ensemble.servers:
-        server.jvm_options.append("-Dzookeeper.multiAddress.enabled=true")  # not asked of zoo.cfg in time there
+        switch = "-Dzookeeper.multiAddress.enabled=true"  # not asked of zoo.cfg in time by Java
+        server.jvm_options.append(switch)
+        server.options.append(switch)
         lines = []
         for line in server.config.read_text().splitlines():
             if line.startswith("server."):
@@ -241,6 +244,22 @@ def test_several_addresses_of_a_server(zabkeeper_only, java, impls, tmp_path):
         leader.start()
         ensemble.wait_serving()
         assert "/reached" in assert_same_trees(ensemble.servers)
+
+
+def test_one_of_its_own_addresses_is_enough(zabkeeper_only, tmp_path):
+    """A server serves by the address that it has, and tries the other one again."""
+    ensemble = Ensemble("zabkeeper", tmp_path)
+    for server in ensemble.servers:
+        server.options.append("-Dzookeeper.multiAddress.enabled=true")
+        text = server.config.read_text()
+        # 192.0.2.1 is for documentation: no machine has it.
+        server.config.write_text(re.sub(r"(server\.\d=)127\.0\.0\.1(:\d+:\d+)", r"\g<1>127.0.0.1\2|192.0.2.1\2", text))
+    with ensemble:
+        assert len(ensemble.followers()) == 2 and ensemble.leader()
+        for server in ensemble.servers:
+            said = [line for line in server.log.read_text().splitlines() if "192.0.2.1" in line]
+            assert len(said) == 2, "an election port and a quorum port, and not every second"
+            assert all("WARN" in line and "correct the server.N line" in line for line in said)
 
 
 def test_an_own_name_that_nobody_can_resolve(zabkeeper_only, java, tmp_path):

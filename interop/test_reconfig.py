@@ -265,3 +265,26 @@ def test_zkcli_adds_and_removes(impl, java, tmp_path):
         ids = sorted({1, 2, 3, 4} - {goes.sid})
         wait_until(lambda: shows(fourth, ids), 20, "all know of it")
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("impls", ["zaz", "aza"])
+def test_what_one_member_cannot_read_is_refused(impl, java, impls, tmp_path):
+    """Whoever leads: such a line would cost the ensemble every member that does not take it."""
+    names = {"z": "zabkeeper", "a": "apache"}
+    with Reconfigurable([names[i] if impl == "zabkeeper" else impl for i in impls], tmp_path) as ensemble:
+        for server in ensemble.servers:
+            server.start()
+        for server in ensemble.servers:
+            wait_until(server.mode, 60, f"server {server.sid} serves")
+        first, second, client = free_ports(3)
+        three = ",".join(f"server.{s}={ensemble.line(s)}" for s in [1, 2, 3])
+        for line in [f"127.0.0.1:{first}:{second}|127.0.0.2:{first}:{second};{client}",
+                     f"127.0.0.1:{first}:{second}:observer|127.0.0.2:{first}:{second}:participant;{client}",
+                     f"127.0.0.1:{first}:{first};{client}",
+                     f"127.0.0.1:{first}:{second}:king;{client}",
+                     f"127.0.0.1:{first};{client}"]:
+            for change in [{"joining": f"server.4={line}"}, {"members": f"{three},server.4={line}"}]:
+                with pytest.raises(BadArgumentsError):
+                    reconfig(ensemble, ensemble.servers, **change)
+        for server in ensemble.servers:
+            assert shows(server, [1, 2, 3]), f"server {server.sid} goes on"
