@@ -272,10 +272,6 @@ def test_what_one_member_cannot_read_is_refused(impl, java, impls, tmp_path):
     """Whoever leads: such a line would cost the ensemble every member that does not take it."""
     names = {"z": "zabkeeper", "a": "apache"}
     with Reconfigurable([names[i] if impl == "zabkeeper" else impl for i in impls], tmp_path) as ensemble:
-        for server in ensemble.servers:
-            server.start()
-        for server in ensemble.servers:
-            wait_until(server.mode, 60, f"server {server.sid} serves")
         first, second, client = free_ports(3)
         three = ",".join(f"server.{s}={ensemble.line(s)}" for s in [1, 2, 3])
         for line in [f"127.0.0.1:{first}:{second}|127.0.0.2:{first}:{second};{client}",
