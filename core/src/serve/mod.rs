@@ -32,6 +32,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
+use tracing::warn;
 
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
@@ -275,6 +276,15 @@ impl Serve {
             (self.options.max_connections, self.options.max_client_connections);
         if (max > 0 && total >= max) || (per_address > 0 && of_address >= per_address) {
             self.stats.connections_rejected.add(1);
+            // The words that alerts look for in ZooKeeper's log, and the key that counts.
+            if max > 0 && total >= max {
+                warn!("Too many connections {total} - max is {max}: maxCnxns is reached");
+            } else {
+                warn!(
+                    "Too many connections from /{address} - max is {per_address}: maxClientCnxns \
+                     is reached"
+                );
+            }
             return out.push(Action::Close { conn, why: Reason::Limit("client connections") });
         }
         *self.by_address.entry(address).or_insert(0) += 1;
