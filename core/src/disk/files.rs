@@ -156,6 +156,8 @@ pub enum FailureKind {
     NotFound,
     /// The file system is full, or a quota is used up.
     NoSpace,
+    /// No file can be opened: too many are open.
+    NoDescriptors,
     /// Anything else.
     Other,
 }

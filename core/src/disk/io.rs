@@ -49,9 +49,10 @@ impl DiskError {
     pub(crate) fn refused(what: String) -> DiskError {
         DiskError::Refused { what, exit_code: EXIT_UNEXPECTED }
     }
-    /// Whether the file system is full.
+    /// Whether there is no room, in the file system or for one more open file.
     pub(crate) fn is_no_space(&self) -> bool {
-        matches!(self, DiskError::Io { kind: FailureKind::NoSpace, .. })
+        let none = [FailureKind::NoSpace, FailureKind::NoDescriptors];
+        matches!(self, DiskError::Io { kind, .. } if none.contains(kind))
     }
     /// Whether a file is not there.
     pub(crate) fn is_not_found(&self) -> bool {
@@ -81,6 +82,9 @@ fn advice(kind: FailureKind) -> &'static str {
             "restore the file from a backup, or start with an empty data directory"
         }
         FailureKind::NoSpace => "free space in the file system, then start the server again",
+        FailureKind::NoDescriptors => {
+            "allow more open files, or let others have fewer, then start the server again"
+        }
         FailureKind::Other => "check the disk and the permissions, then start the server again",
     }
 }

@@ -89,6 +89,7 @@ impl MemoryFiles {
                 let text = match kind {
                     FailureKind::NotFound => "no such file or directory",
                     FailureKind::NoSpace => "no space left on device",
+                    FailureKind::NoDescriptors => "too many open files",
                     FailureKind::Other => "input/output error",
                 };
                 Completion::Failed { kind, text: String::from(text) }

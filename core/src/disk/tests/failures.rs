@@ -32,7 +32,8 @@ fn a_failed_write_or_sync_is_the_end_and_nothing_is_persisted_any_more() {
 
 #[test]
 fn a_full_disk_costs_a_local_snapshot_only() {
-    for verb in ["create", "write", "sync", "rename"] {
+    let no_space = ["create", "write", "sync", "rename"].map(|verb| (verb, FailureKind::NoSpace));
+    for (verb, kind) in no_space.into_iter().chain([("create", FailureKind::NoDescriptors)]) {
         let mut server = Server::new();
         server.log(1..=2);
         let mut body = BytesMut::new();
@@ -45,7 +46,7 @@ fn a_full_disk_costs_a_local_snapshot_only() {
         ] {
             server.disk.submit(action);
         }
-        fail(&mut server, verb, "tmp.snapshot", FailureKind::NoSpace);
+        fail(&mut server, verb, "tmp.snapshot", kind);
         assert!(server.events.iter().any(|e| matches!(e, Event::SnapshotReady)), "{verb}");
         assert_eq!(server.names("/data/version-2").len(), 3, "{verb}: nothing is left of it");
         server.append(3);
@@ -62,6 +63,14 @@ fn a_full_disk_during_the_log_is_the_end() {
     server.append(1);
     server.drive();
     assert!(server.fault().0.contains("free space"), "{:?}", server.fault());
+}
+
+#[test]
+fn a_log_for_which_no_file_can_be_opened_is_the_end_with_advice() {
+    let mut server = Server::new();
+    server.append(1);
+    fail(&mut server, "create", "/log/version-2", FailureKind::NoDescriptors);
+    assert!(server.fault().0.contains("allow more open files"), "{:?}", server.fault());
 }
 
 #[test]
