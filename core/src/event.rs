@@ -101,6 +101,8 @@ pub struct Host {
     pub open_files: Option<u64>,
     /// Their limit.
     pub max_files: Option<u64>,
+    /// Lines of the process's log that could not be written.
+    pub log_lines_dropped: u64,
     /// Names and values for `envi`, in its order.
     pub environment: Vec<(String, String)>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zabkeeper_core::admin::OWN_FIGURES;
 use zabkeeper_core::admin::metrics::Metrics;
 use zabkeeper_core::config::Config;
 use zabkeeper_core::wire::{ErrorCode, Word};
@@ -86,6 +87,10 @@ fn every_figure_is_listed_and_fed_or_not_as_it_says() {
         let row = listed.next().expect("a row for every figure");
         assert_eq!(row[0], name);
         assert_eq!(row[1], if fed(name) { "fed" } else { "0" }, "{name}");
+    }
+    for name in OWN_FIGURES {
+        let row = listed.next().expect("a row for every figure");
+        assert_eq!([&*row[0], &*row[1]], [name, "own"]);
     }
     assert_eq!(listed.next(), None);
 }

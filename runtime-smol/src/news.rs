@@ -12,6 +12,7 @@ use zabkeeper_core::types::ConnId;
 
 pub(crate) enum News {
     Accepted(Port, Async<TcpStream>, SocketAddr),
+    Refused(Port, SocketAddr),
     Dialled(ConnId, Port, Async<TcpStream>, SocketAddr),
     DialFailed(ConnId),
     Received(ConnId, Bytes),

@@ -104,6 +104,7 @@ async fn serve(
 fn take(driver: &mut Driver<SmolSockets>, news: News) {
     match news {
         News::Accepted(port, stream, peer) => driver.accepted(port, stream, peer),
+        News::Refused(port, peer) => driver.refused(port, peer),
         News::Dialled(conn, port, stream, peer) => {
             driver.sockets.cancel_dial(conn);
             driver.dialled(conn, port, stream, peer);
@@ -148,9 +149,9 @@ impl Sockets for SmolSockets {
     type Socket = Connection;
     type Listener = Task<()>;
 
-    fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<Task<()>> {
+    fn accept(&mut self, port: Port, listener: TcpListener, limit: u64) -> io::Result<Task<()>> {
         let listener = Async::new(listener)?;
-        Ok(self.tasks.spawn(sockets::accept_all(port, listener, self.found.clone())))
+        Ok(self.tasks.spawn(sockets::accept_all(port, listener, limit, self.found.clone())))
     }
 
     fn unlisten(&mut self, accepting: Task<()>) {

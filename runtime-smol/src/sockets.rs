@@ -8,26 +8,33 @@ use async_io::{Async, Timer};
 use smol::future::FutureExt;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
+use zabkeeper_std::descriptors;
 use zabkeeper_std::listen::{self, ACCEPT_PAUSE, ACCEPTS};
 
 use crate::news::{Found, News};
 
-/// Accepts for ever.
-pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, found: Found) {
+/// Accepts for ever; a connection whose descriptor is not below `limit` is closed at once.
+pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, limit: u64, found: Found) {
     let mut accepted = 0_usize;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let _ = stream.get_ref().set_nodelay(true);
-                found.put(News::Accepted(port, stream, peer));
+                if descriptors::is_below(&stream, limit) {
+                    let _ = stream.get_ref().set_nodelay(true);
+                    found.put(News::Accepted(port, stream, peer));
+                } else {
+                    drop(stream);
+                    found.put(News::Refused(port, peer));
+                }
                 accepted = accepted.wrapping_add(1);
                 if accepted.is_multiple_of(ACCEPTS) {
                     // However many there are, others have their turn. An error shows when it accepts.
                     let _ = listener.readable().await;
                 }
             }
+            Err(e) if listen::accepts_on(&e) => {}
             Err(e) => {
-                tracing::warn!(?port, "accept: {e}");
+                tracing::warn!(?port, "accept: {}", descriptors::in_words(&e));
                 Timer::after(ACCEPT_PAUSE).await;
             }
         }

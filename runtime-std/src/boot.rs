@@ -1,12 +1,14 @@
 //! Start-up: `zoo.cfg`, `myid` and the dynamic file are read, directories are made and locked.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use zabkeeper_core::config::{Config, Warning};
-use zabkeeper_core::disk::DiskOptions;
+use zabkeeper_core::disk::{DiskOptions, VERSION_DIR};
 use zabkeeper_core::event::Port;
 use zabkeeper_core::node;
 use zabkeeper_core::record::ConfigSource;
@@ -14,7 +16,11 @@ use zabkeeper_core::store::StoreOptions;
 use zabkeeper_core::types::{HostPort, ServerId};
 
 use crate::exit::{self, Failure};
+use crate::files;
 use crate::system_properties::SystemProperties;
+
+/// The log's first piece: header, transaction, and the zeros behind it.
+const PROBE_BYTES: usize = 68 << 10;
 
 /// A server that is ready to start. Its data directory is locked as long as this, or the
 /// [`Lock`] taken out of it, lives.
@@ -65,16 +71,23 @@ pub struct Lock(File);
 impl Lock {
     fn take(data_dir: &Path) -> Result<Lock, Failure> {
         let path = data_dir.join("zabkeeper.lock");
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = opened.map_err(|e| unusable(&path, &e))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(files::FILE_MODE);
+        let file = options.open(&path).map_err(|e| unusable(&path, &e))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => {
                 let what = format!("{}: another zabkeeper runs in this directory", path.display());
                 Err(Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, what))
             }
-            // Some file systems have no locks: then there is none.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock(file)),
+            Err(TryLockError::Error(e)) if has_no_locks(&e) => {
+                tracing::warn!(
+                    "{}: its file system cannot lock files ({e}): nothing keeps a second server out \
+                     of this directory",
+                    path.display()
+                );
+                Ok(Lock(file))
+            }
             Err(TryLockError::Error(e)) => Err(unusable(&path, &e)),
         }
     }
@@ -106,6 +119,9 @@ impl Boot {
             }
         }
         let lock = Lock::take(Path::new(&config.data_dir))?;
+        for dir in [&config.data_dir, &config.data_log_dir].map(Path::new) {
+            probe(dir)?;
+        }
         let whole = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
         Ok(Boot { config, source, config_file: whole.display().to_string(), lock })
     }
@@ -170,6 +186,11 @@ impl Boot {
         StoreOptions { hash_seed: fastrand::u64(..), ..node::store_options(&self.config) }
     }
 
+    /// How many other servers there are.
+    pub fn others(&self) -> u64 {
+        self.config.ensemble.as_ref().map_or(0, |e| e.members.len().saturating_sub(1) as u64)
+    }
+
     /// `autopurge.purgeInterval`.
     pub fn purge_every(&self) -> Option<Duration> {
         let hours = Some(self.config.purge_interval_hours).filter(|h| *h > 0)?;
@@ -218,11 +239,40 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     if let Some(above) = above {
         make_dir(above)?;
     }
-    match fs::create_dir(dir) {
+    match DirBuilder::new().mode(files::DIRECTORY_MODE).create(dir) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
         other => other?,
     }
-    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
+    files::sync_dir(above.unwrap_or(Path::new(".")))
+}
+
+/// Whether an error says that a file system has no locks to give.
+fn has_no_locks(e: &io::Error) -> bool {
+    files::is_unsupported(e) || Errno::from_io_error(e) == Some(Errno::NOLCK)
+}
+
+/// Tries to write what a first transaction would: a server that cannot does not begin to serve.
+fn probe(dir: &Path) -> Result<(), Failure> {
+    let inner = dir.join(VERSION_DIR);
+    let path = if inner.is_dir() { inner } else { dir.to_path_buf() }.join("zabkeeper.probe");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(files::FILE_MODE);
+    let written = options.open(&path).and_then(|mut file| file.write_all(&[1; PROBE_BYTES]));
+    let removed = fs::remove_file(&path);
+    match written.and(removed) {
+        Ok(()) => Ok(()),
+        Err(e)
+            if [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&e.kind()) =>
+        {
+            let what = format!(
+                "{}: {e}: nothing can be written there; free space in the file system, then start \
+                 the server again",
+                dir.display()
+            );
+            Err(Failure::new(exit::ERROR_TAKING_SNAPSHOT, what))
+        }
+        Err(e) => Err(unusable(&path, &e)),
+    }
 }
 
 fn read_configuration(path: &Path) -> Result<String, Failure> {

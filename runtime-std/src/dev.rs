@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::layout::{Layout, Plan};
 use crate::program::{self, Runtime};
 use crate::record::RecordOptions;
-use crate::signals;
+use crate::{descriptors, logging, signals};
 
 /// How long the nodes may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -36,6 +36,7 @@ enum News {
     Serving,
     Ended(Result<(), Failure>),
     StopAsked,
+    WordsAsked,
 }
 
 /// Runs the ensemble until a signal asks to stop, or a node fails.
@@ -51,9 +52,13 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
         client_port: Some(args.client_port),
         settings: SETTINGS.map(|(key, value)| (key.into(), value.into())).into(),
     })?;
-    let stop = sender.clone();
-    signals::on_stop(move || drop(stop.send(News::StopAsked)))
-        .map_err(|e| program::unexpected("signals", &e))?;
+    descriptors::raise_limit();
+    let (stop, tell) = (sender.clone(), sender.clone());
+    signals::handle(
+        move || drop(stop.send(News::StopAsked)),
+        move || drop(tell.send(News::WordsAsked)),
+    )
+    .map_err(|e| program::unexpected("signals", &e))?;
 
     let mut inboxes = Vec::new();
     let mut done = Ok(());
@@ -78,18 +83,19 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
             Ok(News::Serving) => {
                 serving += 1;
                 if serving == inboxes.len() {
-                    println!(
+                    logging::print(&format!(
                         "zabkeeper dev: {serving} {} at {} (ready in {} ms)",
                         if serving == 1 { "node serves" } else { "nodes serve" },
                         layout.connect_string(),
                         began.elapsed().as_millis()
-                    );
+                    ));
                 }
             }
             Ok(News::Ended(result)) => {
                 ended += 1;
                 done = result;
             }
+            Ok(News::WordsAsked) => program::describe(&inboxes),
             Ok(News::StopAsked) | Err(_) => break,
         }
     }
@@ -104,7 +110,7 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
                 ended += 1;
                 done = done.and(result);
             }
-            Ok(News::Serving | News::StopAsked) => {}
+            Ok(News::Serving | News::StopAsked | News::WordsAsked) => {}
             Err(_too_slow) => break,
         }
     }

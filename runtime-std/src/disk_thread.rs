@@ -1,12 +1,12 @@
 //! The file thread: runs the disk machine over real files.
 
-use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use zabkeeper_core::action::DiskAction;
-use zabkeeper_core::disk::{Completion, Disk, DiskOptions, FileOp, State};
+use zabkeeper_core::disk::{Completion, Disk, DiskOptions, FileOp, FilePath, State};
 use zabkeeper_core::event::Event;
 
 use crate::files::Files;
@@ -17,7 +17,11 @@ use crate::files::Files;
 pub struct DiskThread {
     actions: Sender<DiskAction>,
     thread: thread::JoinHandle<()>,
+    doing: Doing,
 }
+
+/// The operation that is under way, and since when.
+type Doing = Arc<Mutex<Option<(&'static str, FilePath, Instant)>>>;
 
 impl DiskThread {
     /// Starts the thread, which recovers what is on disk at once. `deliver` gets all events,
@@ -33,12 +37,25 @@ impl DiskThread {
         S::Options: Send,
     {
         let (sender, receiver) = channel();
+        let doing = Doing::default();
+        let told = Arc::clone(&doing);
         let thread = thread::Builder::new().name(name).spawn(move || {
             let slow_sync = Duration::from_millis(options.slow_sync_ms);
             let disk = Disk::<S>::new(options, state_options);
-            run(disk, &receiver, purge_every, slow_sync, deliver);
+            let mut files = Executor { files: Files::new(), slow_sync, doing: told };
+            run(disk, &receiver, purge_every, &mut files, deliver);
         })?;
-        Ok(DiskThread { actions: sender, thread })
+        Ok(DiskThread { actions: sender, thread, doing })
+    }
+
+    /// What it does now, in words.
+    pub fn doing(&self) -> String {
+        match &*self.doing.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((verb, path, since)) => {
+                format!("{verb} {path} for {} ms", since.elapsed().as_millis())
+            }
+            None => String::from("has nothing to do"),
+        }
     }
 
     /// Adds to the lane; never blocks.
@@ -65,10 +82,10 @@ fn run<S: State>(
     mut disk: Disk<S>,
     actions: &Receiver<DiskAction>,
     purge_every: Option<Duration>,
-    slow_sync: Duration,
+    files: &mut Executor,
     deliver: impl Fn(Vec<Event<S>>),
 ) {
-    let (mut files, mut events) = (Files::new(), Vec::new());
+    let mut events = Vec::new();
     // The first purge is at start, as in `DatadirCleanupManager`.
     let mut purge_at = purge_every.map(|_| Instant::now());
     let mut ended = false;
@@ -93,7 +110,7 @@ fn run<S: State>(
         let op = disk.next_op(&mut events);
         hand_over(&mut events, &deliver);
         if let Some(op) = op {
-            let completion = execute(&mut files, &op, slow_sync);
+            let completion = files.execute(&op);
             disk.complete(completion, &mut events);
             hand_over(&mut events, &deliver);
             continue;
@@ -113,20 +130,36 @@ fn run<S: State>(
     }
 }
 
-/// Tells of a sync that takes long: everybody waits for it.
-fn execute(files: &mut Files, op: &FileOp, slow_sync: Duration) -> Completion {
-    let FileOp::SyncData { path } = op else { return files.execute(op) };
-    let begin = Instant::now();
-    let completion = files.execute(op);
-    let took = begin.elapsed();
-    if took > slow_sync {
-        tracing::warn!(
-            "the sync of {path} took {} ms: writes are answered that late; is the disk shared or \
-             failing?",
-            took.as_millis()
-        );
+/// Executes operations, and tells what it does.
+struct Executor {
+    files: Files,
+    slow_sync: Duration,
+    doing: Doing,
+}
+
+impl Executor {
+    /// Tells of a sync that takes long: everybody waits for it.
+    fn execute(&mut self, op: &FileOp) -> Completion {
+        let begin = Instant::now();
+        self.tell(Some((op.verb(), op.path().clone(), begin)));
+        let completion = self.files.execute(op);
+        self.tell(None);
+        let took = begin.elapsed();
+        if let FileOp::SyncData { path } = op
+            && took > self.slow_sync
+        {
+            tracing::warn!(
+                "the sync of {path} took {} ms: writes are answered that late; is the disk shared \
+                 or failing?",
+                took.as_millis()
+            );
+        }
+        completion
     }
-    completion
+
+    fn tell(&self, doing: Option<(&'static str, FilePath, Instant)>) {
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+    }
 }
 
 fn hand_over<S>(events: &mut Vec<Event<S>>, deliver: &impl Fn(Vec<Event<S>>)) {

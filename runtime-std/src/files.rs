@@ -1,53 +1,121 @@
 //! Executes the disk machine's file operations with the operating system's files.
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use zabkeeper_core::disk::{Completion, DirEntry, FailureKind, FileOp, FilePath};
+
+use crate::descriptors;
+
+/// Nobody else reads what clients have stored: modes of the files and directories that are made.
+pub const FILE_MODE: u32 = 0o600;
+/// See [`FILE_MODE`].
+pub const DIRECTORY_MODE: u32 = 0o700;
+/// How long an operation waits for a file descriptor.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Padding is written in such pieces where a file system cannot extend files.
+const PIECE: usize = 1 << 20;
 
 /// Executes one operation at a time. Keeps a file open from its first use until it is closed,
 /// renamed or deleted. Knows nothing of what is in a file.
-#[derive(Default, Debug)]
+///
+/// What passes is waited for: a signal, file descriptors that others have. What a file system cannot
+/// do at all, and the server can do without, is told once.
+#[derive(Debug)]
 pub struct Files {
     open: HashMap<FilePath, File>,
+    /// What was told of: the operation, and the directory.
+    unsupported: HashSet<(&'static str, FilePath)>,
+    patience: Duration,
+    #[cfg(test)]
+    faults: tests::Faults,
+}
+
+impl Default for Files {
+    fn default() -> Files {
+        Files::new()
+    }
 }
 
 impl Files {
     /// No file is open.
     pub fn new() -> Files {
-        Files::default()
+        Files {
+            open: HashMap::new(),
+            unsupported: HashSet::new(),
+            patience: PATIENCE,
+            #[cfg(test)]
+            faults: tests::Faults::default(),
+        }
     }
 
     /// Carries out the operation; blocks until it is done.
     pub fn execute(&mut self, op: &FileOp) -> Completion {
-        match self.try_execute(op) {
-            Ok(completion) => completion,
-            Err(e) => failed(&e),
+        let began = Instant::now();
+        let mut waited = false;
+        loop {
+            match self.try_execute(op) {
+                Ok(completion) => {
+                    if waited {
+                        tracing::warn!(
+                            "{} {}: done after {} ms, there are file descriptors again",
+                            op.verb(),
+                            op.path(),
+                            began.elapsed().as_millis()
+                        );
+                    }
+                    return completion;
+                }
+                // Only opening a file fails so: nothing is done yet.
+                Err(e) if descriptors::are_used_up(&e) && began.elapsed() < self.patience => {
+                    if !waited {
+                        tracing::warn!(
+                            "{} {}: waiting, writes are not acknowledged: {}",
+                            op.verb(),
+                            op.path(),
+                            descriptors::in_words(&e)
+                        );
+                    }
+                    waited = true;
+                    thread::sleep(PAUSE);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted && can_be_repeated(op) => {}
+                Err(e) => return failed(&e),
+            }
         }
     }
 
     fn try_execute(&mut self, op: &FileOp) -> io::Result<Completion> {
+        self.fault(op.verb())?;
         match op {
-            FileOp::MakeDir { path } => fs::create_dir_all(&**path)?,
+            FileOp::MakeDir { path } => {
+                DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&**path)?;
+            }
             FileOp::List { path } => return list(Path::new(&**path)).map(Completion::Listing),
             FileOp::Create { path } => {
                 let mut options = OpenOptions::new();
                 let file = options.read(true).write(true).create(true).truncate(true);
-                self.open.insert(path.clone(), file.open(&**path)?);
+                self.open.insert(path.clone(), file.mode(FILE_MODE).open(&**path)?);
             }
             FileOp::Write { path, offset, bytes } => {
                 self.file(path)?.write_all_at(bytes, *offset)?;
             }
-            FileOp::SetLen { path, len } => self.file(path)?.set_len(*len)?,
+            FileOp::SetLen { path, len } => self.set_len(path, *len)?,
             FileOp::SyncData { path } => self.file(path)?.sync_data()?,
-            FileOp::SyncDir { path } => File::open(&**path)?.sync_all()?,
+            FileOp::SyncDir { path } => self.sync_dir(path)?,
             FileOp::Rename { from, to } => {
                 self.open.remove(from);
                 self.open.remove(to);
+                keep_mode(from, to)?;
                 fs::rename(&**from, &**to)?;
             }
             FileOp::Delete { path } => {
@@ -75,11 +143,97 @@ impl Files {
         }
         self.open.get(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+
+    /// Where a file system cannot extend a file, the zeros are written.
+    fn set_len(&mut self, path: &FilePath, len: u64) -> io::Result<()> {
+        let extended = self.fault("extend").and_then(|()| self.file(path)?.set_len(len));
+        let Err(e) = extended else { return Ok(()) };
+        let end = self.file(path)?.metadata()?.len();
+        // Some say so with EPERM.
+        let cannot = is_unsupported(&e) || Errno::from_io_error(&e) == Some(Errno::PERM);
+        if !cannot || len <= end {
+            return Err(e);
+        }
+        self.tell_once("extend files", directory(path), &e, "padding is written as zeros");
+        let zeros = vec![0; PIECE];
+        let (file, mut at) = (self.file(path)?, end);
+        while at < len {
+            let piece = usize::try_from(len - at).unwrap_or(PIECE).min(PIECE);
+            file.write_all_at(zeros.get(..piece).unwrap_or_default(), at)?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&mut self, path: &FilePath) -> io::Result<()> {
+        let dir = File::open(&**path)?;
+        match self.fault("fsync").and_then(|()| dir.sync_all()) {
+            Err(e) if is_unsupported(&e) => {
+                self.tell_once("sync directories", path, &e, CANNOT_SYNC);
+                Ok(())
+            }
+            synced => synced,
+        }
+    }
+
+    /// Where tests let a call fail.
+    fn fault(&mut self, _verb: &str) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.strike(_verb)?;
+        Ok(())
+    }
+
+    fn tell_once(&mut self, what: &'static str, dir: &str, e: &io::Error, so: &str) {
+        if self.unsupported.insert((what, FilePath::from(dir))) {
+            tracing::warn!("{dir}: its file system cannot {what} ({e}): {so}");
+        }
+    }
+}
+
+const CANNOT_SYNC: &str = "a power cut may lose the newest files";
+
+/// Makes creations and deletions in a directory durable, where its file system can.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    match File::open(dir)?.sync_all() {
+        Err(e) if is_unsupported(&e) => {
+            let dir = dir.display();
+            tracing::warn!("{dir}: its file system cannot sync directories ({e}): {CANNOT_SYNC}");
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Whether an error says that a file system cannot do this at all, whatever is tried.
+pub(crate) fn is_unsupported(e: &io::Error) -> bool {
+    const CANNOT: [Errno; 5] =
+        [Errno::INVAL, Errno::BADF, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP];
+    Errno::from_io_error(e).is_some_and(|errno| CANNOT.contains(&errno))
+}
+
+/// A repetition of these may find that they are done.
+fn can_be_repeated(op: &FileOp) -> bool {
+    !matches!(op, FileOp::Rename { .. } | FileOp::Delete { .. })
+}
+
+/// A file that replaces another one may be read by whoever could read that.
+fn keep_mode(from: &FilePath, to: &FilePath) -> io::Result<()> {
+    let Ok(old) = fs::metadata(&**to) else { return Ok(()) };
+    let new = fs::metadata(&**from)?;
+    if old.permissions().mode() != new.permissions().mode() {
+        // Where modes cannot be set, they mean nothing.
+        let _ = fs::set_permissions(&**from, old.permissions());
+    }
+    Ok(())
+}
+
+fn directory(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(dir, _)| dir)
 }
 
 /// The answer to an operation that failed so.
 pub(crate) fn failed(e: &io::Error) -> Completion {
-    Completion::Failed { kind: kind(e), text: e.to_string() }
+    Completion::Failed { kind: kind(e), text: descriptors::in_words(e) }
 }
 
 pub(crate) fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -116,6 +270,7 @@ pub(crate) fn read(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
 
 fn kind(e: &io::Error) -> FailureKind {
     match e.kind() {
+        _ if descriptors::are_used_up(e) => FailureKind::NoDescriptors,
         io::ErrorKind::NotFound => FailureKind::NotFound,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::NoSpace,
         _not_distinguished => FailureKind::Other,
@@ -124,7 +279,151 @@ fn kind(e: &io::Error) -> FailureKind {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
+
+    /// Which operations fail next, and how.
+    #[derive(Default, Debug)]
+    pub(super) struct Faults(VecDeque<(&'static str, Errno)>);
+
+    impl Faults {
+        pub(super) fn strike(&mut self, verb: &str) -> io::Result<()> {
+            match self.0.pop_front_if(|(failing, _)| *failing == verb) {
+                Some((_, errno)) => Err(errno.into()),
+                None => Ok(()),
+            }
+        }
+    }
+
+    struct Place {
+        dir: tempfile::TempDir,
+        files: Files,
+    }
+
+    impl Place {
+        fn new(faults: &[(&'static str, Errno)]) -> Place {
+            let mut files = Files { patience: Duration::from_secs(20), ..Files::new() };
+            files.faults.0.extend(faults);
+            Place { dir: tempfile::tempdir().unwrap(), files }
+        }
+        fn at(&self, name: &str) -> FilePath {
+            FilePath::from(self.dir.path().join(name).to_str().unwrap())
+        }
+        fn mode(&self, name: &str) -> u32 {
+            fs::metadata(self.dir.path().join(name)).unwrap().permissions().mode() & 0o7777
+        }
+        /// Every operation, in an order in which each can be done.
+        fn all(&self) -> Vec<FileOp> {
+            let (dir, a, b) = (self.at("x"), self.at("x/a"), self.at("x/b"));
+            vec![
+                FileOp::MakeDir { path: dir.clone() },
+                FileOp::Create { path: a.clone() },
+                FileOp::Write { path: a.clone(), offset: 0, bytes: Bytes::from_static(b"abc") },
+                FileOp::SetLen { path: a.clone(), len: 2_500_000 },
+                FileOp::SyncData { path: a.clone() },
+                FileOp::Rename { from: a, to: b.clone() },
+                FileOp::SyncDir { path: dir.clone() },
+                FileOp::Read { path: b.clone(), offset: 0, len: 3 },
+                FileOp::List { path: dir },
+                FileOp::Delete { path: b.clone() },
+                FileOp::Close { path: b },
+            ]
+        }
+    }
+
+    #[test]
+    fn what_a_file_system_cannot_do_and_the_server_can_do_without_is_no_failure() {
+        for errno in [Errno::INVAL, Errno::BADF, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM] {
+            for failing in ["extend", "fsync"] {
+                let mut place = Place::new(&[(failing, errno)]);
+                for op in place.all() {
+                    let completion = place.files.execute(&op);
+                    let is_failed = matches!(completion, Completion::Failed { .. });
+                    // EPERM of a sync is none of those.
+                    let is_fatal = failing == "fsync" && errno == Errno::PERM;
+                    assert_eq!(is_failed, is_fatal && op.verb() == "sync directory", "{errno:?}");
+                    if let FileOp::SetLen { path, len } = &op {
+                        let written = fs::read(&**path).unwrap();
+                        assert_eq!((written.len() as u64, &written[..4]), (*len, &b"abc\0"[..]));
+                    }
+                }
+                assert!(place.files.faults.0.is_empty(), "{failing}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_cut_and_a_directory_that_cannot_be_read_are_failures() {
+        for (failing, errno) in [
+            ("fsync", Errno::IO),
+            ("extend", Errno::IO),
+            ("extend", Errno::NOSPC),
+            ("list", Errno::OPNOTSUPP),
+            ("make directory", Errno::OPNOTSUPP),
+            ("rename", Errno::OPNOTSUPP),
+            ("sync", Errno::OPNOTSUPP),
+            ("delete", Errno::OPNOTSUPP),
+        ] {
+            let mut place = Place::new(&[(failing, errno)]);
+            let failed = place
+                .all()
+                .iter()
+                .any(|op| matches!(place.files.execute(op), Completion::Failed { .. }));
+            assert!(failed, "{failing} {errno:?}");
+        }
+        let mut place = Place::new(&[]);
+        let all = place.all();
+        all[..4].iter().for_each(|op| drop(place.files.execute(op)));
+        place.files.faults.0.push_back(("extend", Errno::OPNOTSUPP));
+        let cut = place.files.execute(&FileOp::SetLen { path: place.at("x/a"), len: 1 });
+        assert!(matches!(cut, Completion::Failed { .. }), "{cut:?}");
+    }
+
+    #[test]
+    fn a_signal_and_descriptors_that_others_have_are_waited_out() {
+        let verbs = Place::new(&[]).all();
+        for errno in [Errno::INTR, Errno::MFILE, Errno::NFILE] {
+            for verb in verbs.iter().map(FileOp::verb) {
+                let is_repeated = errno != Errno::INTR || !["rename", "delete"].contains(&verb);
+                let mut place = Place::new(&[(verb, errno), (verb, errno)]);
+                let mut failures = 0;
+                for op in place.all() {
+                    let completion = place.files.execute(&op);
+                    failures += usize::from(matches!(completion, Completion::Failed { .. }));
+                }
+                assert_eq!(failures == 0, is_repeated, "{verb} {errno:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn descriptors_are_not_waited_for_without_end() {
+        let mut place = Place::new(&[("create", Errno::MFILE); 3]);
+        place.files.patience = Duration::ZERO;
+        let completion = place.files.execute(&FileOp::Create { path: place.at("a") });
+        let Completion::Failed { kind, text } = completion else { panic!("{completion:?}") };
+        assert_eq!(kind, FailureKind::NoDescriptors);
+        assert!(text.contains("ulimit -n, LimitNOFILE"), "{text}");
+    }
+
+    #[test]
+    fn what_is_made_is_private_and_what_is_replaced_keeps_its_mode() {
+        let mut place = Place::new(&[]);
+        fs::write(&*place.at("old"), "1").unwrap();
+        fs::set_permissions(&*place.at("old"), PermissionsExt::from_mode(0o644)).unwrap();
+        let (new, old) = (place.at("new"), place.at("old"));
+        for op in [
+            FileOp::MakeDir { path: place.at("x/y") },
+            FileOp::Create { path: place.at("x/kept") },
+            FileOp::Create { path: new.clone() },
+            FileOp::Rename { from: new, to: old },
+        ] {
+            assert_eq!(place.files.execute(&op), Completion::Done);
+        }
+        let modes = ["x", "x/y", "x/kept", "old"].map(|name| place.mode(name));
+        assert_eq!(modes, [0o700, 0o700, 0o600, 0o644]);
+    }
 
     #[test]
     fn a_file_from_creation_to_deletion() {

@@ -10,6 +10,8 @@ use zabkeeper_core::config::Config;
 use zabkeeper_core::event::Host;
 use zabkeeper_core::node;
 
+use crate::{descriptors, logging};
+
 /// How old the figures may be.
 const EVERY: Duration = Duration::from_secs(1);
 /// After so many looks the environment is looked at again: its figures of memory change all the
@@ -66,7 +68,8 @@ fn survey(data_dir: &Path, data_log_dir: &Path, environment: Vec<(String, String
         data_log_dir_bytes: bytes_in(data_log_dir),
         // The directory that is being read is one of them.
         open_files: entries("/proc/self/fd").map(|n| n.saturating_sub(1)),
-        max_files: max_files(),
+        max_files: descriptors::limit(),
+        log_lines_dropped: logging::lines_dropped(),
         environment,
     }
 }
@@ -80,13 +83,6 @@ fn bytes_in(dir: &Path) -> u64 {
 
 fn entries(dir: &str) -> Option<u64> {
     fs::read_dir(dir).ok().map(|all| all.count() as u64)
-}
-
-/// The soft limit; none where it cannot be told, or there is none.
-fn max_files() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 /// What Java says of a property that is not there.

@@ -30,6 +30,11 @@ impl Lane {
         self.backlog <= BACKLOG_LIMIT_BYTES
     }
 
+    /// Bytes that wait.
+    pub(crate) fn backlog(&self) -> usize {
+        self.backlog
+    }
+
     /// Whether the backlog is below the low mark.
     pub(crate) fn has_room(&self) -> bool {
         self.backlog < LOW_MARK_BYTES

@@ -1,8 +1,9 @@
 //! Where an ensemble on one machine has its files and ports.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use zabkeeper_core::types::HostPort;
 
 use crate::exit::{self, Failure};
+use crate::files;
 
 /// What to lay out.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ impl Layout {
             (None, Some(temporary)) => temporary.path().to_path_buf(),
             (None, None) => PathBuf::new(),
         };
-        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, &e))?;
+        private_dir(&dir)?;
         let dir = fs::canonicalize(&dir).map_err(|e| unusable(&dir, &e))?;
 
         let mut places = Vec::new();
@@ -87,7 +89,7 @@ impl Layout {
         }
         for (id, place) in (1..).zip(&places) {
             let data = place.config.with_file_name("data");
-            fs::create_dir_all(&data).map_err(|e| unusable(&data, &e))?;
+            private_dir(&data)?;
             let myid = data.join("myid");
             fs::write(&myid, format!("{id}\n")).map_err(|e| unusable(&myid, &e))?;
             let text = zoo_cfg(&data, place.client, &plan.settings, &members);
@@ -113,6 +115,12 @@ impl Layout {
     pub fn remove(self) -> io::Result<()> {
         self.temporary.map_or(Ok(()), TempDir::close)
     }
+}
+
+fn private_dir(dir: &Path) -> Result<(), Failure> {
+    let mut make = DirBuilder::new();
+    make.recursive(true).mode(files::DIRECTORY_MODE);
+    make.create(dir).map_err(|e| unusable(dir, &e))
 }
 
 fn client_port(plan: &Plan, n: u16) -> Result<(SocketAddr, Socket), Failure> {

@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod clock;
 pub mod command_line;
+pub mod descriptors;
 mod dev;
 pub mod disk_thread;
 pub mod driver;

@@ -21,6 +21,11 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted, where `clientPortListenBacklog` does not say.
 const BACKLOG: i32 = 1024;
 
+/// Whether an error of `accept` is only about a connection that is gone already.
+pub fn accepts_on(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
+}
+
 /// Where a server listens of the places that it has for one purpose.
 #[derive(Debug)]
 pub struct Bound {

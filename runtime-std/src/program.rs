@@ -2,7 +2,9 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -12,7 +14,10 @@ use crate::driver::{Inbox, Message};
 use crate::exit::{self, Failure};
 use crate::record::RecordOptions;
 use crate::system_properties::SystemProperties;
-use crate::{dev, inspect, logging, signals};
+use crate::{descriptors, dev, inspect, logging, signals};
+
+/// How long a node may take to say what it does.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What runs a node on the thread that calls it.
 pub trait Runtime: 'static {
@@ -43,17 +48,19 @@ pub trait Runtime: 'static {
 pub fn main<R: Runtime>() -> ExitCode {
     let line = CommandLine::parse();
     let finished = |()| exit::EXECUTION_FINISHED;
-    let done =
-        logging::init(line.log_filter(), line.log_format).and_then(|()| match &line.command {
+    let done = logging::start()
+        .and_then(|()| logging::init(line.log_filter(), line.log_format))
+        .and_then(|()| match &line.command {
             Command::Server(args) if args.check => check(args).map(finished),
             Command::Server(args) => run_server::<R>(args).map(finished),
             Command::Dev(args) => dev::run::<R>(args).map(finished),
             Command::Inspect(args) => inspect::run(args),
         });
     let code = done.unwrap_or_else(|failure| {
-        eprintln!("zabkeeper: {failure}");
+        logging::say(&format!("zabkeeper: {failure}"));
         failure.code
     });
+    logging::flush();
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
@@ -65,22 +72,25 @@ fn properties(args: &ServerArgs) -> SystemProperties {
 fn check(args: &ServerArgs) -> Result<(), Failure> {
     let (config, _, warnings) = Boot::read(&args.config, &properties(args))?;
     for warning in warnings {
-        println!("{warning}");
+        logging::print(&warning.to_string());
     }
     match &config.ensemble {
         Some(ensemble) => {
-            println!("server {} of an ensemble of {}", config.my_id, ensemble.members.len());
+            let members = ensemble.members.len();
+            logging::print(&format!("server {} of an ensemble of {members}", config.my_id));
         }
-        None => println!("a server alone"),
+        None => logging::print("a server alone"),
     }
     Ok(())
 }
 
 fn run_server<R: Runtime>(args: &ServerArgs) -> Result<(), Failure> {
-    let boot = Boot::load(&args.config, &properties(args))?;
+    descriptors::raise_limit();
     let (inbox, inputs) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
-    let stop = inbox.clone();
-    signals::on_stop(move || stop.put(Message::Stop)).map_err(|e| unexpected("signals", &e))?;
+    let (stop, tell) = (inbox.clone(), inbox.clone());
+    signals::handle(move || stop.put(Message::Stop), move || describe(&[tell.clone()]))
+        .map_err(|e| unexpected("signals", &e))?;
+    let boot = Boot::load(&args.config, &properties(args))?;
     tracing::info!(server = %boot.id(), config = %args.config.display(), "starting");
     let record = args.record.options();
     R::run(boot, record.as_ref(), &inbox, inputs, || tracing::info!("serving clients"))
@@ -106,6 +116,21 @@ pub(crate) fn spawn<R: Runtime>(
     };
     let thread = thread::Builder::new().name(format!("node-{id}")).spawn(node);
     Ok((inbox, thread.map_err(|e| unexpected("node thread", &e))?))
+}
+
+/// Makes nodes log what they do, one after the other. One that does not answer is named.
+pub(crate) fn describe(inboxes: &[Inbox]) {
+    for (number, inbox) in (1..).zip(inboxes) {
+        let (told, heard) = channel();
+        inbox.put(Message::Describe(told));
+        if let Err(RecvTimeoutError::Timeout) = heard.recv_timeout(DESCRIBE_LIMIT) {
+            tracing::warn!(
+                "node {number} of this process has not answered for {} s: its thread is in the \
+                 middle of one step, or of a load",
+                DESCRIBE_LIMIT.as_secs()
+            );
+        }
+    }
 }
 
 pub(crate) fn unexpected(what: &str, e: &io::Error) -> Failure {

@@ -6,8 +6,9 @@
 //! survives the process, not the machine.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -26,6 +27,7 @@ use zabkeeper_core::store::Store;
 use zabkeeper_core::types::Now;
 
 use crate::exit::{self, Failure};
+use crate::files;
 
 /// What may wait for the disk, bytes; then the recording ends.
 const MAX_WAITING: usize = 64 << 20;
@@ -295,7 +297,7 @@ impl Segments {
     fn open(options: &RecordOptions, start: Start, config: Config) -> io::Result<Segments> {
         let journal = options.journal.clone();
         if let Some(dir) = journal.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            fs::create_dir_all(dir)?;
+            DirBuilder::new().recursive(true).mode(files::DIRECTORY_MODE).create(dir)?;
         }
         let complete = segments(&journal)?;
         let number = complete.back().map_or(0, |(number, _)| *number);
@@ -355,10 +357,8 @@ impl Segments {
         self.number += 1;
         let head = segment_head(&self.start, &self.config, self.number - self.first + 1);
         let mut create = OpenOptions::new();
-        create.write(true).create_new(true);
         // It holds all that clients send: their data, and their passwords.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut create, 0o600);
+        create.write(true).create_new(true).mode(files::FILE_MODE);
         let mut file = create.open(segment_path(&self.journal, self.number))?;
         file.write_all(&head)?;
         (self.file, self.written, self.used) = (Some(file), head.len() as u64, false);

@@ -1,20 +1,43 @@
-//! SIGTERM and SIGINT ask for an orderly stop.
+//! SIGTERM, SIGINT and SIGHUP ask for an orderly stop, SIGQUIT for words in the log.
 
+use std::fs;
 use std::io;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
-/// Calls `stop` at the first SIGTERM or SIGINT; the second ends the process at once, as the
-/// signal does by itself.
-pub fn on_stop(stop: impl Fn() + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+use crate::logging;
+
+/// Calls `stop` at the first signal that asks for it. More of them change nothing, as supervisors
+/// repeat themselves, except for a second SIGINT: it ends the process at once. Calls `tell` at each
+/// SIGQUIT, and logs what the threads do.
+///
+/// SIGHUP stays ignored if it was when the process began (`nohup`).
+///
+/// # Errors
+/// There can be no more threads, or no handlers.
+pub fn handle(
+    stop: impl Fn() + Send + 'static,
+    tell: impl Fn() + Send + 'static,
+) -> io::Result<()> {
+    let mut all = vec![SIGTERM, SIGINT, SIGQUIT];
+    if !is_ignored(SIGHUP) {
+        all.push(SIGHUP);
+    }
+    let mut signals = Signals::new(all)?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         let mut asked = false;
         for signal in signals.forever() {
-            if asked {
+            if signal == SIGQUIT {
+                tracing::warn!("SIGQUIT: this is what the server is doing; it goes on");
+                tracing::warn!("threads: {}", threads());
+                tell();
+                continue;
+            }
+            if asked && signal == SIGINT {
+                logging::flush();
                 let _ = low_level::emulate_default_handler(signal);
             }
             asked = true;
@@ -22,4 +45,58 @@ pub fn on_stop(stop: impl Fn() + Send + 'static) -> io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+/// Whether the process was started with this signal ignored. Where that cannot be told, it was.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_signals(&status).is_none_or(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+fn ignored_signals(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+/// Names, states and processor time of this process's threads, as far as the system tells.
+fn threads() -> String {
+    let mut all = Vec::new();
+    for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        all.extend(thread_in_words(&stat));
+    }
+    if all.is_empty() { String::from("the system does not tell") } else { all.join(", ") }
+}
+
+/// Out of a line of `/proc/PID/task/TID/stat`.
+fn thread_in_words(stat: &str) -> Option<String> {
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let state = match *fields.first()? {
+        "R" => "runs",
+        "S" => "waits",
+        "D" => "waits for a disk",
+        "T" | "t" => "is stopped",
+        other => other,
+    };
+    let ticks: u64 = fields.get(11..13)?.iter().filter_map(|n| n.parse::<u64>().ok()).sum();
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Some(format!("{name} {state} ({} ms)", ticks.saturating_mul(1000) / per_second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_of_signals_and_threads_is_understood() {
+        let status = "Name:\tcat\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000001\n";
+        assert_eq!(ignored_signals(status), Some(1));
+        assert_eq!(ignored_signals("Name:\tcat\n"), None);
+        let stat = "17 (disk (1)) D 1 17 17 0 -1 4194304 90 0 0 0 30 20 0 0 20 0 3 0 1 1 1";
+        let per_second = rustix::param::clock_ticks_per_second();
+        let expected = format!("disk (1) waits for a disk ({} ms)", 50_000 / per_second);
+        assert_eq!(thread_in_words(stat), Some(expected));
+        assert_eq!(thread_in_words(""), None);
+    }
 }

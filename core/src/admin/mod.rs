@@ -15,7 +15,7 @@ pub use report::{
     Client, ClientSession, Conf, Dump, EnsembleConf, Expiring, GlobalSessions, Leadership, Mode,
     Recovery, Report, Serving, Watched,
 };
-pub use text::answer;
+pub use text::{OWN_FIGURES, answer};
 pub use whitelist::Whitelist;
 
 /// The version that monitors compare, and this server's own behind the hyphen.

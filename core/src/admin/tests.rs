@@ -25,6 +25,7 @@ static NO_HOST: Host = Host {
     data_log_dir_bytes: 66030,
     open_files: None,
     max_files: None,
+    log_lines_dropped: 0,
     environment: Vec::new(),
 };
 
@@ -308,8 +309,11 @@ fn mntr_again(real: &str, mode: Mode, latency: &[u64]) -> (Vec<String>, Vec<Stri
     let text = ask(Word::Mntr, &report);
     // Percentiles cannot be known from the answer; figures by namespace and by learner are
     // not kept.
-    let kept =
-        |line: &&str| !line.contains("_per_namespace\t") && !line.contains("_learner_handler_qp_");
+    // What is told here alone is not compared.
+    let own = |line: &str| OWN_FIGURES.iter().any(|name| line.starts_with(&format!("zk_{name}\t")));
+    let kept = |line: &&str| {
+        !line.contains("_per_namespace\t") && !line.contains("_learner_handler_qp_") && !own(line)
+    };
     let percentile = |line: &str| {
         ["zk_p50_", "zk_p95_", "zk_p99_", "zk_p999_"].iter().any(|p| line.starts_with(p))
     };

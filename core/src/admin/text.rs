@@ -13,6 +13,9 @@ use crate::config::LearnerType;
 use crate::store::QuotaFigures;
 use crate::wire::Word;
 
+/// What `mntr` tells and ZooKeeper's does not, after all the rest.
+pub const OWN_FIGURES: [&str; 1] = ["log_lines_dropped"];
+
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 
 /// The whole answer to a word; the connection is closed after it.
@@ -221,6 +224,8 @@ fn write_metrics(out: &mut String, report: &Report<'_>) -> fmt::Result {
             }
         }
     });
+    let [log_lines_dropped] = OWN_FIGURES;
+    line(log_lines_dropped, &report.host.log_lines_dropped);
     result
 }
 

@@ -103,6 +103,7 @@ pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
             // 0 stands for what cannot be told.
             put_number(out, host.open_files.map_or(0, |n| n.saturating_add(1)));
             put_number(out, host.max_files.map_or(0, |n| n.saturating_add(1)));
+            put_number(out, host.log_lines_dropped);
             put_number(out, host.environment.len() as u64);
             for (name, value) in &host.environment {
                 put_bytes(out, name.as_bytes());
@@ -160,13 +161,19 @@ pub(super) fn event(
         SURVEYED => {
             let (data_dir_bytes, data_log_dir_bytes) = (number(r)?, number(r)?);
             let (open_files, max_files) = (number(r)?.checked_sub(1), number(r)?.checked_sub(1));
+            let log_lines_dropped = number(r)?;
             let mut environment = Vec::new();
             for _ in 0..number(r)? {
                 environment.push((text(r)?, text(r)?));
             }
-            let host =
-                Host { data_dir_bytes, data_log_dir_bytes, open_files, max_files, environment };
-            Event::Surveyed(Box::new(host))
+            Event::Surveyed(Box::new(Host {
+                data_dir_bytes,
+                data_log_dir_bytes,
+                open_files,
+                max_files,
+                log_lines_dropped,
+                environment,
+            }))
         }
         other => return Err(Damage::Tag(other)),
     })

@@ -34,7 +34,7 @@ pub use writer::{Batch, Encoder, segment_head};
 /// What a segment begins with.
 pub const MAGIC: &[u8; 18] = b"zabkeeper journal\n";
 /// The format that is written, and the only one that is read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The texts that a [`Config`] was parsed from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -145,6 +145,7 @@ fn event() -> impl Strategy<Value = Event<Store>> {
                     data_log_dir_bytes,
                     open_files,
                     max_files,
+                    log_lines_dropped: a / 3,
                     environment,
                 }))
             }

@@ -25,6 +25,8 @@ pub enum Message {
     CutOff(Vec<HostPort>),
     /// Say how it is.
     Report(Sender<Report>),
+    /// Log what it is doing, then say so.
+    Describe(Sender<()>),
 }
 
 /// How a node is.

@@ -1,6 +1,7 @@
 //! One node between its runtime's sockets and its disk: what a runtime does around `Node::step`,
 //! but for the waiting, the reading and the writing.
 
+mod describe;
 mod inbox;
 mod sockets;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::inbox::{Inbox, Message, Report};
 pub use self::sockets::{LINGER, READ_BYTES, Sockets};
 use crate::boot::{Boot, Listen, Lock};
 use crate::clock::Clock;
+use crate::descriptors::{self, Budget};
 use crate::disk_thread::DiskThread;
 use crate::exit::{self, Failure};
 use crate::host::HostThread;
@@ -75,6 +77,7 @@ pub struct Driver<S: Sockets> {
     ready: VecDeque<Event<Store>>,
     out: Actions,
     accepted: u64,
+    descriptors: Budget,
     ended: Option<Ended>,
 }
 
@@ -126,12 +129,13 @@ impl<S: Sockets> Driver<S> {
     ) -> Result<Driver<S>, Failure> {
         let unexpected =
             |what: &str, e: io::Error| Failure::new(exit::UNEXPECTED_ERROR, format!("{what}: {e}"));
+        let descriptors = Budget::new(descriptors::limit(), boot.others());
         let (mut listening, mut unbound) = (Vec::new(), Vec::new());
         for port in [Port::Client, Port::Election, Port::Quorum] {
             let places = boot.listen().into_iter().filter(|at| at.port == port).collect();
             let bound = listen::listen(places)?;
             for (at, listener) in bound.listening {
-                let accepting = sockets.accept(at.port, listener);
+                let accepting = sockets.accept(at.port, listener, descriptors.below(at.port));
                 listening.push((at, accepting.map_err(|e| unexpected("listening socket", e))?));
             }
             unbound.extend(bound.unbound.into_iter().map(Unbound::told));
@@ -176,6 +180,7 @@ impl<S: Sockets> Driver<S> {
             ready: VecDeque::new(),
             out: Actions::new(),
             accepted: 0,
+            descriptors,
             ended: None,
         })
     }
@@ -233,11 +238,21 @@ impl<S: Sockets> Driver<S> {
             Message::Stop => self.end(Ended::Stopped),
             Message::Kill => self.end(Ended::Killed),
             Message::CutOff(cut_off) => self.cut_off(cut_off),
+            Message::Describe(done) => {
+                self.describe();
+                let _ = done.send(());
+            }
             Message::Report(to) => {
                 // Who asked may have lost patience.
                 let _ = to.send(Report::of(&self.node));
             }
         }
+    }
+
+    /// A connection was not accepted: too few file descriptors would be left.
+    pub fn refused(&mut self, port: Port, peer: SocketAddr) {
+        let what = self.descriptors.refusal(self.connections.len());
+        tracing::warn!(peer = %listen::peer(peer), ?port, "a connection is refused: {what}");
     }
 
     /// A connection was accepted.
@@ -443,7 +458,8 @@ impl<S: Sockets> Driver<S> {
 
     /// That it cannot is said from `tell` on, and not at every attempt.
     fn try_to_listen(&mut self, at: Listen, tell: Instant) {
-        match listen::bind(&at).and_then(|bound| self.sockets.accept(at.port, bound)) {
+        let limit = self.descriptors.below(at.port);
+        match listen::bind(&at).and_then(|bound| self.sockets.accept(at.port, bound, limit)) {
             Ok(listener) => {
                 let (port, host) = (at.port, at.host.as_deref().unwrap_or("*"));
                 tracing::info!(?port, host, number = at.number, "listening");

@@ -25,11 +25,17 @@ pub trait Sockets {
     /// A place where connections are accepted.
     type Listener;
 
-    /// Accepts there from now on: each connection is one [`Driver::accepted`].
+    /// Accepts there from now on: each connection is one [`Driver::accepted`]. One whose file
+    /// descriptor is not below `limit` is closed at once: [`Driver::refused`].
     ///
     /// # Errors
     /// The socket cannot be used.
-    fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<Self::Listener>;
+    fn accept(
+        &mut self,
+        port: Port,
+        listener: TcpListener,
+        limit: u64,
+    ) -> io::Result<Self::Listener>;
     /// Accepts there no more.
     fn unlisten(&mut self, listener: Self::Listener);
     /// Connects, with all addresses within `limit`: [`Driver::dialled`] or

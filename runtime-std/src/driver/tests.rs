@@ -14,13 +14,16 @@ use zabkeeper_core::types::{ConnId, HostPort};
 
 use super::{Driver, Inbox, Message, Next, Sockets};
 use crate::boot::Boot;
+use crate::descriptors;
 use crate::lane::Lane;
 
-/// What was asked of the sockets, in words; and what they answer to writes.
+/// What was asked of the sockets, in words; what they answer to writes; and below which number the
+/// descriptors of clients have to be.
 #[derive(Default)]
 struct MadeUp {
     done: Vec<String>,
     takes: VecDeque<io::Result<usize>>,
+    limit: u64,
 }
 
 impl Sockets for MadeUp {
@@ -28,7 +31,8 @@ impl Sockets for MadeUp {
     type Socket = &'static str;
     type Listener = Port;
 
-    fn accept(&mut self, port: Port, _: TcpListener) -> io::Result<Port> {
+    fn accept(&mut self, port: Port, _: TcpListener, limit: u64) -> io::Result<Port> {
+        self.limit = limit;
         self.done.push(format!("listen {port:?}"));
         Ok(port)
     }
@@ -187,6 +191,27 @@ fn a_broken_socket_is_the_end_of_its_connection() {
     story.session();
     assert_eq!(story.done(), ["open in-1 a", "abandon a"]);
     assert_eq!(story.turn(|_| {}), story.turn(|_| {}));
+}
+
+#[test]
+fn clients_are_kept_from_the_last_descriptors() {
+    let mut story = Story::begin();
+    let limit = descriptors::limit().unwrap();
+    assert!(story.driver.sockets.limit <= limit - 64.min(limit / 2));
+    // Nothing is known of whoever is refused.
+    let peer = SocketAddr::from(([127, 0, 0, 1], 40000));
+    story.turn(|driver| driver.refused(Port::Client, peer));
+    assert_eq!(story.done(), [""; 0]);
+}
+
+#[test]
+fn who_asks_what_a_node_does_is_told_when_it_is_logged() {
+    let mut story = Story::begin();
+    story.session();
+    let (told, heard) = channel();
+    story.turn(|driver| driver.message(Message::Describe(told)));
+    heard.try_recv().unwrap();
+    assert_eq!(story.driver.disk.doing(), "has nothing to do");
 }
 
 #[test]

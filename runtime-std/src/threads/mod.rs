@@ -129,6 +129,7 @@ fn take_ready(driver: &mut Driver<PollSockets>, keys: &mut Vec<usize>, news: &mu
         for one in news.drain(..) {
             match one {
                 News::Accepted(port, stream, peer) => driver.accepted(port, stream, peer),
+                News::Refused(port, peer) => driver.refused(port, peer),
                 News::Dialled(conn, port, stream, peer) => {
                     driver.dialled(conn, port, stream, peer);
                 }

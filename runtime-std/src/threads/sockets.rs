@@ -20,6 +20,7 @@ use slab::Slab;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 
+use crate::descriptors;
 use crate::driver::{LINGER, READ_BYTES, Sockets};
 use crate::lane::Lane;
 use crate::listen::{self, ACCEPT_PAUSE, ACCEPTS};
@@ -30,6 +31,7 @@ const LAST_READS: usize = 16;
 /// What a socket has brought.
 pub(super) enum News {
     Accepted(Port, TcpStream, SocketAddr),
+    Refused(Port, SocketAddr),
     Dialled(ConnId, Port, TcpStream, SocketAddr),
     DialFailed(ConnId),
     Received(ConnId, Bytes),
@@ -60,7 +62,13 @@ struct Slot {
 }
 
 enum Kind {
-    Listener { port: Port, listener: mio::net::TcpListener, paused_until: Option<Instant> },
+    Listener {
+        port: Port,
+        listener: mio::net::TcpListener,
+        /// Below which number a descriptor has to be.
+        limit: u64,
+        paused_until: Option<Instant>,
+    },
     Dial(Box<Dial>),
     Connection(Connection),
 }
@@ -159,15 +167,15 @@ impl PollSockets {
     pub(super) fn advance(&mut self, key: usize, news: &mut Vec<News>) {
         let Some(slot) = self.all.get_mut(key) else { return };
         let goes_on = match &mut slot.kind {
-            Kind::Listener { port, listener, paused_until } => {
+            Kind::Listener { port, listener, limit, paused_until } => {
                 if paused_until.is_some_and(|at| at > Instant::now()) {
                     return;
                 }
                 *paused_until = None;
-                match accept(*port, listener, news) {
+                match accept(*port, listener, *limit, news) {
                     Ok(goes_on) => goes_on,
                     Err(e) => {
-                        tracing::warn!(?port, "accept: {e}");
+                        tracing::warn!(?port, "accept: {}", descriptors::in_words(&e));
                         let until = Instant::now() + ACCEPT_PAUSE;
                         *paused_until = Some(until);
                         self.timers.push(Reverse((until, key)));
@@ -305,11 +313,11 @@ impl Sockets for PollSockets {
     type Socket = usize;
     type Listener = usize;
 
-    fn accept(&mut self, port: Port, listener: TcpListener) -> io::Result<usize> {
+    fn accept(&mut self, port: Port, listener: TcpListener, limit: u64) -> io::Result<usize> {
         self.add(|registry, key| {
             let mut listener = mio::net::TcpListener::from_std(listener);
             registry.register(&mut listener, Token(key), Interest::READABLE)?;
-            Ok(Kind::Listener { port, listener, paused_until: None })
+            Ok(Kind::Listener { port, listener, limit, paused_until: None })
         })
     }
 
@@ -468,15 +476,23 @@ fn register(registry: &Registry, stream: &mut TcpStream, key: usize) -> io::Resu
 }
 
 /// Whether there is somebody to accept still.
-fn accept(port: Port, listener: &mio::net::TcpListener, news: &mut Vec<News>) -> io::Result<bool> {
+fn accept(
+    port: Port,
+    listener: &mio::net::TcpListener,
+    limit: u64,
+    news: &mut Vec<News>,
+) -> io::Result<bool> {
     for _ in 0..ACCEPTS {
         match listener.accept() {
+            Ok((stream, peer)) if !descriptors::is_below(&stream, limit) => {
+                news.push(News::Refused(port, peer));
+            }
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
                 news.push(News::Accepted(port, stream, peer));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if listen::accepts_on(&e) => {}
             Err(e) => return Err(e),
         }
     }

@@ -63,7 +63,7 @@ impl Loop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        let listening = self.sockets.accept(Port::Client, listener).unwrap();
+        let listening = self.sockets.accept(Port::Client, listener, u64::MAX).unwrap();
         let peer = TcpStream::connect(at).unwrap();
         let Some(News::Accepted(Port::Client, stream, _)) = self.turns().pop() else {
             panic!("nobody has come");
@@ -80,6 +80,21 @@ impl Loop {
         }
         all
     }
+}
+
+#[test]
+fn a_connection_beyond_the_limit_is_closed_at_once() {
+    let mut all = Loop::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    // No descriptor of a connection is below this.
+    all.sockets.accept(Port::Client, listener, 3).unwrap();
+    let mut peer = TcpStream::connect(at).unwrap();
+    let from = peer.local_addr().unwrap();
+    let news = all.turns();
+    assert!(matches!(&*news, [News::Refused(Port::Client, peer)] if *peer == from));
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0);
 }
 
 const CONN: ConnId = ConnId::accepted(1);
