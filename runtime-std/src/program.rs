@@ -88,7 +88,7 @@ fn run_server<R: Runtime>(args: &ServerArgs) -> Result<(), Failure> {
     descriptors::raise_limit();
     let (inbox, inputs) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
     let (stop, tell) = (inbox.clone(), inbox.clone());
-    signals::handle(move || stop.put(Message::Stop), move || describe(&[tell.clone()]))
+    signals::handle(move || stop.put(Message::Stop), move || describe(std::slice::from_ref(&tell)))
         .map_err(|e| unexpected("signals", &e))?;
     let boot = Boot::load(&args.config, &properties(args))?;
     tracing::info!(server = %boot.id(), config = %args.config.display(), "starting");
