@@ -10,6 +10,8 @@ use bytestring::ByteString;
 
 use super::auth::{Scheme, digest_id, ip_id};
 use crate::wire::ErrorCode;
+use crate::wire::acl::AclList;
+use crate::wire::acl_index::AclIndex;
 use crate::wire::client::{Acl, Id, perms};
 
 /// What the configuration says of access. A server asks it both for its own clients and, when it
@@ -98,13 +100,13 @@ impl Access {
     ///
     /// # Errors
     /// NOAUTH. An empty ACL and the id `super` allow everything.
-    pub fn check(&self, acl: &[Acl], wanted: i32, ids: &[Id]) -> Result<(), ErrorCode> {
+    pub fn check(&self, acl: &AclList, wanted: i32, ids: &[Id]) -> Result<(), ErrorCode> {
         if self.allows(acl, wanted, ids) { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 
     /// What getACL shows of an ACL: who may not change it does not see password hashes.
-    pub fn visible(&self, acl: &[Acl], ids: &[Id]) -> Vec<Acl> {
-        let mut shown = Vec::from(acl);
+    pub fn visible(&self, acl: &AclList, ids: &[Id]) -> Vec<Acl> {
+        let mut shown = acl.to_vec();
         if !self.allows(acl, perms::ADMIN, ids) {
             for Acl { id: Id { scheme, id }, .. } in &mut shown {
                 if &**scheme == "digest"
@@ -117,11 +119,38 @@ impl Access {
         shown
     }
 
-    fn allows(&self, acl: &[Acl], wanted: i32, ids: &[Id]) -> bool {
+    /// How many entries a check compares with how many ids, at most.
+    pub(crate) fn compared(&self, acl: &AclList, ids: &[Id]) -> usize {
+        match acl.index() {
+            Some(index) => index.compared(ids.len()),
+            None => acl.len() * ids.len(),
+        }
+    }
+
+    fn allows(&self, acl: &AclList, wanted: i32, ids: &[Id]) -> bool {
         self.skip_acl
             || acl.is_empty()
-            || acl.iter().any(|entry| entry.perms & wanted != 0 && self.is_meant(&entry.id, ids))
+            || match acl.index() {
+                Some(index) => self.is_found(index, acl, wanted, ids),
+                None => {
+                    let is_meant = |entry: &Id| self.is_meant(entry, ids);
+                    acl.iter().any(|entry| entry.perms & wanted != 0 && is_meant(&entry.id))
+                }
+            }
             || ids.iter().any(|id| &*id.scheme == "super")
+    }
+
+    /// The same as [`Access::is_meant`] by any of the entries.
+    fn is_found(&self, index: &AclIndex, acl: &[Acl], wanted: i32, ids: &[Id]) -> bool {
+        let perms = |id: &Id| match self.scheme(&id.scheme) {
+            Some(Scheme::Ip) => index.of_address(&id.id),
+            Some(Scheme::X509) if self.x509_super_user.as_deref() == Some(&*id.id) => {
+                index.of_x509()
+            }
+            Some(Scheme::Digest | Scheme::X509) => index.of_id(acl, id),
+            None => 0,
+        };
+        index.of_anyone() & wanted != 0 || ids.iter().any(|id| perms(id) & wanted != 0)
     }
 
     fn is_meant(&self, entry: &Id, ids: &[Id]) -> bool {
@@ -205,6 +234,7 @@ mod tests {
             entry(perms::DELETE, id("x509", "CN=me")),
         ];
         let access = Access { x509: true, ..Access::default() };
+        let acl = AclList::from(&acl[..]);
         for (wanted, ids, allowed) in [
             (perms::READ, &nobody[..], true),
             (perms::READ, &[], true),
@@ -222,7 +252,7 @@ mod tests {
         ] {
             assert_eq!(access.check(&acl, wanted, ids).is_ok(), allowed, "{wanted} {ids:?}");
         }
-        assert_eq!(access.check(&[], perms::ALL, &nobody), Ok(()));
+        assert_eq!(access.check(&Vec::new().into(), perms::ALL, &nobody), Ok(()));
         // A scheme that is not there lets nobody in.
         for access in [Access { x509: false, ..access.clone() }, Access::default()] {
             assert_eq!(access.check(&acl, perms::DELETE, &me), Err(ErrorCode::NoAuth));
@@ -237,6 +267,62 @@ mod tests {
     }
 
     #[test]
+    fn a_long_acl_allows_what_its_entries_allow_one_by_one() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let texts = [
+            ("world", &["anyone", "me"][..]),
+            ("ip", &["10.0.0.1", "10.0.0.0/8", "10.1.0.0/16", "0.0.0.0/0", "::1", "::/0", "x"]),
+            ("ip", &["10.128.0.0/9", "10.0.0.1/32", "2001:db8::/33", "2001:db8::1"]),
+            ("digest", &["me:hash", "you:hash", "me:other"]),
+            ("x509", &["CN=me", "CN=you"]),
+            ("super", &["", "me"]),
+            ("sasl", &["me"]),
+        ];
+        let any = |rng: &mut fastrand::Rng| {
+            let (scheme, texts) = texts[rng.usize(..texts.len())];
+            id(scheme, texts[rng.usize(..texts.len())])
+        };
+        let addresses =
+            ["10.0.0.1", "10.200.0.1", "9.9.9.9", "0:0:0:0:0:0:0:1", "2001:db8:0:0:0:0:0:1"];
+        let mut allowed = [0, 0];
+        for _ in 0..5000 {
+            let few: Vec<Id> = (0..rng.usize(1..6)).map(|_| any(&mut rng)).collect();
+            let acl: Vec<Acl> = (0..rng.usize(9..40))
+                .map(|_| entry(1 << rng.u8(..5), few[rng.usize(..few.len())].clone()))
+                .collect();
+            let mut ids = Vec::from([id("ip", addresses[rng.usize(..addresses.len())])]);
+            ids.extend((0..rng.usize(..3)).map(|_| any(&mut rng)).filter(|id| id.scheme != "ip"));
+            let access = Access {
+                digest: rng.bool(),
+                x509: rng.bool(),
+                x509_super_user: rng.bool().then(|| "CN=me".into()),
+                ..Access::default()
+            };
+            let wanted = 1 << rng.u8(..5);
+            let one_by_one =
+                acl.iter().any(|e| e.perms & wanted != 0 && access.is_meant(&e.id, &ids))
+                    || ids.iter().any(|id| id.scheme == "super");
+            let list = AclList::from(acl);
+            assert!(list.index().is_some());
+            assert_eq!(access.allows(&list, wanted, &ids), one_by_one, "{ids:?} {list:?}");
+            allowed[usize::from(one_by_one)] += 1;
+        }
+        assert!(allowed[0] > 1000 && allowed[1] > 1000, "{allowed:?}");
+    }
+
+    #[test]
+    fn a_check_of_a_long_acl_compares_few_of_its_entries() {
+        let network = |n: usize| entry(1, id("ip", &format!("10.{}.{}.0/24", n / 256, n % 256)));
+        let digest = |n: usize| entry(1, digest_id(&format!("u{n}:p")));
+        let acl: Vec<Acl> = (0..10_000).map(network).chain((0..10_000).map(digest)).collect();
+        let ids: Vec<Id> = (0..64).map(|n| digest_id(&format!("other{n}:p"))).collect();
+        let access = Access::default();
+        assert!(access.compared(&acl.into(), &ids) < 1500);
+        let short: Vec<Acl> = (0..8).map(digest).collect();
+        assert_eq!(access.compared(&short.into(), &ids), 8 * 64);
+    }
+
+    #[test]
     fn hashes_are_shown_to_admins_only() {
         let acl = [
             entry(perms::READ, id("world", "anyone")),
@@ -244,12 +330,13 @@ mod tests {
             entry(perms::READ, id("ip", "::1")),
             entry(perms::READ, id("x509", "CN=a:b")),
         ];
+        let list = AclList::from(&acl[..]);
         let access = Access::default();
-        let shown = access.visible(&acl, &[]);
+        let shown = access.visible(&list, &[]);
         assert_eq!(shown[1].id.id, "me:x");
         assert_eq!((&shown[0], &shown[2], &shown[3]), (&acl[0], &acl[2], &acl[3]));
-        assert_eq!(access.visible(&acl, &[digest_id("me:pw")]), acl);
-        assert_eq!(Access { skip_acl: true, ..access }.visible(&acl, &[]), acl);
+        assert_eq!(access.visible(&list, &[digest_id("me:pw")]), acl);
+        assert_eq!(Access { skip_acl: true, ..access }.visible(&list, &[]), acl);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use sha1::{Digest, Sha1};
 
 use super::distinguished_name;
 use crate::wire::client::Id;
+use crate::wire::network::{Address, Network};
 
 /// What the server knows of a scheme.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +41,7 @@ impl Scheme {
                 let trimmed = id.trim_end_matches(':');
                 !trimmed.is_empty() && trimmed.split(':').count() == 2
             }
-            Scheme::Ip => network(id).is_some(),
+            Scheme::Ip => Network::parse(id).is_some(),
             Scheme::X509 => distinguished_name::is_valid(id),
         }
     }
@@ -48,8 +49,8 @@ impl Scheme {
     pub(crate) fn matches(self, id: &str, expression: &str) -> bool {
         match self {
             Scheme::Digest | Scheme::X509 => id == expression,
-            Scheme::Ip => match (network(expression), address(id)) {
-                (Some((wanted, bits)), Some(address)) => same_network(&wanted, &address, bits),
+            Scheme::Ip => match (Network::parse(expression), Address::parse(id)) {
+                (Some(network), Some(address)) => network.holds(&address),
                 _ => false,
             },
         }
@@ -75,90 +76,6 @@ pub fn ip_id(peer: IpAddr) -> Id {
         }
     };
     Id { scheme: ByteString::from_static("ip"), id: id.into() }
-}
-
-/// An address of either family: its bytes and how many of them count.
-#[derive(Clone, Copy)]
-struct Address {
-    bytes: [u8; 16],
-    size: usize,
-}
-
-/// `address` or `address/bits`.
-fn network(expression: &str) -> Option<(Address, usize)> {
-    let (text, bits) = match expression.split_once('/') {
-        Some((text, bits)) => (text, Some(bits)),
-        None => (expression, None),
-    };
-    let address = address(text)?;
-    let all = address.size * 8;
-    let bits = match bits {
-        Some(bits) => usize::try_from(bits.parse::<i32>().ok()?).ok()?,
-        None => all,
-    };
-    (bits <= all).then_some((address, bits))
-}
-
-fn address(text: &str) -> Option<Address> {
-    if text.contains(':') { v6(text) } else { v4(text) }
-}
-
-fn v4(text: &str) -> Option<Address> {
-    let mut address = Address { bytes: [0; 16], size: 4 };
-    let mut parts = text.split('.');
-    for slot in &mut address.bytes[..4] {
-        *slot = u8::try_from(parts.next()?.parse::<i32>().ok()?).ok()?;
-    }
-    parts.next().is_none().then_some(address)
-}
-
-fn v6(text: &str) -> Option<Address> {
-    let mut groups = [0u16; 8];
-    match text.split_once("::") {
-        None => {
-            if fill(&mut groups, text)? != 8 {
-                return None;
-            }
-        }
-        Some((before, after)) => {
-            let mut tail = [0u16; 8];
-            let head = fill(&mut groups, before)?;
-            let n = fill(&mut tail, after)?;
-            if after.contains("::") || head + n >= 8 {
-                return None;
-            }
-            groups[8 - n..].copy_from_slice(&tail[..n]);
-        }
-    }
-    let mut address = Address { bytes: [0; 16], size: 16 };
-    for (slot, group) in address.bytes.chunks_exact_mut(2).zip(groups) {
-        slot.copy_from_slice(&group.to_be_bytes());
-    }
-    Some(address)
-}
-
-/// Reads the groups of `text` into the front of `groups`; how many there were.
-fn fill(groups: &mut [u16; 8], text: &str) -> Option<usize> {
-    if text.is_empty() {
-        return Some(0);
-    }
-    let mut n = 0;
-    for part in text.split(':') {
-        if part.is_empty() || part.len() > 4 {
-            return None;
-        }
-        *groups.get_mut(n)? = u16::from_str_radix(part, 16).ok()?;
-        n += 1;
-    }
-    Some(n)
-}
-
-fn same_network(a: &Address, b: &Address, bits: usize) -> bool {
-    let (whole, rest) = (bits / 8, bits % 8);
-    let mask = !(0xffu8 >> rest);
-    a.size == b.size
-        && a.bytes[..whole] == b.bytes[..whole]
-        && (rest == 0 || (a.bytes[whole] ^ b.bytes[whole]) & mask == 0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The ACL of a node, which for most nodes is the same.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Deref;
@@ -7,6 +8,7 @@ use core::ops::Deref;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
+use super::acl_index::AclIndex;
 use super::client::{Acl, Id, perms};
 use super::jute::{Malformed, Reader, Record, Writer};
 
@@ -14,8 +16,22 @@ use super::jute::{Malformed, Reader, Record, Writer};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AclList(
     /// None: open.
-    Option<Arc<[Acl]>>,
+    Option<Arc<Entries>>,
 );
+
+#[derive(Debug)]
+struct Entries {
+    all: Vec<Acl>,
+    index: Option<Box<AclIndex>>,
+}
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Entries) -> bool {
+        self.all == other.all
+    }
+}
+
+impl Eq for Entries {}
 
 static OPEN: [Acl; 1] = [Acl {
     perms: perms::ALL,
@@ -29,6 +45,11 @@ impl AclList {
     /// world:anyone with all permissions.
     pub const OPEN: AclList = AclList(None);
 
+    /// What finds an entry of a long one.
+    pub(crate) fn index(&self) -> Option<&AclIndex> {
+        self.0.as_ref()?.index.as_deref()
+    }
+
     /// Passes over a vector that is [`AclList::OPEN`]; false, and nothing is read, if it is
     /// another.
     pub(crate) fn skip_open(r: &mut Reader<'_>) -> bool {
@@ -40,7 +61,7 @@ impl Deref for AclList {
     type Target = [Acl];
 
     fn deref(&self) -> &[Acl] {
-        self.0.as_deref().unwrap_or(&OPEN)
+        self.0.as_ref().map_or(&OPEN, |entries| &entries.all)
     }
 }
 
@@ -53,8 +74,8 @@ impl Record for AclList {
         match &self.0 {
             None => out.put_slice(OPEN_BYTES),
             Some(entries) => {
-                out.put_count(entries.len());
-                entries.iter().for_each(|entry| entry.write(out));
+                out.put_count(entries.all.len());
+                entries.all.iter().for_each(|entry| entry.write(out));
             }
         }
     }
@@ -62,13 +83,17 @@ impl Record for AclList {
 
 impl From<&[Acl]> for AclList {
     fn from(all: &[Acl]) -> AclList {
-        AclList((*all != OPEN).then(|| Arc::from(all)))
+        if *all == OPEN { AclList::OPEN } else { AclList::from(all.to_vec()) }
     }
 }
 
 impl From<Vec<Acl>> for AclList {
     fn from(all: Vec<Acl>) -> AclList {
-        AclList((*all != OPEN).then(|| Arc::from(all)))
+        if *all == OPEN {
+            return AclList::OPEN;
+        }
+        let index = AclIndex::new(&all);
+        AclList(Some(Arc::new(Entries { all, index })))
     }
 }
 

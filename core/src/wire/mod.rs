@@ -4,11 +4,13 @@
 //! against what is really there before anything is allocated.
 
 pub mod acl;
+pub(crate) mod acl_index;
 pub mod client;
 pub(crate) mod code;
 pub mod error;
 pub mod frame;
 pub mod jute;
+pub(crate) mod network;
 pub mod op;
 pub mod quorum;
 pub mod txn;
