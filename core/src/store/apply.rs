@@ -58,12 +58,8 @@ impl Store {
             }
             Txn::CloseSession(paths) => {
                 self.sessions.remove(&header.client);
-                self.close_session(
-                    header.client,
-                    paths.as_deref().unwrap_or_default(),
-                    zxid,
-                    effects,
-                );
+                let paths = paths.as_deref().unwrap_or_default();
+                self.all_at_once(|store| store.close_session(header.client, paths, zxid, effects));
                 Outcome::Done
             }
             Txn::Create(t) | Txn::Create2(t) => {
@@ -126,7 +122,7 @@ impl Store {
                 self.changed(id)
             }
             Txn::Check(_) => Outcome::Done,
-            Txn::Multi(all) => self.multi(header, all, effects),
+            Txn::Multi(all) => self.all_at_once(|store| store.multi(header, all, effects)),
         }
     }
 
@@ -196,7 +192,7 @@ impl Store {
         if cversion > stat.cversion || (stat.cversion == i32::MAX && cversion == i32::MIN) {
             (stat.cversion, stat.pzxid) = (cversion, zxid);
             self.tree.set_family(parent, &stat);
-            self.redigest(parent, path, &stat);
+            self.redigest_parent(parent, path, &stat);
         }
     }
 
@@ -207,7 +203,7 @@ impl Store {
         if zxid > stat.pzxid {
             stat.pzxid = zxid;
             self.tree.set_family(parent, &stat);
-            self.redigest(parent, above, &stat);
+            self.redigest_parent(parent, above, &stat);
         }
         let Some(id) = self.tree.child(parent, name) else { return no_node() };
         let node = self.tree.node(id);

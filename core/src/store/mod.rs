@@ -36,7 +36,7 @@ use record::{Contents, Record};
 pub use snapshot::{
     SnapshotDecoder, SnapshotError, SnapshotItem, SnapshotNode, SnapshotReader, SnapshotWalk,
 };
-pub use stat::{OwnerKind, StoredStat, node_digest};
+pub use stat::{OwnerKind, StoredStat, digest_of, hash_contents, node_digest};
 use tree::{NodeId, Tree};
 
 /// `DataTree.DIGEST_LOG_INTERVAL`.
@@ -89,6 +89,8 @@ pub struct Store {
     /// The digests at every so many zxids, the newest last.
     digest_log: VecDeque<(Zxid, u64)>,
     mismatch: Option<Zxid>,
+    /// In a transaction of many changes: parents whose digest is to be computed at its end.
+    stale: Option<Vec<NodeId>>,
     /// A snapshot's digest, compared when the replay reaches its zxid.
     expected: Option<(Zxid, u64)>,
 }
@@ -164,6 +166,7 @@ impl Store {
             digest: 0,
             digest_log: VecDeque::new(),
             mismatch: None,
+            stale: None,
             expected: None,
         }
     }
@@ -278,16 +281,10 @@ impl Store {
         OwnerKind::of(owner, self.options.extended_types, self.options.emulate_353)
     }
 
-    /// All descendants of a node.
+    /// How many descendants a node has.
     pub fn descendants(&self, path: &str) -> Option<usize> {
-        let mut stack = Vec::from([self.tree.lookup(path)?]);
-        let mut count = 0;
-        while let Some(id) = stack.pop() {
-            let node = self.tree.node(id);
-            count += self.tree.child_count(node) as usize;
-            stack.extend(self.tree.children(node));
-        }
-        Some(count)
+        let node = self.tree.node(self.tree.lookup(path)?);
+        Some(self.tree.descendant_count(node))
     }
 
     /// Shows this server's configuration in `/zookeeper/config`; no transaction, because every
@@ -343,6 +340,36 @@ impl Store {
                 self.reapable.remove(path);
             }
         }
+    }
+
+    /// A parent's counters have changed. While many of them change, its digest waits for the end.
+    fn redigest_parent(&mut self, id: NodeId, path: &str, stat: &StoredStat) {
+        match &mut self.stale {
+            Some(stale) if stale.last() == Some(&id) => {}
+            Some(stale) => stale.push(id),
+            None => self.redigest(id, path, stat),
+        }
+    }
+
+    /// Makes many changes, and computes digests that wait for the last of them.
+    fn all_at_once<T>(&mut self, change: impl FnOnce(&mut Store) -> T) -> T {
+        if !self.options.digest || self.stale.is_some() {
+            return change(self);
+        }
+        self.stale = Some(Vec::new());
+        let done = change(self);
+        let mut stale = self.stale.take().unwrap_or_default();
+        stale.sort_unstable();
+        stale.dedup();
+        let mut path = Vec::new();
+        for id in stale {
+            let Some(node) = self.tree.get(id) else { continue };
+            let stat = self.tree.stat(node);
+            self.tree.path(id, &mut path);
+            let path = ByteString::try_from(core::mem::take(&mut path)).unwrap_or_default();
+            self.redigest(id, &path, &stat);
+        }
+        done
     }
 
     /// Computes a node's digest anew and puts the difference into the tree's.

@@ -106,12 +106,26 @@ impl OwnerKind {
 /// A node's part of the tree's digest (`DigestCalculator` version 2). What lies below
 /// `/zookeeper` does not count, ACLs neither.
 pub fn node_digest(path: &str, data: Option<&[u8]>, stat: &StoredStat) -> u64 {
-    if path.starts_with("/zookeeper/") {
+    digest_of(path, hash_contents(path, data), stat)
+}
+
+/// The part of it that counters do not change.
+pub fn hash_contents(path: &str, data: Option<&[u8]>) -> u32 {
+    if path.starts_with(UNCOUNTED) {
         return 0;
     }
     let mut crc = crc32fast::Hasher::new();
     crc.update(if path == "/" { b"" } else { path.as_bytes() });
     crc.update(data.unwrap_or_default());
+    crc.finalize()
+}
+
+/// A node's part, from what [`hash_contents`] gave.
+pub fn digest_of(path: &str, contents: u32, stat: &StoredStat) -> u64 {
+    if path.starts_with(UNCOUNTED) {
+        return 0;
+    }
+    let mut crc = crc32fast::Hasher::new_with_initial(contents);
     let mut counters = [0u8; 60];
     let longs = [stat.czxid.0, stat.mzxid.0, stat.pzxid.0, stat.ctime, stat.mtime];
     for (at, value) in longs.iter().enumerate() {
@@ -124,6 +138,9 @@ pub fn node_digest(path: &str, data: Option<&[u8]>, stat: &StoredStat) -> u64 {
     crc.update(&counters);
     u64::from(crc.finalize())
 }
+
+/// The nodes below this are each server's own, and no part of the digest.
+const UNCOUNTED: &str = "/zookeeper/";
 
 #[cfg(test)]
 mod tests {

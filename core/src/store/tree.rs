@@ -28,6 +28,8 @@ struct Family {
     /// See [`Own::Digest`].
     digest: u32,
     cversion: i32,
+    /// Nodes below, at any depth.
+    below: u32,
     pzxid: Zxid,
 }
 
@@ -124,6 +126,7 @@ impl Tree {
         let family = self.family_mut(parent);
         let (children, hash) = self.children_of(family);
         children.add(id, hash);
+        self.count_below(parent, 1);
         self.set_family(id, stat);
         id
     }
@@ -142,8 +145,32 @@ impl Tree {
         let family = self.family_mut(parent);
         let (children, hash) = self.children_of(family);
         children.remove(id, hash);
+        self.count_below(parent, -1);
         self.records.give_back(core::mem::replace(&mut self.places[id as usize], Place::NOWHERE));
         self.vacant.push(id);
+    }
+
+    /// So many nodes more are below this one, and so below all that are above it. Whoever found
+    /// the parent by its path has passed them all.
+    fn count_below(&mut self, parent: NodeId, more: i32) {
+        let mut at = parent;
+        loop {
+            let node = self.node(at);
+            let (above, own) = (node.parent(), node.own());
+            if let Own::Family(family) = own {
+                let family = &mut self.families[family as usize];
+                family.below = family.below.wrapping_add_signed(more);
+            }
+            if at == ROOT {
+                return;
+            }
+            at = above;
+        }
+    }
+
+    /// How many nodes are below one, at any depth.
+    pub(super) fn descendant_count(&self, node: Record<'_>) -> usize {
+        self.family(node).map_or(0, |family| family.below as usize)
     }
 
     /// Makes a record.
@@ -264,7 +291,8 @@ impl Tree {
             Own::Family(family) => family as usize,
             Own::Digest(digest) => {
                 let (parent, pzxid, children) = (node.parent(), node.czxid(), Children::default());
-                let family = self.families.insert(Family { children, digest, cversion: 0, pzxid });
+                let family =
+                    self.families.insert(Family { children, digest, cversion: 0, below: 0, pzxid });
                 record::set_above(self.record_mut(id), parent, Own::Family(family as u32));
                 family
             }
