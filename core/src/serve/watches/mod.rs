@@ -6,6 +6,7 @@
 //! when there are too many.
 
 mod paths;
+mod recursive;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,29 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use self::paths::{PathId, Paths};
+use self::recursive::Recursive;
 use self::table::{Change, Modes, Slot, Table};
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::types::ConnId;
 use crate::wire::{AddWatchMode, ErrorCode, EventType, WatcherType};
+
+/// What one connection may watch, and all of them: a path counts for each watch of it there, and
+/// once here.
+const MOST: [Limit; 2] =
+    [Limit { watches: 4 << 20, bytes: 64 << 20 }, Limit { watches: 64 << 20, bytes: 256 << 20 }];
+
+/// Watches, and bytes of their paths.
+struct Limit {
+    watches: usize,
+    bytes: usize,
+}
+
+impl Limit {
+    fn has_room(&self, watches: usize, bytes: usize) -> bool {
+        watches <= self.watches && bytes <= self.bytes
+    }
+}
 
 /// Paths that a connection may name in vain beside as many as it watches.
 const STALE: usize = 16;
@@ -39,6 +58,8 @@ struct Watcher {
     paths: Vec<PathId>,
     /// How many it watches, by table.
     live: [usize; 2],
+    /// Bytes of the paths of these watches.
+    bytes: usize,
     /// Whether it watches data. As in ZooKeeper it still counts after its last watch has fired;
     /// it does not after its last watch was removed.
     known: bool,
@@ -49,6 +70,7 @@ struct Watcher {
 pub(super) struct Watches {
     paths: Paths,
     tables: [Table; 2],
+    recursive: Recursive,
     watchers: Vec<Watcher>,
     free: Vec<Slot>,
     by_conn: HashMap<ConnId, Slot, FxBuildHasher>,
@@ -60,6 +82,7 @@ impl Watches {
     /// Nobody watches anything.
     pub(super) fn new(key: HashKey) -> Watches {
         Watches {
+            recursive: Recursive::new(key.clone()),
             paths: Paths::new(key),
             tables: Default::default(),
             watchers: Vec::new(),
@@ -72,7 +95,7 @@ impl Watches {
     /// getData and exists leave this.
     ///
     /// # Errors
-    /// There are too many, by far.
+    /// There are too many.
     pub(super) fn watch_data(&mut self, path: &str, conn: ConnId) -> Result<(), ErrorCode> {
         self.add(path, conn, &[(Of::Data, Modes::STANDARD)])
     }
@@ -80,7 +103,7 @@ impl Watches {
     /// getChildren leaves this.
     ///
     /// # Errors
-    /// There are too many, by far.
+    /// There are too many.
     pub(super) fn watch_children(&mut self, path: &str, conn: ConnId) -> Result<(), ErrorCode> {
         self.add(path, conn, &[(Of::Child, Modes::STANDARD)])
     }
@@ -88,7 +111,7 @@ impl Watches {
     /// addWatch leaves this.
     ///
     /// # Errors
-    /// There are too many, by far.
+    /// There are too many.
     pub(super) fn watch(
         &mut self,
         path: &str,
@@ -121,7 +144,7 @@ impl Watches {
 
     /// Removes watches; whether there were any (`DataTree.removeWatch`).
     pub(super) fn remove(&mut self, path: &str, conn: ConnId, kind: WatcherType) -> bool {
-        let Some((path, slot)) = self.numbers(path, conn) else { return false };
+        let Some((id, slot)) = self.numbers(path, conn) else { return false };
         let parts: &[(Of, Modes)] = match kind {
             WatcherType::Children => &[(Of::Child, Modes::STANDARD)],
             WatcherType::Data => &[(Of::Data, Modes::STANDARD)],
@@ -133,15 +156,17 @@ impl Watches {
         };
         let mut removed = false;
         for (of, modes) in parts {
-            let change = self.tables[*of as usize].remove(path, slot, *modes);
+            let change = self.tables[*of as usize].remove(id, slot, *modes);
+            self.count_recursive(id, change);
             removed |= change.before != change.after;
             if change.ended() {
                 let watcher = &mut self.watchers[slot.0 as usize];
                 watcher.live[*of as usize] -= 1;
+                watcher.bytes -= path.len();
                 watcher.known &= matches!(of, Of::Child) || watcher.live[Of::Data as usize] > 0;
             }
         }
-        self.tidy_path(path);
+        self.tidy_path(id);
         self.tidy_watcher(slot);
         removed
     }
@@ -181,10 +206,11 @@ impl Watches {
         let Some(slot) = self.by_conn.remove(&conn) else { return };
         let watcher = &mut self.watchers[slot.0 as usize];
         let paths = core::mem::take(&mut watcher.paths);
-        (watcher.live, watcher.known) = ([0; 2], false);
+        (watcher.live, watcher.bytes, watcher.known) = ([0; 2], 0, false);
         for path in paths {
-            for table in &mut self.tables {
-                table.remove(path, slot, Modes::ALL);
+            for of in [Of::Data, Of::Child] {
+                let change = self.tables[of as usize].remove(path, slot, Modes::ALL);
+                self.count_recursive(path, change);
             }
             self.tidy_path(path);
         }
@@ -249,14 +275,34 @@ impl Watches {
 
     fn add(&mut self, path: &str, conn: ConnId, parts: &[(Of, Modes)]) -> Result<(), ErrorCode> {
         let slot = self.slot(conn).ok_or(ErrorCode::SystemError)?;
-        let path = self.paths.intern(path).ok_or(ErrorCode::SystemError)?;
+        let length = path.len();
+        let watcher = &self.watchers[slot.0 as usize];
+        let (own, all) = (watcher.live[0] + watcher.live[1], self.len());
+        let known = self.paths.find(path);
+        let is_there = |(of, _): &&(Of, Modes)| {
+            known.is_some_and(|path| self.tables[*of as usize].modes(path, slot).has(Modes::ALL))
+        };
+        let more = parts.len() - parts.iter().filter(is_there).count();
+        let new = if known.is_some() { 0 } else { length };
+        if !MOST[0].has_room(own + more, watcher.bytes + more * length)
+            || !MOST[1].has_room(all + more, self.paths.live_bytes() + new)
+        {
+            return Err(ErrorCode::SystemError);
+        }
+        let path = match known {
+            Some(known) => known,
+            None => self.paths.intern(path).ok_or(ErrorCode::SystemError)?,
+        };
         let is_new = self.tables.iter().all(|table| !table.modes(path, slot).has(Modes::ALL));
-        let watcher = &mut self.watchers[slot.0 as usize];
         for (of, modes) in parts {
             let change: Change = self.tables[*of as usize].add(path, slot, *modes);
+            self.count_recursive(path, change);
+            let watcher = &mut self.watchers[slot.0 as usize];
             watcher.live[*of as usize] += usize::from(change.began());
+            watcher.bytes += if change.began() { length } else { 0 };
             watcher.known |= matches!(of, Of::Data);
         }
+        let watcher = &mut self.watchers[slot.0 as usize];
         if is_new {
             push_tight(&mut watcher.paths, path);
             self.tidy_watcher(slot);
@@ -268,7 +314,7 @@ impl Watches {
         if let Some(slot) = self.by_conn.get(&conn) {
             return Some(*slot);
         }
-        let watcher = Watcher { conn, paths: Vec::new(), live: [0; 2], known: false };
+        let watcher = Watcher { conn, paths: Vec::new(), live: [0; 2], bytes: 0, known: false };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.watchers[slot.0 as usize] = watcher;
@@ -298,20 +344,28 @@ impl Watches {
             let watchers = &mut self.watchers;
             table.fire(id, |slot, ended| {
                 found.push(slot);
-                watchers[slot.0 as usize].live[of as usize] -= usize::from(ended);
+                let watcher = &mut watchers[slot.0 as usize];
+                watcher.live[of as usize] -= usize::from(ended);
+                watcher.bytes -= if ended { path.len() } else { 0 };
             });
         }
         let misses = Mutant::RecursiveWatchMissesDeletes.is_on() && kind == EventType::NodeDeleted;
         if !table.any_recursive() || misses {
             return;
         }
-        for above in ancestors(path) {
-            let Some(above) = self.paths.find(above) else { continue };
+        self.recursive.above(&self.paths, path, |above| {
             let recursive = table.slots(above).filter(|(_, modes)| modes.has(Modes::RECURSIVE));
             found.extend(recursive.map(|(slot, _)| slot));
-        }
+        });
         found.sort_unstable();
         found.dedup();
+    }
+
+    fn count_recursive(&mut self, path: PathId, change: Change) {
+        match change.recursive() {
+            0 => {}
+            change => self.recursive.count(&self.paths, path, change > 0),
+        }
     }
 
     fn tidy_path(&mut self, path: PathId) {
@@ -330,19 +384,6 @@ impl Watches {
             paths.retain(|path| tables.iter().any(|t| t.modes(*path, slot).has(Modes::ALL)));
             paths.shrink_to(paths.len() + STALE);
         }
-    }
-}
-
-/// The paths above one, nearest first (`PathParentIterator`).
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    core::iter::successors(parent(path), |path| parent(path))
-}
-
-fn parent(path: &str) -> Option<&str> {
-    match path.rfind('/')? {
-        0 if path.len() > 1 => Some("/"),
-        0 => None,
-        at => path.get(..at),
     }
 }
 

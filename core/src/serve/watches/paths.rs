@@ -38,6 +38,8 @@ pub(super) struct Paths {
     /// Where a path's text is: its chunk, then how far in.
     at: Vec<u32>,
     free: Vec<u32>,
+    /// Bytes of all paths.
+    live_bytes: usize,
     index: HashTable<u32>,
     key: HashKey,
 }
@@ -51,6 +53,7 @@ impl Paths {
             tail: 0,
             at: Vec::new(),
             free: Vec::new(),
+            live_bytes: 0,
             index: HashTable::new(),
             key,
         }
@@ -74,6 +77,7 @@ impl Paths {
             return Some(id);
         }
         let at = self.append(path.as_bytes())?;
+        self.live_bytes += path.len();
         let id = match self.free.pop() {
             Some(id) => {
                 self.at[id as usize] = at;
@@ -102,6 +106,7 @@ impl Paths {
         push_tight(&mut self.free, id.0);
         let chunk = (at >> 16) as usize;
         self.chunks[chunk].live -= length;
+        self.live_bytes -= length - HEADER_BYTES;
         if self.index.is_empty() {
             *self = Paths::new(self.key.clone());
         } else if self.chunks[chunk].live == 0 {
@@ -118,6 +123,11 @@ impl Paths {
     /// A path's text.
     pub(super) fn text(&self, id: PathId) -> &str {
         core::str::from_utf8(self.bytes(id.0)).unwrap_or_default()
+    }
+
+    /// Bytes of all paths.
+    pub(super) fn live_bytes(&self) -> usize {
+        self.live_bytes
     }
 
     /// Whether a number names a path.

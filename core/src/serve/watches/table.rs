@@ -69,7 +69,7 @@ impl Change {
         self.before != Modes(0) && self.after == Modes(0)
     }
     /// +1 or -1 if a recursive watch came or went.
-    fn recursive(self) -> i32 {
+    pub(super) fn recursive(self) -> i32 {
         i32::from(self.after.has(Modes::RECURSIVE)) - i32::from(self.before.has(Modes::RECURSIVE))
     }
 }

@@ -38,13 +38,58 @@ fn a_watch_fires_once_and_a_delete_tells_each_connection_once() {
 }
 
 #[test]
-fn ancestors_are_all_paths_above() {
-    let above = |path| ancestors(path).collect::<Vec<_>>();
-    assert_eq!(above("/a/b/c"), ["/a/b", "/a", "/"]);
+fn recursive_watches_are_found_at_all_paths_above() {
+    let watched = ["", "/", "/a", "/a/b", "/a/b/c", "/b", "a", "a/b", "//", "//a"];
+    let mut watches = Watches::new(HashKey::new(7));
+    for (n, path) in watched.iter().enumerate() {
+        watches.watch(path, conn(n as u64), AddWatchMode::PersistentRecursive).unwrap();
+    }
+    let above = |path: &str| {
+        let mut found = Vec::new();
+        watches.recursive.above(&watches.paths, path, |id| found.push(watches.paths.text(id)));
+        found.dedup();
+        found.into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(above("/a/b/c"), ["/", "/a", "/a/b"]);
+    assert_eq!(above("/a/x/c"), ["/", "/a"]);
     assert_eq!(above("/a"), ["/"]);
-    assert_eq!(above("/"), [""; 0]);
-    assert_eq!(above(""), [""; 0]);
-    assert_eq!(above("a"), [""; 0]);
+    assert_eq!(above("a/b/c"), ["a", "a/b"]);
+    assert_eq!(above("//a/b"), ["/", "//a"]);
+    assert_eq!(above("///a"), ["/", "//"]);
+    for path in ["/", "", "a"] {
+        assert!(above(path).is_empty(), "{path:?}");
+    }
+    for n in 0..watched.len() {
+        watches.forget(conn(n as u64));
+    }
+    watches.watch_data("/a/b", conn(1)).unwrap();
+    assert_eq!(fire(&mut watches, EventType::NodeDataChanged, "/a/b/c"), []);
+}
+
+#[test]
+fn what_a_connection_watches_has_a_bound() {
+    let mut watches = Watches::new(HashKey::new(7));
+    let long = "x".repeat(1 << 20);
+    let path = |n: usize| format!("/{n:06}/{long}");
+    let refused = (0..).find(|n| watches.watch_data(&path(*n), conn(1)).is_err()).unwrap();
+    assert_eq!(refused, 63);
+    assert_eq!(watches.watch_data("/short", conn(1)), Ok(()));
+    // What it watches already it may watch in another way as long as there is room for it.
+    assert!(watches.watch_children(&path(0), conn(1)).is_err());
+    assert_eq!(watches.watch_data(&path(0), conn(1)), Ok(()));
+    // Another one has as much again, and what fires makes room.
+    assert_eq!(watches.watch_data(&path(refused), conn(2)), Ok(()));
+    assert_eq!(fire(&mut watches, EventType::NodeDataChanged, &path(5)), [conn(1)]);
+    assert_eq!(watches.watch_data(&path(refused), conn(1)), Ok(()));
+    assert!(watches.remove(&path(7), conn(1), WatcherType::Any));
+    assert_eq!(watches.watch_data(&path(100), conn(1)), Ok(()));
+    assert!(watches.watch_data(&path(101), conn(1)).is_err());
+    watches.forget(conn(1));
+    // All together have a bound, too, where each path counts once.
+    let all = |n: usize| conn(10 + n as u64 / 50);
+    let refused = (0..).find(|n| watches.watch_data(&path(1000 + n), all(*n)).is_err()).unwrap();
+    assert!((250..256).contains(&refused), "{refused}");
+    assert_eq!(watches.watch_data(&path(1000), conn(99)), Ok(()));
 }
 
 /// Two `WatchManager`s, written down as they are.
