@@ -88,7 +88,7 @@
 //!
 //! # The rooms
 //!
-//! A room uses only those above it: [`types`], [`entries`], [`event`] and [`action`]; [`wire`]; [`config`];
+//! A room uses only those above it: [`types`], [`budget`], [`entries`], [`event`] and [`action`]; [`wire`]; [`config`];
 //! [`quorum`]; [`election`]; [`zab`], which with the election is an [`Ensemble`](zab::Ensemble)
 //! that any state machine can ride on; [`store`], the znodes; [`prep`], requests into
 //! transactions; [`admin`], figures and four-letter words; [`serve`], the clients; [`disk`], logs
@@ -101,6 +101,7 @@ extern crate alloc;
 
 pub mod action;
 pub mod admin;
+pub mod budget;
 pub mod client;
 pub mod config;
 pub mod disk;

@@ -9,7 +9,7 @@ const MAX_LINES: usize = 800;
 /// The rooms of core, lowest first; a room uses only those before it. `event` and `action`
 /// name each other.
 const ROOMS: &[&str] = &[
-    "mutant", "types", "hash", "entries", "event", "action", "wire", "config", "quorum",
+    "mutant", "types", "hash", "budget", "entries", "event", "action", "wire", "config", "quorum",
     "election", "zab", "store", "prep", "admin", "serve", "disk", "client", "node", "record",
     "inspect",
 ];

@@ -3,6 +3,7 @@
 
 mod cleaner;
 mod figures;
+mod forwarded;
 mod listening;
 mod options;
 mod reconfig;
@@ -25,6 +26,7 @@ use tracing::{error, info, warn};
 use crate::action::{Action, Actions, DiskAction, Fault};
 use crate::admin::metrics::{BufferSizes, Metrics};
 use crate::admin::{Recovery, Whitelist};
+use crate::budget::{Budget, Work};
 use crate::config::Config;
 use crate::disk::SnapshotTrigger;
 use crate::event::{Event, Host, Port, Recovered};
@@ -43,6 +45,7 @@ use crate::zab::{Delivery, Ensemble, Input, Role, Start};
 
 use cleaner::Cleaner;
 use figures::Watch;
+use forwarded::{Asked, Forwarded};
 use listening::Places;
 pub use options::{disk_options, store_options};
 use snapshots::{Incoming, Progress, Snapshots, next_chunk, signature};
@@ -75,6 +78,10 @@ pub struct Node {
     touched: BTreeMap<SessionId, i32>,
     /// Leader: learners that asked for a session whose end is not committed.
     ending: BTreeSet<(SessionId, ConnId)>,
+    /// Leader: what learners' clients ask, and is not done yet.
+    forwarded: Forwarded,
+    /// What writes and words of this turn have cost.
+    writes: Budget,
     /// Learner: syncs at the leader, in order.
     syncing: VecDeque<SessionId>,
     /// Own proposals as they were made, to be applied without decoding them.
@@ -129,6 +136,8 @@ impl Node {
             looking_since: None,
             touched: BTreeMap::new(),
             ending: BTreeSet::new(),
+            forwarded: Forwarded::default(),
+            writes: Budget::new(now.mono),
             syncing: VecDeque::new(),
             proposed: VecDeque::new(),
             snapshots: Snapshots::default(),
@@ -150,10 +159,14 @@ impl Node {
     /// Takes one event; appends what is to be done to `out`. Never blocks, never fails.
     pub fn step(&mut self, now: Now, event: Event<Store>, out: &mut Actions) {
         let begun = out.len();
+        let is_tick = matches!(event, Event::Tick);
+        self.serve.begin_turn(now.mono, is_tick);
+        self.writes.begin(now.mono, is_tick);
         match event {
             Event::Tick => {
                 self.ensemble.step(now.mono, Input::Tick, out);
                 self.serve.tick(now.mono, out);
+                self.serve.take_turns(now, &self.store, out);
                 self.expire(now, out);
                 self.clean(now, out);
             }
@@ -208,6 +221,9 @@ impl Node {
 
     /// When [`Event::Tick`] has work.
     pub fn deadline(&self) -> Option<Time> {
+        if self.has_more_requests() {
+            return Some(Time(0));
+        }
         let tracker = self.tracker.as_ref().and_then(SessionTracker::deadline);
         let cleaner = self.cleaner.as_ref().map(Cleaner::deadline);
         let local = self.local.as_ref().and_then(SessionTracker::deadline);
@@ -241,6 +257,11 @@ impl Node {
         &self.store
     }
 
+    /// The most that was done for clients in one turn: for their reads, and for writes and words.
+    pub fn most_work(&self) -> [Work; 2] {
+        [self.serve.most_work(), self.writes.most()]
+    }
+
     // ---- carrying things from room to room
 
     fn settle(&mut self, now: Now, out: &mut Actions) {
@@ -248,8 +269,8 @@ impl Node {
         loop {
             if let Some(delivery) = self.ensemble.next_delivery() {
                 self.deliver(now, delivery, out);
-            } else if let Some(submission) = self.serve.next_submission() {
-                self.submit(now, submission, out);
+            } else if self.take_request(now, out) {
+                // What it led to goes first.
             } else if !self.serve.admit_stalled(now, &self.store, out) {
                 break;
             }
@@ -304,9 +325,11 @@ impl Node {
             }
             Delivery::SnapshotBytes(bytes) => self.snapshot_bytes(now, bytes, out),
             Delivery::Request { learner, data, auth, .. } => {
-                self.forwarded(now, learner, &data, auth, out);
+                self.forwarded.push(learner, Asked::Request { data, auth });
             }
-            Delivery::Revalidate { learner, data } => self.revalidate(now, learner, &data),
+            Delivery::Revalidate { learner, data } => {
+                self.forwarded.push(learner, Asked::Revalidate { data });
+            }
             Delivery::Touched { data, .. } => {
                 let mut r = Reader::new(&data);
                 while let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) {
@@ -322,6 +345,7 @@ impl Node {
                 }
             }
             Delivery::LearnerGone { learner } => {
+                self.forwarded.forget(learner);
                 self.ending.retain(|(_, waiting)| *waiting != learner);
             }
             Delivery::Ping => {
@@ -347,6 +371,7 @@ impl Node {
     }
 
     fn submit(&mut self, now: Now, submission: Submission, out: &mut Actions) {
+        self.writes.charge(Work::request(0));
         match submission {
             Submission::Word { conn, word, argument } => {
                 self.answer_word(now, conn, word, argument, out);
@@ -355,6 +380,8 @@ impl Node {
             Submission::CreateSession { session, timeout_ms } => {
                 self.begin_session(now, session, timeout_ms, out);
             }
+            // Who is gone again has gone elsewhere, maybe.
+            Submission::Reattach { session, .. } if !self.serve.is_attached(session) => {}
             Submission::Reattach { session, timeout_ms } => {
                 self.reattach(now, session, timeout_ms, out);
             }
@@ -450,6 +477,7 @@ impl Node {
         self.cleaner = None;
         self.touched.clear();
         self.ending.clear();
+        self.forwarded = Forwarded::default();
         self.syncing.clear();
         self.snapshots.learners.clear();
         if self.snapshots.incoming.take().is_some() {
@@ -536,6 +564,7 @@ impl Node {
             tracker.closing(request.session);
         }
         let prepared = self.prepare(now, request, parsed, check, zxid);
+        self.writes.charge(self.prep.take_work());
         self.propose(prepared, out);
     }
 
@@ -552,6 +581,7 @@ impl Node {
             return warn!(%learner, "a REQUEST that cannot be read is ignored");
         };
         let (session, cxid) = (forwarded.session, forwarded.cxid);
+        self.writes.charge(Work::request(data.len()));
         let owner = Owner::Learner(learner);
         let op = OpCode::from_i32(forwarded.op);
         match op {

@@ -12,6 +12,7 @@ use crate::admin::metrics::{BufferSizes, Metrics, ServerStats};
 use crate::admin::{
     self, Conf, Dump, EnsembleConf, GlobalSessions, Leadership, Mode, Report, Serving, Watched,
 };
+use crate::budget::Work;
 use crate::types::{ConnId, Now};
 use crate::wire::Word;
 use crate::zab::Role;
@@ -39,7 +40,9 @@ impl Node {
         }
         let report = self.report(now, word);
         let text = admin::answer(word, &self.whitelist, &report);
-        if is_allowed && report.serving == Serving::Yes {
+        let is_serving = report.serving == Serving::Yes;
+        self.writes.charge(Work { requests: 20, bytes: 4 * text.len(), ..Work::default() });
+        if is_allowed && is_serving {
             match word {
                 Word::Crst => self.serve.reset_connections(),
                 Word::Srst => {

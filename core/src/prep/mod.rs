@@ -34,6 +34,7 @@ use self::quota::Excesses;
 pub use self::reconfig::Members;
 use self::request::{Operation, Write};
 pub use self::request::{Parsed, Request, parse};
+use crate::budget::Work;
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::store::{OwnerKind, Store};
@@ -136,7 +137,9 @@ impl Prep {
         self.tree.begin();
         let txn = match parsed.0 {
             Write::One(operation) => context.prepare(&mut self.tree, operation),
-            Write::Multi(operations) => multi(&mut self.tree, &context, operations),
+            Write::Multi(operations) => {
+                multi(&mut self.tree, &context, operations, self.options.max_txn_bytes)
+            }
             Write::Unreadable => Err(ErrorCode::MarshallingError),
             Write::CloseSession => Ok(self.close(store, request.session, zxid)),
             // Whoever knows the members asks `reconfigure`.
@@ -219,6 +222,11 @@ impl Prep {
     /// Forgets everything under way: this server no longer leads.
     pub fn clear(&mut self) {
         self.tree.clear();
+    }
+
+    /// What preparing has cost since the last time of asking.
+    pub fn take_work(&mut self) -> Work {
+        core::mem::take(&mut self.tree.work)
     }
 
     /// How many changes were noted, and how many forgotten again, since the last time of asking
@@ -308,8 +316,9 @@ fn multi(
     tree: &mut Outstanding,
     context: &Context<'_>,
     operations: Vec<Operation>,
+    most_bytes: usize,
 ) -> Result<Txn, ErrorCode> {
-    let mut failed = false;
+    let (mut failed, mut bytes) = (false, 0);
     let mut txns = Vec::with_capacity(operations.len());
     for operation in operations {
         if failed {
@@ -317,7 +326,15 @@ fn multi(
             continue;
         }
         match context.prepare(tree, operation) {
-            Ok(txn) => txns.push(txn),
+            Ok(txn) => {
+                // Each `auth` in an ACL may stand for many ids. What could not be read back need
+                // not be in memory; the bound is less than three times too high.
+                bytes += txn.size_bound() / 3;
+                if bytes > most_bytes {
+                    return Err(ErrorCode::MarshallingError);
+                }
+                txns.push(txn);
+            }
             Err(ErrorCode::MarshallingError) => return Err(ErrorCode::MarshallingError),
             Err(code) => {
                 failed = true;

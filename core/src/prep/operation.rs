@@ -9,13 +9,14 @@ use bytestring::ByteString;
 use super::access::Access;
 use super::acl::AskedAcl;
 use super::flags::CreateMode;
-use super::outstanding::{NodeData, NodeState, Outstanding};
+use super::outstanding::{NodeState, Outstanding};
 use super::request::{Create, CreateKind, Operation};
 use super::{SessionCheck, acl, path, quota};
 use crate::mutant::Mutant;
 use crate::store::{OwnerKind, Store, StoredStat};
 use crate::types::{SessionId, Zxid};
 use crate::wire::ErrorCode;
+use crate::wire::acl::AclList;
 use crate::wire::client::{CheckRequest, DeleteRequest, Id, SetDataRequest, perms};
 use crate::wire::txn::{
     CheckVersionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, SetAclTxn, SetDataTxn,
@@ -45,6 +46,7 @@ impl Context<'_> {
         tree: &mut Outstanding,
         operation: Operation,
     ) -> Result<Txn, ErrorCode> {
+        tree.work.requests += 1;
         match operation {
             Operation::Create(asked) => self.create(tree, asked),
             Operation::Delete(asked) => self.delete(tree, asked),
@@ -78,7 +80,7 @@ impl Context<'_> {
         };
         let fixed = acl::fix_up(acl.unwrap_or_default(), self.ids, self.access)?;
         let mut parent = self.node(tree, &above)?;
-        self.access.check(&parent.acl, perms::CREATE, self.ids)?;
+        self.allowed(tree, &parent.acl, perms::CREATE)?;
         if mode.sequential {
             let is_wrong = Mutant::SequenceOfChildren.is_on();
             let next = if is_wrong { parent.children as i32 } else { parent.stat.cversion };
@@ -139,7 +141,7 @@ impl Context<'_> {
             Some(_) | None => return Err(ErrorCode::BadArguments),
         };
         let mut parent = self.node(tree, &above)?;
-        self.access.check(&parent.acl, perms::DELETE, self.ids)?;
+        self.allowed(tree, &parent.acl, perms::DELETE)?;
         let node = self.node(tree, &path)?;
         next_version(node.stat.version, version)?;
         if node.children > 0 {
@@ -157,13 +159,13 @@ impl Context<'_> {
         self.check.ok()?;
         valid(&path)?;
         let mut node = self.node(tree, &path)?;
-        self.access.check(&node.acl, perms::WRITE, self.ids)?;
+        self.allowed(tree, &node.acl, perms::WRITE)?;
         self.check_quota(tree, &path, 0, length(&data) - node.data.len() as i64)?;
         let version = next_version(node.stat.version, version)?;
         node.stat.version = version;
         node.stat.mtime = self.wall_ms;
         node.stat.mzxid = self.zxid;
-        node.data = NodeData::Set(data.clone());
+        node.set_data(data.clone());
         tree.put(self.store, self.zxid, path.clone(), node);
         Ok(Txn::SetData(SetDataTxn { path, data, version }))
     }
@@ -179,7 +181,7 @@ impl Context<'_> {
         valid(&path)?;
         let acl = acl::fix_up(asked, self.ids, self.access)?;
         let mut node = self.node(tree, &path)?;
-        self.access.check(&node.acl, perms::ADMIN, self.ids)?;
+        self.allowed(tree, &node.acl, perms::ADMIN)?;
         let version = next_version(node.stat.aversion, version)?;
         node.stat.aversion = version;
         node.acl = acl.clone();
@@ -187,12 +189,12 @@ impl Context<'_> {
         Ok(Txn::SetAcl(SetAclTxn { path, acl, version }))
     }
 
-    fn check(&self, tree: &Outstanding, asked: CheckRequest) -> Result<Txn, ErrorCode> {
+    fn check(&self, tree: &mut Outstanding, asked: CheckRequest) -> Result<Txn, ErrorCode> {
         let CheckRequest { path, version } = asked;
         self.check.ok()?;
         valid(&path)?;
         let node = self.node(tree, &path)?;
-        self.access.check(&node.acl, perms::READ, self.ids)?;
+        self.allowed(tree, &node.acl, perms::READ)?;
         let version = next_version(node.stat.version, version)?;
         Ok(Txn::Check(CheckVersionTxn { path, version }))
     }
@@ -205,6 +207,11 @@ impl Context<'_> {
         bytes: i64,
     ) -> Result<(), ErrorCode> {
         if self.enforce_quota { quota::check(self.store, tree, path, count, bytes) } else { Ok(()) }
+    }
+
+    fn allowed(&self, tree: &mut Outstanding, acl: &AclList, wanted: i32) -> Result<(), ErrorCode> {
+        tree.work.compared += self.access.compared(acl, self.ids);
+        self.access.check(acl, wanted, self.ids)
     }
 
     fn node(&self, tree: &Outstanding, path: &str) -> Result<NodeState, ErrorCode> {

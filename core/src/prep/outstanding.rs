@@ -11,9 +11,10 @@ use hashbrown::{HashMap, HashTable};
 use rustc_hash::FxBuildHasher;
 
 use super::quota::Excess;
+use crate::budget::Work;
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
-use crate::store::{Store, StoredStat, node_digest};
+use crate::store::{Store, StoredStat, digest_of, hash_contents};
 use crate::types::{SessionId, Zxid};
 use crate::wire::acl::AclList;
 
@@ -53,12 +54,20 @@ pub(super) struct NodeState {
     pub(super) children: usize,
     /// Its part of the tree's digest, as of the last change; 0 where none is computed.
     digest: u64,
+    /// What the digest of its path and data is, if that is known.
+    hashed: Option<u32>,
 }
 
 impl NodeState {
     /// A node that a create makes.
     pub(super) fn new(stat: StoredStat, data: Option<Bytes>, acl: AclList) -> NodeState {
-        NodeState { stat, data: NodeData::Set(data), acl, children: 0, digest: 0 }
+        let data = NodeData::Set(data);
+        NodeState { stat, data, acl, children: 0, digest: 0, hashed: None }
+    }
+
+    /// Its data are to be these.
+    pub(super) fn set_data(&mut self, data: Option<Bytes>) {
+        (self.data, self.hashed) = (NodeData::Set(data), None);
     }
 }
 
@@ -103,6 +112,8 @@ pub(super) struct Outstanding {
     excesses: Vec<Excess>,
     /// Changes that came and went since they were taken.
     counted: (u64, u64),
+    /// What preparing has cost since that was taken.
+    pub(super) work: Work,
 }
 
 /// Where the transaction in preparation began.
@@ -128,6 +139,7 @@ impl Outstanding {
             before: Mark::default(),
             excesses: Vec::new(),
             counted: (0, 0),
+            work: Work::default(),
         }
     }
 
@@ -185,7 +197,12 @@ impl Outstanding {
         let path = path.slice_ref(key(&path));
         let before = state.digest;
         if store.digest_enabled() {
-            state.digest = node_digest(&path, state.data.bytes(store, &path), &state.stat);
+            // Many nodes may come and go below one whose data are long.
+            let hashed = *state.hashed.get_or_insert_with(|| {
+                self.work.bytes += path.len() + state.data.len();
+                hash_contents(&path, state.data.bytes(store, &path))
+            });
+            state.digest = digest_of(&path, hashed, &state.stat);
         }
         let delta = state.digest.wrapping_sub(before);
         self.change(store, zxid, path, Some(state), delta);
@@ -212,6 +229,7 @@ impl Outstanding {
     ) {
         self.tree_digest = self.tree_digest(store).wrapping_add(delta);
         self.counted.0 += 1;
+        self.work.nodes += 3;
         let (changes, hash) = (&self.changes, self.key.of(path.as_bytes()));
         let change = |number: &Number| &changes[(number - self.first) as usize];
         let number = self.first + changes.len() as Number;
@@ -308,7 +326,7 @@ impl Outstanding {
     /// Forgets everything under way.
     pub(super) fn clear(&mut self) {
         let empty = Outstanding::new(self.key.clone());
-        *self = Outstanding { counted: self.counted, ..empty };
+        *self = Outstanding { counted: self.counted, work: self.work, ..empty };
     }
 
     /// How many changes came, and how many went, since the last time of asking.
@@ -330,5 +348,6 @@ fn load(store: &Store, key: &str) -> Option<NodeState> {
         acl: node.acl().clone(),
         children: node.child_count(),
         digest: node.digest(),
+        hashed: None,
     })
 }

@@ -3,7 +3,6 @@
 
 use bytestring::ByteString;
 
-use super::outstanding::NodeData;
 use super::request::Write;
 use super::{Parsed, Prep, Request, SessionCheck};
 use crate::config::{EnsembleConfig, Member, ServerAddress};
@@ -95,7 +94,7 @@ impl Prep {
         self.options.access.check(&node.acl, perms::WRITE, &request.auth)?;
         let data = Some(bytes::Bytes::from(next.to_text()));
         (node.stat.version, node.stat.mtime, node.stat.mzxid) = (-1, wall_ms, zxid);
-        node.data = NodeData::Set(data.clone());
+        node.set_data(data.clone());
         self.tree.put(store, zxid, path.clone(), node);
         Ok(Txn::Reconfig(SetDataTxn { path, data, version: -1 }))
     }

@@ -11,6 +11,7 @@ use tracing::info;
 use super::Serve;
 use super::connection::Connection;
 use crate::action::{Actions, Reason};
+use crate::budget::Work;
 use crate::types::{ConnId, Zxid};
 use crate::wire::ErrorCode;
 use crate::wire::client::Id;
@@ -18,17 +19,31 @@ use crate::wire::jute::{Reader, Writer};
 
 /// Ids that one connection may gather.
 const MAX_IDS: usize = 64;
+/// And their bytes, all together: they go to the leader with each of its writes.
+const MAX_ID_BYTES: usize = 64 << 10;
+
+/// Why a connection goes whose ids would be longer.
+const LONG_IDS: &str = "the ids of a connection are longer than 64 KiB together";
+
+/// The ids of a connection would be too long.
+struct TooLong;
 
 impl Connection {
     /// Adds ids that are not there yet.
-    fn gather(&mut self, new: Vec<Id>) {
+    fn gather(&mut self, new: Vec<Id>) -> Result<(), TooLong> {
         let mut all = self.auth.to_vec();
+        let mut bytes = self.id_bytes;
         for id in new {
             if !all.contains(&id) && all.len() < MAX_IDS {
+                bytes += id.scheme.len() + id.id.len();
                 all.push(id);
             }
         }
-        self.auth = Arc::from(all);
+        if bytes > MAX_ID_BYTES {
+            return Err(TooLong);
+        }
+        (self.auth, self.id_bytes) = (Arc::from(all), bytes);
+        Ok(())
     }
 }
 
@@ -42,7 +57,11 @@ impl Serve {
     pub fn identified(&mut self, conn: ConnId, subject: ByteString, out: &mut Actions) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         match self.options.access.identify(subject) {
-            Some(ids) => connection.gather(ids),
+            Some(ids) => {
+                if connection.gather(ids).is_err() {
+                    self.close(conn, Reason::Protocol(LONG_IDS), out);
+                }
+            }
             None => {
                 self.close(conn, Reason::Protocol("a certificate without the scheme x509"), out)
             }
@@ -61,16 +80,19 @@ impl Serve {
             access.authenticate(&scheme, data.as_deref(), address, &connection.auth)
         });
         self.dirty.push(conn);
-        match ids {
-            Some(new) => {
-                connection.gather(new);
+        // Both are read through, and the longer ones hashed.
+        self.turns.charge(connection, Work { bytes: 2 * body.len(), ..Work::default() });
+        let gathered = ids.map(|new| connection.gather(new));
+        match gathered {
+            Some(Ok(())) => {
                 connection.reply(&mut self.stats, xid, Zxid::ZERO, ErrorCode::Ok, |_| {});
             }
-            None => {
+            refused => {
                 self.stats.auth_failed.add(1);
                 let code = ErrorCode::AuthFailed;
                 connection.reply(&mut self.stats, xid, Zxid::ZERO, code, |_| {});
-                self.close(conn, Reason::Protocol("failed authentication"), out);
+                let why = if refused.is_some() { LONG_IDS } else { "failed authentication" };
+                self.close(conn, Reason::Protocol(why), out);
             }
         }
     }

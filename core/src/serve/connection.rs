@@ -7,8 +7,10 @@ use core::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::load::Load;
 use super::outbox::Outbox;
 use super::set_watches::SetWatches;
+use super::turns::Share;
 use super::{ServeOptions, WAITING_FRAMES};
 use crate::action::{Action, Actions};
 use crate::admin::metrics::{ServerStats, Summary};
@@ -38,6 +40,8 @@ pub(super) struct Pending {
     pub(super) since: Time,
     /// Of the request's record.
     pub(super) bytes: usize,
+    /// Of the ids that go with it to the leader.
+    pub(super) ids: usize,
     pub(super) state: PendingState,
 }
 
@@ -69,6 +73,8 @@ pub(super) struct Connection {
     /// The read-only byte of the handshake, echoed if it was there.
     pub(super) read_only: Option<bool>,
     pub(super) auth: Arc<[Id]>,
+    /// Bytes of these ids.
+    pub(super) id_bytes: usize,
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_bytes: usize,
     /// When it was last heard of.
@@ -85,6 +91,8 @@ pub(super) struct Connection {
     pub(super) choked: bool,
     /// Bytes sent since it was last known to take them.
     pub(super) unconfirmed: usize,
+    /// What it has used of the turn.
+    pub(super) share: Share,
     pub(super) out: Outbox,
     pub(super) figures: Figures,
 }
@@ -153,6 +161,7 @@ impl Connection {
             session: SessionId(0),
             timeout_ms: 0,
             read_only: None,
+            id_bytes: ip.scheme.len() + ip.id.len(),
             auth: Arc::from(Vec::from([ip])),
             pending: VecDeque::new(),
             pending_bytes: 0,
@@ -163,16 +172,17 @@ impl Connection {
             paused: false,
             choked: false,
             unconfirmed: 0,
+            share: Share::default(),
             out: Outbox::default(),
             figures: Figures::default(),
         }
     }
 
     /// Whether more requests would be too many; `part` 2: whether half of them would.
-    /// `waiting` are those of all connections.
-    pub(super) fn is_busy(&self, options: &ServeOptions, waiting: usize, part: usize) -> bool {
+    /// `load` is that of all connections.
+    pub(super) fn is_busy(&self, options: &ServeOptions, load: &Load, part: usize) -> bool {
         self.choked
-            || (waiting > options.outstanding_limit && !self.pending.is_empty())
+            || (load.is_full(options) && !self.pending.is_empty())
             || self.pending.len() >= options.outstanding_limit.div_ceil(part)
             || self.pending_bytes >= WAITING_FRAMES * options.jute_max_buffer / part
     }

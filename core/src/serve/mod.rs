@@ -13,6 +13,7 @@ mod authenticate;
 mod connection;
 mod figures;
 mod handshake;
+mod load;
 mod outbox;
 mod reads;
 mod request_throttle;
@@ -23,6 +24,7 @@ mod set_watches;
 mod tests;
 mod throttle;
 mod tracker;
+mod turns;
 mod watches;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -49,11 +51,13 @@ use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{ErrorCode, EventType, Record, Word};
 
 use connection::{Connection, Pending, PendingState, Phase};
+use load::Load;
 pub use request_throttle::RequestThrottle;
 use session::SessionIds;
 pub use session::password;
 use throttle::Throttle;
 pub use tracker::{Owner, SessionTracker};
+use turns::Turns;
 use watches::Watches;
 
 /// State of every watch event: SyncConnected.
@@ -67,6 +71,9 @@ const FRAME_AND_HEADER: usize = 4 + 16;
 const REPLY_BYTES: usize = 1 << 20;
 /// Bytes of requests that wait, in frames of the longest length.
 const WAITING_FRAMES: usize = 4;
+
+/// Bytes of the answer to a multiRead, if `jute.maxbuffer` does not ask for more.
+const MOST_PARTS_BYTES: usize = 4 << 20;
 
 /// Limits and rules of the client port (`zoo.cfg`).
 #[derive(Clone, Debug)]
@@ -103,6 +110,14 @@ pub struct ServeOptions {
     pub outstanding_limit: usize,
     /// What is admitted of all requests.
     pub requests: RequestThrottle,
+}
+
+impl ServeOptions {
+    /// Bytes of a multiRead's answer: more than any part of it alone can have, and more than a
+    /// client with the same `jute.maxbuffer` takes.
+    fn most_parts_bytes(&self) -> usize {
+        MOST_PARTS_BYTES.max(WAITING_FRAMES * self.jute_max_buffer)
+    }
 }
 
 /// What the clients want of the server.
@@ -179,14 +194,13 @@ pub struct Serve {
     ids: SessionIds,
     throttle: Option<Throttle>,
     /// Requests that have no answer yet.
-    waiting: usize,
+    load: Load,
     /// Connections whose next request is not admitted yet, in their order.
     stalled: VecDeque<ConnId>,
-    /// Bytes of large requests that wait.
-    large_bytes: usize,
     submissions: VecDeque<Submission>,
     /// Who is sent something at the next flush.
     dirty: Vec<ConnId>,
+    turns: Turns,
     /// Who is told of an event, and need not wait for an answer.
     events: VecDeque<ConnId>,
     /// Totals for `srvr` and `mntr`.
@@ -202,9 +216,8 @@ impl Serve {
                 .connection_throttle
                 .clone()
                 .map(|throttle| Throttle::new(throttle, now.mono, now.wall_ms as u64)),
-            waiting: 0,
+            load: Load::default(),
             stalled: VecDeque::new(),
-            large_bytes: 0,
             options,
             service: Service::None,
             connections: BTreeMap::new(),
@@ -217,6 +230,7 @@ impl Serve {
             orphans: BTreeMap::new(),
             submissions: VecDeque::new(),
             dirty: Vec::new(),
+            turns: Turns::new(now.mono),
             events: VecDeque::new(),
             stats: ServerStats::default(),
         }
@@ -224,7 +238,19 @@ impl Serve {
 
     /// The next thing that clients want; drained after every call.
     pub fn next_submission(&mut self) -> Option<Submission> {
-        self.submissions.pop_front()
+        let next = self.submissions.pop_front()?;
+        self.load.take(&next);
+        Some(next)
+    }
+
+    /// Whether a session has its connection here.
+    pub fn is_attached(&self, session: SessionId) -> bool {
+        self.by_session.contains_key(&session)
+    }
+
+    /// Whether somebody wants something.
+    pub fn has_submissions(&self) -> bool {
+        !self.submissions.is_empty()
     }
 
     /// Whether a connection is a client's.
@@ -256,6 +282,8 @@ impl Serve {
     pub fn stop_serving(&mut self, out: &mut Actions) {
         self.service = Service::None;
         self.submissions.clear();
+        self.load.clear_submitted();
+        self.turns.clear();
         self.flush(out);
         for conn in self.connections.keys().copied().collect::<Vec<_>>() {
             if self.connections[&conn].phase != Phase::New {
@@ -336,9 +364,9 @@ impl Serve {
     fn forget(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(&conn) else { return };
         self.watches.forget(conn);
-        let larges = connection.pending.iter().map(|pending| large(&self.options, pending.bytes));
-        self.large_bytes -= larges.sum::<usize>();
-        self.waiting -= connection.pending.len();
+        for pending in &connection.pending {
+            self.load.remove(&self.options, pending);
+        }
         if self.by_session.get(&connection.session) == Some(&conn) {
             self.by_session.remove(&connection.session);
         }
@@ -385,7 +413,7 @@ impl Serve {
     /// When [`Serve::tick`] has work.
     pub fn deadline(&self) -> Option<Time> {
         let limit = self.options.sessionless_timeout_ms;
-        if !self.events.is_empty() {
+        if !self.events.is_empty() || self.turns.has_more() {
             return Some(Time(0));
         }
         let young = self.young.front().map(|(since, _)| since.plus_ms(limit));
@@ -481,8 +509,7 @@ impl Serve {
                 connection.pending[place].state = PendingState::Done(reply.freeze());
             } else if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
-                self.waiting -= 1;
-                self.large_bytes -= large(&self.options, done.bytes);
+                self.load.remove(&self.options, &done);
                 self.dirty.push(conn);
                 let told = if Mutant::ReplyZxidTooLow.is_on() { 1 } else { 0 };
                 let zxid = Zxid(header.zxid.0 - told);
@@ -608,11 +635,6 @@ impl Serve {
             }
         }
     }
-}
-
-/// A request's bytes, if it is a large one.
-fn large(options: &ServeOptions, bytes: usize) -> usize {
-    if bytes > options.large_request_bytes { bytes } else { 0 }
 }
 
 /// Appends a watch event.

@@ -1,11 +1,13 @@
 //! Answers from the tree, and of transactions (`FinalRequestProcessor`).
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::watches::Watches;
+use crate::budget::Work;
 use crate::prep;
 use crate::prep::access::Access;
 use crate::store::{NodeRef, Outcome, Store};
@@ -14,17 +16,33 @@ use crate::wire::client::{Id, MultiHeader, WatchedRequest, perms};
 use crate::wire::jute::{Reader, Writer};
 use crate::wire::{AddWatchMode, ErrorCode, OpCode, Record, WatcherType};
 
+/// The longest answer, with what is sent before it: one that a lane of a runtime takes beside as
+/// much again.
+const MOST_BYTES: usize = 32 << 20;
+
 /// Who reads, and with which rights.
 pub(super) struct Asker<'a> {
     pub(super) conn: ConnId,
     pub(super) session: SessionId,
     pub(super) ids: &'a [Id],
     pub(super) access: &'a Access,
+    /// Bytes that the parts of a multiRead may have together.
+    pub(super) most_parts_bytes: usize,
+    /// What was done, but for the bytes that were written.
+    pub(super) work: Cell<Work>,
 }
 
 impl Asker<'_> {
     pub(super) fn check(&self, node: &NodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
+        let compared = self.access.compared(node.acl(), self.ids);
+        self.did(Work { nodes: 1, compared, ..Work::default() });
         self.access.check(node.acl(), wanted, self.ids)
+    }
+
+    fn did(&self, more: Work) {
+        let mut work = self.work.get();
+        work += more;
+        self.work.set(work);
     }
 }
 
@@ -89,7 +107,7 @@ pub(super) fn read(
             if request.watch {
                 watches.watch_children(&request.path, asker.conn)?;
             }
-            write_children(&node, out);
+            write_children(asker, &node, out, MOST_BYTES)?;
             if op == OpCode::GetChildren2 {
                 node.stat().write(out);
             }
@@ -110,9 +128,11 @@ pub(super) fn read(
             let paths = store.ephemerals(asker.session);
             let shown: Vec<&ByteString> =
                 paths.filter(|p| all || p.starts_with(&*prefix)).collect();
+            asker.did(Work { nodes: shown.len(), ..Work::default() });
             out.put_count(shown.len());
             for path in shown {
                 out.put_ustring(path);
+                fits(out, MOST_BYTES)?;
             }
             Ok(())
         }
@@ -170,11 +190,24 @@ fn write_data(node: &NodeRef<'_>, out: &mut BytesMut) {
     node.stat().write(out);
 }
 
-fn write_children(node: &NodeRef<'_>, out: &mut BytesMut) {
+fn write_children(
+    asker: &Asker<'_>,
+    node: &NodeRef<'_>,
+    out: &mut BytesMut,
+    most: usize,
+) -> Result<(), ErrorCode> {
+    asker.did(Work { nodes: node.child_count(), ..Work::default() });
     out.put_count(node.child_count());
     for name in node.children() {
         out.put_ustring(name);
+        fits(out, most)?;
     }
+    Ok(())
+}
+
+/// Whether an answer is not too long yet: it is in memory as a whole before any of it is sent.
+fn fits(out: &BytesMut, most: usize) -> Result<(), ErrorCode> {
+    if out.len() <= most { Ok(()) } else { Err(ErrorCode::MarshallingError) }
 }
 
 /// Several getData and getChildren, each with a result of its own; watch flags are without
@@ -186,7 +219,9 @@ fn multi_read(
     out: &mut BytesMut,
 ) -> Result<(), Refused> {
     let mut whole = Ok(());
+    let most = out.len() + asker.most_parts_bytes;
     for (op, path) in parts_to_read(body)? {
+        asker.did(Work { requests: 1, ..Work::default() });
         let Some(path) = path else {
             whole = Err(Refused { code: ErrorCode::MarshallingError, with_body: true });
             break;
@@ -197,8 +232,9 @@ fn multi_read(
                 if op == OpCode::GetData {
                     write_data(&node, out);
                 } else {
-                    write_children(&node, out);
+                    write_children(asker, &node, out, most)?;
                 }
+                fits(out, most)?;
             }
             Err(code) => {
                 let err = code as i32;

@@ -44,7 +44,7 @@ impl Serve {
     /// Takes the requests of the connection that has waited longest, if there is room now.
     /// False: there is nothing to take.
     pub fn admit_stalled(&mut self, now: Now, store: &Store, out: &mut Actions) -> bool {
-        if self.options.requests.is_full(self.waiting) {
+        if self.options.requests.is_full(self.load.requests) {
             return false;
         }
         let Some(conn) = self.stalled.pop_front() else { return false };

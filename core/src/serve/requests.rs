@@ -1,13 +1,21 @@
 //! From a client's bytes to its requests, each with its place in the session's order, and the
 //! answers to what needs nobody else.
 
+use core::cell::Cell;
+
 use bytes::{BufMut, Bytes};
 use tracing::debug;
 
-use super::connection::{self, Pending, PendingState, Phase};
+use super::connection::{self, Connection, Pending, PendingState, Phase};
 use super::set_watches::{Next, SetWatches};
-use super::{FRAME_AND_HEADER, REPLY_BYTES, Serve, Service, Submission, event, large, reads};
+use super::turns::Turns;
+use super::watches::Watches;
+use super::{
+    FRAME_AND_HEADER, REPLY_BYTES, Serve, ServeOptions, Service, Submission, event, reads,
+};
 use crate::action::{Action, Actions, Reason};
+use crate::admin::metrics::ServerStats;
+use crate::budget::{QUANTUM, Work};
 use crate::prep::{self, Request};
 use crate::store::Store;
 use crate::types::{ConnId, Now, Zxid};
@@ -21,7 +29,8 @@ impl Serve {
         loop {
             let max = self.options.jute_max_buffer;
             let Some(connection) = self.connections.get_mut(&conn) else { return };
-            match connection.phase {
+            let phase = connection.phase;
+            match phase {
                 Phase::New => {
                     let word = connection.frames.peek_length();
                     if let Some(word) = word.and_then(|n| Word::parse(n.to_be_bytes())) {
@@ -38,17 +47,22 @@ impl Serve {
                     }
                 }
                 Phase::Establishing | Phase::Closing => return,
-                Phase::Established if connection.is_busy(&self.options, self.waiting, 1) => {
+                Phase::Established if connection.is_busy(&self.options, &self.load, 1) => {
                     return connection.pause(conn, out);
                 }
-                Phase::Established if self.options.requests.is_full(self.waiting) => {
+                Phase::Established
+                    if connection.frames.has_next() && self.turns.defers(conn, connection) =>
+                {
+                    return;
+                }
+                Phase::Established if self.options.requests.is_full(self.load.requests) => {
                     return self.stall(now.mono, conn);
                 }
                 Phase::Established => {}
             }
             let length = connection.frames.peek_length().and_then(|n| usize::try_from(n).ok());
             if let Some(length) = length.filter(|length| *length > self.options.large_request_bytes)
-                && self.large_bytes.saturating_add(length) > self.options.large_requests_max_bytes
+                && self.load.large.saturating_add(length) > self.options.large_requests_max_bytes
             {
                 debug!(%conn, length, "a large request is one too many");
                 self.stats.large_requests_rejected.add(1);
@@ -68,6 +82,7 @@ impl Serve {
             connection.figures.received += 1;
             self.stats.packets_received.add(1);
             self.stats.bytes_received.add(4 + frame.len() as u64);
+            self.turns.charge(connection, Work::request(frame.len()));
             if connection.phase == Phase::New {
                 self.connect(now.mono, store, conn, &frame, out);
             } else {
@@ -131,7 +146,7 @@ impl Serve {
         } else if op == OpCode::Sync {
             match reads::sync_path(&body) {
                 Ok(_) => {
-                    self.submissions.push_back(Submission::Sync(request()));
+                    self.load.submit(&mut self.submissions, Submission::Sync(request()));
                     PendingState::Sync(body.clone())
                 }
                 Err(code) => PendingState::Refused(code),
@@ -139,17 +154,18 @@ impl Serve {
         } else {
             match prep::parse(op, &body) {
                 Ok(parsed) => {
-                    self.submissions.push_back(Submission::Write(request(), parsed));
+                    let write = Submission::Write(request(), parsed);
+                    self.load.submit(&mut self.submissions, write);
                     PendingState::Write
                 }
                 Err(code) => PendingState::Refused(code),
             }
         };
-        let bytes = body.len();
-        connection.pending_bytes += bytes;
-        self.waiting += 1;
-        self.large_bytes += large(&self.options, bytes);
-        connection.pending.push_back(Pending { xid, op, since: now.mono, bytes, state });
+        let ids = if matches!(state, PendingState::Write) { connection.id_bytes } else { 0 };
+        let pending = Pending { xid, op, since: now.mono, bytes: body.len(), ids, state };
+        connection.pending_bytes += pending.bytes;
+        self.load.add(&self.options, &pending);
+        connection.pending.push_back(pending);
         self.release(now, store, conn, out);
     }
 
@@ -165,13 +181,19 @@ impl Serve {
     /// Answers what stands at the head of a session's queue and needs nobody else.
     pub(super) fn release(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        while let Some(head) = connection.pending.front_mut() {
+        while let Some(head) = connection.pending.front() {
             let (xid, op) = (head.xid, head.op);
             let zxid = store.last_zxid();
             if connection.choked || connection.out.len() >= REPLY_BYTES {
                 connection.choked = true;
                 return;
             }
+            if matches!(head.state, PendingState::Write | PendingState::Sync(_))
+                || self.turns.defers(conn, connection)
+            {
+                return;
+            }
+            let Some(head) = connection.pending.front_mut() else { return };
             match &mut head.state {
                 PendingState::Write | PendingState::Sync(_) => return,
                 PendingState::Done(reply) => {
@@ -189,67 +211,47 @@ impl Serve {
                     connection.reply(&mut self.stats, xid, zxid, code, |_| {});
                 }
                 PendingState::SetWatches(request) => {
+                    let (figures, outbox) = (&mut connection.figures, &mut connection.out);
+                    let mut left = QUANTUM;
                     let result = loop {
                         // So much was missed that the client has to take some of it first.
-                        if connection.out.len() >= REPLY_BYTES {
+                        if outbox.len() >= REPLY_BYTES {
                             connection.choked = true;
-                            return self.dirty.push(conn);
+                            self.dirty.push(conn);
+                            let cost = Work { bytes: QUANTUM - left, ..Work::default() };
+                            return self.turns.charge(connection, cost);
                         }
-                        match request.next(store, &mut self.watches, conn) {
-                            Next::Done(result) => break result,
+                        match request.next(store, &mut self.watches, conn, &mut left) {
+                            Next::Later => break None,
+                            Next::Done(result) => break Some(result),
                             Next::Missed(kind, path) => {
                                 let event = |out: &mut _| event(kind, &path, Zxid(-1), out);
-                                let sent = connection::frame(connection.out.end(), event);
-                                connection.figures.sent += 1;
+                                let sent = connection::frame(outbox.end(), event);
+                                figures.sent += 1;
                                 self.stats.watch_sent(sent);
                             }
                         }
                     };
+                    let cost = Work { bytes: QUANTUM - left, ..Work::default() };
+                    self.turns.charge(connection, cost);
+                    let Some(result) = result else {
+                        self.dirty.push(conn);
+                        continue;
+                    };
                     let code = result.err().unwrap_or(ErrorCode::Ok);
                     connection.reply(&mut self.stats, xid, zxid, code, |_| {});
                 }
-                PendingState::Read(body) => {
-                    let body = body.clone();
-                    let ids = connection.auth.clone();
-                    let asker = reads::Asker {
-                        conn,
-                        session: connection.session,
-                        ids: &ids,
-                        access: &self.options.access,
-                    };
-                    // Written in place; taken back if it turns out to be an error.
-                    let start = connection.out.len();
-                    let watches = &mut self.watches;
-                    let mut result = Ok(());
-                    let size = connection.frame(|out| {
-                        ReplyHeader { xid, zxid, err: 0 }.write(out);
-                        result = reads::read(store, watches, &asker, op, &body, out);
-                    });
-                    match result {
-                        Ok(()) => {
-                            self.stats.reply_sent(size);
-                        }
-                        Err(refused) => {
-                            let mut answer = connection.out.end().split_off(start);
-                            connection.figures.sent -= 1;
-                            let err = refused.code as i32;
-                            let body = answer.split_off(FRAME_AND_HEADER);
-                            let size = connection.frame(|out| {
-                                ReplyHeader { xid, zxid, err }.write(out);
-                                if refused.with_body {
-                                    out.put_slice(&body);
-                                }
-                            });
-                            self.stats.reply_sent(size);
-                        }
-                    }
+                PendingState::Read(_) => {
+                    let (options, watches) = (&self.options, &mut self.watches);
+                    let (turns, stats) = (&mut self.turns, &mut self.stats);
+                    Reading { options, watches, turns, stats, store }
+                        .answer(conn, connection, xid, op);
                 }
             }
             self.dirty.push(conn);
             if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
-                self.waiting -= 1;
-                self.large_bytes -= large(&self.options, done.bytes);
+                self.load.remove(&self.options, &done);
                 connection.answered(&mut self.stats, now.mono, &done, zxid);
             }
         }
@@ -260,11 +262,62 @@ impl Serve {
         self.release(now, store, conn, out);
         if let Some(connection) = self.connections.get_mut(&conn)
             && connection.paused
-            && !connection.is_busy(&self.options, self.waiting, 2)
+            && !connection.is_busy(&self.options, &self.load, 2)
+            && !connection.share.waits()
         {
             connection.paused = false;
             out.push(Action::Resume { conn });
             self.pump(now, store, conn, out);
         }
+    }
+}
+
+/// What reads need of the server.
+struct Reading<'a> {
+    options: &'a ServeOptions,
+    watches: &'a mut Watches,
+    turns: &'a mut Turns,
+    stats: &'a mut ServerStats,
+    store: &'a Store,
+}
+
+impl Reading<'_> {
+    /// Writes the answer in place, and takes it back if it turns out to be an error.
+    fn answer(&mut self, conn: ConnId, connection: &mut Connection, xid: i32, op: OpCode) {
+        let Some(PendingState::Read(body)) = connection.pending.front().map(|head| &head.state)
+        else {
+            return;
+        };
+        let (body, zxid) = (body.clone(), self.store.last_zxid());
+        let ids = connection.auth.clone();
+        let asker = reads::Asker {
+            conn,
+            session: connection.session,
+            ids: &ids,
+            access: &self.options.access,
+            most_parts_bytes: self.options.most_parts_bytes(),
+            work: Cell::default(),
+        };
+        let start = connection.out.len();
+        let mut result = Ok(());
+        let size = connection.frame(|out| {
+            ReplyHeader { xid, zxid, err: 0 }.write(out);
+            result = reads::read(self.store, self.watches, &asker, op, &body, out);
+        });
+        let mut work = asker.work.get();
+        work.bytes += size;
+        self.turns.charge(connection, work);
+        let Err(refused) = result else { return self.stats.reply_sent(size) };
+        let mut answer = connection.out.end().split_off(start);
+        connection.figures.sent -= 1;
+        let err = refused.code as i32;
+        let body = answer.split_off(FRAME_AND_HEADER);
+        let size = connection.frame(|out| {
+            ReplyHeader { xid, zxid, err }.write(out);
+            if refused.with_body {
+                out.put_slice(&body);
+            }
+        });
+        self.stats.reply_sent(size);
     }
 }

@@ -5,6 +5,7 @@ use alloc::borrow::Cow;
 use bytes::Bytes;
 
 use super::watches::Watches;
+use crate::budget::Work;
 use crate::mutant::Mutant;
 use crate::store::Store;
 use crate::types::{ConnId, Zxid};
@@ -34,6 +35,8 @@ pub(super) struct SetWatches {
 pub(super) enum Next<'a> {
     /// Tell that this was missed; there is more.
     Missed(EventType, Cow<'a, str>),
+    /// There is more, at another time.
+    Later,
     /// Answer.
     Done(Result<(), ErrorCode>),
 }
@@ -58,13 +61,25 @@ impl SetWatches {
     }
 
     /// Leaves watches up to the next event that was missed, or the end. As in ZooKeeper, events
-    /// are told whoever may read, and a path in two lists is told of twice.
-    pub(super) fn next(&mut self, store: &Store, watches: &mut Watches, conn: ConnId) -> Next<'_> {
+    /// are told whoever may read, and a path in two lists is told of twice. Ends early when the
+    /// paths have cost what is `left`.
+    pub(super) fn next(
+        &mut self,
+        store: &Store,
+        watches: &mut Watches,
+        conn: ConnId,
+        left: &mut usize,
+    ) -> Next<'_> {
         loop {
+            if *left == 0 {
+                return Next::Later;
+            }
             match self.path() {
                 Err(code) => return Next::Done(Err(code)),
                 Ok(None) => return Next::Done(Ok(())),
                 Ok(Some((start, end))) => {
+                    let cost = Work { nodes: 3, bytes: end - start, ..Work::default() }.cost();
+                    *left = left.saturating_sub(cost);
                     let missed = {
                         let path = text_of(&self.body[start..end]);
                         match self.rewatch(store, watches, conn, &path) {

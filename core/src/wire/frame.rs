@@ -51,6 +51,12 @@ impl FrameReader {
         }
     }
 
+    /// Whether [`FrameReader::next`] has a frame.
+    pub fn has_next(&self) -> bool {
+        let size = self.peek_length().and_then(|length| usize::try_from(length).ok());
+        size.is_some_and(|size| self.buffered() - 4 >= size)
+    }
+
     /// The first four bytes of what is buffered, as a number.
     pub fn peek_length(&self) -> Option<i32> {
         self.head().first_chunk::<4>().map(|b| i32::from_be_bytes(*b))

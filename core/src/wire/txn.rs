@@ -246,7 +246,8 @@ impl Txn {
         })
     }
 
-    fn size_bound(&self) -> usize {
+    /// At least as many bytes as it has when it is written.
+    pub(crate) fn size_bound(&self) -> usize {
         /// The lengths and numbers of any record about one node.
         const NODE: usize = 32;
         /// Those of an entry of an ACL.

@@ -188,6 +188,9 @@ impl Ensemble {
             Input::Received { conn, bytes } => self.received(now, conn, bytes, out),
             Input::Closed { conn } => self.closed(now, conn, out),
             Input::Writable { conn } => {
+                if let Part::Learner(learner) = &mut self.part {
+                    learner.writable(conn);
+                }
                 if let Some((learners, shared)) = self.learners() {
                     learners.writable(shared, conn);
                 }
@@ -346,6 +349,11 @@ impl Ensemble {
         if let Part::Learner(learner) = &mut self.part {
             learner.request(data, auth, out);
         }
+    }
+
+    /// Learner: the link to the leader has no room for more requests; it will, or it goes.
+    pub fn is_choked(&self) -> bool {
+        matches!(&self.part, Part::Learner(learner) if learner.room.is_used_up())
     }
 
     /// Learner: asks whether a session may be re-attached.

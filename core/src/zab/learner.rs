@@ -14,6 +14,7 @@ use super::link::{Outbound, PacketReader};
 use super::masters::{masters, not_listed, not_reached};
 use super::observer_master::{ObserverMaster, is_sync};
 use super::reconfig::goes_on_leading;
+use super::room::Room;
 use super::{Delivery, Ended, Shared, Start, limits};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
@@ -64,7 +65,7 @@ pub(super) struct Learner {
     pub(super) observer: bool,
     pub(super) epoch: Epoch,
     stage: Stage,
-    conn: Option<ConnId>,
+    pub(super) conn: Option<ConnId>,
     reader: PacketReader,
     outbound: Option<Outbound>,
     /// Of a follower that is up to date and has an `observerMasterPort`.
@@ -81,6 +82,8 @@ pub(super) struct Learner {
     join_by: Time,
     /// The configuration that came with NEWLEADER: it counts once this server is up to date.
     config: Option<EnsembleConfig>,
+    /// For requests on the way to the leader.
+    pub(super) room: Room,
     /// Whom a reconfiguration has named as the next leader.
     appointed: Option<ServerId>,
     ended: Option<Ended>,
@@ -106,6 +109,7 @@ impl Learner {
             heard: now,
             join_by: begins.plus_ms(shared.limit_ms(shared.options.init_limit)),
             config: None,
+            room: Room::default(),
             appointed: None,
             ended: None,
         }
@@ -211,6 +215,7 @@ impl Learner {
     pub(super) fn opened(&mut self, now: Time, shared: &Shared, conn: ConnId, out: &mut Actions) {
         self.heard = now;
         self.reader = PacketReader::default();
+        self.room = Room::default();
         let mut outbound = Outbound::new(conn);
         let kind = if self.observer { PacketType::ObserverInfo } else { PacketType::FollowerInfo };
         let info = LearnerInfo {
@@ -693,6 +698,7 @@ impl Learner {
         {
             observers.syncs.push_back(None);
         }
+        self.take_room(data.len(), auth.as_ref(), out);
         self.send(QuorumPacket {
             kind: PacketType::Request as i32,
             zxid: Zxid(-1),

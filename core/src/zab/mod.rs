@@ -18,6 +18,7 @@ mod link;
 mod masters;
 mod observer_master;
 mod reconfig;
+mod room;
 mod sync_plan;
 mod tally;
 #[cfg(test)]

@@ -50,6 +50,8 @@ struct Server {
     /// Commits at once.
     eager: bool,
     touched: Vec<SessionId>,
+    /// Ticks as long as somebody has more to do.
+    ticks: bool,
     out: Actions,
     heard: BTreeMap<ConnId, Vec<Heard>>,
     replies: BTreeMap<ConnId, (FrameReader, bool)>,
@@ -105,6 +107,7 @@ impl Server {
             syncs: VecDeque::new(),
             eager: true,
             touched: Vec::new(),
+            ticks: true,
             out: Vec::new(),
             heard: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -156,6 +159,16 @@ impl Server {
         for action in core::mem::take(&mut self.out) {
             self.act(action);
         }
+        if self.ticks && self.serve.turns.has_more() {
+            self.tick();
+        }
+    }
+
+    /// A tick: whoever has more to do goes on for a turn.
+    fn tick(&mut self) {
+        self.serve.begin_turn(self.now.mono, true);
+        self.serve.take_turns(self.now, &self.store, &mut self.out);
+        self.settle();
     }
 
     fn submit(&mut self, submission: Submission) {

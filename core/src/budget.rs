@@ -1,0 +1,127 @@
+//! How much is done for clients at once. What they ask costs what it walks, compares, reads and
+//! writes, not what it takes to ask; when a turn's budget is used up, the rest waits for the next
+//! turn, and other events come first.
+
+use core::ops::AddAssign;
+
+use crate::types::Time;
+
+/// What the clients' requests of one turn may cost: some two milliseconds.
+pub const TURN: usize = 2_000_000;
+/// What those of one connection may cost in a turn, beyond its first.
+pub const QUANTUM: usize = TURN / 8;
+
+/// What was done for a client.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Work {
+    /// Requests begun, and parts of one.
+    pub requests: usize,
+    /// Znodes looked at, and watches.
+    pub nodes: usize,
+    /// Entries of ACLs compared with ids.
+    pub compared: usize,
+    /// Bytes read and written.
+    pub bytes: usize,
+}
+
+impl Work {
+    /// One request of so many bytes.
+    pub const fn request(bytes: usize) -> Work {
+        Work { requests: 1, nodes: 0, compared: 0, bytes }
+    }
+
+    /// About as many nanoseconds.
+    pub const fn cost(self) -> usize {
+        500 * self.requests + 100 * self.nodes + 20 * self.compared + self.bytes
+    }
+
+    /// The greater of each.
+    #[must_use]
+    pub fn max(self, other: Work) -> Work {
+        Work {
+            requests: self.requests.max(other.requests),
+            nodes: self.nodes.max(other.nodes),
+            compared: self.compared.max(other.compared),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, more: Work) {
+        self.requests += more.requests;
+        self.nodes += more.nodes;
+        self.compared += more.compared;
+        self.bytes += more.bytes;
+    }
+}
+
+/// What was done in the turn that goes on.
+#[derive(Debug)]
+pub struct Budget {
+    began: Time,
+    /// Turns so far.
+    turn: u64,
+    done: Work,
+    most: Work,
+}
+
+impl Budget {
+    /// Nothing is done.
+    pub fn new(now: Time) -> Budget {
+        Budget { began: now, turn: 0, done: Work::default(), most: Work::default() }
+    }
+
+    /// A step begins. Time that has passed begins a turn, and so does a tick.
+    pub fn begin(&mut self, now: Time, is_tick: bool) {
+        if is_tick || now != self.began {
+            self.began = now;
+            self.turn += 1;
+            self.done = Work::default();
+        }
+    }
+
+    /// Something was done.
+    pub fn charge(&mut self, work: Work) {
+        self.done += work;
+        self.most = self.most.max(self.done);
+    }
+
+    /// Whether the turn's budget is used up.
+    pub fn is_spent(&self) -> bool {
+        self.done.cost() >= TURN
+    }
+
+    /// Which turn this is.
+    pub fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// The most that was done in a turn.
+    pub fn most(&self) -> Work {
+        self.most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_ends_when_time_passes_or_a_tick_comes() {
+        let mut budget = Budget::new(Time(0));
+        budget.begin(Time(0), false);
+        budget.charge(Work::request(TURN));
+        assert!(budget.is_spent());
+        budget.begin(Time(0), false);
+        assert!(budget.is_spent());
+        budget.begin(Time(1), false);
+        assert!(!budget.is_spent());
+        budget.charge(Work { nodes: TURN, ..Work::default() });
+        assert!(budget.is_spent());
+        budget.begin(Time(1), true);
+        assert!(!budget.is_spent());
+        let most = Work { requests: 1, nodes: TURN, compared: 0, bytes: TURN };
+        assert_eq!(budget.most(), most);
+    }
+}
