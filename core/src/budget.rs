@@ -6,10 +6,11 @@ use core::ops::AddAssign;
 
 use crate::types::Time;
 
-/// What the clients' requests of one turn may cost: some two milliseconds.
+/// What the clients' requests of one turn may cost where the configuration says nothing: some two
+/// milliseconds.
 pub const TURN: usize = 2_000_000;
-/// What those of one connection may cost in a turn, beyond its first.
-pub const QUANTUM: usize = TURN / 8;
+/// Connections that may use up their share of a turn.
+const SHARES: usize = 8;
 
 /// What was done for a client.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -59,6 +60,7 @@ impl AddAssign for Work {
 /// What was done in the turn that goes on.
 #[derive(Debug)]
 pub struct Budget {
+    limit: usize,
     began: Time,
     /// Turns so far.
     turn: u64,
@@ -67,9 +69,9 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Nothing is done.
-    pub fn new(now: Time) -> Budget {
-        Budget { began: now, turn: 0, done: Work::default(), most: Work::default() }
+    /// Nothing is done; turns may cost this.
+    pub fn new(limit: usize, now: Time) -> Budget {
+        Budget { limit, began: now, turn: 0, done: Work::default(), most: Work::default() }
     }
 
     /// A step begins. Time that has passed begins a turn, and so does a tick.
@@ -89,7 +91,12 @@ impl Budget {
 
     /// Whether the turn's budget is used up.
     pub fn is_spent(&self) -> bool {
-        self.done.cost() >= TURN
+        self.done.cost() >= self.limit
+    }
+
+    /// What the requests of one connection may cost in a turn, beyond its first.
+    pub fn share(&self) -> usize {
+        self.limit / SHARES
     }
 
     /// Which turn this is.
@@ -109,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_turn_ends_when_time_passes_or_a_tick_comes() {
-        let mut budget = Budget::new(Time(0));
+        let mut budget = Budget::new(TURN, Time(0));
         budget.begin(Time(0), false);
         budget.charge(Work::request(TURN));
         assert!(budget.is_spent());

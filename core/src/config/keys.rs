@@ -181,6 +181,7 @@ const USED: &[&str] = &[
     "syncLimit",
     "throttled_op_wait_time",
     "tickTime",
+    "turnBudget",
     "txnLogSizeLimitInKb",
     "znode.container.checkIntervalMs",
     "znode.container.maxNeverUsedIntervalMs",

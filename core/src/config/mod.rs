@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::budget;
 use crate::types::{ServerId, literal, spelling};
 
 pub use dynamic::point_to;
@@ -163,6 +164,9 @@ pub struct Config {
     pub throttled_op_wait_ms: u64,
     /// `globalOutstandingLimit`.
     pub global_outstanding_limit: usize,
+    /// `turnBudget`: what clients' requests may cost before other events are looked at, in about
+    /// nanoseconds.
+    pub turn_budget: usize,
     /// `cnxTimeout`, ms.
     pub cnx_timeout_ms: u64,
     /// How long a quorum's choice of a leader waits for a better vote, ms. No key: 200, as in
@@ -536,6 +540,7 @@ impl File<'_> {
             max_requests: self.number("request_throttle_max_requests", 0, 0, COUNT)?,
             throttled_op_wait_ms: self.number("throttled_op_wait_time", 0, 0, "ms, 0 or more")?,
             global_outstanding_limit: self.number("globalOutstandingLimit", 1000usize, 1, COUNT)?,
+            turn_budget: self.number("turnBudget", budget::TURN, 1, "1 or more")?,
             cnx_timeout_ms: self.number("cnxTimeout", 5000, 1, MS)?,
             finalize_wait_ms: 200,
             min_notification_ms: self.number("fastleader.minNotificationInterval", 200, 1, MS)?,

@@ -137,7 +137,7 @@ impl Node {
             touched: BTreeMap::new(),
             ending: BTreeSet::new(),
             forwarded: Forwarded::default(),
-            writes: Budget::new(now.mono),
+            writes: Budget::new(config.turn_budget, now.mono),
             syncing: VecDeque::new(),
             proposed: VecDeque::new(),
             snapshots: Snapshots::default(),

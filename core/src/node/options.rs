@@ -74,6 +74,7 @@ pub(super) fn serve_options(config: &Config) -> ServeOptions {
         enforced_schemes: config.enforced_schemes.iter().map(|name| name.as_str().into()).collect(),
         access: access(config),
         outstanding_limit: config.global_outstanding_limit.max(1),
+        turn_budget: config.turn_budget,
         requests: RequestThrottle {
             max_requests: config.max_requests,
             max_wait_ms: config.throttled_op_wait_ms,

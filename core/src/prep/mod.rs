@@ -208,7 +208,7 @@ impl Prep {
     /// Makes the transaction by which the leader deletes a [reapable](Self::is_reapable) node.
     pub fn reap(&mut self, store: &Store, path: ByteString, zxid: Zxid, wall_ms: i64) -> LoggedTxn {
         self.tree.begin();
-        self.unlink(store, zxid, &path);
+        self.unlink_all(store, zxid, core::slice::from_ref(&path));
         let txn = Txn::DeleteContainer(DeleteTxn { path });
         self.finish(store, SessionId(0), 0, zxid, wall_ms, Ok(txn))
     }
@@ -243,9 +243,7 @@ impl Prep {
 
     fn close(&mut self, store: &Store, session: SessionId, zxid: Zxid) -> Txn {
         let all = self.tree.ephemerals_of(store, session);
-        for path in &all {
-            self.unlink(store, zxid, path);
-        }
+        self.unlink_all(store, zxid, &all);
         self.tree.close(zxid, session);
         // Whoever applies it deletes what the session still owns after the listed paths, so
         // a list that would not fit may end early.
@@ -257,16 +255,22 @@ impl Prep {
         Txn::CloseSession(Some(all.into_iter().take_while(fits).collect()))
     }
 
-    /// A node goes, without anybody having asked for it.
-    fn unlink(&mut self, store: &Store, zxid: Zxid, path: &ByteString) {
-        let above = path.slice_ref(path::parent(path).unwrap_or_default());
-        if let Some(mut parent) = self.tree.get(store, &above) {
-            parent.stat.pzxid = zxid;
-            parent.children = parent.children.saturating_sub(1);
-            self.tree.put(store, zxid, above, parent);
-        }
-        if let Some(node) = self.tree.get(store, path) {
-            self.tree.remove(store, zxid, path.clone(), &node);
+    /// Nodes go, without anybody having asked for it. They have no children, and are sorted: those
+    /// next to each other mostly have the same parent, which changes once for all of them.
+    fn unlink_all(&mut self, store: &Store, zxid: Zxid, paths: &[ByteString]) {
+        let above = |path: &ByteString| path.slice_ref(path::parent(path).unwrap_or_default());
+        for siblings in paths.chunk_by(|a, b| above(a) == above(b)) {
+            let Some(first) = siblings.first() else { continue };
+            if let Some(mut parent) = self.tree.get(store, &above(first)) {
+                parent.stat.pzxid = zxid;
+                parent.children = parent.children.saturating_sub(siblings.len());
+                self.tree.put(store, zxid, above(first), parent);
+            }
+            for path in siblings {
+                if let Some(node) = self.tree.get(store, path) {
+                    self.tree.remove(store, zxid, path.clone(), &node);
+                }
+            }
         }
     }
 

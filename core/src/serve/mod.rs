@@ -108,6 +108,8 @@ pub struct ServeOptions {
     /// Requests of one session that wait; more are not read. Nor are more than one of any
     /// session while those of all are more than this.
     pub outstanding_limit: usize,
+    /// What requests may cost before other events are looked at ([`Budget`](crate::budget::Budget)).
+    pub turn_budget: usize,
     /// What is admitted of all requests.
     pub requests: RequestThrottle,
 }
@@ -216,6 +218,7 @@ impl Serve {
                 .connection_throttle
                 .clone()
                 .map(|throttle| Throttle::new(throttle, now.mono, now.wall_ms as u64)),
+            turns: Turns::new(options.turn_budget, now.mono),
             load: Load::default(),
             stalled: VecDeque::new(),
             options,
@@ -230,7 +233,6 @@ impl Serve {
             orphans: BTreeMap::new(),
             submissions: VecDeque::new(),
             dirty: Vec::new(),
-            turns: Turns::new(now.mono),
             events: VecDeque::new(),
             stats: ServerStats::default(),
         }

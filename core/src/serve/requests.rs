@@ -15,7 +15,7 @@ use super::{
 };
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
-use crate::budget::{QUANTUM, Work};
+use crate::budget::Work;
 use crate::prep::{self, Request};
 use crate::store::Store;
 use crate::types::{ConnId, Now, Zxid};
@@ -212,13 +212,14 @@ impl Serve {
                 }
                 PendingState::SetWatches(request) => {
                     let (figures, outbox) = (&mut connection.figures, &mut connection.out);
-                    let mut left = QUANTUM;
+                    let share = self.turns.budget.share();
+                    let mut left = share;
                     let result = loop {
                         // So much was missed that the client has to take some of it first.
                         if outbox.len() >= REPLY_BYTES {
                             connection.choked = true;
                             self.dirty.push(conn);
-                            let cost = Work { bytes: QUANTUM - left, ..Work::default() };
+                            let cost = Work { bytes: share - left, ..Work::default() };
                             return self.turns.charge(connection, cost);
                         }
                         match request.next(store, &mut self.watches, conn, &mut left) {
@@ -232,7 +233,7 @@ impl Serve {
                             }
                         }
                     };
-                    let cost = Work { bytes: QUANTUM - left, ..Work::default() };
+                    let cost = Work { bytes: share - left, ..Work::default() };
                     self.turns.charge(connection, cost);
                     let Some(result) = result else {
                         self.dirty.push(conn);

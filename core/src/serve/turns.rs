@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use super::Serve;
 use super::connection::Connection;
 use crate::action::Actions;
-use crate::budget::{Budget, QUANTUM, Work};
+use crate::budget::{Budget, Work};
 use crate::store::Store;
 use crate::types::{ConnId, Now, Time};
 
@@ -34,8 +34,8 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn new(now: Time) -> Turns {
-        Turns { budget: Budget::new(now), waiting: VecDeque::new() }
+    pub(super) fn new(limit: usize, now: Time) -> Turns {
+        Turns { budget: Budget::new(limit, now), waiting: VecDeque::new() }
     }
 
     /// Nobody is served any more.
@@ -62,7 +62,7 @@ impl Turns {
         if share.waits {
             return true;
         }
-        let is_over = share.turn == self.budget.turn() && share.cost >= QUANTUM;
+        let is_over = share.turn == self.budget.turn() && share.cost >= self.budget.share();
         if !is_over && !self.budget.is_spent() {
             return false;
         }

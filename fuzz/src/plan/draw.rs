@@ -60,6 +60,12 @@ impl Plan {
             let servers = plan.servers();
             plan.disks.resize_with(servers, || disk(more));
         }
+        let more = &mut Rng::with_seed(seed ^ 0x2545_f491_4f6c_dd1d);
+        if more.u32(..3) == 0 {
+            // One request a turn, or some.
+            let budget = pick(more, &["1", "2000", "10000"]);
+            plan.settings.push(("turnBudget", (*budget).to_string()));
+        }
         plan.faults = faults(rng, &plan, tick_ms);
         plan
     }

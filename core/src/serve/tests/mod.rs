@@ -4,6 +4,7 @@ mod certificates;
 mod compatibility;
 mod figures;
 mod golden;
+mod greedy;
 mod order;
 mod stories;
 mod together;
@@ -75,6 +76,7 @@ fn options() -> ServeOptions {
         enforced_schemes: Vec::new(),
         access: Access::default(),
         outstanding_limit: 1000,
+        turn_budget: crate::budget::TURN,
         requests: RequestThrottle::default(),
     }
 }
