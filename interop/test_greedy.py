@@ -81,11 +81,11 @@ def test_others_are_answered_while_one_asks_for_much(server):
     watches = b"".join(ustring(f"/nowhere/{n}") for n in range(5000))
     set_watches = struct.pack(">qii", 1 << 40, 0, 5000) + watches + struct.pack(">i", 0)
     asked = {
-        "many multiReads of 1 MB parts": (MULTI_READ, multi(GET_DATA, [look("/big")] * 3000), 100, MARSHALLING_ERROR),
-        "multiReads of a long ACL": (MULTI_READ, multi(GET_DATA, [look("/acl")] * 1000), 300, 0),
-        "counts of all children": (ALL_CHILDREN, ustring("/"), 20_000, 0),
+        "many multiReads of 1 MB parts": (MULTI_READ, multi(GET_DATA, [look("/big")] * 3000), 300, MARSHALLING_ERROR),
+        "multiReads of a long ACL": (MULTI_READ, multi(GET_DATA, [look("/acl")] * 1000), 1000, 0),
+        "counts of all children": (ALL_CHILDREN, ustring("/"), 100_000, 0),
         "long lists of watches": (SET_WATCHES, set_watches, 100, 0),
-        "getData of 1 MB": (GET_DATA, look("/big"), 300, 0),
+        "getData of 1 MB": (GET_DATA, look("/big"), 600, 0),
     }
     for what, (op, body, count, code) in asked.items():
         greedy = Greedy(port, [frame(xid, op, body) for xid in range(1, count + 1)])
@@ -97,7 +97,7 @@ def test_others_are_answered_while_one_asks_for_much(server):
         assert greedy.answers == [(xid, code) for xid in range(1, count + 1)], what
         # A server that answers one to the end before another would let it in once or twice.
         print(f"{what}: {between} reads and writes in between")
-        assert between >= 5, what
+        assert between >= 3, what
         greedy.client.close()
         modest.close()
     peak = peak_mib(server)

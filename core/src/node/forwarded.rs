@@ -90,7 +90,99 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    use bytes::{BufMut, BytesMut};
+
     use super::*;
+    use crate::action::{Action, DiskAction};
+    use crate::config::Config;
+    use crate::event::{Event, Port, Recovered};
+    use crate::node::store_options;
+    use crate::store::Store;
+    use crate::types::{SessionId, Ticket, Time, Zxid};
+    use crate::wire::client::{ConnectRequest, SetDataRequest};
+    use crate::wire::{OpCode, Record};
+
+    fn framed(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) {
+        let mut frame = BytesMut::new();
+        body(&mut frame);
+        out.put_u32(frame.len() as u32);
+        out.put_slice(&frame);
+    }
+
+    /// Proposals of one step of a server alone, and what answers its clients are sent.
+    fn step(node: &mut Node, now: Now, event: Event<Store>) -> (usize, Ticket) {
+        let mut out = Actions::new();
+        node.step(now, event, &mut out);
+        let (mut proposals, mut last) = (0, Ticket(0));
+        for action in out {
+            if let Action::Disk(DiskAction::Append { ticket, entries }) = action {
+                (proposals, last) = (proposals + entries.len(), ticket);
+            }
+        }
+        (proposals, last)
+    }
+
+    #[test]
+    fn writes_of_a_burst_are_proposed_over_many_turns() {
+        let now = Now { mono: Time(0), wall_ms: 1_700_000_000_000 };
+        let text = "dataDir=/d\nclientPort=1\nturnBudget=50000\n";
+        let (config, _) = Config::parse("zoo.cfg", text, None, None).unwrap();
+        let recovered = Recovered {
+            ticket: Ticket(0),
+            state: Store::new(store_options(&config)),
+            last_zxid: Zxid::ZERO,
+            tail: Vec::new(),
+            current_epoch: 0,
+            accepted_epoch: 0,
+            snapshot_bytes: 0,
+        };
+        let mut node = Node::new(config, 7, now);
+        step(&mut node, now, Event::Recovered(Box::new(recovered)));
+        let peer = "127.0.0.1:4000".parse().unwrap();
+        let (conn, mut hello) = (ConnId::accepted(1), BytesMut::new());
+        step(&mut node, now, Event::Opened { conn, port: Port::Client, peer });
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: Zxid::ZERO,
+            timeout_ms: 10_000,
+            session: SessionId(0),
+            password: Some(Bytes::from_static(&[0; 16])),
+            read_only: None,
+        };
+        framed(&mut hello, |out| request.write(out));
+        let (_, upto) = step(&mut node, now, Event::Received { conn, bytes: hello.freeze() });
+        step(&mut node, now, Event::Persisted { upto });
+        let (mut burst, write) =
+            (BytesMut::new(), SetDataRequest { path: "/".into(), data: None, version: -1 });
+        for xid in 0..500 {
+            framed(&mut burst, |out| {
+                out.put_i32(xid);
+                out.put_i32(OpCode::SetData as i32);
+                write.write(out);
+            });
+        }
+        let mut event = Event::Received { conn, bytes: burst.freeze() };
+        let mut proposals = Vec::new();
+        for tick in 1..1000 {
+            let later = Now { mono: Time(tick), ..now };
+            let (count, ticket) = step(&mut node, later, event);
+            proposals.push(count);
+            if ticket > Ticket(0) {
+                step(&mut node, later, Event::Persisted { upto: ticket });
+            }
+            if node.deadline() != Some(Time(0)) {
+                break;
+            }
+            event = Event::Tick;
+        }
+        assert_eq!(proposals.iter().sum::<usize>(), 500);
+        assert!(proposals.iter().all(|count| (1..=25).contains(count)), "{proposals:?}");
+        let [reads, writes] = node.most_work();
+        assert!(reads.cost() < 60_000 && writes.cost() < 60_000, "{reads:?} {writes:?}");
+    }
 
     #[test]
     fn learners_take_turns_and_each_keeps_its_order() {

@@ -293,3 +293,60 @@ fn an_image_that_is_cut_or_of_another_tree_is_refused() {
     let read = Store::from_image(&mut crate::wire::jute::Reader::new(&other), store.options);
     assert!(matches!(read, Err(ImageError::Digest { .. })), "{read:?}");
 }
+
+/// Counts the nodes below one by looking at all of them.
+fn walk(store: &Store, path: &str) -> usize {
+    let node = store.node(path).unwrap();
+    let above = path.trim_end_matches('/');
+    let below = |name: &str| 1 + walk(store, &alloc::format!("{above}/{name}"));
+    node.children().map(below).sum()
+}
+
+#[test]
+fn a_node_knows_how_many_are_below_it() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    let mut store = Store::new(StoreOptions::default());
+    let mut seen = 0;
+    for zxid in 1..2000 {
+        apply(&mut store, zxid, rng.i64(1..4), random_txn(&mut rng));
+        if rng.u32(..50) == 0 {
+            store = if rng.bool() { copy(&mut store) } else { from_image(&store) };
+        }
+        for path in ["/", "/a", "/a/c", "/b", "/zookeeper"] {
+            let expected = store.node(path).map(|_| walk(&store, path));
+            assert_eq!(store.descendants(path), expected, "{path} at {zxid}");
+            seen = seen.max(expected.unwrap_or_default());
+        }
+    }
+    assert!(seen >= 8, "{seen}");
+}
+
+#[test]
+fn changes_made_together_have_the_digest_of_the_same_made_one_by_one() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    let (mut together, mut single) =
+        (Store::new(StoreOptions::default()), Store::new(StoreOptions::default()));
+    for zxid in 1..500 {
+        let txns: Vec<Txn> = (0..rng.usize(1..12))
+            .map(|_| random_txn(&mut rng))
+            .filter(|txn| !matches!(txn, Txn::CreateSession(_) | Txn::CloseSession(_)))
+            .collect();
+        for txn in &txns {
+            apply(&mut single, zxid, 1, txn.clone());
+        }
+        apply(&mut together, zxid, 1, Txn::Multi(txns));
+        if zxid % 7 == 0 {
+            apply(&mut single, zxid, 1, Txn::CloseSession(None));
+            apply(&mut together, zxid, 1, Txn::CloseSession(None));
+        }
+        assert_eq!(together.digest(), single.digest(), "at {zxid}");
+        let all = ["/", "/a", "/b", "/a/c", "/a/d", "/a/e", "/b/f", "/a/c/g"];
+        let parts = all.iter().filter_map(|path| Some((path, together.node(path)?)));
+        let sum = parts.map(|(path, node)| {
+            let path = if *path == "/" { "" } else { path };
+            node_digest(path, node.data(), &node.stored())
+        });
+        let zookeeper = together.node("/zookeeper").unwrap().digest();
+        assert_eq!(sum.fold(zookeeper, u64::wrapping_add), together.digest(), "at {zxid}");
+    }
+}

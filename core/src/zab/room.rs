@@ -43,3 +43,34 @@ impl Learner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EnsembleConfig;
+    use crate::types::{ServerId, Time};
+    use crate::zab::EnsembleOptions;
+    use crate::zab::ensemble::new_shared;
+
+    #[test]
+    fn the_link_is_asked_once_it_was_given_much() {
+        let (config, options) = (EnsembleConfig::default(), EnsembleOptions::default());
+        let shared = new_shared(ServerId(1), Arc::new(config), options);
+        let mut learner = Learner::new(Time(0), &shared, ServerId(3));
+        let (link, mut out) = (ConnId::dialled(1), Actions::new());
+        learner.conn = Some(link);
+        let id = Id { scheme: "digest".into(), id: "x".repeat(64 << 10).into() };
+        let ids: Arc<[Id]> = Arc::from([id]);
+        let mut asked = |learner: &mut Learner, count: usize| {
+            out.clear();
+            (0..count).for_each(|_| learner.take_room(60, Some(&ids), &mut out));
+            out.iter().filter(|one| matches!(one, Action::AwaitWritable { .. })).count()
+        };
+        assert_eq!((asked(&mut learner, 63), learner.room.is_used_up()), (0, false));
+        assert_eq!((asked(&mut learner, 3), learner.room.is_used_up()), (1, true));
+        learner.writable(ConnId::accepted(9));
+        assert!(learner.room.is_used_up());
+        learner.writable(link);
+        assert_eq!((asked(&mut learner, 1), learner.room.is_used_up()), (0, false));
+    }
+}
