@@ -12,6 +12,11 @@ pub const TURN: usize = 2_000_000;
 /// Connections that may use up their share of a turn.
 const SHARES: usize = 8;
 
+/// What the requests of one connection may cost in a turn with this budget, beyond its first.
+pub const fn share(limit: usize) -> usize {
+    limit / SHARES
+}
+
 /// What was done for a client.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Work {
@@ -96,7 +101,7 @@ impl Budget {
 
     /// What the requests of one connection may cost in a turn, beyond its first.
     pub fn share(&self) -> usize {
-        self.limit / SHARES
+        share(self.limit)
     }
 
     /// Which turn this is.

@@ -505,6 +505,9 @@ impl Node {
             false => self.serve.is_serving(),
             true => self.serving(),
         };
+        if is_told {
+            self.serve.applying(now, &self.store, logged.header.client, out);
+        }
         self.effects.wanted = is_told && self.serve.is_watched();
         let outcome = self.store.apply(&logged, &mut self.effects);
         self.prep.committed(zxid);

@@ -14,10 +14,14 @@ use super::turns::Share;
 use super::{ServeOptions, WAITING_FRAMES};
 use crate::action::{Action, Actions};
 use crate::admin::metrics::{ServerStats, Summary};
+use crate::budget::share;
 use crate::types::{ConnId, SessionId, Time, Zxid};
 use crate::wire::client::{Id, ReplyHeader};
 use crate::wire::frame::FrameReader;
 use crate::wire::{ErrorCode, OpCode, Record};
+
+/// What a byte of a read may cost where nothing is known of what it reads.
+const COST_OF_A_BYTE: usize = 64;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +46,8 @@ pub(super) struct Pending {
     pub(super) bytes: usize,
     /// Of the ids that go with it to the leader.
     pub(super) ids: usize,
+    /// What it may cost to answer it from the tree.
+    pub(super) cost: usize,
     pub(super) state: PendingState,
 }
 
@@ -77,6 +83,12 @@ pub(super) struct Connection {
     pub(super) id_bytes: usize,
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_bytes: usize,
+    /// What answering the pending reads may cost.
+    pub(super) pending_cost: usize,
+    /// What a read has cost lately.
+    pub(super) read_cost: usize,
+    /// The zxid that it was last told.
+    pub(super) told: Zxid,
     /// When it was last heard of.
     pub(super) heard: Time,
     /// When it asked for its session.
@@ -165,6 +177,9 @@ impl Connection {
             auth: Arc::from(Vec::from([ip])),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            pending_cost: 0,
+            read_cost: 0,
+            told: Zxid::ZERO,
             heard: now,
             asked: now,
             stalled: None,
@@ -182,6 +197,7 @@ impl Connection {
     /// `load` is that of all connections.
     pub(super) fn is_busy(&self, options: &ServeOptions, load: &Load, part: usize) -> bool {
         self.choked
+            || self.pending_cost > share(options.turn_budget) / part
             || (load.is_full(options) && !self.pending.is_empty())
             || self.pending.len() >= options.outstanding_limit.div_ceil(part)
             || self.pending_bytes >= WAITING_FRAMES * options.jute_max_buffer / part
@@ -223,6 +239,11 @@ impl Connection {
             }
         });
         stats.reply_sent(size);
+    }
+
+    /// What it may cost to answer a read of so many bytes.
+    pub(super) fn expected_cost(&self, bytes: usize) -> usize {
+        self.read_cost.max(500 + COST_OF_A_BYTE * bytes)
     }
 
     /// Notes that a request is answered.

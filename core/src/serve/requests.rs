@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use tracing::debug;
 
 use super::connection::{self, Connection, Pending, PendingState, Phase};
@@ -16,9 +16,10 @@ use super::{
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
 use crate::budget::Work;
+use crate::mutant::Mutant;
 use crate::prep::{self, Request};
 use crate::store::Store;
-use crate::types::{ConnId, Now, Zxid};
+use crate::types::{ConnId, Now, SessionId, Zxid};
 use crate::wire::client::{ReplyHeader, RequestHeader, XID_PING};
 use crate::wire::frame::FrameTooLong;
 use crate::wire::{ErrorCode, OpCode, Record, Word};
@@ -162,8 +163,16 @@ impl Serve {
             }
         };
         let ids = if matches!(state, PendingState::Write) { connection.id_bytes } else { 0 };
-        let pending = Pending { xid, op, since: now.mono, bytes: body.len(), ids, state };
-        connection.pending_bytes += pending.bytes;
+        let bytes = body.len();
+        let cost = match state {
+            PendingState::Read(_) | PendingState::Sync(_) | PendingState::SetWatches(_) => {
+                connection.expected_cost(bytes)
+            }
+            _ => 0,
+        };
+        let pending = Pending { xid, op, since: now.mono, bytes, ids, cost, state };
+        connection.pending_bytes += bytes;
+        connection.pending_cost += cost;
         self.load.add(&self.options, &pending);
         connection.pending.push_back(pending);
         self.release(now, store, conn, out);
@@ -180,6 +189,28 @@ impl Serve {
 
     /// Answers what stands at the head of a session's queue and needs nobody else.
     pub(super) fn release(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
+        self.answer_ready(now, store, conn, false, out);
+    }
+
+    /// A session's write is about to be applied: what it asked before must not see it, however
+    /// much is done in this turn. It cannot be much ([`Connection::is_busy`]).
+    pub fn applying(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
+        if self.turns.has_more()
+            && let Some(conn) = self.by_session.get(&session).copied()
+            && !Mutant::LateReadSeesOwnWrite.is_on()
+        {
+            self.answer_ready(now, store, conn, true, out);
+        }
+    }
+
+    fn answer_ready(
+        &mut self,
+        now: Now,
+        store: &Store,
+        conn: ConnId,
+        at_once: bool,
+        out: &mut Actions,
+    ) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         while let Some(head) = connection.pending.front() {
             let (xid, op) = (head.xid, head.op);
@@ -189,7 +220,7 @@ impl Serve {
                 return;
             }
             if matches!(head.state, PendingState::Write | PendingState::Sync(_))
-                || self.turns.defers(conn, connection)
+                || (!at_once && self.turns.defers(conn, connection))
             {
                 return;
             }
@@ -197,8 +228,8 @@ impl Serve {
             match &mut head.state {
                 PendingState::Write | PendingState::Sync(_) => return,
                 PendingState::Done(reply) => {
-                    let reply = reply.clone();
-                    connection.frame(|out| out.put_slice(&reply));
+                    let (reply, told) = (reply.clone(), connection.told);
+                    connection.frame(|out| put_later(&reply, told, out));
                     self.stats.reply_sent(reply.len());
                 }
                 PendingState::Ended => {
@@ -213,13 +244,14 @@ impl Serve {
                 PendingState::SetWatches(request) => {
                     let (figures, outbox) = (&mut connection.figures, &mut connection.out);
                     let share = self.turns.budget.share();
-                    let mut left = share;
+                    let mut left = share.max(1);
                     let result = loop {
                         // So much was missed that the client has to take some of it first.
                         if outbox.len() >= REPLY_BYTES {
                             connection.choked = true;
                             self.dirty.push(conn);
-                            let cost = Work { bytes: share - left, ..Work::default() };
+                            let cost =
+                                Work { bytes: share.saturating_sub(left), ..Work::default() };
                             return self.turns.charge(connection, cost);
                         }
                         match request.next(store, &mut self.watches, conn, &mut left) {
@@ -233,7 +265,7 @@ impl Serve {
                             }
                         }
                     };
-                    let cost = Work { bytes: share - left, ..Work::default() };
+                    let cost = Work { bytes: share.saturating_sub(left), ..Work::default() };
                     self.turns.charge(connection, cost);
                     let Some(result) = result else {
                         self.dirty.push(conn);
@@ -252,6 +284,8 @@ impl Serve {
             self.dirty.push(conn);
             if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
+                connection.pending_cost -= done.cost;
+                connection.told = connection.told.max(zxid);
                 self.load.remove(&self.options, &done);
                 connection.answered(&mut self.stats, now.mono, &done, zxid);
             }
@@ -271,6 +305,16 @@ impl Serve {
             self.pump(now, store, conn, out);
         }
     }
+}
+
+/// Appends the answer of a write that waited behind reads: what they were told of may be newer.
+fn put_later(reply: &[u8], told: Zxid, out: &mut BytesMut) {
+    const XID: usize = 4;
+    let zxid = reply.get(XID..).and_then(|rest| rest.first_chunk());
+    let zxid = zxid.map_or(told, |zxid| told.max(Zxid(i64::from_be_bytes(*zxid))));
+    let start = out.len();
+    out.put_slice(reply);
+    out[start + XID..start + XID + 8].copy_from_slice(&zxid.0.to_be_bytes());
 }
 
 /// What reads need of the server.
@@ -307,6 +351,7 @@ impl Reading<'_> {
         });
         let mut work = asker.work.get();
         work.bytes += size;
+        connection.read_cost = work.cost().max(connection.read_cost / 2);
         self.turns.charge(connection, work);
         let Err(refused) = result else { return self.stats.reply_sent(size) };
         let mut answer = connection.out.end().split_off(start);

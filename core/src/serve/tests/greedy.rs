@@ -11,12 +11,13 @@ impl Server {
         Server { ticks: false, ..Server::with(options, 1_700_000_000_000) }
     }
 
-    /// How much is sent to a client until nobody has more to do, turn by turn.
+    /// How many answers a client is sent until nobody has more to do, turn by turn.
     fn turns(&mut self, conn: ConnId) -> Vec<usize> {
-        let mut all = Vec::from([self.brief(conn).len()]);
+        let answers = |told: Vec<String>| told.iter().filter(|line| line.contains(':')).count();
+        let mut all = Vec::from([answers(self.brief(conn))]);
         while self.serve.deadline() == Some(Time(0)) {
             self.tick();
-            all.push(self.brief(conn).len());
+            all.push(answers(self.brief(conn)));
             assert!(all.len() < 10_000, "it goes on for ever");
         }
         all
@@ -91,6 +92,47 @@ fn a_modest_client_is_answered_in_between() {
     for conn in &greedy {
         let so_far = server.brief(*conn).len();
         assert!((1..199).contains(&so_far), "{so_far}");
+    }
+}
+
+#[test]
+fn a_read_sees_no_later_write_of_its_own_session_and_zxids_never_go_back() {
+    // One request a turn of all, so that each read would wait for one.
+    for turn_budget in [1, 2000, 20_000] {
+        let mut server = Server::slowly(turn_budget);
+        let (conn, _) = server.client(1);
+        let (other, _) = server.client(2);
+        server.tick();
+        server.create(other, "/a");
+        server.eager = false;
+        let mut asked = Vec::new();
+        for xid in (1..40).step_by(2) {
+            asked.extend(request(xid, OpCode::SetData as i32, set("/a", &[xid as u8])));
+            asked.extend(request(xid + 1, OpCode::GetData as i32, look("/a")));
+        }
+        server.push(conn, asked);
+        let mut heard = Vec::new();
+        for _ in 0..500 {
+            // All that is proposed is committed in one step, with a write of another's between.
+            server.serve.begin_turn(server.now.mono, true);
+            server.serve.take_turns(server.now, &server.store, &mut server.out);
+            while !server.proposed.is_empty() {
+                server.commit_one();
+            }
+            server.settle();
+            heard.extend(server.hear(conn));
+        }
+        let mut last = (0, 0);
+        heard.retain(|heard| matches!(heard, Heard::Reply { .. }));
+        assert_eq!(heard.len(), 40);
+        for heard in heard {
+            let Heard::Reply { xid, zxid, err: 0, body } = heard else { panic!() };
+            assert!(xid == last.0 + 1 && zxid >= last.1, "{xid} at {zxid} after {last:?}");
+            last = (xid, zxid);
+            if xid % 2 == 0 {
+                assert_eq!(body[4], xid as u8 - 1, "the answer to {xid}");
+            }
+        }
     }
 }
 
