@@ -29,7 +29,7 @@ pub enum Mutant {
     // watches and reads
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
     ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
-    PersistentWatchNotLeftAgain, LastEventsLostWithTheRole, LateReadSeesOwnWrite,
+    PersistentWatchNotLeftAgain, LastEventsLostWithTheRole,
 }
 
 impl Mutant {
@@ -55,7 +55,6 @@ impl Mutant {
         Mutant::QuotaKeepsTheDeleted,
         Mutant::RecursiveWatchMissesDeletes, Mutant::PersistentWatchFiresOnce,
         Mutant::PersistentWatchNotLeftAgain, Mutant::LastEventsLostWithTheRole,
-        Mutant::LateReadSeesOwnWrite,
         Mutant::OldQuorumCommitsAChange, Mutant::NextMembersNotAsked,
         Mutant::RemovedLeaderGoesOn, Mutant::ChangeForgottenByRestart,
         Mutant::VoterToBeUnheard, Mutant::UnloggedChangeCounts,

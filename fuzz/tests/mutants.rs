@@ -47,7 +47,6 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::PersistentWatchFiresOnce, 50),
     (Mutant::PersistentWatchNotLeftAgain, 100),
     (Mutant::LastEventsLostWithTheRole, 200),
-    (Mutant::LateReadSeesOwnWrite, 400),
     (Mutant::OldQuorumCommitsAChange, 400),
     (Mutant::NextMembersNotAsked, 400),
     (Mutant::RemovedLeaderGoesOn, 200),

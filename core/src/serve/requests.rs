@@ -16,7 +16,6 @@ use super::{
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
 use crate::budget::Work;
-use crate::mutant::Mutant;
 use crate::prep::{self, Request};
 use crate::store::Store;
 use crate::types::{ConnId, Now, SessionId, Zxid};
@@ -197,7 +196,6 @@ impl Serve {
     pub fn applying(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
         if self.turns.has_more()
             && let Some(conn) = self.by_session.get(&session).copied()
-            && !Mutant::LateReadSeesOwnWrite.is_on()
         {
             self.answer_ready(now, store, conn, true, out);
         }
