@@ -70,33 +70,40 @@ pub struct Budget {
     /// Turns so far.
     turn: u64,
     done: Work,
+    /// What that has cost.
+    cost: usize,
+    /// The most that was done in a turn before.
     most: Work,
 }
 
 impl Budget {
     /// Nothing is done; turns may cost this.
     pub fn new(limit: usize, now: Time) -> Budget {
-        Budget { limit, began: now, turn: 0, done: Work::default(), most: Work::default() }
+        Budget { limit, began: now, turn: 0, done: Work::default(), cost: 0, most: Work::default() }
     }
 
     /// A step begins. Time that has passed begins a turn, and so does a tick.
+    #[inline]
     pub fn begin(&mut self, now: Time, is_tick: bool) {
         if is_tick || now != self.began {
             self.began = now;
             self.turn += 1;
-            self.done = Work::default();
+            self.most = self.most();
+            (self.done, self.cost) = (Work::default(), 0);
         }
     }
 
     /// Something was done.
+    #[inline]
     pub fn charge(&mut self, work: Work) {
         self.done += work;
-        self.most = self.most.max(self.done);
+        self.cost += work.cost();
     }
 
     /// Whether the turn's budget is used up.
+    #[inline]
     pub fn is_spent(&self) -> bool {
-        self.done.cost() >= self.limit
+        self.cost >= self.limit
     }
 
     /// What the requests of one connection may cost in a turn, beyond its first.
@@ -111,7 +118,7 @@ impl Budget {
 
     /// The most that was done in a turn.
     pub fn most(&self) -> Work {
-        self.most
+        self.most.max(self.done)
     }
 }
 

@@ -120,6 +120,7 @@ impl Access {
     }
 
     /// How many entries a check compares with how many ids, at most.
+    #[inline]
     pub(crate) fn compared(&self, acl: &AclList, ids: &[Id]) -> usize {
         match acl.index() {
             Some(index) => index.compared(ids.len()),

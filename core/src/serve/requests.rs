@@ -326,6 +326,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Writes the answer in place, and takes it back if it turns out to be an error.
+    #[inline]
     fn answer(&mut self, conn: ConnId, connection: &mut Connection, xid: i32, op: OpCode) {
         let Some(PendingState::Read(body)) = connection.pending.front().map(|head| &head.state)
         else {

@@ -49,14 +49,18 @@ impl Turns {
     }
 
     /// Something was done for a connection.
+    #[inline]
     pub(super) fn charge(&mut self, connection: &mut Connection, work: Work) {
         let (share, turn) = (&mut connection.share, self.budget.turn());
-        let before = if share.turn == turn { share.cost } else { 0 };
-        (share.turn, share.cost) = (turn, before + work.cost());
+        if share.turn != turn {
+            (share.turn, share.cost) = (turn, 0);
+        }
+        share.cost += work.cost();
         self.budget.charge(work);
     }
 
     /// Whether the rest of what a connection asks waits for its next turn.
+    #[inline]
     pub(super) fn defers(&mut self, conn: ConnId, connection: &mut Connection) -> bool {
         let share = &mut connection.share;
         if share.waits {
