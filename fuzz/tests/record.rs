@@ -40,7 +40,7 @@ fn source() -> ConfigSource {
     let text =
         "dataDir=/d\nclientPort=2181\nsnapCount=8\npreAllocSize=16\n4lw.commands.whitelist=*\n"
             .to_string();
-    ConfigSource { name: "zoo.cfg".to_string(), text, my_id: None, dynamic: None, next: None }
+    ConfigSource { name: "zoo.cfg".to_string(), text, ..Default::default() }
 }
 
 impl Recorded {

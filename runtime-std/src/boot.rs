@@ -1,22 +1,27 @@
 //! Start-up: `zoo.cfg`, `myid` and the dynamic file are read, directories are made and locked.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::net::ToSocketAddrs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Access;
 use rustix::io::Errno;
-use zabkeeper_core::config::{Config, Warning};
+use zabkeeper_core::config::{Config, Warning, decode};
 use zabkeeper_core::disk::{DiskOptions, VERSION_DIR};
 use zabkeeper_core::event::Port;
 use zabkeeper_core::node;
 use zabkeeper_core::record::ConfigSource;
 use zabkeeper_core::store::StoreOptions;
-use zabkeeper_core::types::{HostPort, ServerId};
+use zabkeeper_core::types::{self, HostPort, ServerId};
 
 use crate::exit::{self, Failure};
 use crate::files;
+use crate::listen::no_address;
+use crate::spelling;
 use crate::system_properties::SystemProperties;
 
 /// The log's first piece: header, transaction, and the zeros behind it.
@@ -34,6 +39,44 @@ pub struct Boot {
     config_file: String,
     /// Keeps others out of its data directory.
     pub lock: Lock,
+}
+
+/// What stands in messages for a file, where there is none.
+const COMMAND_LINE: &str = "command line";
+
+/// Where a configuration comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// A `zoo.cfg`.
+    File(PathBuf),
+    /// The words of a command line, as lines of a `zoo.cfg`.
+    Words {
+        /// The lines.
+        text: String,
+    },
+}
+
+impl Origin {
+    /// A file, or `port dataDir [tickTime] [maxClientCnxns]` (`ZooKeeperServerMain`).
+    pub fn of_words(words: &[OsString]) -> Origin {
+        const KEYS: [&str; 4] = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+        match words {
+            [file] => Origin::File(PathBuf::from(file)),
+            words => {
+                let mut text = String::new();
+                for (key, word) in KEYS.iter().zip(words) {
+                    // A backslash and a blank at the beginning would be read as something else.
+                    let value = word.to_string_lossy().replace('\\', "\\\\");
+                    text += &format!("{key}=\\{value}\n");
+                }
+                if words.len() < KEYS.len() {
+                    // There it is not limited then.
+                    text += "maxClientCnxns=0\n";
+                }
+                Origin::Words { text }
+            }
+        }
+    }
 }
 
 /// Where a server listens.
@@ -102,7 +145,12 @@ impl Lock {
 impl Boot {
     /// Reads the configuration at `path` and all that it leads to, and makes the directories.
     pub fn load(path: &Path, properties: &SystemProperties) -> Result<Boot, Failure> {
-        let (config, source, warnings) = Boot::read(path, properties)?;
+        Boot::load_from(&Origin::File(path.to_path_buf()), properties)
+    }
+
+    /// The same of a configuration from anywhere.
+    pub fn load_from(origin: &Origin, properties: &SystemProperties) -> Result<Boot, Failure> {
+        let (config, source, warnings) = Boot::read(origin, properties)?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -122,19 +170,26 @@ impl Boot {
         for dir in [&config.data_dir, &config.data_log_dir].map(Path::new) {
             probe(dir)?;
         }
-        let whole = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
-        Ok(Boot { config, source, config_file: whole.display().to_string(), lock })
+        let config_file = match origin {
+            Origin::File(path) => {
+                let whole = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
+                whole.display().to_string()
+            }
+            Origin::Words { .. } => String::new(),
+        };
+        Ok(Boot { config, source, config_file, lock })
     }
 
     /// Reads the configuration and changes nothing: what a server would start with, and what
     /// may not be meant so.
     pub fn read(
-        path: &Path,
+        origin: &Origin,
         properties: &SystemProperties,
     ) -> Result<(Config, ConfigSource, Vec<Warning>), Failure> {
-        let name = path.display().to_string();
-        let extended = properties.added_to(&read_configuration(path)?);
-        let text = extended.text.clone();
+        let (name, text) = match origin {
+            Origin::File(path) => (path.display().to_string(), read_configuration(path)?),
+            Origin::Words { text } => (COMMAND_LINE.to_string(), text.clone()),
+        };
         let my_id = match Config::data_dir(&text) {
             Some(data_dir) => read_if_there(&Path::new(&data_dir).join("myid"))?,
             None => None,
@@ -153,14 +208,19 @@ impl Boot {
             }
             None => None,
         };
-        let source = ConfigSource { name, text, my_id, dynamic, next };
-        let (config, warnings) = source.parse().map_err(|e| {
-            let error = extended.error(&source.name, e);
-            Failure::new(exit::INVALID_INVOCATION, error.to_string())
-        })?;
-        let mut warnings: Vec<Warning> =
-            warnings.into_iter().map(|w| extended.warning(&source.name, w)).collect();
-        if config.multi_address && !properties.sets("multiAddress.enabled", "true") {
+        let flags = properties.as_slice().to_vec();
+        let source = ConfigSource { name, text, flags, my_id, dynamic, next };
+        let invalid = |what: String| Failure::new(exit::INVALID_INVOCATION, what);
+        let (config, mut warnings) = source.parse().map_err(|e| invalid(e.to_string()))?;
+        if let Origin::File(path) = origin
+            && config.reconfig_enabled
+            && config.ensemble.is_some()
+        {
+            check_writable(path).map_err(invalid)?;
+        }
+        check_client_address(&config).map_err(invalid)?;
+        warnings.extend(spelling::warnings(&source.name, &config));
+        if config.multi_address && !properties.sets("zookeeper.multiAddress.enabled", "true") {
             let what = String::from(
                 "multiAddress.enabled counts here; Apache ZooKeeper takes it as a property of the \
                  JVM only: give both -Dzookeeper.multiAddress.enabled=true",
@@ -275,6 +335,38 @@ fn probe(dir: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Members that change are written beside `zoo.cfg` and into it.
+fn check_writable(path: &Path) -> Result<(), String> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for place in [path, dir] {
+        rustix::fs::access(place, Access::WRITE_OK).map_err(|e| {
+            let (place, e) = (place.display(), io::Error::from(e));
+            format!(
+                "{place}: {e}: with reconfigEnabled=true the configuration and its directory must \
+                 be writable"
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// A name that has no address will not have one in a moment.
+fn check_client_address(config: &Config) -> Result<(), String> {
+    let (Some(host), Some(port)) = (&config.client_port_address, config.client_port) else {
+        return Ok(());
+    };
+    if types::literal(host).is_some() {
+        return Ok(());
+    }
+    match (host.as_str(), port).to_socket_addrs().map(|mut all| all.next()) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(format!("clientPortAddress={host}: {}", no_address())),
+        Err(e) => {
+            Err(format!("clientPortAddress={host}: expected an address, or a name of one: {e}"))
+        }
+    }
+}
+
 fn read_configuration(path: &Path) -> Result<String, Failure> {
     let bytes = fs::read(path).map_err(|e| {
         let what = match e.kind() {
@@ -287,13 +379,12 @@ fn read_configuration(path: &Path) -> Result<String, Failure> {
         };
         Failure::new(exit::INVALID_INVOCATION, format!("{}: {e}{what}", path.display()))
     })?;
-    // Properties files are ISO 8859-1 by tradition; what is not ASCII is in comments mostly.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(decode(&bytes))
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(decode(&bytes))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(unusable(path, &e)),
     }
@@ -350,8 +441,11 @@ mod tests {
         let text = format!("dataDir={data}\nclientPort=1\n");
         let read = |text: &str, given: &[String]| {
             fs::write(&path, text).unwrap();
-            let (config, _, warnings) =
-                Boot::read(&path, &SystemProperties::collect(|_| None, given)).unwrap();
+            let (config, _, warnings) = Boot::read(
+                &Origin::File(path.clone()),
+                &SystemProperties::collect(|_| None, given),
+            )
+            .unwrap();
             (config.multi_address, warnings.len())
         };
         let in_file = format!("{text}{key}\n");

@@ -1,10 +1,12 @@
 //! The command line of the program.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use zabkeeper_core::types::Zxid;
 
+use crate::boot::Origin;
 use crate::inspect::parse_zxid;
 use crate::record::RecordOptions;
 
@@ -65,8 +67,10 @@ pub enum Command {
             existing data directory is taken over as it is. SIGTERM stops the server in order; \
             everything it has acknowledged is on disk at any time.\n\n\
             Settings that the JVM was given (-Dzookeeper.KEY=VALUE) count here, too: out of \
-            SERVER_JVMFLAGS and JVMFLAGS, or with -D. zoo.cfg is stronger.",
+            SERVER_JVMFLAGS and JVMFLAGS, or with -D. zoo.cfg is stronger. In place of a file, a \
+            standalone server may be given its client port and data directory.",
         after_help = "Examples:\n  zabkeeper server /etc/zookeeper/zoo.cfg\n  \
+            zabkeeper server 2181 /var/lib/zookeeper            standalone, without a file\n  \
             zabkeeper server --check /etc/zookeeper/zoo.cfg     what it would do with that\n\n\
             Exit codes: 0 stopped, 1 unexpected, 2 command line or configuration, 3 data directory,\n\
             10 disk failure, 13 impossible packet, 14 a port cannot be bound"
@@ -173,9 +177,10 @@ fn znode_path(text: &str) -> Result<String, String> {
 /// Arguments of `zabkeeper server`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct ServerArgs {
-    /// The configuration file
-    #[arg(value_name = "PATH/zoo.cfg")]
-    pub config: PathBuf,
+    /// The configuration file; or a standalone server's client port and data directory, and
+    /// perhaps tickTime and maxClientCnxns
+    #[arg(value_name = "PATH/zoo.cfg", required = true, num_args = 1..=4)]
+    pub config: Vec<OsString>,
     /// Say what is wrong with the configuration, and what in it has no effect here; start nothing
     #[arg(long)]
     pub check: bool,
@@ -185,6 +190,13 @@ pub struct ServerArgs {
     /// What is recorded.
     #[command(flatten)]
     pub record: RecordArgs,
+}
+
+impl ServerArgs {
+    /// Where the configuration comes from.
+    pub fn origin(&self) -> Origin {
+        Origin::of_words(&self.config)
+    }
 }
 
 /// Arguments of `zabkeeper dev`.
@@ -229,6 +241,9 @@ impl RecordArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::Boot;
+    use crate::exit::Failure;
+    use crate::system_properties::SystemProperties;
 
     fn parse(words: &[&str]) -> Result<CommandLine, clap::Error> {
         CommandLine::try_parse_from([&["zabkeeper"], words].concat())
@@ -251,13 +266,33 @@ mod tests {
             parse(&["server", "--check", "-Dzookeeper.a=b", "-D", "c=d", "zoo.cfg"]).unwrap();
         let Command::Server(args) = &server.command else { panic!("{server:?}") };
         assert!(args.check);
+        assert_eq!(args.origin(), Origin::File("zoo.cfg".into()));
         assert_eq!(args.define, ["zookeeper.a=b", "c=d"]);
         assert!(parse(&["dev", "--nodes", "0"]).is_err());
         assert!(parse(&["inspect"]).is_err() && parse(&["inspect", "--diff", "a"]).is_err());
         assert!(parse(&["inspect", "--diff", "a", "b"]).is_ok());
         assert!(parse(&["inspect", "--from", "zxid", "a"]).is_err());
         assert!(parse(&["server"]).is_err());
+        assert!(parse(&["server", "1", "/d", "3", "4", "5"]).is_err());
         assert!(parse(&[]).is_err());
+    }
+
+    #[test]
+    fn a_standalone_server_may_be_described_in_words() {
+        let read = |words: &[&str]| {
+            let line = parse(&[&["server"], words].concat()).unwrap();
+            let Command::Server(args) = line.command else { panic!("{words:?}") };
+            let (config, _, _) = Boot::read(&args.origin(), &SystemProperties::default())?;
+            let limit = config.max_client_connections;
+            Ok::<_, Failure>((config.client_port, config.data_dir, config.tick_time_ms, limit))
+        };
+        let expected = |tick, limit| (Some(2181), "a\\b".to_string(), tick, limit);
+        assert_eq!(read(&["2181", "a\\b"]).unwrap(), expected(3000, 0));
+        assert_eq!(read(&["2181", "a\\b", "500"]).unwrap(), expected(500, 0));
+        assert_eq!(read(&["2181", "a\\b", "500", "7"]).unwrap(), expected(500, 7));
+        let failure = read(&["zoo.cfg", "/d"]).unwrap_err();
+        assert_eq!(failure.code, 2);
+        assert!(failure.message.starts_with("command line:1: clientPort=zoo.cfg"), "{failure}");
     }
 
     #[test]

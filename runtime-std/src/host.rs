@@ -206,9 +206,7 @@ mod tests {
         let source = zabkeeper_core::record::ConfigSource {
             name: "zoo.cfg".into(),
             text,
-            my_id: None,
-            dynamic: None,
-            next: None,
+            ..Default::default()
         };
         let (config, _) = source.parse().unwrap();
         let (told, hear) = channel();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
+use zabkeeper_core::config::encode;
 use zabkeeper_core::types::HostPort;
 
 use crate::exit::{self, Failure};
@@ -93,7 +94,7 @@ impl Layout {
             let myid = data.join("myid");
             fs::write(&myid, format!("{id}\n")).map_err(|e| unusable(&myid, &e))?;
             let text = zoo_cfg(&data, place.client, &plan.settings, &members);
-            fs::write(&place.config, text).map_err(|e| unusable(&place.config, &e))?;
+            fs::write(&place.config, encode(&text)).map_err(|e| unusable(&place.config, &e))?;
         }
         if !cfg!(target_os = "linux") {
             // There, who holds a port would keep its server out, too.
@@ -170,7 +171,7 @@ fn zoo_cfg(
          dataDir={}\n\
          clientPort={}\n\
          clientPortAddress={}\n",
-        data.display(),
+        data.display().to_string().replace('\\', "\\\\"),
         client.port(),
         client.ip()
     );

@@ -22,6 +22,7 @@ pub mod logging;
 pub mod program;
 pub mod record;
 pub mod signals;
+mod spelling;
 pub mod system_properties;
 pub mod threads;
 

@@ -70,9 +70,13 @@ fn properties(args: &ServerArgs) -> SystemProperties {
 }
 
 fn check(args: &ServerArgs) -> Result<(), Failure> {
-    let (config, _, warnings) = Boot::read(&args.config, &properties(args))?;
+    let (config, _, warnings) = Boot::read(&args.origin(), &properties(args))?;
     for warning in warnings {
         logging::print(&warning.to_string());
+    }
+    logging::print(&format!("dataDir is {}", config.data_dir));
+    if config.data_log_dir != config.data_dir {
+        logging::print(&format!("dataLogDir is {}", config.data_log_dir));
     }
     match &config.ensemble {
         Some(ensemble) => {
@@ -90,8 +94,8 @@ fn run_server<R: Runtime>(args: &ServerArgs) -> Result<(), Failure> {
     let (stop, tell) = (inbox.clone(), inbox.clone());
     signals::handle(move || stop.put(Message::Stop), move || describe(std::slice::from_ref(&tell)))
         .map_err(|e| unexpected("signals", &e))?;
-    let boot = Boot::load(&args.config, &properties(args))?;
-    tracing::info!(server = %boot.id(), config = %args.config.display(), "starting");
+    let boot = Boot::load_from(&args.origin(), &properties(args))?;
+    tracing::info!(server = %boot.id(), config = %boot.source.name, "starting");
     let record = args.record.options();
     R::run(boot, record.as_ref(), &inbox, inputs, || tracing::info!("serving clients"))
 }

@@ -7,7 +7,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{ConfigError, EnsembleConfig, File, properties};
+use super::lines::{A_VERSION, version, wrong};
+use super::values::Values;
+use super::{ConfigError, EnsembleConfig, keys, lines_of, properties};
 use crate::types::HostPort;
 
 impl EnsembleConfig {
@@ -17,10 +19,19 @@ impl EnsembleConfig {
     /// # Errors
     /// The first line that is wrong.
     pub fn parse(name: &str, text: &str) -> Result<EnsembleConfig, ConfigError> {
-        let mut file = File { name, values: BTreeMap::new(), servers: Vec::new() };
-        let version = file.take_dynamic(name, properties::parse(text))?;
-        let config = EnsembleConfig { version, ..file.members()? };
-        file.check_groups(&config)?;
+        let mut values = Values::new(name);
+        let (versions, lines): (Vec<_>, Vec<_>) =
+            lines_of(name, text)?.into_iter().partition(|p| properties::trim(&p.key) == "version");
+        values.take_members(name, lines)?;
+        let version = match versions.into_iter().next_back() {
+            None => 0,
+            Some(line) => {
+                let (key, given) = values.given(name, line);
+                version(&given.value).ok_or_else(|| wrong(&key, &given, A_VERSION))?
+            }
+        };
+        let config = EnsembleConfig { version, ..values.members()? };
+        values.check_groups(&config)?;
         Ok(config)
     }
 
@@ -60,7 +71,7 @@ fn is_loopback(at: &HostPort) -> bool {
 /// address); what else is there stays, comments too.
 pub fn point_to(text: &str, dynamic_file: &str, erases_client: bool) -> String {
     let is_moved = |key: &str| {
-        ["server.", "group.", "weight."].iter().any(|prefix| key.starts_with(prefix))
+        keys::is_of_ensemble(key)
             || matches!(key, "dynamicConfigFile" | "peerType")
             || (erases_client && matches!(key, "clientPort" | "clientPortAddress"))
     };
@@ -68,7 +79,8 @@ pub fn point_to(text: &str, dynamic_file: &str, erases_client: bool) -> String {
     if !kept.is_empty() && !kept.ends_with('\n') {
         kept.push('\n');
     }
-    format!("{kept}dynamicConfigFile={dynamic_file}\n")
+    let escaped = dynamic_file.replace('\\', "\\\\");
+    format!("{kept}dynamicConfigFile={escaped}\n")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which keys there are: read here, known to ZooKeeper but without effect here, or refused
 //! because to ignore them would weaken security.
 
-/// What a key in `zoo.cfg` leads to.
+/// What a setting leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     /// It is read.
@@ -24,12 +24,46 @@ const IP_PROVIDER: &str = "org.apache.zookeeper.server.auth.IPAuthenticationProv
 pub(super) const X509_PROVIDER: &str =
     "org.apache.zookeeper.server.auth.X509AuthenticationProvider";
 
-/// Judges one line.
+/// Where ZooKeeper reads a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Home {
+    /// Out of `zoo.cfg`, whatever the JVM is told.
+    File,
+    /// As `zookeeper.KEY` of the JVM, which a line of `zoo.cfg` sets.
+    Property,
+    /// As `KEY` of the JVM, which no line of `zoo.cfg` sets.
+    Flag,
+    /// Out of `zoo.cfg`, or as `zookeeper.KEY` of the JVM.
+    Both,
+}
+
+/// Where a key is read.
+pub(super) fn home(key: &str) -> Home {
+    if FLAGS.binary_search(&key).is_ok() {
+        Home::Flag
+    } else if key.starts_with("multiAddress.") {
+        Home::Both
+    } else if FILE.binary_search(&key).is_ok()
+        || key.starts_with("metricsProvider.")
+        || is_of_ensemble(key)
+    {
+        Home::File
+    } else {
+        Home::Property
+    }
+}
+
+/// Whether a key is a line about a member, a group or a weight.
+pub(super) fn is_of_ensemble(key: &str) -> bool {
+    ["server.", "group", "weight"].iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Judges one setting by its key, without `zookeeper.`.
 pub(super) fn judge(key: &str, value: &str) -> Verdict {
     // A mistyped "true" was meant to protect.
     let on = !value.eq_ignore_ascii_case("false");
     let protects = match key {
-        "secureClientPort" => true,
+        "secureClientPort" | "secureClientPortAddress" => true,
         "sslQuorum"
         | "portUnification"
         | "quorum.auth.enableSasl"
@@ -93,9 +127,88 @@ const DONE_ANYWAY: &[(&str, &str)] = &[
     ("tcpKeepAlive", "true"),
 ];
 
+/// Keys without effect here whose value ZooKeeper takes for a number, and refuses if it is none.
+pub(super) const NUMBERS: &[&str] = &[
+    "connectToLearnerMasterLimit",
+    "jvm.pause.info-threshold.ms",
+    "jvm.pause.sleep.time.ms",
+    "jvm.pause.warn-threshold.ms",
+    "multiAddress.reachabilityCheckTimeoutMs",
+    "quorum.cnxn.threads.size",
+];
+
+/// The same for switches.
+pub(super) const BOOLEANS: &[&str] = &[
+    "jvm.pause.monitor",
+    "multiAddress.reachabilityCheckEnabled",
+    "portUnification",
+    "quorum.auth.enableSasl",
+    "quorum.auth.learnerRequireSasl",
+    "quorum.auth.serverRequireSasl",
+    "sslQuorum",
+    "sslQuorumReloadCertFiles",
+    "syncEnabled",
+];
+
+/// Read without the prefix `zookeeper.`, sorted.
+const FLAGS: &[&str] = &[
+    "follower.nodelay",
+    "jute.maxbuffer",
+    "leader.nodelay",
+    "readonlymode.enabled",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxNeverUsedIntervalMs",
+    "znode.container.maxPerMinute",
+];
+
+/// Read out of `zoo.cfg` only, sorted.
+const FILE: &[&str] = &[
+    "autopurge.purgeInterval",
+    "autopurge.snapRetainCount",
+    "clientPort",
+    "clientPortAddress",
+    "clientPortListenBacklog",
+    "connectToLearnerMasterLimit",
+    "dataDir",
+    "dataLogDir",
+    "dynamicConfigFile",
+    "electionAlg",
+    "initLimit",
+    "jvm.pause.info-threshold.ms",
+    "jvm.pause.monitor",
+    "jvm.pause.sleep.time.ms",
+    "jvm.pause.warn-threshold.ms",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
+    "maxClientCnxns",
+    "maxSessionTimeout",
+    "minSessionTimeout",
+    "observerMasterPort",
+    "oraclePath",
+    "peerType",
+    "portUnification",
+    "quorum.auth.enableSasl",
+    "quorum.auth.kerberos.servicePrincipal",
+    "quorum.auth.learner.saslLoginContext",
+    "quorum.auth.learnerRequireSasl",
+    "quorum.auth.server.saslLoginContext",
+    "quorum.auth.serverRequireSasl",
+    "quorum.cnxn.threads.size",
+    "quorumListenOnAllIPs",
+    "reconfigEnabled",
+    "secureClientPort",
+    "secureClientPortAddress",
+    "sslQuorum",
+    "sslQuorumReloadCertFiles",
+    "standaloneEnabled",
+    "syncEnabled",
+    "syncLimit",
+    "tickTime",
+    "version",
+];
+
 /// Refused where they promise protection, else without effect.
 const SWITCHES: &[&str] = &[
-    "secureClientPortAddress",
     "sslQuorum",
     "portUnification",
     "quorum.auth.enableSasl",
@@ -183,6 +296,7 @@ const USED: &[&str] = &[
     "tickTime",
     "turnBudget",
     "txnLogSizeLimitInKb",
+    "version",
     "znode.container.checkIntervalMs",
     "znode.container.maxNeverUsedIntervalMs",
     "znode.container.maxPerMinute",
@@ -294,7 +408,8 @@ mod tests {
 
     #[test]
     fn the_tables_are_sorted_and_share_nothing() {
-        assert!(USED.is_sorted() && NO_EFFECT.is_sorted() && DONE_ANYWAY.is_sorted());
+        let tables = [USED, NO_EFFECT, FLAGS, FILE];
+        assert!(tables.iter().all(|table| table.is_sorted()) && DONE_ANYWAY.is_sorted());
         assert!(USED.iter().all(|key| NO_EFFECT.binary_search(key).is_err()));
     }
 

@@ -1,91 +1,101 @@
 //! A `server.N` line: `host:quorum:election[:type][;[host:]port]`, with several addresses
 //! parted by `|` (`QuorumPeer.QuorumServer`).
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::members::{EnsembleConfig, LearnerType, Member, ServerAddress};
-use super::{ConfigError, File};
+use super::java;
+use super::members::{LearnerType, Member, ServerAddress};
 use crate::types::HostPort;
 
-/// The accepted form, for messages.
-pub(super) const FORM: &str =
-    "host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]";
-
-/// One member's addresses have one role.
-const ONE_ROLE: &str = "one role for all addresses of a server";
-
-/// Reads what stands behind `server.N=`, or says what is expected.
-pub(super) fn parse(value: &str) -> Result<Member, &'static str> {
-    let member = read(value).ok_or(FORM)?;
-    member.ok_or(ONE_ROLE)
+/// What is wrong with a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wrong {
+    /// Its form.
+    Form,
+    /// One port for two.
+    EqualPorts,
+    /// Several roles of one member.
+    SeveralRoles,
 }
 
-/// The inner `None`: its addresses have several roles.
-fn read(value: &str) -> Option<Option<Member>> {
-    // What is empty at the end is nothing.
-    let value = value.trim_end_matches(';');
-    let (servers, client) = match value.split_once(';') {
-        Some((servers, client)) => (servers, Some(client.trim())),
-        None => (value, None),
+impl Wrong {
+    /// What is accepted.
+    pub(super) fn expected(self) -> &'static str {
+        match self {
+            Wrong::Form => {
+                "host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]"
+            }
+            Wrong::EqualPorts => "two ports that differ, for the quorum and for the election",
+            Wrong::SeveralRoles => "one role for all addresses of a server",
+        }
+    }
+}
+
+/// An empty host is this one, as `InetAddress` has it.
+const EMPTY_HOST: &str = "localhost";
+
+pub(super) fn parse(value: &str) -> Result<Member, Wrong> {
+    let parts = java_split(value, ';');
+    let (servers, client) = match parts.as_slice() {
+        [servers] => (*servers, None),
+        [servers, client] => (*servers, Some(*client)),
+        _ => return Err(Wrong::Form),
     };
-    let servers = servers.trim_end_matches('|');
-    let mut is_one_role = true;
     let mut role = None;
     let mut addresses = Vec::new();
-    for text in servers.split('|') {
-        let parts = split_colons(text.trim())?;
-        let (host, rest) = parts.split_first()?;
-        let [quorum, election, kind @ ..] = rest else { return None };
-        match kind {
-            [] => {}
-            [kind] => {
-                let kind = role_of(kind)?;
-                is_one_role &= *role.get_or_insert(kind) == kind;
-            }
-            _ => return None,
+    for text in java_split(servers, '|') {
+        let (address, kind) = server(text).ok_or(Wrong::Form)?;
+        if address.quorum.port == address.election.port {
+            return Err(Wrong::EqualPorts);
         }
-        if !is_host(host) {
-            return None;
+        addresses.push(address);
+        if let Some(kind) = kind
+            && *role.get_or_insert(kind) != kind
+        {
+            return Err(Wrong::SeveralRoles);
         }
-        addresses.push(ServerAddress {
-            quorum: HostPort::new(host, quorum.parse().ok()?),
-            election: HostPort::new(host, election.parse().ok()?),
-        });
     }
     let client = match client {
-        None | Some("") => None,
-        Some(text) => Some(match split_colons(text)?.as_slice() {
-            [port] => HostPort::new("0.0.0.0", port.parse().ok()?),
-            [host, port] if is_host(host) => HostPort::new(host, port.parse().ok()?),
-            _ => return None,
-        }),
+        None => None,
+        Some(text) => Some(client_of(text).ok_or(Wrong::Form)?),
     };
-    let role = role.unwrap_or(LearnerType::Participant);
-    Some(is_one_role.then_some(Member { addresses, role, client }))
+    Ok(Member { addresses, role: role.unwrap_or(LearnerType::Participant), client })
 }
 
-impl File<'_> {
-    /// Several addresses of one server are taken where that is switched on, as in
-    /// `QuorumServer`.
-    pub(super) fn check_addresses(
-        &self,
-        ensemble: &EnsembleConfig,
-        multi_address: bool,
-    ) -> Result<(), ConfigError> {
-        let Some(id) = ensemble.with_several_addresses().filter(|_| !multi_address) else {
-            return Ok(());
-        };
-        let line = format!("server.{id}");
-        let found = self.servers.iter().find(|(_, key, _)| *key == line);
-        let place = found.map_or_else(|| String::from(self.name), |(place, ..)| place.clone());
-        let what = format!(
-            "{line} has several addresses: expected one, or multiAddress.enabled=true \
-             (Apache ZooKeeper needs -Dzookeeper.multiAddress.enabled=true)"
-        );
-        Err(ConfigError { place, what })
+fn server(text: &str) -> Option<(ServerAddress, Option<LearnerType>)> {
+    let parts = split_colons(text.trim())?;
+    let [host, quorum, election, kind @ ..] = parts.as_slice() else { return None };
+    let kind = match kind {
+        [] => None,
+        [kind] => Some(role_of(kind)?),
+        _ => return None,
+    };
+    let host = host_of(host)?;
+    let (quorum, election) = (port(quorum)?, port(election)?);
+    let at = |port| HostPort::new(host, port);
+    Some((ServerAddress { quorum: at(quorum), election: at(election) }, kind))
+}
+
+fn client_of(text: &str) -> Option<HostPort> {
+    match split_colons(text.trim())?.as_slice() {
+        [number] => Some(HostPort::new("0.0.0.0", port(number)?)),
+        [host, number] => Some(HostPort::new(host_of(host)?, port(number)?)),
+        _ => None,
     }
+}
+
+fn port(text: &str) -> Option<u16> {
+    u16::try_from(java::parse(text)?).ok()
+}
+
+/// Java's `split`: without the empty parts at the end; an empty text is one part.
+pub(super) fn java_split(text: &str, at: char) -> Vec<&str> {
+    let mut parts: Vec<&str> = text.split(at).collect();
+    while parts.len() > 1 && parts.last().is_some_and(|part| part.trim().is_empty()) {
+        parts.pop();
+    }
+    parts
 }
 
 pub(super) fn role_of(text: &str) -> Option<LearnerType> {
@@ -97,12 +107,17 @@ pub(super) fn role_of(text: &str) -> Option<LearnerType> {
 }
 
 /// A name or address that can be written into a configuration file, and read again.
-fn is_host(text: &str) -> bool {
-    !matches!(text, "" | "[]")
-        && !text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\')
+fn host_of(text: &str) -> Option<&str> {
+    let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
+    match text {
+        "" => Some(EMPTY_HOST),
+        "[]" => None,
+        _ => (!text.contains(is_odd)).then_some(text),
+    }
 }
 
-/// Splits at colons outside of brackets, which stand around IPv6 addresses.
+/// Splits at colons outside of brackets, which stand around IPv6 addresses; without the empty
+/// parts at the end.
 fn split_colons(text: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -115,15 +130,20 @@ fn split_colons(text: &str) -> Option<Vec<String>> {
         parts.push(part.trim().to_string());
         match after.strip_prefix(':') {
             Some(next) => rest = next,
-            None if after.is_empty() => return Some(parts),
+            None if after.is_empty() => break,
             None => return None,
         }
     }
+    while parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
+        parts.pop();
+    }
+    Some(parts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
 
     #[test]
     fn all_forms_are_read() {
@@ -136,9 +156,12 @@ mod tests {
             (
                 "[::1%lo]:1:2;[::]:3",
                 "[0:0:0:0:0:0:0:1%lo]:1 [0:0:0:0:0:0:0:1%lo]:2 Participant \
-              Some(\"[0:0:0:0:0:0:0:0]:3\")",
+                 Some(\"[0:0:0:0:0:0:0:0]:3\")",
             ),
             ("h:1:2|;", "h:1 h:2 Participant None"),
+            ("h:1:2:", "h:1 h:2 Participant None"),
+            ("h:1:2:;3:", "h:1 h:2 Participant Some(\"0.0.0.0:3\")"),
+            (":1:2;:3", "localhost:1 localhost:2 Participant Some(\"localhost:3\")"),
         ] {
             let member = parse(text).unwrap();
             let (a, client) = (&member.addresses[0], member.client.map(|c| c.to_string()));
@@ -148,11 +171,16 @@ mod tests {
             );
         }
         assert_eq!(parse("a:1:2|b:3:4:observer").unwrap().addresses.len(), 2);
-        for bad in ["", "h", "h:1", "h:1:x", "h:1:2:king", ":1:2", "[]:1:2", "h:1:2:observer:3"] {
-            assert_eq!(parse(bad), Err(FORM), "{bad}");
+        for bad in
+            ["", "h", "h:1", "h:1:x", "h:1:2:king", "[]:1:2", "h:1:2;3;4", "h:1:2:observer:3"]
+        {
+            assert_eq!(parse(bad), Err(Wrong::Form), "{bad}");
         }
-        for bad in ["a b:1:2", "a\\b:1:2", "h:1:2;a\nb:3", "h:1:2;:3", "h:1:2;3;4"] {
-            assert_eq!(parse(bad), Err(FORM), "no host can be called that: {bad:?}");
+        for bad in ["a b:1:2", "a\\b:1:2", "h:1:2;a\nb:3"] {
+            assert_eq!(parse(bad), Err(Wrong::Form), "no host can be called that: {bad:?}");
+        }
+        for bad in ["h:1:1", "h:0:0;2", "h:1:2|h:3:3"] {
+            assert_eq!(parse(bad), Err(Wrong::EqualPorts), "{bad}");
         }
     }
 
@@ -162,7 +190,7 @@ mod tests {
         assert_eq!(role("a:1:2:observer|b:1:2"), Ok(LearnerType::Observer));
         assert_eq!(role("a:1:2|b:1:2:observer"), Ok(LearnerType::Observer));
         assert_eq!(role("a:1:2:Observer|b:1:2:observer"), Ok(LearnerType::Observer));
-        assert_eq!(role("a:1:2:observer|b:1:2:participant"), Err(ONE_ROLE));
-        assert_eq!(role("a:1:2:participant|b:1:2:observer;3"), Err(ONE_ROLE));
+        assert_eq!(role("a:1:2:observer|b:1:2:participant"), Err(Wrong::SeveralRoles));
+        assert_eq!(role("a:1:2:participant|b:1:2:observer;3"), Err(Wrong::SeveralRoles));
     }
 }

@@ -9,6 +9,10 @@ fn parse(text: &str, myid: Option<&str>) -> Result<(Config, Vec<Warning>), Confi
     Config::parse("zoo.cfg", text, myid, None)
 }
 
+fn said(warnings: &[Warning]) -> Vec<String> {
+    warnings.iter().map(Warning::to_string).collect()
+}
+
 #[test]
 fn a_standalone_file_has_zookeepers_defaults() {
     let (config, warnings) = parse("dataDir=/d\nclientPort=2181\n", None).unwrap();
@@ -33,10 +37,135 @@ fn an_ensemble_file_knows_its_members() {
 }
 
 #[test]
-fn properties_of_the_system_may_stand_with_or_without_prefix_and_the_last_wins() {
-    let text = "dataDir=/d\nzookeeper.snapCount=7\nforceSync=no\nsnapCount=9\n";
-    let (config, _) = parse(text, None).unwrap();
+fn properties_of_the_jvm_stand_without_prefix_and_the_last_one_counts() {
+    let text =
+        "dataDir=/d\nclientPort=1\nzookeeper.snapCount=7\nforceSync=no\nsnapCount=8\nsnapCount=9\n";
+    let (config, warnings) = parse(text, None).unwrap();
     assert_eq!((config.snap_count, config.force_sync), (9, false));
+    assert_eq!(
+        said(&warnings),
+        [
+            "zoo.cfg:3: zookeeper.snapCount has no effect in zoo.cfg; ZooKeeper reads it as snapCount \
+          there"
+        ]
+    );
+}
+
+#[test]
+fn flags_of_the_jvm_count_where_zookeeper_reads_them() {
+    let read = |text: &str, flags: &[(&str, &str)]| {
+        let flags: Vec<_> = flags.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let text = format!("dataDir=/d\nclientPort=1\n{text}");
+        let sources = Sources { name: "zoo.cfg", text: &text, flags: &flags, ..Sources::default() };
+        let (config, warnings) = Config::read(&sources).unwrap();
+        (config.jute_max_buffer, config.snap_count, config.tick_time_ms, said(&warnings))
+    };
+    let place = "system property (-D, SERVER_JVMFLAGS or JVMFLAGS)";
+    for (text, flags, counts, warning) in [
+        ("", [("jute.maxbuffer", "0x9fffff")].as_slice(), (0x9f_ffff, 100_000, 3000), None),
+        (
+            "jute.maxbuffer=4194304",
+            &[],
+            (1_048_575, 100_000, 3000),
+            Some(
+                "zoo.cfg:3: jute.maxbuffer has no effect in zoo.cfg; ZooKeeper reads it as \
+                  -Djute.maxbuffer only"
+                    .to_string(),
+            ),
+        ),
+        ("snapCount=7", &[("zookeeper.snapCount", "9")], (1_048_575, 7, 3000), None),
+        (
+            "",
+            &[("zookeeper.tickTime", "9")],
+            (1_048_575, 100_000, 3000),
+            Some(format!(
+                "{place}: -Dzookeeper.tickTime has no effect; ZooKeeper reads tickTime in zoo.cfg only"
+            )),
+        ),
+        (
+            "",
+            &[("snapCount", "9")],
+            (1_048_575, 100_000, 3000),
+            Some(format!(
+                "{place}: -DsnapCount has no effect; ZooKeeper reads it as -Dzookeeper.snapCount"
+            )),
+        ),
+        (
+            "",
+            &[("jute.maxbuffer", "10MB")],
+            (1_048_575, 100_000, 3000),
+            Some(format!(
+                "{place}: jute.maxbuffer=10MB is no number: 1048575 counts, as in ZooKeeper"
+            )),
+        ),
+        (
+            "",
+            &[("jute.maxbuffer", "047777777")],
+            (0x9f_ffff, 100_000, 3000),
+            Some(format!(
+                "{place}: jute.maxbuffer=047777777 is octal: 10485759 counts, as in ZooKeeper"
+            )),
+        ),
+        (
+            "snapCount=1",
+            &[],
+            (1_048_575, 2, 3000),
+            Some("zoo.cfg:3: snapCount=1: 2 counts, as in ZooKeeper".to_string()),
+        ),
+        ("", &[("log4j.x", "y")], (1_048_575, 100_000, 3000), None),
+    ] {
+        let (jute, snap, tick, warnings) = read(text, flags);
+        assert_eq!((jute, snap, tick), counts, "{text} {flags:?}");
+        assert_eq!(warnings, Vec::from_iter(warning), "{text} {flags:?}");
+    }
+    assert!(concerns("zookeeper.x") && concerns("jute.maxbuffer") && !concerns("log4j.x"));
+}
+
+#[test]
+fn what_keeps_clients_out_is_told() {
+    for (text, warning) in [
+        ("", "zoo.cfg: no clientPort: nobody can connect"),
+        ("clientPort=0\n", "zoo.cfg: clientPort is 0: nobody knows where to connect"),
+        ("server.1=h:1:2\n", "zoo.cfg: no clientPort: nobody can connect"),
+        (
+            "clientPort=1\nclientPortAddress=\n",
+            "zoo.cfg:3: clientPortAddress=: localhost counts, as in ZooKeeper",
+        ),
+    ] {
+        let (_, warnings) = parse(&format!("dataDir=/d\n{text}"), Some("1")).unwrap();
+        assert_eq!(said(&warnings), [warning], "{text}");
+    }
+    let alone = parse("dataDir=/d\nserver.1=a:1:2;2181\n", Some("1")).unwrap();
+    assert_eq!(said(&alone.1), [] as [String; 0]);
+}
+
+#[test]
+fn a_byte_order_mark_is_told() {
+    let mark = decode("\u{feff}".as_bytes());
+    let (config, warnings) =
+        parse(&format!("{mark}tickTime=5\ndataDir=/d\nclientPort=1\n"), None).unwrap();
+    assert_eq!(config.tick_time_ms, 3000);
+    assert!(said(&warnings).iter().any(|line| line.contains("byte order mark")), "{warnings:?}");
+    let error = parse(&format!("{mark}dataDir=/d\n"), None).unwrap_err().to_string();
+    assert!(error.starts_with("zoo.cfg: dataDir is missing") && error.contains("byte order mark"));
+}
+
+#[test]
+fn the_members_of_a_changing_ensemble_have_ports_of_their_own() {
+    let head = "dataDir=/d\nclientPort=1\ninitLimit=5\nsyncLimit=2\nserver.1=a:1:2\n";
+    for (line, expected) in [
+        ("server.2=b:1:1", "two ports that differ, for the quorum and for the election"),
+        ("server.2=b:0:0", "two ports that differ, for the quorum and for the election"),
+        ("server.2=b:0:1", "ports that others can know, 1 to 65535"),
+    ] {
+        let error = parse(&format!("{head}{line}\n"), Some("1")).unwrap_err().to_string();
+        assert_eq!(error, format!("zoo.cfg:6: {line}: expected {expected}"));
+    }
+    let (_, warnings) = parse(&format!("{head}server.2=a:2:3\n"), Some("1")).unwrap();
+    assert_eq!(
+        said(&warnings),
+        ["zoo.cfg: two members have the address a:2: only one can listen there"]
+    );
 }
 
 #[test]
@@ -105,11 +234,10 @@ fn what_is_wrong_is_told_in_one_line_with_its_place() {
 
 #[test]
 fn keys_without_effect_and_unknown_keys_are_told_once() {
-    let text = "dataDir=/d\nadmin.enableServer=true\nsnapCuont=5\nsnapCuont=6\n";
+    let text = "dataDir=/d\nadmin.enableServer=true\nsnapCuont=5\nsnapCuont=6\nclientPort=1\n";
     let (_, warnings) = parse(text, None).unwrap();
-    let texts: Vec<_> = warnings.iter().map(Warning::to_string).collect();
     assert_eq!(
-        texts,
+        said(&warnings),
         ["zoo.cfg:2: admin.enableServer has no effect here", "zoo.cfg:4: unknown key snapCuont"]
     );
 }
@@ -128,8 +256,9 @@ fn several_addresses_of_a_server_are_taken_where_they_are_switched_on() {
     let error = Config::parse("zoo.cfg", fixed, Some("1"), dynamic).unwrap_err();
     assert_eq!(error.place, "d:2");
     assert!(parse("dataDir=/d\nserver.1=a:1:2|b:1:2\n", None).is_err());
-    for on in ["multiAddress.enabled=true", "zookeeper.multiAddress.enabled=TRUE"] {
-        let (config, warnings) = parse(&format!("{text}{on}\n"), Some("1")).unwrap();
+    for on in ["multiAddress.enabled=true", "multiAddress.enabled=TRUE"] {
+        let text = format!("{text}{on}\nclientPort=1\n");
+        let (config, warnings) = parse(&text, Some("1")).unwrap();
         assert!(config.multi_address && warnings.is_empty(), "{on}");
     }
     let error = parse("dataDir=/d\nserver.1=a:1:2:observer|b:1:2:participant\n", None);
@@ -173,11 +302,23 @@ fn safety_is_given_up_by_the_exact_word_alone() {
         let (config, _) = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap();
         assert_eq!((config.force_sync, config.skip_acl), (sync, skip), "{line}");
     }
-    for line in ["forceSync=false", "skipACL=true", "skipACL=YES"] {
-        let error = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap_err().to_string();
-        assert_eq!(error, format!("zoo.cfg:2: {line}: expected yes or no"));
+    for (line, word) in [("forceSync=false", "yes"), ("skipACL=true", "no"), ("skipACL=YES", "no")]
+    {
+        let (config, warnings) =
+            parse(&format!("dataDir=/d\nclientPort=1\n{line}\n"), None).unwrap();
+        assert_eq!((config.force_sync, config.skip_acl), (true, false), "{line}");
+        let unsafe_word = if word == "yes" { "no" } else { "yes" };
+        let expected =
+            format!("zoo.cfg:3: {line} is not {unsafe_word}: {word} counts, as in ZooKeeper");
+        assert_eq!(said(&warnings), [expected]);
     }
-    assert!(parse("dataDir=/d\nsnapshot.trust.empty=yes\n", None).is_err());
+    let (config, warnings) =
+        parse("dataDir=/d\nclientPort=1\nsnapshot.trust.empty=yes\n", None).unwrap();
+    assert!(!config.trust_empty_snapshot);
+    assert_eq!(
+        said(&warnings),
+        ["zoo.cfg:3: snapshot.trust.empty=yes is not true: false counts, as in ZooKeeper"]
+    );
 }
 
 #[test]
@@ -196,7 +337,8 @@ fn promised_protection_is_never_ignored() {
         assert!(error.starts_with("zoo.cfg:2: ") && error.contains("not supported yet"), "{error}");
     }
     for line in ["sslQuorum=false", "quorum.auth.enableSasl=False"] {
-        assert_eq!(parse(&format!("dataDir=/d\n{line}\n"), None).unwrap().1, [], "{line}");
+        let text = format!("dataDir=/d\nclientPort=1\n{line}\n");
+        assert_eq!(parse(&text, None).unwrap().1, [], "{line}");
     }
 }
 
@@ -222,7 +364,8 @@ fn enforced_authentication_names_schemes_that_are_there() {
 #[test]
 fn providers_of_authentication_are_known_by_their_classes() {
     let read = |lines: &str| {
-        let (config, warnings) = parse(&format!("dataDir=/d\n{lines}"), None).unwrap();
+        let (config, warnings) =
+            parse(&format!("dataDir=/d\nclientPort=1\n{lines}"), None).unwrap();
         assert_eq!(warnings, []);
         config
     };
@@ -332,7 +475,10 @@ fn a_dynamic_file_holds_the_ensemble_and_its_version() {
     let two = "server.1=a:1:2;2181\nserver.2=b:1:2;2181\n";
     assert_eq!(read("zoo.cfg.dynamic", two), Ok((0, 0)));
     assert_eq!(read("zoo.cfg.dynamic.100000002", two), Ok((0x1_0000_0002, 0)));
-    assert_eq!(read("dyn", &format!("{two}version=1f\n")), Ok((0x1f, 0)));
+    assert_eq!(
+        read("dyn", &format!("{two}version=1f\n")).unwrap_err(),
+        "dyn:3: version is no line of a dynamicConfigFile: its name ends with the version"
+    );
     assert_eq!(
         read("dyn", "tickTime=1\n").unwrap_err(),
         "dyn:1: tickTime=1: expected only server.N, group.N, weight.N and version in this file"
@@ -349,6 +495,8 @@ fn a_dynamic_file_holds_the_ensemble_and_its_version() {
 fn no_text_breaks_a_message_into_lines_or_a_sum_out_of_its_bounds() {
     let error = parse("dataDir=/d\ntickTime=a\\nb\n", None).unwrap_err().to_string();
     assert!(error.starts_with("zoo.cfg:2: tickTime=a b: expected"), "{error}");
+    let error = parse("dataDir=/d\nx=C:\\users\n", None).unwrap_err().to_string();
+    assert!(error.starts_with("zoo.cfg:2: \\u without four hexadecimal digits"), "{error}");
     assert!(parse("dataDir=/d\ntickTime=18446744073709551615\n", None).is_err());
     let (config, _) = parse("dataDir=/d\ntickTime=2147483647\n", None).unwrap();
     assert_eq!(config.max_session_timeout_ms, i32::MAX);

@@ -1,8 +1,8 @@
 //! How many clients may connect in a while (`connection_throttle_*`, `BlueThrottle`).
 
-use super::{ConfigError, File};
-
-const COUNT: &str = "a whole number, 0 or more";
+use super::read::positive;
+use super::values::Values;
+use super::{ConfigError, java};
 
 /// A bucket of tokens: every handshake takes some.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,45 +38,43 @@ pub struct Weights {
 }
 
 /// Reads the keys; none if nothing is throttled.
-pub(super) fn read(values: &File<'_>) -> Result<Option<ConnectionThrottle>, ConfigError> {
+pub(super) fn read(values: &Values<'_>) -> Result<Option<ConnectionThrottle>, ConfigError> {
+    let count = |key: &str, default| u64::from(positive(values.integer(key, default)));
     let mut throttle = ConnectionThrottle {
-        tokens: values.number("connection_throttle_tokens", 0, 0, COUNT)?,
-        fill_ms: values.number("connection_throttle_fill_time", 1, 1, "milliseconds, 1 or more")?,
-        fill_count: values.number("connection_throttle_fill_count", 1, 0, COUNT)?,
-        freeze_ms: match values.number(
-            "connection_throttle_freeze_time",
-            -1_i64,
-            -1,
-            "ms, or -1",
-        )? {
-            -1 => None,
-            ms => Some(ms.unsigned_abs()),
-        },
+        tokens: count("connection_throttle_tokens", 0),
+        fill_ms: count("connection_throttle_fill_time", 1),
+        fill_count: count("connection_throttle_fill_count", 1),
+        freeze_ms: u64::try_from(values.integer("connection_throttle_freeze_time", -1)).ok(),
         drop_increase: chance(values, "connection_throttle_drop_increase", 0.02)?,
         drop_decrease: chance(values, "connection_throttle_drop_decrease", 0.002)?,
         decrease_ratio: chance(values, "connection_throttle_decrease_ratio", 0.0)?,
         weights: Weights { global: 1, renew: 1, local: 1 },
     };
-    if values.boolean("connection_throttle_weight_enabled", false)? {
-        let weight = |key, default| -> Result<u64, ConfigError> {
-            values.number(key, default, 1, "tokens, 1 or more")
-        };
-        let local = weight("connection_throttle_local_session_weight", 1)?;
-        // A local session is the cheapest.
-        let global = weight("connection_throttle_global_session_weight", 3)?.max(local);
-        let renew = weight("connection_throttle_renew_session_weight", 2)?.max(local);
-        throttle.weights = Weights { global, renew, local };
+    if values.switch("connection_throttle_weight_enabled", false) {
+        throttle.weights = weights(values);
         // What is configured counts global sessions.
-        throttle.tokens = throttle.tokens.saturating_mul(global);
-        throttle.fill_count = throttle.fill_count.saturating_mul(global);
+        throttle.tokens = throttle.tokens.saturating_mul(throttle.weights.global);
+        throttle.fill_count = throttle.fill_count.saturating_mul(throttle.weights.global);
     }
     Ok((throttle.tokens > 0).then_some(throttle))
 }
 
-fn chance(values: &File<'_>, key: &str, default: f64) -> Result<f64, ConfigError> {
-    let expected = "a number from 0 to 1";
-    match values.number(key, default, 0.0, expected)? {
-        part if part <= 1.0 => Ok(part),
-        _ => Err(values.error(key, expected)),
-    }
+fn weights(values: &Values<'_>) -> Weights {
+    let weight = |key: &str, default: i32| {
+        let number = values.integer(key, default);
+        let counts = if number > 0 { number } else { default };
+        u64::from(positive(values.instead(key, number, counts)))
+    };
+    let local = weight("connection_throttle_local_session_weight", 1);
+    // A local session is the cheapest.
+    let global = weight("connection_throttle_global_session_weight", 3).max(local);
+    let renew = weight("connection_throttle_renew_session_weight", 2).max(local);
+    Weights { global, renew, local }
+}
+
+/// Beyond 0 and 1 there is no more or less of a chance.
+fn chance(values: &Values<'_>, key: &str, default: f64) -> Result<f64, ConfigError> {
+    let Some(text) = values.word(key) else { return Ok(default) };
+    let part = java::fraction(text).filter(|part| !part.is_nan());
+    part.map(|part| part.clamp(0.0, 1.0)).ok_or_else(|| values.error(key, "a number from 0 to 1"))
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::files::FilePath;
 use super::io::{DiskError, Io};
 use crate::action::ConfigSave;
-use crate::config::{Config, point_to};
+use crate::config::{Config, decode, encode, point_to};
 
 /// No configuration is longer.
 const MOST_BYTES: usize = 16 << 20;
@@ -25,17 +25,17 @@ pub(crate) async fn save(io: &Io, zoo_cfg: &str, save: ConfigSave) -> Result<(),
     let beside = |suffix: &str| -> FilePath { Arc::from(format!("{zoo_cfg}.{suffix}")) };
     let next = beside("dynamic.next");
     match save {
-        ConfigSave::Next { text } => replace(io, &next, text).await,
+        ConfigSave::Next { text } => replace(io, &next, &text).await,
         ConfigSave::Current { version, text, erases_client, keeps_next } => {
             let dynamic = beside(&format!("dynamic.{version:x}"));
-            replace(io, &dynamic, text).await?;
+            replace(io, &dynamic, &text).await?;
             let zoo_cfg = FilePath::from(zoo_cfg);
             let old = read(io, &zoo_cfg).await?;
             if Config::dynamic_file(&old).is_none() {
                 // The members leave it: as it was, it may be wanted again.
-                replace(io, &beside("bak"), old.clone()).await?;
+                replace(io, &beside("bak"), &old).await?;
             }
-            replace(io, &zoo_cfg, point_to(&old, &dynamic, erases_client)).await?;
+            replace(io, &zoo_cfg, &point_to(&old, &dynamic, erases_client)).await?;
             if keeps_next {
                 return Ok(());
             }
@@ -46,10 +46,10 @@ pub(crate) async fn save(io: &Io, zoo_cfg: &str, save: ConfigSave) -> Result<(),
 }
 
 /// Written aside, synced, renamed, directory synced.
-async fn replace(io: &Io, path: &FilePath, text: String) -> Result<(), DiskError> {
+async fn replace(io: &Io, path: &FilePath, text: &str) -> Result<(), DiskError> {
     let aside: FilePath = Arc::from(format!("{path}.tmp"));
     io.create(&aside).await?;
-    io.write(&aside, 0, Bytes::from(text)).await?;
+    io.write(&aside, 0, Bytes::from(encode(text))).await?;
     io.sync_data(&aside).await?;
     io.rename(&aside, path).await?;
     let dir = match path.rsplit_once('/') {
@@ -70,5 +70,5 @@ async fn read(io: &Io, path: &FilePath) -> Result<String, DiskError> {
         all.extend_from_slice(&part);
     }
     io.close(path).await?;
-    Ok(String::from_utf8_lossy(&all).into_owned())
+    Ok(decode(&all))
 }

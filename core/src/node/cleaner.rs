@@ -103,6 +103,7 @@ mod tests {
 
     use super::*;
     use crate::action::{Action, DiskAction};
+    use crate::config::Sources;
     use crate::event::{Event, Recovered};
     use crate::store::{Effects, Store};
     use crate::types::{SessionId, Ticket, Zxid};
@@ -142,9 +143,15 @@ mod tests {
     }
 
     impl Server {
-        fn new(config: &str, txns: Vec<Txn>) -> Server {
-            let text = format!("dataDir=/d\nclientPort=2181\nextendedTypesEnabled=true\n{config}");
-            let config = Config::parse("zoo.cfg", &text, None, None).unwrap().0;
+        fn new(flags: &str, txns: Vec<Txn>) -> Server {
+            let setting = |flag: &str| flag.split_once('=').map(|(k, v)| (k.into(), v.into()));
+            let sources = Sources {
+                name: "zoo.cfg",
+                text: "dataDir=/d\nclientPort=2181\nextendedTypesEnabled=true",
+                flags: &flags.lines().filter_map(setting).collect::<Vec<_>>(),
+                ..Sources::default()
+            };
+            let config = Config::read(&sources).unwrap().0;
             let now = Now { mono: Time(0), wall_ms: BORN_MS };
             let mut state = Store::new(super::super::store_options(&config));
             let mut zxid = Zxid::ZERO;

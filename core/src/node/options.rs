@@ -109,6 +109,7 @@ fn access(config: &Config) -> Access {
     Access {
         skip_acl: config.skip_acl,
         digest: config.digest_auth,
+        digest_algorithm: config.digest_algorithm,
         super_digest: config.super_digest.clone(),
         x509: config.x509_auth,
         x509_super_user: config.x509_super_user.clone(),

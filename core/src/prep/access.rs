@@ -8,7 +8,8 @@ use core::net::IpAddr;
 
 use bytestring::ByteString;
 
-use super::auth::{Scheme, digest_id, ip_id};
+use super::auth::{Scheme, hashed_id, ip_id};
+use crate::config::DigestAlgorithm;
 use crate::wire::ErrorCode;
 use crate::wire::acl::AclList;
 use crate::wire::acl_index::AclIndex;
@@ -22,6 +23,8 @@ pub struct Access {
     pub skip_acl: bool,
     /// Whether there is the scheme `digest`.
     pub digest: bool,
+    /// How it hashes (`DigestAuthenticationProvider.digestAlg`).
+    pub digest_algorithm: DigestAlgorithm,
     /// Whoever has the password of this digest id is `super`
     /// (`DigestAuthenticationProvider.superDigest`).
     pub super_digest: Option<String>,
@@ -36,6 +39,7 @@ impl Default for Access {
         Access {
             skip_acl: false,
             digest: true,
+            digest_algorithm: DigestAlgorithm::default(),
             super_digest: None,
             x509: false,
             x509_super_user: None,
@@ -64,7 +68,7 @@ impl Access {
     ) -> Option<Vec<Id>> {
         match self.scheme(scheme)? {
             Scheme::Digest => {
-                let id = digest_id(&String::from_utf8_lossy(data?));
+                let id = hashed_id(&String::from_utf8_lossy(data?), self.digest_algorithm);
                 let is_super = self.super_digest.as_deref() == Some(&*id.id);
                 let above = is_super.then(|| super_id(ByteString::new()));
                 Some(above.into_iter().chain([id]).collect())
@@ -175,6 +179,7 @@ fn super_id(id: ByteString) -> Id {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prep::auth::digest_id;
 
     const LOCAL: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
 

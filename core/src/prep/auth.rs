@@ -2,21 +2,25 @@
 //! `IPAuthenticationProvider`, `X509AuthenticationProvider`).
 
 use alloc::format;
+use alloc::string::String;
 use core::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytestring::ByteString;
 use sha1::{Digest, Sha1};
+use sha2::{Sha224, Sha256, Sha384, Sha512};
+use sha3::{Sha3_224, Sha3_256, Sha3_384, Sha3_512};
 
 use super::distinguished_name;
+use crate::config::DigestAlgorithm;
 use crate::wire::client::Id;
 use crate::wire::network::{Address, Network};
 
 /// What the server knows of a scheme.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scheme {
-    /// `user:base64(SHA1(user:password))`.
+    /// `user:base64(SHA1(user:password))`, or another hash.
     Digest,
     /// An address, or a network in an ACL.
     Ip,
@@ -57,11 +61,29 @@ impl Scheme {
     }
 }
 
+/// The id of `user:password`, hashed as ZooKeeper does by default.
+pub fn digest_id(user_password: &str) -> Id {
+    hashed_id(user_password, DigestAlgorithm::Sha1)
+}
+
 /// The id of `user:password`: the hash covers the whole text. Without a colon the user is
 /// all of it.
-pub fn digest_id(user_password: &str) -> Id {
+pub fn hashed_id(user_password: &str, algorithm: DigestAlgorithm) -> Id {
+    fn base64<D: Digest>(text: &str) -> String {
+        STANDARD.encode(D::digest(text.as_bytes()))
+    }
     let user = user_password.split(':').next().unwrap_or_default();
-    let hash = STANDARD.encode(Sha1::digest(user_password.as_bytes()));
+    let hash = match algorithm {
+        DigestAlgorithm::Sha1 => base64::<Sha1>(user_password),
+        DigestAlgorithm::Sha224 => base64::<Sha224>(user_password),
+        DigestAlgorithm::Sha256 => base64::<Sha256>(user_password),
+        DigestAlgorithm::Sha384 => base64::<Sha384>(user_password),
+        DigestAlgorithm::Sha512 => base64::<Sha512>(user_password),
+        DigestAlgorithm::Sha3_224 => base64::<Sha3_224>(user_password),
+        DigestAlgorithm::Sha3_256 => base64::<Sha3_256>(user_password),
+        DigestAlgorithm::Sha3_384 => base64::<Sha3_384>(user_password),
+        DigestAlgorithm::Sha3_512 => base64::<Sha3_512>(user_password),
+    };
     Id { scheme: ByteString::from_static("digest"), id: format!("{user}:{hash}").into() }
 }
 
@@ -86,6 +108,9 @@ mod tests {
     fn the_digest_covers_user_and_password() {
         // The example of ZooKeeper's administrators' guide and of its own tests.
         assert_eq!(digest_id("super:test").id, "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
+        let id = |algorithm| hashed_id("u:p", algorithm).id;
+        assert_eq!(id(DigestAlgorithm::Sha256), "u:/Y8xRBngpX5duYn15uUqIRaIaCviy5TEwSk419hCwuA=");
+        assert_eq!(id(DigestAlgorithm::Sha3_256), "u:3+U94Pf1dSrKR/q5qu/huTFf1Fha6TtpdtpSdhWvIS0=");
         assert_eq!(&digest_id("user:pass:word").id[..5], "user:");
         assert_eq!(&digest_id("nocolon").id[..8], "nocolon:");
     }

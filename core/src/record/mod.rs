@@ -20,7 +20,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::config::{Config, ConfigError, Warning};
+use crate::config::{Config, ConfigError, Sources, Warning};
 use crate::event::Event;
 use crate::node::Node;
 use crate::store::{ImageError, Store};
@@ -43,6 +43,8 @@ pub struct ConfigSource {
     pub name: String,
     /// Its text.
     pub text: String,
+    /// Properties that the JVM was given.
+    pub flags: Vec<(String, String)>,
     /// The text of `dataDir/myid`, if the file was there.
     pub my_id: Option<String>,
     /// Name and text of the `dynamicConfigFile`, if there is one.
@@ -55,11 +57,18 @@ impl ConfigSource {
     /// The configuration, and what may not be meant so.
     ///
     /// # Errors
-    /// As [`Config::parse`].
+    /// As [`Config::read`].
     pub fn parse(&self) -> Result<(Config, Vec<Warning>), ConfigError> {
         let [dynamic, next] = [&self.dynamic, &self.next]
             .map(|file| file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())));
-        Config::parse_with_next(&self.name, &self.text, self.my_id.as_deref(), dynamic, next)
+        Config::read(&Sources {
+            name: &self.name,
+            text: &self.text,
+            flags: &self.flags,
+            my_id: self.my_id.as_deref(),
+            dynamic,
+            next,
+        })
     }
 }
 

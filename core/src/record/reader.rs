@@ -1,6 +1,7 @@
 //! Reading a segment. Nothing in it is trusted: lengths are bounded by what is there.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -200,14 +201,19 @@ struct Head {
 fn head(r: &mut Reader<'_>) -> Result<Head, Malformed> {
     let version = text(r)?;
     let number = number(r)?;
-    let (name, text, my_id) = (text(r)?, text(r)?, option(r)?);
+    let (name, config, flags, my_id) = (text(r)?, text(r)?, flags(r)?, option(r)?);
     let dynamic = option(r)?.zip(option(r)?);
     let next = option(r)?.zip(option(r)?);
-    let source = ConfigSource { name, text, my_id, dynamic, next };
+    let source = ConfigSource { name, text: config, flags, my_id, dynamic, next };
     let crc = r.int()? as u32;
     let seed = r.long()? as u64;
     let now = Now { mono: Time(r.long()? as u64), wall_ms: r.long()? };
     Ok(Head { start: Start { version, source, seed, now }, number, crc })
+}
+
+fn flags(r: &mut Reader<'_>) -> Result<Vec<(String, String)>, Malformed> {
+    let count = number(r)?;
+    (0..count).map(|_| Ok((text(r)?, text(r)?))).collect()
 }
 
 fn option(r: &mut Reader<'_>) -> Result<Option<String>, Malformed> {

@@ -24,6 +24,7 @@ fn start() -> Start {
     let source = ConfigSource {
         name: "zoo.cfg".to_string(),
         text: text.to_string(),
+        flags: [("jute.maxbuffer".to_string(), "2000000".to_string())].into(),
         my_id: Some("2\n".to_string()),
         dynamic: None,
         next: None,

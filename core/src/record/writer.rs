@@ -121,9 +121,14 @@ pub fn segment_head(start: &Start, config: &Config, number: u64) -> BytesMut {
     let mut out = BytesMut::zeroed(FRAME_LEN);
     put_bytes(&mut out, start.version.as_bytes());
     put_number(&mut out, number);
-    let ConfigSource { name, text, my_id, dynamic, next } = &start.source;
+    let ConfigSource { name, text, flags, my_id, dynamic, next } = &start.source;
     put_bytes(&mut out, name.as_bytes());
     put_bytes(&mut out, text.as_bytes());
+    put_number(&mut out, flags.len() as u64);
+    for (name, value) in flags {
+        put_bytes(&mut out, name.as_bytes());
+        put_bytes(&mut out, value.as_bytes());
+    }
     put_option(&mut out, my_id.as_deref());
     for file in [dynamic, next] {
         put_option(&mut out, file.as_ref().map(|(name, _)| name.as_str()));

@@ -269,10 +269,16 @@ impl Plan {
         } else {
             text += "clientPort=2181\n";
         }
-        for (key, value) in &self.settings {
+        for (key, value) in self.settings.iter().filter(|(key, _)| !is_flag(key)) {
             text += &format!("{key}={value}\n");
         }
         text
+    }
+
+    /// What the servers are told that no line of `zoo.cfg` can say.
+    pub fn flags(&self) -> Vec<(String, String)> {
+        let flags = self.settings.iter().filter(|(key, _)| is_flag(key));
+        flags.map(|(key, value)| ((*key).to_string(), value.clone())).collect()
     }
 
     /// The configuration of the server of this index.
@@ -309,4 +315,9 @@ impl Plan {
         }
         text
     }
+}
+
+/// Whether ZooKeeper reads this as a property of the JVM only.
+fn is_flag(key: &str) -> bool {
+    key == "jute.maxbuffer" || key.starts_with("znode.container.")
 }

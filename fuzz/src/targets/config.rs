@@ -48,12 +48,13 @@ fn names_a_line_of(place: &str, text: &str, dynamic: Option<&str>) {
 }
 
 fn written_and_read_again(ensemble: &EnsembleConfig, id: i64) {
-    let text = ensemble.to_text();
+    let text = ensemble.to_file();
+    let name = format!("dynamic.{:x}", ensemble.version);
     let base = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nmultiAddress.enabled=true\n";
-    match Config::parse("zoo.cfg", base, Some(&id.to_string()), Some(("dynamic", &text))) {
+    match Config::parse("zoo.cfg", base, Some(&id.to_string()), Some((&name, &text))) {
         Ok((config, _)) => {
             let again = config.ensemble.expect("an ensemble");
-            assert_eq!(again.to_text(), text);
+            assert_eq!(again.to_text(), ensemble.to_text());
         }
         Err(error) => panic!("{error}: {text:?}"),
     }

@@ -14,8 +14,7 @@ pub fn journal(data: &[u8]) {
         return;
     }
     let text = "dataDir=/d\nclientPort=2181\n".into();
-    let source =
-        ConfigSource { name: "zoo.cfg".into(), text, my_id: None, dynamic: None, next: None };
+    let source = ConfigSource { name: "zoo.cfg".into(), text, ..Default::default() };
     let now = Now { mono: Time(5_000_000), wall_ms: 1_700_000_000_000 };
     let start = Start::new(source, 7, now);
     let (config, _) = start.source.parse().expect("a good configuration");

@@ -1,7 +1,7 @@
 //! Members that come and go: the files that say who they are, the operator who helps whom they
 //! leave in the dark, and what became of each change.
 
-use zabkeeper_core::config::{Config, ConfigError, EnsembleConfig};
+use zabkeeper_core::config::{Config, ConfigError, EnsembleConfig, decode};
 use zabkeeper_core::quorum::AckSet;
 use zabkeeper_core::record::ConfigSource;
 use zabkeeper_core::store::CONFIG_PATH;
@@ -37,10 +37,10 @@ pub(super) fn first(plan: &Plan) -> Roster {
 impl Server {
     /// The texts that a process would start with.
     pub(super) fn source(&self) -> ConfigSource {
-        let my_id = Some(self.myid.clone());
+        let (my_id, flags) = (Some(self.myid.clone()), self.flags.clone());
         let Some(text) = self.file(ZOO_CFG) else {
             let (name, text) = (String::from("zoo.cfg"), self.text.clone());
-            return ConfigSource { name, text, my_id, dynamic: None, next: None };
+            return ConfigSource { name, text, flags, my_id, dynamic: None, next: None };
         };
         let dynamic = Config::dynamic_file(&text).map(|file| {
             let text = self.file(&file).unwrap_or_default();
@@ -48,7 +48,7 @@ impl Server {
         });
         let next = dynamic.as_ref().and_then(|_| self.file(NEXT));
         let next = next.map(|text| (String::from(NEXT), text));
-        ConfigSource { name: String::from(ZOO_CFG), text, my_id, dynamic, next }
+        ConfigSource { name: String::from(ZOO_CFG), text, flags, my_id, dynamic, next }
     }
 
     /// Where it keeps its configuration, if members may change.
@@ -57,7 +57,7 @@ impl Server {
     }
 
     fn file(&self, path: &str) -> Option<String> {
-        self.disk.files.get(path).map(|content| String::from_utf8_lossy(content).into_owned())
+        self.disk.files.get(path).map(decode)
     }
 
     /// Whom its files name, in a few words.

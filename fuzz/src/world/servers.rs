@@ -39,6 +39,7 @@ const MOST_SEARCHES: u32 = 12;
 pub(super) struct Server {
     pub(super) id: ServerId,
     pub(super) text: String,
+    pub(super) flags: Vec<(String, String)>,
     pub(super) myid: String,
     /// When its operator told it who the members are.
     pub(super) helped_at: Option<Time>,
@@ -99,6 +100,7 @@ impl Server {
         let mut server = Server {
             id: plan.ids()[index],
             text: plan.zoo_cfg(index),
+            flags: plan.flags(),
             myid: plan.ids()[index].to_string(),
             helped_at: None,
             disk: SimDisk::new(plan.disks[index], rng.fork()),

@@ -1,0 +1,70 @@
+//! Numbers in the spellings that Java's parsers take.
+
+/// `Integer.parseInt`, `Long.parseLong`.
+pub(super) fn parse(text: &str) -> Option<i64> {
+    digits(text, 10)
+}
+
+/// `Integer.decode`, `Long.decode`: hexadecimal after `0x` and `#`, octal after `0`.
+pub(super) fn decode(text: &str) -> Option<i64> {
+    let (minus, rest) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let hexadecimal = ["0x", "0X", "#"].iter().find_map(|prefix| rest.strip_prefix(prefix));
+    let (radix, rest) = match (hexadecimal, rest.strip_prefix('0')) {
+        (Some(rest), _) => (16, rest),
+        (None, Some(rest)) if !rest.is_empty() => (8, rest),
+        _ => (10, rest),
+    };
+    if rest.starts_with(['+', '-']) {
+        return None;
+    }
+    digits(&alloc::format!("{minus}{rest}"), radix)
+}
+
+fn digits(text: &str, radix: u32) -> Option<i64> {
+    i64::from_str_radix(text, radix).ok()
+}
+
+/// `Double.parseDouble`, but for hexadecimal fractions.
+pub(super) fn fraction(text: &str) -> Option<f64> {
+    let text = super::properties::trim(text);
+    let plain = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
+    let is_plain =
+        plain.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    match text {
+        "NaN" => Some(f64::NAN),
+        _ if is_plain => plain.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_java_reads_them() {
+        for (text, parsed, decoded) in [
+            ("12", Some(12), Some(12)),
+            ("+12", Some(12), Some(12)),
+            ("-12", Some(-12), Some(-12)),
+            ("012", Some(12), Some(10)),
+            ("0", Some(0), Some(0)),
+            ("-0", Some(0), Some(0)),
+            ("08", Some(8), None),
+            ("0x1F", None, Some(31)),
+            ("-#1f", None, Some(-31)),
+            ("0x", None, None),
+            ("0x-1", None, None),
+            ("--1", None, None),
+            ("", None, None),
+            (" 1", None, None),
+            ("-9223372036854775808", Some(i64::MIN), Some(i64::MIN)),
+            ("9223372036854775808", None, None),
+        ] {
+            assert_eq!((parse(text), decode(text)), (parsed, decoded), "{text}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The lines about members, groups and weights, and what they must agree about.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::properties::{self, Property};
+use super::values::{EnsembleLine, Given, Values, in_words};
+use super::{Config, ConfigError, EnsembleConfig, Member, java, keys, server_line};
+use crate::types::{ServerId, literal};
+
+impl Values<'_> {
+    /// Takes the `dynamicConfigFile`, which holds the ensemble and nothing else. Gives its
+    /// version, which its name ends with (`zoo.cfg.dynamic.<hex>`).
+    pub(super) fn take_dynamic(
+        &mut self,
+        name: &str,
+        lines: Vec<Property>,
+    ) -> Result<i64, ConfigError> {
+        if let Some(EnsembleLine { key, given }) = self.ensemble.first() {
+            let what = format!("{key} belongs into the dynamicConfigFile, {name}: move it there");
+            return Err(ConfigError { place: given.place.clone(), what });
+        }
+        if let Some(version) = lines.iter().find(|line| properties::trim(&line.key) == "version") {
+            let what = "version is no line of a dynamicConfigFile: its name ends with the version";
+            let place = format!("{name}:{}", version.line);
+            return Err(ConfigError { place, what: String::from(what) });
+        }
+        self.take_members(name, lines)?;
+        let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix);
+        Ok(suffix.and_then(version).unwrap_or(0))
+    }
+
+    /// Takes lines of an ensemble and of nothing else.
+    pub(super) fn take_members(
+        &mut self,
+        name: &str,
+        lines: Vec<Property>,
+    ) -> Result<(), ConfigError> {
+        for line in lines {
+            let (key, given) = self.given(name, line);
+            if !keys::is_of_ensemble(&key) {
+                let expected = "only server.N, group.N, weight.N and version in this file";
+                return Err(wrong(&key, &given, expected));
+            }
+            self.take_line(key, given);
+        }
+        Ok(())
+    }
+
+    /// The version of an ensemble that stands in `zoo.cfg` itself.
+    pub(super) fn static_version(&self) -> Result<i64, ConfigError> {
+        match self.word("version") {
+            None => Ok(0),
+            Some(text) => version(text).ok_or_else(|| self.error("version", A_VERSION)),
+        }
+    }
+
+    /// What the `server`, `group` and `weight` lines say, each for itself.
+    pub(super) fn members(&self) -> Result<EnsembleConfig, ConfigError> {
+        let mut ensemble = EnsembleConfig::default();
+        for EnsembleLine { key, given } in &self.ensemble {
+            let error = |expected: &str| wrong(key, given, expected);
+            let (kind, id) = key.split_once('.').unwrap_or((key, ""));
+            let id = java::parse(id).ok_or_else(|| error(&format!("{kind}.N with a number N")))?;
+            if kind == "server" {
+                let member = server_line::parse(&given.value).map_err(|w| error(w.expected()))?;
+                ensemble.members.insert(ServerId(id), member);
+            } else if kind.starts_with("group") {
+                for part in server_line::java_split(&given.value, ':') {
+                    let sid = java::parse(part.trim());
+                    let sid = sid.ok_or_else(|| error("server ids parted by colons"))?;
+                    if ensemble.groups.insert(ServerId(sid), id).is_some() {
+                        return Err(error("every server in one group only"));
+                    }
+                }
+            } else {
+                let weight = java::parse(&given.value).filter(|weight| *weight >= 0);
+                let weight = weight.and_then(|weight| u32::try_from(weight).ok());
+                let weight = weight.ok_or_else(|| error("a whole number, 0 or more"))?;
+                ensemble.weights.insert(ServerId(id), weight.into());
+            }
+        }
+        Ok(ensemble)
+    }
+
+    fn ensemble_error(&self, what: &str) -> ConfigError {
+        let place = self.ensemble.first().map(|line| line.given.place.clone());
+        ConfigError {
+            place: place.unwrap_or_else(|| String::from(self.name)),
+            what: String::from(what),
+        }
+    }
+
+    /// Whether this is a member of an ensemble, be it of one, and not a standalone server.
+    pub(super) fn is_distributed(&self, ensemble: &EnsembleConfig) -> Result<bool, ConfigError> {
+        let standalone = self.boolean("standaloneEnabled", true)?;
+        match ensemble.voters().count() {
+            0 if !standalone || !ensemble.members.is_empty() => {
+                let what = "no server votes: expected at least one participant";
+                Err(self.ensemble_error(what))
+            }
+            1 if standalone && ensemble.members.len() > 1 => Err(self.ensemble_error(
+                "observers need an ensemble: expected several participants, or \
+                 standaloneEnabled=false",
+            )),
+            voters => Ok(voters > 1 || !standalone),
+        }
+    }
+
+    /// The rules between an ensemble's lines (`QuorumPeerConfig`, `QuorumHierarchical`), and what
+    /// only members are asked for.
+    pub(super) fn check_ensemble(
+        &self,
+        ensemble: &EnsembleConfig,
+        extended_types: bool,
+    ) -> Result<(), ConfigError> {
+        self.check_groups(ensemble)?;
+        self.check_ports(ensemble)?;
+        if extended_types
+            && let Some(id) = ensemble.members.keys().find(|id| !(0..=254).contains(&id.0))
+        {
+            let what = format!("server.{id}: expected ids 0 to 254 with extendedTypesEnabled");
+            return Err(self.ensemble_error(&what));
+        }
+        for key in ["initLimit", "syncLimit"] {
+            let ticks = "a whole number of ticks, 1 or more";
+            if self.number(key, 0, 1, ticks)? == 0 {
+                return Err(self.error(key, ticks));
+            }
+        }
+        match self.word("cnxTimeout").map(java::parse) {
+            Some(None | Some(..=0 | 0x8000_0000..)) => {
+                Err(self.error("cnxTimeout", "a whole number of milliseconds, 1 or more"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_groups(&self, ensemble: &EnsembleConfig) -> Result<(), ConfigError> {
+        let grouped = !ensemble.groups.is_empty() || !ensemble.weights.is_empty();
+        for id in ensemble.voters() {
+            if grouped && !ensemble.groups.contains_key(&id) {
+                return Err(self.ensemble_error(&format!(
+                    "server {id} is in no group: expected every voter in a group.G line"
+                )));
+            }
+        }
+        if let Some(id) = ensemble.groups.keys().find(|id| !ensemble.members.contains_key(id)) {
+            let what = format!("server {id} of a group.G line has no server.{id} line");
+            return Err(self.ensemble_error(&what));
+        }
+        Ok(())
+    }
+
+    /// Others must find a member where its line says.
+    fn check_ports(&self, ensemble: &EnsembleConfig) -> Result<(), ConfigError> {
+        for EnsembleLine { key, given } in &self.ensemble {
+            let id = key.strip_prefix("server.").and_then(java::parse).map(ServerId);
+            let member = id.and_then(|id| ensemble.members.get(&id));
+            let ports = |member: &Member| {
+                member.addresses.iter().any(|a| a.quorum.port == 0 || a.election.port == 0)
+            };
+            if member.is_some_and(ports) {
+                return Err(wrong(key, given, "ports that others can know, 1 to 65535"));
+            }
+        }
+        if let Some(shared) = ensemble.shared_address() {
+            self.warn_of_all(&format!(
+                "two members have the address {shared}: only one can listen there"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Several addresses of one server are taken where that is switched on, as in
+    /// `QuorumServer`.
+    pub(super) fn check_addresses(
+        &self,
+        ensemble: &EnsembleConfig,
+        multi_address: bool,
+    ) -> Result<(), ConfigError> {
+        let Some(id) = ensemble.with_several_addresses().filter(|_| !multi_address) else {
+            return Ok(());
+        };
+        let line = format!("server.{id}");
+        let found = self.ensemble.iter().find(|one| one.key == line);
+        let place = found.map_or_else(|| String::from(self.name), |one| one.given.place.clone());
+        let what = format!(
+            "{line} has several addresses: expected one, or multiAddress.enabled=true \
+             (Apache ZooKeeper needs -Dzookeeper.multiAddress.enabled=true)"
+        );
+        Err(ConfigError { place, what })
+    }
+
+    /// The client address in this server's own line wins over `clientPort`, which must not
+    /// contradict it. Names are not resolved here: only literal addresses can contradict.
+    pub(super) fn client_address(
+        &self,
+        config: &mut Config,
+        me: Option<&Member>,
+    ) -> Result<(), ConfigError> {
+        let Some(line) = me.and_then(|member| member.client.as_ref()) else { return Ok(()) };
+        if config.client_port.is_some_and(|port| port != line.port) {
+            let expected = format!("{}, as in this server's own line", line.port);
+            return Err(self.error("clientPort", &expected));
+        }
+        let ip = |host: &str| literal(host).map(|(ip, _)| ip);
+        let given = config.client_port_address.as_deref().and_then(ip);
+        if let (Some(given), Some(here)) = (given, ip(&line.host))
+            && given != here
+        {
+            let expected = format!("{}, as in this server's own line", line.host);
+            return Err(self.error("clientPortAddress", &expected));
+        }
+        config.client_port = Some(line.port);
+        config.client_port_address = (!line.is_wildcard()).then(|| line.host.to_string());
+        Ok(())
+    }
+
+    /// Says so if no client can connect.
+    pub(super) fn warn_of_client_port(&self, config: &Config) {
+        match config.client_port {
+            None => self.warn_of_all("no clientPort: nobody can connect"),
+            Some(0) => self.warn_of_all("clientPort is 0: nobody knows where to connect"),
+            Some(_) => {}
+        }
+    }
+}
+
+/// What a version looks like, for messages.
+pub(super) const A_VERSION: &str = "a hexadecimal number";
+
+/// A version: hexadecimal, and not negative, as it is written without a sign.
+pub(super) fn version(text: &str) -> Option<i64> {
+    i64::from_str_radix(text, 16).ok().filter(|version| *version >= 0)
+}
+
+pub(super) fn wrong(key: &str, given: &Given, expected: &str) -> ConfigError {
+    let what = in_words(&format!("{key}={}: expected {expected}", given.value));
+    ConfigError { place: given.place.clone(), what }
+}

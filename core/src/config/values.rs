@@ -1,0 +1,351 @@
+//! What was said about each key, and how ZooKeeper reads it: keys of `zoo.cfg` as
+//! `QuorumPeerConfig` does, where a wrong value is an error; properties of the JVM as
+//! `Integer.getInteger` and `Boolean.getBoolean` do, where it is the default, and a warning.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use super::keys::{self, Home, Verdict};
+use super::properties::{self, Property};
+use super::{ConfigError, Warning, java};
+
+/// Where a setting of the JVM stands, for messages.
+const FLAG_PLACE: &str = "system property (-D, SERVER_JVMFLAGS or JVMFLAGS)";
+/// What a line of `zoo.cfg` puts before its key, if `QuorumPeerConfig` does not read it.
+const PREFIX: &str = "zookeeper.";
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) place: String,
+    pub(super) value: String,
+}
+
+/// A line about a member, a group or a weight.
+#[derive(Debug)]
+pub(super) struct EnsembleLine {
+    pub(super) key: String,
+    pub(super) given: Given,
+}
+
+/// All that `zoo.cfg`, the dynamic file and the JVM's flags say.
+pub(super) struct Values<'a> {
+    pub(super) name: &'a str,
+    /// By key.
+    file: BTreeMap<String, Given>,
+    /// By the whole name of the JVM's property.
+    properties: BTreeMap<String, Given>,
+    /// In the order of the file.
+    pub(super) ensemble: Vec<EnsembleLine>,
+    warnings: RefCell<Vec<Warning>>,
+}
+
+/// A text from a file that does not break a message into lines.
+pub(super) fn in_words(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn new(name: &'a str) -> Values<'a> {
+        Values {
+            name,
+            file: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            ensemble: Vec::new(),
+            warnings: RefCell::default(),
+        }
+    }
+
+    /// Takes flags of the JVM, whole names and values. `zoo.cfg` comes after them.
+    ///
+    /// # Errors
+    /// What is promised and not there.
+    pub(super) fn take_flags(&mut self, flags: &[(String, String)]) -> Result<(), ConfigError> {
+        for (name, value) in flags {
+            let given = Given { place: String::from(FLAG_PLACE), value: value.clone() };
+            let key = name.strip_prefix(PREFIX);
+            let short = key.unwrap_or(name);
+            let elsewhere = match (key, keys::home(short)) {
+                (Some(_), Home::Property | Home::Both) | (None, Home::Flag) => None,
+                (None, Home::Property) if short == "fsync.warningthresholdms" => None,
+                (_, Home::File) => Some(format!("reads {short} in zoo.cfg only")),
+                (None, Home::Both | Home::Property) => {
+                    Some(format!("reads it as -D{PREFIX}{short}"))
+                }
+                (Some(_), Home::Flag) => Some(format!("reads it as -D{short}")),
+            };
+            match elsewhere {
+                None => self.judge(short, &given)?,
+                // The JVM's own, and other libraries'.
+                Some(_) if key.is_none() && keys::judge(short, value) == Verdict::Unknown => {}
+                Some(elsewhere) => {
+                    self.warn(&given, format!("-D{name} has no effect; ZooKeeper {elsewhere}"));
+                }
+            }
+            self.properties.insert(name.clone(), given);
+        }
+        Ok(())
+    }
+
+    /// Takes the lines of `zoo.cfg`.
+    ///
+    /// # Errors
+    /// What is promised and not there.
+    pub(super) fn take_file(&mut self, lines: Vec<Property>) -> Result<(), ConfigError> {
+        let mut last = BTreeMap::new();
+        for line in lines {
+            let (key, given) = self.given(self.name, line);
+            if keys::is_of_ensemble(&key) {
+                self.take_line(key, given);
+            } else {
+                last.insert(key, given);
+            }
+        }
+        for (key, given) in last {
+            let short = key.strip_prefix(PREFIX);
+            match (short, keys::home(short.unwrap_or(&key))) {
+                (Some(short), Home::File | Home::Property | Home::Both) => {
+                    let what = format!(
+                        "{key} has no effect in zoo.cfg; ZooKeeper reads it as {short} there"
+                    );
+                    self.warn(&given, what);
+                }
+                (_, Home::Flag) => {
+                    let short = short.unwrap_or(&key);
+                    let what = format!(
+                        "{key} has no effect in zoo.cfg; ZooKeeper reads it as -D{short} only"
+                    );
+                    self.warn(&given, what);
+                }
+                (None, Home::File | Home::Both) => {
+                    self.judge(&key, &given)?;
+                    self.file.insert(key, given);
+                }
+                (None, Home::Property) => {
+                    self.judge(&key, &given)?;
+                    self.properties.insert(format!("{PREFIX}{key}"), given);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a line of the ensemble; of two, the later one counts.
+    pub(super) fn take_line(&mut self, key: String, given: Given) {
+        self.ensemble.retain(|earlier| earlier.key != key);
+        self.ensemble.push(EnsembleLine { key, given });
+    }
+
+    /// A line as it counts, with its place.
+    pub(super) fn given(&self, name: &str, line: Property) -> (String, Given) {
+        let place = format!("{name}:{}", line.line);
+        let value = properties::trim(&line.value).to_string();
+        (properties::trim(&line.key).to_string(), Given { place, value })
+    }
+
+    fn judge(&self, key: &str, given: &Given) -> Result<(), ConfigError> {
+        let value = in_words(&given.value);
+        match keys::judge(key, &given.value) {
+            Verdict::Used => {}
+            Verdict::Refused => {
+                let what = format!(
+                    "{key}={value} is not supported yet, and to ignore it would not be safe: \
+                     remove it, or keep this member on Apache ZooKeeper"
+                );
+                return Err(ConfigError { place: given.place.clone(), what });
+            }
+            Verdict::NoEffect => self.warn(given, format!("{key} has no effect here")),
+            Verdict::Unknown => self.warn(given, format!("unknown key {}", in_words(key))),
+        }
+        Ok(())
+    }
+
+    /// Says what may not be meant so.
+    pub(super) fn warn(&self, given: &Given, what: String) {
+        let place = given.place.clone();
+        self.warnings.borrow_mut().push(Warning { place, what: in_words(&what) });
+    }
+
+    /// The same of the file as a whole.
+    pub(super) fn warn_of_all(&self, what: &str) {
+        let given = Given { place: String::from(self.name), value: String::new() };
+        self.warn(&given, String::from(what));
+    }
+
+    /// All that may not be meant so, in the order of the lines.
+    pub(super) fn into_warnings(self) -> Vec<Warning> {
+        self.warnings.into_inner()
+    }
+
+    fn find(&self, key: &str) -> Option<&Given> {
+        let name = match keys::home(key) {
+            Home::File => return self.file.get(key),
+            Home::Both => {
+                return self
+                    .file
+                    .get(key)
+                    .or_else(|| self.properties.get(&format!("{PREFIX}{key}")));
+            }
+            Home::Flag => String::from(key),
+            Home::Property => format!("{PREFIX}{key}"),
+        };
+        self.properties.get(&name)
+    }
+
+    /// An error about a key: what it is, and what is expected.
+    pub(super) fn error(&self, key: &str, expected: &str) -> ConfigError {
+        match self.find(key) {
+            Some(Given { place, value }) => ConfigError {
+                place: place.clone(),
+                what: format!("{key}={}: expected {expected}", in_words(value)),
+            },
+            None => ConfigError {
+                place: String::from(self.name),
+                what: format!("{key} is missing: expected {expected}"),
+            },
+        }
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        self.find(key).map(|given| given.value.clone()).filter(|value| !value.is_empty())
+    }
+
+    /// A text, also an empty one.
+    pub(super) fn word(&self, key: &str) -> Option<&str> {
+        self.find(key).map(|given| given.value.as_str())
+    }
+
+    /// A property of the JVM that has this name, without a prefix.
+    pub(super) fn flag(&self, name: &str) -> Option<&str> {
+        self.properties.get(name).map(|given| given.value.as_str())
+    }
+
+    /// A number of `zoo.cfg` (`Integer.parseInt`), at least as large as this one.
+    pub(super) fn number(
+        &self,
+        key: &str,
+        default: i32,
+        least: i32,
+        expected: &str,
+    ) -> Result<i32, ConfigError> {
+        let Some(text) = self.word(key) else { return Ok(default) };
+        let number = java::parse(text).and_then(|n| i32::try_from(n).ok());
+        number.filter(|n| *n >= least).ok_or_else(|| self.error(key, expected))
+    }
+
+    /// A switch of `zoo.cfg` (`QuorumPeerConfig.parseBoolean`).
+    pub(super) fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        match self.word(key) {
+            None => Ok(default),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+            Some(_) => Err(self.error(key, "true or false")),
+        }
+    }
+
+    /// A port of `zoo.cfg`.
+    pub(super) fn port(&self, key: &str) -> Result<Option<u16>, ConfigError> {
+        let Some(text) = self.word(key) else { return Ok(None) };
+        let port = java::parse(text).and_then(|n| u16::try_from(n).ok());
+        port.map(Some).ok_or_else(|| self.error(key, "a port, 0 to 65535"))
+    }
+
+    /// A property (`Integer.getInteger`).
+    pub(super) fn integer(&self, key: &str, default: i32) -> i32 {
+        let read = |text: &str| java::decode(text).and_then(|n| i32::try_from(n).ok());
+        self.or_default(key, default, read)
+    }
+
+    /// A property (`Long.getLong`).
+    pub(super) fn long(&self, key: &str, default: i64) -> i64 {
+        self.or_default(key, default, java::decode)
+    }
+
+    /// A property that is read in some way, or else the default counts.
+    pub(super) fn or_default<T: Copy + ToString + PartialEq>(
+        &self,
+        key: &str,
+        default: T,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some(given) = self.find(key) else { return default };
+        let Some(number) = read(&given.value) else {
+            let (value, counts) = (&given.value, default.to_string());
+            self.warn(
+                given,
+                format!("{key}={value} is no number: {counts} counts, as in ZooKeeper"),
+            );
+            return default;
+        };
+        if java::parse(&given.value).is_some_and(|n| n.to_string() != number.to_string())
+            && given.value.trim_start_matches(['+', '-']).starts_with('0')
+        {
+            let what = format!(
+                "{key}={} is octal: {} counts, as in ZooKeeper",
+                given.value,
+                number.to_string()
+            );
+            self.warn(given, what);
+        }
+        number
+    }
+
+    /// Says that another value counts than the one that was given.
+    pub(super) fn instead<T: PartialEq + ToString>(&self, key: &str, given: T, counts: T) -> T {
+        if given != counts
+            && let Some(found) = self.find(key)
+        {
+            let what =
+                format!("{key}={}: {} counts, as in ZooKeeper", found.value, counts.to_string());
+            self.warn(found, what);
+        }
+        counts
+    }
+
+    /// The same where it is a decision of this server's.
+    pub(super) fn instead_here(&self, key: &str, given: i32, counts: i32) {
+        if given != counts
+            && let Some(found) = self.find(key)
+        {
+            self.warn(found, format!("{key}={}: {counts} counts here", found.value));
+        }
+    }
+
+    /// A property that is a switch (`Boolean.getBoolean`, `Boolean.parseBoolean`): everything
+    /// but `true` switches it off.
+    pub(super) fn switch(&self, key: &str, default: bool) -> bool {
+        let Some(given) = self.find(key) else { return default };
+        let on = given.value.eq_ignore_ascii_case("true");
+        if !on && !given.value.eq_ignore_ascii_case("false") {
+            let what = format!("{key}={} is not true: false counts, as in ZooKeeper", given.value);
+            self.warn(given, what);
+        }
+        on
+    }
+
+    /// Whether a property is this word; all others mean the opposite.
+    pub(super) fn is_word(&self, key: &str, word: &str, others: [&str; 2]) -> bool {
+        let Some(given) = self.find(key) else { return false };
+        let is_it = given.value == word;
+        if !is_it && !others.contains(&given.value.as_str()) {
+            let what = format!(
+                "{key}={} is not {word}: {} counts, as in ZooKeeper",
+                given.value, others[0]
+            );
+            self.warn(given, what);
+        }
+        is_it
+    }
+
+    /// Whether any `authProvider.NAME` is this class.
+    pub(super) fn has_provider(&self, class: &str) -> bool {
+        let is_provider = |name: &str| {
+            name.strip_prefix(PREFIX).is_some_and(|key| key.starts_with(keys::PROVIDER))
+        };
+        self.properties.iter().any(|(name, given)| is_provider(name) && given.value == class)
+    }
+}

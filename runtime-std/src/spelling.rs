@@ -1,0 +1,76 @@
+//! Directories whose names have other letters than ASCII: `zoo.cfg` is read as ISO-8859-1, so
+//! that UTF-8 in it names another directory than it looks like, here and in ZooKeeper.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use zabkeeper_core::config::{Config, Warning, encode};
+
+/// What may not be meant so with the directories, if their names have such letters.
+pub(crate) fn warnings(name: &str, config: &Config) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for (key, dir) in [("dataDir", &config.data_dir), ("dataLogDir", &config.data_log_dir)] {
+        let is_said = key == "dataLogDir" && config.data_log_dir == config.data_dir;
+        if dir.is_ascii() || is_said {
+            continue;
+        }
+        let mut what = format!(
+            "{key} is read as ISO-8859-1, as ZooKeeper does: the directory is {dir}, escapes \
+             (\\u00e4) name other letters"
+        );
+        for other in others(dir).into_iter().filter(|other| holds_data(other)) {
+            let holds =
+                if holds_data(Path::new(dir)) { ", too" } else { ", and this one does not" };
+            what += &format!("; {} holds data{holds}", other.display());
+        }
+        warnings
+            .push(Warning { place: String::from(name), what: what.replace(char::is_control, " ") });
+    }
+    warnings
+}
+
+/// The names that the same line has when it is read as UTF-8, and in a JVM without a locale.
+fn others(dir: &str) -> Vec<PathBuf> {
+    let as_bytes = dir.chars().all(|c| u32::from(c) < 256).then(|| encode(dir));
+    let without_locale =
+        dir.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect::<String>();
+    let all = as_bytes.into_iter().chain([without_locale.into_bytes()]);
+    all.map(|bytes| PathBuf::from(OsString::from_vec(bytes))).collect()
+}
+
+fn holds_data(dir: &Path) -> bool {
+    dir.join("version-2").is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use zabkeeper_core::config::decode;
+
+    use super::*;
+
+    #[test]
+    fn the_directory_that_was_meant_is_named_if_it_holds_data() {
+        let home = tempfile::tempdir().unwrap();
+        let read = |file: Vec<u8>| Config::parse("zoo.cfg", &decode(&file), None, None).unwrap().0;
+        let told = |config: &Config| {
+            let all = warnings("zoo.cfg", config);
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let home = home.path().to_str().unwrap();
+        assert_eq!(told(&read(format!("dataDir={home}/data\n").into_bytes())), [""; 0]);
+        let config = read(format!("dataDir={home}/d\u{e4}ten\n").into_bytes());
+        assert_eq!(config.data_dir, format!("{home}/d\u{c3}\u{a4}ten"));
+        let [said] = &told(&config)[..] else { panic!("one warning") };
+        assert!(said.starts_with("zoo.cfg: dataDir is read as ISO-8859-1"), "{said}");
+        assert!(said.contains(&config.data_dir) && !said.contains("holds data"), "{said}");
+        fs::create_dir_all(format!("{home}/d\u{e4}ten/version-2")).unwrap();
+        let said = told(&config).concat();
+        let meant = format!("{home}/d\u{e4}ten holds data, and this one does not");
+        assert!(said.ends_with(&meant), "{said}");
+        fs::create_dir_all(format!("{}/version-2", config.data_dir)).unwrap();
+        assert!(told(&config).concat().ends_with("holds data, too"));
+    }
+}
