@@ -51,13 +51,19 @@ def test_a_check_tells_what_a_configuration_would_do_and_starts_nothing(tmp_path
     assert done.returncode == 0, done
     assert done.stdout.splitlines() == [
         f"{config}:7: flushDelay has no effect here",
+        f"{config}: no clientPort: nobody can connect",
         "system property (-D, SERVER_JVMFLAGS or JVMFLAGS): maxBatchSize has no effect here",
+        f"dataDir is {data}",
         "server 2 of an ensemble of 3"], done.stdout
     assert sorted(p.name for p in data.iterdir()) == ["myid"], "nothing was written"
     for arguments, variables in [(["-Dzookeeper.snapCount=many"], {}), ([], {"JVMFLAGS": "-Dzookeeper.snapCount=many"})]:
         done = check(*arguments, **variables)
-        assert done.returncode == 2, done
-        assert "system property" in done.stderr and "snapCount=many: expected" in done.stderr, done.stderr
+        assert done.returncode == 0, done
+        said = "snapCount=many is no number: 100000 counts, as in ZooKeeper"
+        assert f"system property (-D, SERVER_JVMFLAGS or JVMFLAGS): {said}" in done.stdout.splitlines(), done.stdout
+    done = check("-Dzookeeper.DigestAuthenticationProvider.digestAlg=rot13")
+    assert done.returncode == 2, done
+    assert "system property" in done.stderr and "digestAlg=rot13: expected SHA1, SHA-224" in done.stderr, done.stderr
 
 
 def test_what_the_jvm_was_told_counts(tmp_path):

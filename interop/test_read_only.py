@@ -15,10 +15,7 @@ SYNC, CLOSE = 9, -11
 
 
 def ensemble_of(impl, directory, **extra):
-    ensemble = Ensemble(impl, directory, **{"readonlymode.enabled": "true"}, **extra)
-    for server in ensemble.servers:
-        server.jvm_options = ["-Dreadonlymode.enabled=true"]
-    return ensemble
+    return Ensemble(impl, directory, **{"readonlymode.enabled": "true"}, **extra)
 
 
 def cut_off(ensemble):

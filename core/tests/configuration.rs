@@ -336,3 +336,24 @@ fn what_counts_is_what_counts_in_zookeeper() {
         assert!(needed.contains(text), "{text}: it is as in ZooKeeper ({why})");
     }
 }
+
+/// Each key that COMPATIBILITY.md says is read was asked about.
+#[test]
+fn every_key_that_is_read_was_asked_about() {
+    let text = include_str!("../../COMPATIBILITY.md");
+    let section = text.split("\n## ").find(|s| s.starts_with("Keys of")).expect("the section");
+    let mut missing = Vec::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let key = cells[1].trim_matches('`');
+        if matches!(cells[2], "read" | "flag") {
+            let stem = key.trim_end_matches("NAME").trim_end_matches(['N', 'G']);
+            let is_asked =
+                |row: &str| row.split('\t').skip(1).take(2).any(|cell| cell.contains(stem));
+            if !ANSWERS.lines().filter(|row| !row.starts_with('#')).any(is_asked) {
+                missing.push(key);
+            }
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+}

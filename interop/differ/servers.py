@@ -16,7 +16,7 @@ CONFIG = {
     # A cached answer of ZooKeeper can be older than a quota's count, which has no version.
     "maxResponseCacheSize": 0, "maxGetChildrenResponseCacheSize": 0,
 }
-JVM = ["-Dznode.container.checkIntervalMs=100000000", "-XX:TieredStopAtLevel=1"]
+JVM = ["-XX:TieredStopAtLevel=1"]
 
 
 # `apache*3` is a follower of three servers.

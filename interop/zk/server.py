@@ -54,8 +54,8 @@ class Server:
     def __init__(self, impl, directory, config, client_port, sid=None):
         self.options = []  # of the command line, zabkeeper only
         self.within = []  # the command that executes the server, if it is not to run as it is
-        # Apache ZooKeeper reads these as properties of the system only.
-        self.jvm_options = [f"-D{k}={v}" for k, v in config.items() if k.startswith("znode.")]
+        self.jvm_options = []  # Apache ZooKeeper only
+        self.flags = []
         self.impl, self.client_port, self.sid = impl, client_port, sid
         self.dir = pathlib.Path(directory)
         self.data = self.dir / "data"
@@ -68,18 +68,20 @@ class Server:
         self.process = None
 
     def write_config(self, config):
-        text = "".join(f"{k}={v}\n" for k, v in config.items())
-        self.config.write_text(text)
+        # No line of zoo.cfg reaches these.
+        flags = {k: v for k, v in config.items() if k.startswith(("znode.container.", "jute.maxbuffer", "readonlymode."))}
+        self.flags = [f"-D{k}={v}" for k, v in flags.items()]
+        self.config.write_text("".join(f"{k}={v}\n" for k, v in config.items() if k not in flags))
 
     def command(self):
         if self.impl == "zabkeeper":
-            return [str(parts.binary()), "server", str(self.config), *self.options]
+            return [str(parts.binary()), "server", str(self.config), *self.flags, *self.options]
         log4j = self.dir / "log4j2.properties"
         log4j.write_text(LOG4J)
         version = "3.8" if self.impl == "apache-3.8" else "3.9.5"
         return [
             "java", "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={log4j}",
-            "-Dzookeeper.admin.enableServer=false", *self.jvm_options, "-cp", parts.classpath(version),
+            "-Dzookeeper.admin.enableServer=false", *self.flags, *self.jvm_options, "-cp", parts.classpath(version),
             "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self.config),
         ]
 

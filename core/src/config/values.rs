@@ -175,9 +175,11 @@ impl<'a> Values<'a> {
         self.warn(&given, String::from(what));
     }
 
-    /// All that may not be meant so, in the order of the lines.
+    /// All that may not be meant so, what is about the files first.
     pub(super) fn into_warnings(self) -> Vec<Warning> {
-        self.warnings.into_inner()
+        let mut warnings = self.warnings.into_inner();
+        warnings.sort_by_key(|warning| warning.place == FLAG_PLACE);
+        warnings
     }
 
     fn find(&self, key: &str) -> Option<&Given> {
