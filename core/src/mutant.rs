@@ -30,6 +30,8 @@ pub enum Mutant {
     WatchAfterReply, WatchFiresTwice, MissedWatchForgotten, SyncStaysHere,
     ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
     PersistentWatchNotLeftAgain, LastEventsLostWithTheRole,
+    // sessions that move
+    AnswersBeforeTheMove,
 }
 
 impl Mutant {
@@ -58,7 +60,7 @@ impl Mutant {
         Mutant::OldQuorumCommitsAChange, Mutant::NextMembersNotAsked,
         Mutant::RemovedLeaderGoesOn, Mutant::ChangeForgottenByRestart,
         Mutant::VoterToBeUnheard, Mutant::UnloggedChangeCounts,
-        Mutant::OldMembersGoOnAlone,
+        Mutant::OldMembersGoOnAlone, Mutant::AnswersBeforeTheMove,
     ];
 }
 

@@ -43,6 +43,9 @@ pub struct ClientOptions {
     pub pause_ms: u64,
     /// The longest reply, bytes (`jute.maxbuffer` of the client).
     pub max_frame_bytes: usize,
+    /// Requests are numbered from 1 on each connection, as some clients do; else throughout the
+    /// session.
+    pub numbers_anew: bool,
 }
 
 impl Default for ClientOptions {
@@ -54,6 +57,7 @@ impl Default for ClientOptions {
             timeout_ms: 30_000,
             pause_ms: 1000,
             max_frame_bytes,
+            numbers_anew: false,
         }
     }
 }
@@ -469,6 +473,9 @@ impl Client {
                 let result = Err(Failure::ConnectionLost);
                 self.events.push_back(ClientEvent::Reply { xid, zxid: Zxid::ZERO, result });
             }
+        }
+        if self.options.numbers_anew {
+            self.last_xid = 0;
         }
         self.frames = FrameReader::default();
         self.out.clear();

@@ -23,7 +23,7 @@ use alloc::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use tracing::{error, info, warn};
 
-use crate::action::{Action, Actions, DiskAction, Fault};
+use crate::action::{Action, Actions, DiskAction, Fault, Reason};
 use crate::admin::metrics::{BufferSizes, Metrics};
 use crate::admin::{Recovery, Whitelist};
 use crate::budget::{Budget, Work};
@@ -32,12 +32,12 @@ use crate::disk::SnapshotTrigger;
 use crate::event::{Event, Host, Port, Recovered};
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
-use crate::prep::{self, Parsed, Prep, Request};
-use crate::serve::{Owner, Serve, SessionTracker, Submission};
+use crate::prep::{self, Parsed, Prep, Request, SessionCheck};
+use crate::serve::{Handover, Owner, Serve, SessionTracker, Submission};
 use crate::store::{Effects, SnapshotDecoder, Store, StoreOptions};
 use crate::types::{ConnId, Epoch, Now, SessionId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
-use crate::wire::jute::Reader;
+use crate::wire::jute::{Reader, Writer};
 use crate::wire::quorum::ForwardedRequest;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
@@ -53,6 +53,15 @@ pub use state::Decoder;
 
 /// ZooKeeper's exit code for what should not happen.
 const EXIT_UNEXPECTED: i32 = 1;
+
+/// Whose sync the leader is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Syncing {
+    /// A client's.
+    Client(ConnId),
+    /// This server's own ([`Submission::Fence`]).
+    Fence,
+}
 
 /// One server, driven by events, answering with actions.
 #[derive(Debug)]
@@ -83,7 +92,7 @@ pub struct Node {
     /// What writes and words of this turn have cost.
     writes: Budget,
     /// Learner: syncs at the leader, in order.
-    syncing: VecDeque<SessionId>,
+    syncing: VecDeque<Syncing>,
     /// Own proposals as they were made, to be applied without decoding them.
     proposed: VecDeque<LoggedTxn>,
     snapshots: Snapshots,
@@ -359,14 +368,22 @@ impl Node {
             Delivery::Revalidated { data } => {
                 let mut r = Reader::new(&data);
                 if let (Ok(session), Ok(valid)) = (r.record::<SessionId>(), r.boolean()) {
-                    self.serve.reattached(now, &self.store, session, valid, out);
+                    let handover = valid.then_some(Handover::Fenced);
+                    self.serve.reattached(now, &self.store, session, handover, out);
                 }
             }
             Delivery::Synced => {
-                if let Some(session) = self.syncing.pop_front() {
-                    self.serve.synced(now, &self.store, session, out);
+                if let Some(syncing) = self.syncing.pop_front() {
+                    self.synced(now, syncing, out);
                 }
             }
+        }
+    }
+
+    fn synced(&mut self, now: Now, syncing: Syncing, out: &mut Actions) {
+        match syncing {
+            Syncing::Client(conn) => self.serve.synced(now, &self.store, conn, out),
+            Syncing::Fence => self.serve.fence_passed(now, &self.store, out),
         }
     }
 
@@ -394,16 +411,27 @@ impl Node {
                     None => self.forward(&request, out),
                 }
             }
-            Submission::Sync(request) => match &self.tracker {
-                Some(_) => self.serve.synced(now, &self.store, request.session, out),
-                None if Mutant::SyncStaysHere.is_on() => {
-                    self.serve.synced(now, &self.store, request.session, out);
-                }
-                None => {
-                    self.syncing.push_back(request.session);
-                    self.forward(&request, out);
-                }
-            },
+            Submission::Sync { conn, request } => {
+                self.sync(now, Syncing::Client(conn), &request, out);
+            }
+            Submission::Fence { session } => {
+                let mut body = BytesMut::new();
+                body.put_ustring("/");
+                let (op, body, auth) = (OpCode::Sync, body.freeze(), Arc::default());
+                let request = Request { session, cxid: 0, op, body, auth };
+                self.sync(now, Syncing::Fence, &request, out);
+            }
+        }
+    }
+
+    fn sync(&mut self, now: Now, syncing: Syncing, request: &Request, out: &mut Actions) {
+        match &self.tracker {
+            Some(_) => self.synced(now, syncing, out),
+            None if Mutant::SyncStaysHere.is_on() => self.synced(now, syncing, out),
+            None => {
+                self.syncing.push_back(syncing);
+                self.forward(request, out);
+            }
         }
     }
 
@@ -560,6 +588,13 @@ impl Node {
     ) {
         let Some(zxid) = self.next_zxid(now, out) else { return };
         let check = self.check_session(request.session, owner);
+        if check == SessionCheck::Moved
+            && owner == Owner::Here
+            && request.op != OpCode::CloseSession
+        {
+            // Its client has gone to another server, or cannot know that it is attached there.
+            return self.serve.drop_session(request.session, Reason::Replaced, out);
+        }
         // Whoever says so, a session's end is proposed, and nothing of it goes on.
         if request.op == OpCode::CloseSession
             && let Some(tracker) = &mut self.tracker
@@ -610,6 +645,8 @@ impl Node {
             Err(code) => {
                 // The learner did not look into the request; its client waits for an answer.
                 let Some(zxid) = self.next_zxid(now, out) else { return };
+                let has_moved = self.check_session(session, owner) == SessionCheck::Moved;
+                let code = if has_moved { ErrorCode::SessionMoved } else { code };
                 let time_ms = now.wall_ms;
                 let op = OpCode::Error as i32;
                 let header = TxnHeader { client: session, cxid, zxid, time_ms, op };

@@ -11,7 +11,7 @@ use crate::action::{Actions, Reason};
 use crate::config::Config;
 use crate::mutant::Mutant;
 use crate::prep::{Parsed, Request, SessionCheck};
-use crate::serve::{Owner, SessionTracker};
+use crate::serve::{Handover, Owner, SessionTracker};
 use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::jute::Reader;
 use crate::wire::quorum::ForwardedRequest;
@@ -90,20 +90,24 @@ impl Node {
     ) {
         let is_local =
             self.local.as_mut().is_some_and(|local| local.touch(now.mono, session, timeout_ms));
+        // The leader refuses what comes later through another server.
+        let proposed = Handover::After(self.ensemble.last_proposed());
         if is_local {
-            self.serve.reattached(now, &self.store, session, true, out);
+            let handover = if self.tracker.is_some() { proposed } else { Handover::Fenced };
+            self.serve.reattached(now, &self.store, session, Some(handover), out);
         } else if let Some(tracker) = &mut self.tracker {
             let valid = tracker.touch(now.mono, session, timeout_ms);
             tracker.set_owner(session, Owner::Here);
             // Its end may still come to nothing: the client is told when that is committed.
             if valid || !tracker.is_closing(session) {
-                self.serve.reattached(now, &self.store, session, valid, out);
+                let handover = valid.then_some(proposed);
+                self.serve.reattached(now, &self.store, session, handover, out);
             }
         } else if self.serve.is_read_only() {
             // Where all sessions are global, one that this server has not heard of may have begun
             // elsewhere meanwhile: it is not ended here.
-            let valid = self.local.is_none();
-            self.serve.reattached(now, &self.store, session, valid, out);
+            let handover = self.local.is_none().then_some(proposed);
+            self.serve.reattached(now, &self.store, session, handover, out);
         } else {
             let mut data = BytesMut::with_capacity(12);
             data.put_i64(session.0);

@@ -69,6 +69,12 @@ impl SessionCheck {
         }
     }
 
+    /// Whatever else may be wrong with a request: the session's present server has to know that it
+    /// is none of its own.
+    fn still_here(self) -> Result<(), ErrorCode> {
+        if self == SessionCheck::Moved { Err(ErrorCode::SessionMoved) } else { Ok(()) }
+    }
+
     fn may_own(self) -> Result<(), ErrorCode> {
         match self {
             SessionCheck::Local(code) => Err(code),
@@ -138,9 +144,12 @@ impl Prep {
         let txn = match parsed.0 {
             Write::One(operation) => context.prepare(&mut self.tree, operation),
             Write::Multi(operations) => {
-                multi(&mut self.tree, &context, operations, self.options.max_txn_bytes)
+                let is_empty = operations.is_empty();
+                let most = self.options.max_txn_bytes;
+                let txn = multi(&mut self.tree, &context, operations, most);
+                if is_empty { check.still_here().and(txn) } else { txn }
             }
-            Write::Unreadable => Err(ErrorCode::MarshallingError),
+            Write::Unreadable => check.still_here().and(Err(ErrorCode::MarshallingError)),
             Write::CloseSession => Ok(self.close(store, request.session, zxid)),
             // Whoever knows the members asks `reconfigure`.
             Write::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),

@@ -47,6 +47,7 @@ impl Context<'_> {
         operation: Operation,
     ) -> Result<Txn, ErrorCode> {
         tree.work.requests += 1;
+        self.check.still_here()?;
         match operation {
             Operation::Create(asked) => self.create(tree, asked),
             Operation::Delete(asked) => self.delete(tree, asked),

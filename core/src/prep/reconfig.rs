@@ -65,6 +65,7 @@ impl Prep {
         members: &Members<'_>,
         (zxid, wall_ms): (Zxid, i64),
     ) -> Result<Txn, ErrorCode> {
+        session.still_here()?;
         if !members.enabled {
             return Err(ErrorCode::ReconfigDisabled);
         }

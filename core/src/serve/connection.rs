@@ -1,5 +1,6 @@
 //! One client connection: what it waits for, what it is to be told, and its figures.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,11 +8,12 @@ use core::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::handover::Handover;
 use super::load::Load;
 use super::outbox::Outbox;
 use super::set_watches::SetWatches;
 use super::turns::Share;
-use super::{ServeOptions, WAITING_FRAMES};
+use super::{ServeOptions, Submission, WAITING_FRAMES};
 use crate::action::{Action, Actions};
 use crate::admin::metrics::{ServerStats, Summary};
 use crate::budget::share;
@@ -51,10 +53,28 @@ pub(super) struct Pending {
     pub(super) state: PendingState,
 }
 
+impl Pending {
+    /// Whether its answer comes from somebody else.
+    pub(super) fn waits_for_others(&self) -> bool {
+        matches!(
+            self.state,
+            PendingState::Held(_)
+                | PendingState::Write
+                | PendingState::InDoubt { .. }
+                | PendingState::Sync(_)
+        )
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum PendingState {
+    /// Waits for the session's former requests, and is not on its way yet.
+    Held(Box<Submission>),
     /// Waits for its transaction.
     Write,
+    /// There is a transaction that may be another connection's: the answer by it, or none if it
+    /// says that the session has moved. It counts if no other comes before this fence is passed.
+    InDoubt { answer: Option<Bytes>, fence: u64 },
     /// Waits for the leader.
     Sync(Bytes),
     /// Will be answered from the tree when its turn comes.
@@ -75,6 +95,11 @@ pub(super) struct Connection {
     pub(super) frames: FrameReader,
     pub(super) phase: Phase,
     pub(super) session: SessionId,
+    /// The session was there before this connection, and what may be left of that.
+    pub(super) is_renewed: bool,
+    pub(super) handover: Option<Handover>,
+    /// What it asks of the leader waits for a fence.
+    pub(super) is_held: bool,
     pub(super) timeout_ms: i32,
     /// The read-only byte of the handshake, echoed if it was there.
     pub(super) read_only: Option<bool>,
@@ -171,6 +196,9 @@ impl Connection {
             frames: FrameReader::default(),
             phase: Phase::New,
             session: SessionId(0),
+            is_renewed: false,
+            handover: None,
+            is_held: false,
             timeout_ms: 0,
             read_only: None,
             id_bytes: ip.scheme.len() + ip.id.len(),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::connection::Phase;
+use super::handover::Handover;
 use super::session::{password, password_is};
 use super::throttle::Throttle;
 use super::{Serve, Service, Submission};
@@ -60,7 +61,8 @@ impl Serve {
         let (min, max) = (self.options.min_session_timeout_ms, self.options.max_session_timeout_ms);
         let timeout_ms = request.timeout_ms.min(max).max(min);
         let session = if fresh { self.ids.take() } else { request.session };
-        if let Some(old) = self.by_session.get(&session).copied() {
+        let is_known = fresh || password_is(session, request.password.as_deref());
+        if is_known && let Some(old) = self.by_session.get(&session).copied() {
             self.close(old, Reason::Replaced, out);
         }
         let Some(connection) = self.connections.get_mut(&conn) else { return };
@@ -69,7 +71,8 @@ impl Serve {
         connection.session = session;
         connection.timeout_ms = timeout_ms;
         connection.read_only = request.read_only;
-        if !fresh && !password_is(session, request.password.as_deref()) {
+        connection.is_renewed = !fresh;
+        if !is_known {
             info!(%conn, %session, "a client gave a wrong session password");
             return self.session_gone(conn, out);
         }
@@ -118,20 +121,21 @@ impl Serve {
         self.close(conn, Reason::NotServing, out);
     }
 
-    /// Whether a session of old lives.
+    /// Whether a session of old lives, and where its former requests end.
     pub fn reattached(
         &mut self,
         now: Now,
         store: &Store,
         session: SessionId,
-        valid: bool,
+        handover: Option<Handover>,
         out: &mut Actions,
     ) {
         let Some(conn) = self.by_session.get(&session).copied() else { return };
         if self.connections.get(&conn).is_none_or(|c| c.phase != Phase::Establishing) {
             return;
         }
-        if valid {
+        if let Some(handover) = handover {
+            self.hand_over(conn, handover);
             self.established(now, store, conn, out);
         } else {
             info!(%session, "a client asks for a session that is gone");

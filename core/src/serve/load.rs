@@ -61,7 +61,7 @@ impl Load {
 
 fn bytes(submission: &Submission) -> usize {
     match submission {
-        Submission::Write(request, _) | Submission::Sync(request) => {
+        Submission::Write(request, _) | Submission::Sync { request, .. } => {
             let ids = request.auth.iter().map(|id| id.scheme.len() + id.id.len());
             request.body.len() + ids.sum::<usize>()
         }

@@ -12,6 +12,7 @@
 mod authenticate;
 mod connection;
 mod figures;
+mod handover;
 mod handshake;
 mod load;
 mod outbox;
@@ -51,6 +52,8 @@ use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{ErrorCode, EventType, Record, Word};
 
 use connection::{Connection, Pending, PendingState, Phase};
+use handover::Fences;
+pub use handover::Handover;
 use load::Load;
 pub use request_throttle::RequestThrottle;
 use session::SessionIds;
@@ -151,7 +154,17 @@ pub enum Submission {
     /// A write: its transaction answers, or [`Serve::refused`].
     Write(Request, Parsed),
     /// A sync: [`Serve::synced`] answers.
-    Sync(Request),
+    Sync {
+        /// Whose.
+        conn: ConnId,
+        /// As it came.
+        request: Request,
+    },
+    /// A sync of this server's own: [`Serve::fence_passed`] follows its answer.
+    Fence {
+        /// In whose name.
+        session: SessionId,
+    },
     /// A sign of life of an established session.
     Touch {
         /// Whose.
@@ -190,9 +203,7 @@ pub struct Serve {
     watches: Watches,
     /// Whom an event is told.
     told: Vec<ConnId>,
-    /// Writes of connections that are gone, by session in order: their transactions must not
-    /// answer the session's next connection, which may count its requests from 1 again.
-    orphans: BTreeMap<SessionId, VecDeque<i32>>,
+    fences: Fences,
     ids: SessionIds,
     throttle: Option<Throttle>,
     /// Requests that have no answer yet.
@@ -230,7 +241,7 @@ impl Serve {
             young: VecDeque::new(),
             watches: Watches::new(key),
             told: Vec::new(),
-            orphans: BTreeMap::new(),
+            fences: Fences::default(),
             submissions: VecDeque::new(),
             dirty: Vec::new(),
             events: VecDeque::new(),
@@ -292,7 +303,7 @@ impl Serve {
                 self.close(conn, Reason::NotServing, out);
             }
         }
-        self.orphans.clear();
+        self.fences = Fences::default();
     }
 
     // ---- connections
@@ -371,11 +382,6 @@ impl Serve {
         }
         if self.by_session.get(&connection.session) == Some(&conn) {
             self.by_session.remove(&connection.session);
-        }
-        let writes = connection.pending.iter().filter(|p| matches!(p.state, PendingState::Write));
-        let mut writes = writes.map(|p| p.xid).peekable();
-        if writes.peek().is_some() {
-            self.orphans.entry(connection.session).or_default().extend(writes);
         }
         let address = connection.peer.ip().to_canonical();
         if let Some(count) = self.by_address.get_mut(&address) {
@@ -469,46 +475,24 @@ impl Serve {
                 self.fire(trigger, header.zxid);
             }
         }
-        let orphaned = self.take_orphan(header.client, header.cxid);
-        if let Txn::CloseSession(_) = txn {
-            self.orphans.remove(&header.client);
-        }
         let Some(conn) = self.by_session.get(&header.client).copied() else { return };
-        if let Txn::CreateSession(_) = txn {
-            return self.made(now, store, conn, true, out);
+        let Some(connection) = self.connections.get(&conn) else { return };
+        let is_waiting = connection.phase == Phase::Establishing;
+        match txn {
+            Txn::CreateSession(_) if connection.is_renewed => return,
+            Txn::CreateSession(_) => return self.made(now, store, conn, true, out),
+            Txn::CloseSession(_) if is_waiting => return self.session_gone(conn, out),
+            _ => {}
         }
-        if let Txn::CloseSession(_) = txn
-            && self.connections.get(&conn).is_some_and(|c| c.phase == Phase::Establishing)
-        {
-            return self.session_gone(conn, out);
-        }
+        let place = self.answers_at(conn, logged, outcome, out);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        // A session's writes are committed in its order.
-        let waits = |p: &Pending| matches!(p.state, PendingState::Write);
-        let place = connection.pending.iter().position(waits);
-        let place = place.filter(|at| !orphaned && connection.pending[*at].xid == header.cxid);
         if let Some(place) = place {
-            if reads::session_moved(outcome) {
-                return self.close(conn, Reason::Replaced, out);
-            }
             let code = reads::code(outcome);
-            let body = |out: &mut BytesMut| match (txn, outcome) {
-                (Txn::Multi(parts), Outcome::Multi(all)) => reads::multi_results(parts, all, out),
-                (Txn::Reconfig(txn), Outcome::Changed(_)) => {
-                    out.put_buffer(txn.data.as_deref());
-                    reads::write_outcome(outcome, out);
-                }
-                _ => reads::write_outcome(outcome, out),
-            };
+            let body = |out: &mut BytesMut| reads::reply_body(txn, outcome, out);
             if place > 0 {
                 // Reads before it wait for the client to take its replies.
-                let mut reply = BytesMut::new();
-                let err = code as i32;
-                ReplyHeader { xid: header.cxid, zxid: header.zxid, err }.write(&mut reply);
-                if code == ErrorCode::Ok {
-                    body(&mut reply);
-                }
-                connection.pending[place].state = PendingState::Done(reply.freeze());
+                let reply = reads::reply(logged, outcome);
+                connection.pending[place].state = PendingState::Done(reply);
             } else if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
                 self.load.remove(&self.options, &done);
@@ -531,19 +515,6 @@ impl Serve {
                 self.fire(trigger, header.zxid);
             }
         }
-    }
-
-    /// Whether a transaction answers a connection that is gone.
-    fn take_orphan(&mut self, session: SessionId, cxid: i32) -> bool {
-        let Some(waiting) = self.orphans.get_mut(&session) else { return false };
-        let place = waiting.iter().position(|x| *x == cxid);
-        if let Some(place) = place {
-            waiting.drain(..=place);
-        }
-        if waiting.is_empty() {
-            self.orphans.remove(&session);
-        }
-        place.is_some()
     }
 
     /// A write could not be prepared and has no transaction.
@@ -569,9 +540,6 @@ impl Serve {
         answer: PendingState,
         out: &mut Actions,
     ) {
-        if self.take_orphan(session, cxid) {
-            return;
-        }
         let Some(conn) = self.by_session.get(&session).copied() else { return };
         if let Some(connection) = self.connections.get_mut(&conn) {
             let waits = |p: &&mut Pending| matches!(p.state, PendingState::Write) && p.xid == cxid;
@@ -595,9 +563,8 @@ impl Serve {
         self.answer(now, store, session, cxid, PendingState::Ended, out);
     }
 
-    /// The oldest sync of a session is done.
-    pub fn synced(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
-        let Some(conn) = self.by_session.get(&session).copied() else { return };
+    /// The oldest sync of a connection is done.
+    pub fn synced(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             let waits = |p: &&mut Pending| matches!(p.state, PendingState::Sync(_));
             if let Some(pending) = connection.pending.iter_mut().find(waits)

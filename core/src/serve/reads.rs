@@ -12,8 +12,9 @@ use crate::prep;
 use crate::prep::access::Access;
 use crate::store::{NodeRef, Outcome, Store};
 use crate::types::{ConnId, SessionId};
-use crate::wire::client::{Id, MultiHeader, WatchedRequest, perms};
+use crate::wire::client::{Id, MultiHeader, ReplyHeader, WatchedRequest, perms};
 use crate::wire::jute::{Reader, Writer};
+use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{AddWatchMode, ErrorCode, OpCode, Record, WatcherType};
 
 /// The longest answer, with what is sent before it: one that a lane of a runtime takes beside as
@@ -312,6 +313,29 @@ pub(super) fn session_moved(outcome: &Outcome) -> bool {
     }
 }
 
+/// The answer of a transaction to its client, header and all.
+pub(super) fn reply(logged: &LoggedTxn, outcome: &Outcome) -> Bytes {
+    let (header, code) = (&logged.header, code(outcome));
+    let mut out = BytesMut::new();
+    ReplyHeader { xid: header.cxid, zxid: header.zxid, err: code as i32 }.write(&mut out);
+    if code == ErrorCode::Ok {
+        reply_body(&logged.txn, outcome, &mut out);
+    }
+    out.freeze()
+}
+
+/// Appends what stands behind the header of a transaction's answer.
+pub(super) fn reply_body(txn: &Txn, outcome: &Outcome, out: &mut BytesMut) {
+    match (txn, outcome) {
+        (Txn::Multi(parts), Outcome::Multi(all)) => multi_results(parts, all, out),
+        (Txn::Reconfig(txn), Outcome::Changed(_)) => {
+            out.put_buffer(txn.data.as_deref());
+            write_outcome(outcome, out);
+        }
+        _ => write_outcome(outcome, out),
+    }
+}
+
 /// Appends what a transaction answers its client with.
 pub(super) fn write_outcome(outcome: &Outcome, out: &mut BytesMut) {
     match outcome {
@@ -341,7 +365,7 @@ fn result_type(outcome: &Outcome) -> (OpCode, &Outcome) {
 }
 
 /// Appends a multi's results with the types that its parts have.
-pub(super) fn multi_results(parts: &[crate::wire::txn::Txn], all: &[Outcome], out: &mut BytesMut) {
+fn multi_results(parts: &[Txn], all: &[Outcome], out: &mut BytesMut) {
     for (part, outcome) in parts.iter().zip(all) {
         let (mut op, outcome) = result_type(outcome);
         if *outcome == Outcome::Done && part.op() != OpCode::Check {

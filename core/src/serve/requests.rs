@@ -120,6 +120,7 @@ impl Serve {
             return self.unknown(conn, header.xid, out);
         };
         self.submissions.push_back(Submission::Touch { session, timeout_ms });
+        let is_held = connection.holds();
         let xid = if op == OpCode::Ping { XID_PING } else { header.xid };
         let request = || Request {
             session,
@@ -146,8 +147,8 @@ impl Serve {
         } else if op == OpCode::Sync {
             match reads::sync_path(&body) {
                 Ok(_) => {
-                    self.load.submit(&mut self.submissions, Submission::Sync(request()));
-                    PendingState::Sync(body.clone())
+                    let sync = Submission::Sync { conn, request: request() };
+                    self.dispatch(is_held, sync, PendingState::Sync(body.clone()))
                 }
                 Err(code) => PendingState::Refused(code),
             }
@@ -155,20 +156,23 @@ impl Serve {
             match prep::parse(op, &body) {
                 Ok(parsed) => {
                     let write = Submission::Write(request(), parsed);
-                    self.load.submit(&mut self.submissions, write);
-                    PendingState::Write
+                    self.dispatch(is_held, write, PendingState::Write)
                 }
                 Err(code) => PendingState::Refused(code),
             }
         };
-        let ids = if matches!(state, PendingState::Write) { connection.id_bytes } else { 0 };
         let bytes = body.len();
-        let cost = match state {
-            PendingState::Read(_) | PendingState::Sync(_) | PendingState::SetWatches(_) => {
-                connection.expected_cost(bytes)
-            }
-            _ => 0,
+        let (is_sync, is_write) = match &state {
+            PendingState::Held(submission) => match &**submission {
+                Submission::Sync { .. } => (true, false),
+                _ => (false, true),
+            },
+            state => (matches!(state, PendingState::Sync(_)), matches!(state, PendingState::Write)),
         };
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let ids = if is_write { connection.id_bytes } else { 0 };
+        let is_read = matches!(state, PendingState::Read(_) | PendingState::SetWatches(_));
+        let cost = if is_read || is_sync { connection.expected_cost(bytes) } else { 0 };
         let pending = Pending { xid, op, since: now.mono, bytes, ids, cost, state };
         connection.pending_bytes += bytes;
         connection.pending_cost += cost;
@@ -217,14 +221,15 @@ impl Serve {
                 connection.choked = true;
                 return;
             }
-            if matches!(head.state, PendingState::Write | PendingState::Sync(_))
-                || (!at_once && self.turns.defers(conn, connection))
-            {
+            if head.waits_for_others() || (!at_once && self.turns.defers(conn, connection)) {
                 return;
             }
             let Some(head) = connection.pending.front_mut() else { return };
             match &mut head.state {
-                PendingState::Write | PendingState::Sync(_) => return,
+                PendingState::Held(_)
+                | PendingState::Write
+                | PendingState::InDoubt { .. }
+                | PendingState::Sync(_) => return,
                 PendingState::Done(reply) => {
                     let (reply, told) = (reply.clone(), connection.told);
                     connection.frame(|out| put_later(&reply, told, out));

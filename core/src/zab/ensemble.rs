@@ -270,6 +270,16 @@ impl Ensemble {
         }
     }
 
+    /// Leader: the last transaction that was proposed, also of those that wait to be sent; else the
+    /// last in the log.
+    pub fn last_proposed(&self) -> Zxid {
+        match &self.part {
+            Part::Leader(leader) => leader.last_proposed,
+            Part::Solo(solo) => solo.last_proposed,
+            _ => self.shared.history.last_logged,
+        }
+    }
+
     /// Proposes a transaction of [`Ensemble::next_zxid`], which `body` appends to the buffer that
     /// it is given, at most `size` bytes or not many more; gives how many they are. It waits for
     /// others until [`Ensemble::flush`], and comes back among [`Delivery::Committed`] when a quorum

@@ -69,7 +69,7 @@ pub(super) struct Leader {
     appended: VecDeque<(Ticket, Zxid)>,
     /// The last proposal that is durable here.
     durable: Zxid,
-    last_proposed: Zxid,
+    pub(super) last_proposed: Zxid,
     /// Learners' syncs that wait for the commit of a zxid.
     syncs: VecDeque<(Zxid, ConnId)>,
     give_up_at: Time,

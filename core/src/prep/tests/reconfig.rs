@@ -209,9 +209,11 @@ fn the_order_of_refusals() {
         check: SessionCheck::Moved,
         ..World::new()
     };
+    assert_eq!(world.ask(&asked), Err(SessionMoved));
+    world.check = SessionCheck::Expired;
     assert_eq!(world.ask(&asked), Err(ReconfigDisabled));
     world.enabled = true;
-    assert_eq!(world.ask(&asked), Err(SessionMoved));
+    assert_eq!(world.ask(&asked), Err(SessionExpired));
     world.check = SessionCheck::Ok;
     assert_eq!(world.ask(&asked), Err(Unimplemented));
     world.ensemble = true;

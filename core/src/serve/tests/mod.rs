@@ -5,6 +5,7 @@ mod compatibility;
 mod figures;
 mod golden;
 mod greedy;
+mod moves;
 mod order;
 mod stories;
 mod together;
@@ -24,6 +25,7 @@ use crate::wire::client::{
 };
 use crate::wire::frame::FrameReader;
 use crate::wire::jute::{Reader, Writer};
+use crate::wire::txn::TxnHeader;
 
 /// What a client saw, in its order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,8 +48,10 @@ struct Server {
     zxid: i64,
     /// Proposed, not committed.
     proposed: VecDeque<LoggedTxn>,
-    /// Syncs that wait.
-    syncs: VecDeque<SessionId>,
+    /// Syncs that wait; none: the server's own.
+    syncs: VecDeque<Option<ConnId>>,
+    /// Answers re-attachments as a learner, not as a leader.
+    follows: bool,
     /// Commits at once.
     eager: bool,
     touched: Vec<SessionId>,
@@ -107,6 +111,7 @@ impl Server {
             zxid: 0,
             proposed: VecDeque::new(),
             syncs: VecDeque::new(),
+            follows: false,
             eager: true,
             touched: Vec::new(),
             ticks: true,
@@ -188,7 +193,10 @@ impl Server {
             }
             Submission::Reattach { session, .. } => {
                 let valid = self.store.session(session).is_some() || self.serve.is_read_only();
-                self.serve.reattached(now, &self.store, session, valid, &mut self.out);
+                let last = Handover::After(Zxid(self.zxid));
+                let handover = if self.follows { Handover::Fenced } else { last };
+                let handover = valid.then_some(handover);
+                self.serve.reattached(now, &self.store, session, handover, &mut self.out);
             }
             Submission::Write(request, parsed) => {
                 let (ok, wall_ms) = (SessionCheck::Ok, now.wall_ms);
@@ -196,11 +204,18 @@ impl Server {
                 self.zxid = zxid.0;
                 self.proposed.push_back(p);
             }
-            Submission::Sync(request) if self.eager => {
-                self.serve.synced(now, &self.store, request.session, &mut self.out);
-            }
-            Submission::Sync(request) => self.syncs.push_back(request.session),
+            Submission::Sync { conn, .. } if self.eager => self.synced(Some(conn)),
+            Submission::Sync { conn, .. } => self.syncs.push_back(Some(conn)),
+            Submission::Fence { .. } if self.eager => self.synced(None),
+            Submission::Fence { .. } => self.syncs.push_back(None),
             Submission::Touch { session, .. } => self.touched.push(session),
+        }
+    }
+
+    fn synced(&mut self, conn: Option<ConnId>) {
+        match conn {
+            Some(conn) => self.serve.synced(self.now, &self.store, conn, &mut self.out),
+            None => self.serve.fence_passed(self.now, &self.store, &mut self.out),
         }
     }
 
@@ -225,8 +240,8 @@ impl Server {
             if !self.proposed.is_empty() {
                 self.commit_one();
             }
-            if let Some(session) = self.syncs.pop_front() {
-                self.serve.synced(self.now, &self.store, session, &mut self.out);
+            if let Some(sync) = self.syncs.pop_front() {
+                self.synced(sync);
             }
             self.settle();
         }

@@ -71,7 +71,7 @@ proptest! {
                 Deed::Commit => {}
                 Deed::Synced => {
                     if let Some(session) = server.syncs.pop_front() {
-                        server.serve.synced(server.now, &server.store, session, &mut server.out);
+                        server.synced(session);
                         server.settle();
                     }
                 }

@@ -123,29 +123,10 @@ fn a_session_that_is_gone_or_a_wrong_password_get_an_empty_session() {
         assert_eq!((hello.timeout_ms, hello.session), (0, SessionId(0)));
         assert_eq!(hello.password.as_deref(), Some(&[0; 16][..]));
     }
-    // As in ZooKeeper, asking for it already cut its connection.
-    assert_eq!(server.hear(alive), [Heard::Closed(Reason::Replaced)]);
-}
-
-#[test]
-fn an_answer_to_a_lost_connection_is_not_given_to_its_successor() {
-    let mut server = Server::new();
-    let (old, session) = server.client(1);
-    server.eager = false;
-    server.ask(old, 1, OpCode::Create, create("/old", 0));
-    server.ask(old, 2, OpCode::Create, create("/old", 0));
-    server.serve.closed(old);
-    let new = server.open(2);
-    server.push(new, connect(session, Some(&password(session))));
-    // This client counts from 1 again.
-    server.ask(new, 1, OpCode::Create, create("/new", 0));
-    server.commit_one();
-    server.commit_one();
-    server.settle();
-    assert_eq!(server.brief(new), ["hello 10000"]);
-    server.catch_up();
-    let [Heard::Reply { xid: 1, err: 0, body, .. }] = &server.hear(new)[..] else { panic!() };
-    assert_eq!(&body[4..], b"/new");
+    // Its owner has not heard of it.
+    assert_eq!(server.hear(alive), []);
+    server.ask(alive, 1, OpCode::Exists, look("/"));
+    assert_eq!(server.brief(alive), ["1:0"]);
 }
 
 #[test]
