@@ -51,6 +51,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::NextMembersNotAsked, 400),
     (Mutant::RemovedLeaderGoesOn, 200),
     (Mutant::ChangeForgottenByRestart, 400),
+    (Mutant::AnswersBeforeTheMove, 100),
 ];
 
 #[test]

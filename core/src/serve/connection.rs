@@ -74,7 +74,7 @@ pub(super) enum PendingState {
     Write,
     /// There is a transaction that may be another connection's: the answer by it, or none if it
     /// says that the session has moved. It counts if no other comes before this fence is passed.
-    InDoubt { answer: Option<Bytes>, fence: u64 },
+    InDoubt { answer: Option<Reply>, fence: u64 },
     /// Waits for the leader.
     Sync(Bytes),
     /// Will be answered from the tree when its turn comes.
@@ -85,8 +85,16 @@ pub(super) enum PendingState {
     Refused(ErrorCode),
     /// Has its answer, the last one: its session ended without a transaction.
     Ended,
-    /// Has its answer, header and all, from its transaction.
-    Done(Bytes),
+    /// Has its answer, from its transaction.
+    Done(Reply),
+}
+
+/// A transaction's answer that has to wait.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub(super) zxid: Zxid,
+    pub(super) code: ErrorCode,
+    pub(super) body: Bytes,
 }
 
 #[derive(Debug)]
@@ -112,8 +120,6 @@ pub(super) struct Connection {
     pub(super) pending_cost: usize,
     /// What a read has cost lately.
     pub(super) read_cost: usize,
-    /// The zxid that it was last told.
-    pub(super) told: Zxid,
     /// When it was last heard of.
     pub(super) heard: Time,
     /// When it asked for its session.
@@ -130,6 +136,8 @@ pub(super) struct Connection {
     pub(super) unconfirmed: usize,
     /// What it has used of the turn.
     pub(super) share: Share,
+    /// The newest zxid that it was told: what it is told never goes back.
+    pub(super) told: Zxid,
     pub(super) out: Outbox,
     pub(super) figures: Figures,
 }
@@ -260,6 +268,7 @@ impl Connection {
         error: ErrorCode,
         body: impl FnOnce(&mut BytesMut),
     ) {
+        self.told = self.told.max(zxid);
         let size = self.frame(|out| {
             ReplyHeader { xid, zxid, err: error as i32 }.write(out);
             if error == ErrorCode::Ok {

@@ -499,7 +499,6 @@ impl Serve {
                 self.dirty.push(conn);
                 let told = if Mutant::ReplyZxidTooLow.is_on() { 1 } else { 0 };
                 let zxid = Zxid(header.zxid.0 - told);
-                connection.told = connection.told.max(zxid);
                 connection.reply(&mut self.stats, done.xid, zxid, code, body);
                 connection.answered(&mut self.stats, now.mono, &done, header.zxid);
             }

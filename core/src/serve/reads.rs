@@ -6,13 +6,14 @@ use core::cell::Cell;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::connection::Reply;
 use super::watches::Watches;
 use crate::budget::Work;
 use crate::prep;
 use crate::prep::access::Access;
 use crate::store::{NodeRef, Outcome, Store};
 use crate::types::{ConnId, SessionId};
-use crate::wire::client::{Id, MultiHeader, ReplyHeader, WatchedRequest, perms};
+use crate::wire::client::{Id, MultiHeader, WatchedRequest, perms};
 use crate::wire::jute::{Reader, Writer};
 use crate::wire::txn::{LoggedTxn, Txn};
 use crate::wire::{AddWatchMode, ErrorCode, OpCode, Record, WatcherType};
@@ -313,15 +314,14 @@ pub(super) fn session_moved(outcome: &Outcome) -> bool {
     }
 }
 
-/// The answer of a transaction to its client, header and all.
-pub(super) fn reply(logged: &LoggedTxn, outcome: &Outcome) -> Bytes {
-    let (header, code) = (&logged.header, code(outcome));
-    let mut out = BytesMut::new();
-    ReplyHeader { xid: header.cxid, zxid: header.zxid, err: code as i32 }.write(&mut out);
+/// The answer of a transaction to its client.
+pub(super) fn reply(logged: &LoggedTxn, outcome: &Outcome) -> Reply {
+    let (zxid, code) = (logged.header.zxid, code(outcome));
+    let mut body = BytesMut::new();
     if code == ErrorCode::Ok {
-        reply_body(&logged.txn, outcome, &mut out);
+        reply_body(&logged.txn, outcome, &mut body);
     }
-    out.freeze()
+    Reply { zxid, code, body: body.freeze() }
 }
 
 /// Appends what stands behind the header of a transaction's answer.

@@ -3,10 +3,10 @@
 
 use core::cell::Cell;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use tracing::debug;
 
-use super::connection::{self, Connection, Pending, PendingState, Phase};
+use super::connection::{self, Connection, Pending, PendingState, Phase, Reply};
 use super::set_watches::{Next, SetWatches};
 use super::turns::Turns;
 use super::watches::Watches;
@@ -231,9 +231,10 @@ impl Serve {
                 | PendingState::InDoubt { .. }
                 | PendingState::Sync(_) => return,
                 PendingState::Done(reply) => {
-                    let (reply, told) = (reply.clone(), connection.told);
-                    connection.frame(|out| put_later(&reply, told, out));
-                    self.stats.reply_sent(reply.len());
+                    let Reply { zxid, code, body } = reply.clone();
+                    // Reads before it may have shown more than there was when it was done.
+                    let zxid = zxid.max(connection.told);
+                    connection.reply(&mut self.stats, xid, zxid, code, |out| out.put_slice(&body));
                 }
                 PendingState::Ended => {
                     connection.reply(&mut self.stats, xid, zxid, ErrorCode::Ok, |_| {});
@@ -308,16 +309,6 @@ impl Serve {
             self.pump(now, store, conn, out);
         }
     }
-}
-
-/// Appends the answer of a write that waited behind reads: what they were told of may be newer.
-fn put_later(reply: &[u8], told: Zxid, out: &mut BytesMut) {
-    const XID: usize = 4;
-    let zxid = reply.get(XID..).and_then(|rest| rest.first_chunk());
-    let zxid = zxid.map_or(told, |zxid| told.max(Zxid(i64::from_be_bytes(*zxid))));
-    let start = out.len();
-    out.put_slice(reply);
-    out[start + XID..start + XID + 8].copy_from_slice(&zxid.0.to_be_bytes());
 }
 
 /// What reads need of the server.

@@ -125,6 +125,7 @@ impl Draft<'_> {
     }
 
     fn create_ttl(&mut self, r: &CreateTtlRequest) -> Result<Txn, ErrorCode> {
+        self.is_here()?;
         match r.flags {
             5 | 6 if !self.place.has_ttl => return Err(ErrorCode::Unimplemented),
             5 | 6 if 0 < r.ttl && r.ttl < 1 << 40 => {}
@@ -137,6 +138,7 @@ impl Draft<'_> {
     }
 
     fn create(&mut self, kind: Kind, r: &CreateRequest) -> Result<Txn, ErrorCode> {
+        self.is_here()?;
         let (is_ephemeral, is_sequential) = match r.flags {
             0 | 4 => (false, false),
             1 => (true, false),
@@ -256,6 +258,7 @@ impl Draft<'_> {
     /// Who asks is the operator, who may.
     fn reconfig(&self, r: &ReconfigRequest) -> Result<Txn, ErrorCode> {
         let Place { model, zxid, members, .. } = self.place;
+        self.is_here()?;
         let (least, leader) = members.ok_or(ErrorCode::ReconfigDisabled)?;
         self.standing()?;
         let next = members::predict(model.roster(), r, zxid, least, leader)?;
@@ -270,6 +273,11 @@ impl Draft<'_> {
         permit(&node.acl, perms::READ)?;
         let version = next(node.version, r.version)?;
         Ok(Txn::Check(CheckVersionTxn { path: r.path.clone(), version }))
+    }
+
+    /// Whatever else may be wrong with a request, that its session has moved comes first.
+    fn is_here(&self) -> Result<(), ErrorCode> {
+        if self.standing == Standing::Moved { Err(ErrorCode::SessionMoved) } else { Ok(()) }
     }
 
     fn standing(&self) -> Result<(), ErrorCode> {

@@ -30,6 +30,8 @@ pub struct ActorOptions {
     pub timeout_ms: i32,
     /// How long it thinks between two things, on average, ms.
     pub pace_ms: u64,
+    /// Whether it numbers its requests from 1 on each connection.
+    pub numbers_anew: bool,
 }
 
 /// What a client's machine is to do.
@@ -302,6 +304,7 @@ fn client(workload: Workload, options: &ActorOptions, first_server: usize, now: 
         first_server,
         timeout_ms: options.timeout_ms,
         pause_ms: PAUSE_MS,
+        numbers_anew: options.numbers_anew,
         ..ClientOptions::default()
     };
     let mut client = Client::new(options, now);

@@ -67,6 +67,8 @@ impl Plan {
             plan.settings.push(("turnBudget", (*budget).to_string()));
         }
         plan.faults = faults(rng, &plan, tick_ms);
+        let more = &mut Rng::with_seed(seed ^ 0xd6e8_feb8_6659_fd93);
+        plan.clients.iter_mut().for_each(|client| client.numbers_anew = more.bool());
         plan
     }
 }
@@ -84,6 +86,7 @@ fn client(rng: &mut Rng, tick_ms: u64, patience_ms: u64) -> ClientPlan {
         workload,
         timeout_ms: (tick_ms * rng.u64(least..=20)) as i32,
         pace_ms: (*pick(rng, &[2, 10, 20, 50, 100, 300])).max(least_pace_ms),
+        numbers_anew: false,
     }
 }
 
@@ -106,6 +109,7 @@ fn reconfigure(rng: &mut Rng, plan: &mut Plan, tick_ms: u64, patience_ms: u64) {
         workload: Workload::Operator { least },
         timeout_ms: (tick_ms * rng.u64(least_ticks..=20)) as i32,
         pace_ms: *pick(rng, &[20, 200, 500, 1000, 3000]),
+        numbers_anew: false,
     });
 }
 

@@ -79,6 +79,8 @@ pub struct ClientPlan {
     pub timeout_ms: i32,
     /// How long it thinks between two things, on average, ms.
     pub pace_ms: u64,
+    /// Whether it numbers its requests from 1 on each connection, as some clients do.
+    pub numbers_anew: bool,
 }
 
 /// One thing that goes wrong.
@@ -174,7 +176,12 @@ impl Plan {
         // Workloads that leave the tree as small as it was.
         let workloads =
             [Workload::Counter, Workload::Lock, Workload::Configuration, Workload::Configuration];
-        let client = |workload| ClientPlan { workload, timeout_ms: 10_000, pace_ms: 20 };
+        let client = |workload| ClientPlan {
+            workload,
+            timeout_ms: 10_000,
+            pace_ms: 20,
+            numbers_anew: false,
+        };
         Plan {
             seed,
             participants: 3,

@@ -49,6 +49,7 @@ impl World {
                 first_server: self.rng.usize(..servers),
                 timeout_ms: plan.timeout_ms,
                 pace_ms: plan.pace_ms,
+                numbers_anew: plan.numbers_anew,
             };
             debug_assert_eq!(i, self.actors.len());
             self.add_actor(plan.workload, options);

@@ -16,13 +16,13 @@
 
 mod reads;
 mod recipes;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod watches;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use rustc_hash::FxBuildHasher;
 use zabkeeper_core::client::{Ended, Failure, MultiResult, Request, Response};
 use zabkeeper_core::types::{SessionId, Zxid};
@@ -34,6 +34,7 @@ use super::Violation;
 use super::members::{Leader, Roster};
 use super::model::{Effect, Model};
 use super::predict::{Place, Standing, predict};
+use requests::{Asked, Requests};
 use watches::{On, Watches};
 
 /// Everything that clients saw, and everything that happened.
@@ -65,8 +66,8 @@ struct Life {
     begun: Option<Zxid>,
     ended: Option<Zxid>,
     client: Option<ClientId>,
-    /// The last request that was done for it.
-    last_cxid: i32,
+    /// The last request that was done for it: after how many lost connections, and its number.
+    last_done: (u32, i32),
 }
 
 /// What one session of one client saw.
@@ -74,21 +75,13 @@ struct Life {
 struct Seen {
     session: SessionId,
     zxid: Zxid,
-    /// What waits for its answer or, if its connection is gone, for its transaction.
-    asked: HashMap<i32, Asked, FxBuildHasher>,
+    asked: Requests,
+    /// How many connections were lost.
+    connection: u32,
     watches: Watches,
     is_attached: bool,
     was_detached: bool,
     is_closing: bool,
-}
-
-#[derive(Debug)]
-struct Asked {
-    request: Request,
-    /// What was acknowledged to anybody when this was asked.
-    after: Zxid,
-    done: Option<(Zxid, Effect)>,
-    is_lost: bool,
 }
 
 impl History {
@@ -161,17 +154,19 @@ impl History {
             let what = format!("{zxid} carries {}", logged.header.zxid);
             return self.wrong("what is committed can be read", what);
         }
-        if let Err((rule, what)) = self.fits(&logged) {
-            return self.wrong(rule, what);
-        }
+        let of = match self.fits(&logged) {
+            Ok(of) => of,
+            Err((rule, what)) => return self.wrong(rule, what),
+        };
         match self.model.apply(&logged) {
-            Ok(effect) => self.done(&logged, effect),
+            Ok(effect) => self.done(&logged, of, &effect),
             Err(what) => self.wrong("what is committed fits the tree", format!("{zxid}: {what}")),
         }
     }
 
-    /// Whether a transaction may come now.
-    fn fits(&mut self, logged: &LoggedTxn) -> Result<(), (&'static str, String)> {
+    /// Whether a transaction may come now, and which of the session's requests of its number it may
+    /// be, by bit.
+    fn fits(&mut self, logged: &LoggedTxn) -> Result<u64, (&'static str, String)> {
         let (zxid, session) = (logged.header.zxid, logged.header.client);
         let cxid = logged.header.cxid;
         match &logged.txn {
@@ -183,7 +178,7 @@ impl History {
                     return Err(("session ids are unique", what));
                 }
                 life.begun = Some(zxid);
-                return Ok(());
+                return Ok(0);
             }
             Txn::CloseSession(_) => {
                 let owns = self.model.owns(session);
@@ -211,10 +206,10 @@ impl History {
                     Some(_) => {}
                     None => life.ended = Some(zxid),
                 }
-                return Ok(());
+                return Ok(0);
             }
             // The leader's own cleaning.
-            Txn::DeleteContainer(_) if session == SessionId(0) => return Ok(()),
+            Txn::DeleteContainer(_) if session == SessionId(0) => return Ok(0),
             _ => {}
         }
         let stranger = || {
@@ -222,15 +217,46 @@ impl History {
                 format!("{zxid}: request {cxid} of session {session}: {}", brief(&logged.txn));
             ("nothing is done that nobody asked for", what)
         };
-        let life = self.sessions.get_mut(&session).ok_or_else(stranger)?;
+        let life = self.sessions.get(&session).ok_or_else(stranger)?;
         let client = life.client.ok_or_else(stranger)?;
         let seen = self.clients.get(&client).ok_or_else(stranger)?;
-        let asked = seen.asked.get(&cxid).ok_or_else(stranger)?;
-        let who = || format!("client {client:?}, session {session}, xid {cxid}");
-        if let Some((before, _)) = &asked.done {
-            let what = format!("{} is committed at {before} and at {zxid}", who());
+        let all = seen.asked.of(cxid);
+        if !all.is_empty() && seen.asked.is_one_too_many(cxid, zxid) {
+            let before = all.iter().find_map(|asked| asked.done.first()).map(|done| done.0);
+            let what = format!(
+                "client {client:?}, session {session}, xid {cxid} is committed at {before:?} and at {zxid}"
+            );
             return Err(("a write happens once", what));
         }
+        let (mut of, mut first, mut refusal) = (0, None, None);
+        for (at, asked) in all.iter().enumerate() {
+            match self.may_be(logged, (client, seen), life, asked) {
+                Ok(()) => {
+                    of |= 1 << at;
+                    first.get_or_insert((asked.connection, cxid));
+                }
+                Err(why) => refusal = Some(why),
+            }
+        }
+        let Some(first) = first else { return Err(refusal.unwrap_or_else(stranger)) };
+        if is_effective(&logged.txn)
+            && let Some(life) = self.sessions.get_mut(&session)
+        {
+            life.last_done = first;
+        }
+        Ok(of)
+    }
+
+    /// Whether a transaction may be what this request came to.
+    fn may_be(
+        &self,
+        logged: &LoggedTxn,
+        (client, seen): (ClientId, &Seen),
+        life: &Life,
+        asked: &Asked,
+    ) -> Result<(), (&'static str, String)> {
+        let (zxid, session, cxid) = (logged.header.zxid, logged.header.client, logged.header.cxid);
+        let who = || format!("client {client:?}, session {session}, xid {cxid}");
         if zxid <= asked.after {
             let what = format!("{} is committed at {zxid}, was asked after {}", who(), asked.after);
             return Err(("writes are linearizable", what));
@@ -266,25 +292,19 @@ impl History {
         if is_effective(&logged.txn) {
             recipes::check(&self.model, &logged.txn)
                 .map_err(|(rule, what)| (rule, format!("{} at {zxid}: {what}", who())))?;
-            if cxid <= life.last_cxid {
-                let what = format!("{} is done at {zxid} after xid {}", who(), life.last_cxid);
+            if (asked.connection, cxid) <= life.last_done {
+                let what = format!("{} is done at {zxid} after {:?}", who(), life.last_done);
                 return Err(("a session's writes are done in its order", what));
             }
-            life.last_cxid = cxid;
         }
         Ok(())
     }
 
-    fn done(&mut self, logged: &LoggedTxn, effect: Effect) {
+    fn done(&mut self, logged: &LoggedTxn, of: u64, effect: &Effect) {
         let client = self.sessions.get(&logged.header.client).and_then(|life| life.client);
         let seen = client.and_then(|client| self.clients.get_mut(&client));
-        let Some(seen) = seen else { return };
-        if let Entry::Occupied(mut entry) = seen.asked.entry(logged.header.cxid) {
-            if entry.get().is_lost {
-                entry.remove();
-            } else {
-                entry.get_mut().done = Some((logged.header.zxid, effect));
-            }
+        if let Some(seen) = seen {
+            seen.asked.done(logged.header.cxid, of, logged.header.zxid, effect);
         }
     }
 
@@ -292,8 +312,10 @@ impl History {
 
     /// A client asks.
     pub fn asked(&mut self, client: ClientId, xid: i32, request: Request) {
-        let asked = Asked { request, after: self.acknowledged, done: None, is_lost: false };
-        self.clients.entry(client).or_default().asked.insert(xid, asked);
+        let (after, seen) = (self.acknowledged, self.clients.entry(client).or_default());
+        let connection = seen.connection;
+        let asked = Asked { request, after, connection, done: Vec::new(), is_lost: false };
+        seen.asked.ask(xid, asked);
     }
 
     /// A client asks for the end of its session.
@@ -325,6 +347,7 @@ impl History {
     pub fn detached(&mut self, client: ClientId) {
         let seen = self.clients.entry(client).or_default();
         (seen.is_attached, seen.was_detached) = (false, true);
+        seen.connection += 1;
         seen.watches.detached();
     }
 
@@ -334,8 +357,7 @@ impl History {
         seen.is_attached = false;
         seen.watches.forget();
         // What it asked may still be done.
-        seen.asked.retain(|_, asked| asked.done.is_none());
-        seen.asked.values_mut().for_each(|asked| asked.is_lost = true);
+        seen.asked.lose_all();
         let session = seen.session;
         if why == Some(Ended::Expired)
             && let Some(life) = self.sessions.get(&session).filter(|life| life.ended.is_none())
@@ -375,18 +397,9 @@ impl History {
     ) {
         let seen = self.clients.entry(client).or_default();
         if let Err(Failure::ConnectionLost) = result {
-            if let Entry::Occupied(mut entry) = seen.asked.entry(xid) {
-                let asked = entry.get_mut();
-                // A read leaves no trace, and what is done is not done again.
-                if asked.done.is_some() || !is_write(&asked.request) {
-                    entry.remove();
-                } else {
-                    asked.is_lost = true;
-                }
-            }
-            return;
+            return seen.asked.lose(xid);
         }
-        let Some(asked) = seen.asked.remove(&xid) else {
+        let Some(asked) = seen.asked.answer(xid, zxid) else {
             let what = format!("client {client:?}: an answer to {xid}, which was not asked");
             return self.wrong("servers keep the client protocol", what);
         };
@@ -417,7 +430,7 @@ impl History {
         let unread = [ErrorCode::MarshallingError, ErrorCode::Unimplemented];
         if let Err(Failure::Refused(code)) = result
             && unread.contains(code)
-            && asked.done.is_none()
+            && asked.done.is_empty()
         {
             return match asked.request {
                 Request::CreateTtl(_) => Ok(()),
@@ -460,14 +473,16 @@ impl History {
             return reads::check(model, session, zxid, &asked.request, result)
                 .map_err(|what| ("answers are true", what));
         }
-        let Some((at, effect)) = &asked.done else {
+        if asked.done.is_empty() {
             let what = format!("{result:?}, and nothing of it is committed");
             return Err(("what is acknowledged is committed", what));
-        };
-        if *at != zxid {
-            let what = format!("it is committed at {at}");
-            return Err(("what is acknowledged is committed", what));
         }
+        // Reads before it may have shown more than there was when it was done.
+        let told = |at: Zxid| at.max(last) == zxid;
+        let Some((_, effect)) = asked.done.iter().rev().find(|(at, _)| told(*at)) else {
+            let what = format!("it is committed at {}", asked.done[0].0);
+            return Err(("what is acknowledged is committed", what));
+        };
         if !is_told(effect, result) {
             let what = format!("told {}, and it came to {}", brief(result), brief(effect));
             return Err(("answers are true", what));

@@ -1,6 +1,7 @@
 //! Hand-made histories: a good one that passes and, for each rule, ones that break it.
 
 mod lasting;
+mod numbers;
 
 use bytes::Bytes;
 use zabkeeper_core::client::{MultiOp, MultiResult};
