@@ -31,7 +31,7 @@ pub enum Mutant {
     ChildWatchOutlivesNode, RecursiveWatchMissesDeletes, PersistentWatchFiresOnce,
     PersistentWatchNotLeftAgain, LastEventsLostWithTheRole,
     // sessions that move
-    AnswersBeforeTheMove,
+    AnswersBeforeTheMove, SyncUnconfirmed,
 }
 
 impl Mutant {
@@ -61,6 +61,7 @@ impl Mutant {
         Mutant::RemovedLeaderGoesOn, Mutant::ChangeForgottenByRestart,
         Mutant::VoterToBeUnheard, Mutant::UnloggedChangeCounts,
         Mutant::OldMembersGoOnAlone, Mutant::AnswersBeforeTheMove,
+        Mutant::SyncUnconfirmed,
     ];
 }
 

@@ -190,6 +190,10 @@ pub struct Config {
     pub emulate_353: bool,
     /// `enforceQuota`: what would exceed a hard limit is refused.
     pub enforce_quota: bool,
+    /// `protectSystemNodes`: only `super` changes `/zookeeper` and what is below it.
+    pub protect_system_nodes: bool,
+    /// `syncNeedsQuorum`: a sync is answered once a quorum has confirmed the leader.
+    pub sync_needs_quorum: bool,
     /// `znode.container.checkIntervalMs`: how often the leader looks for containers and TTL
     /// nodes whose time is up.
     pub reap_interval_ms: u64,

@@ -110,6 +110,8 @@ impl Values<'_> {
             reap_interval_ms: self.positive_ms("znode.container.checkIntervalMs", 60_000)?,
             reap_per_minute: self.reap_per_minute(),
             reap_never_used_ms: self.long("znode.container.maxNeverUsedIntervalMs", 0),
+            protect_system_nodes: self.switch("protectSystemNodes", false),
+            sync_needs_quorum: self.switch("syncNeedsQuorum", true),
             serialize_last_zxid: self.switch("serializeLastProcessedZxid.enabled", true),
         })
     }

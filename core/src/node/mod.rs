@@ -91,7 +91,7 @@ pub struct Node {
     forwarded: Forwarded,
     /// What writes and words of this turn have cost.
     writes: Budget,
-    /// Learner: syncs at the leader, in order.
+    /// This server's own syncs, in their order at the leader.
     syncing: VecDeque<Syncing>,
     /// Own proposals as they were made, to be applied without decoding them.
     proposed: VecDeque<LoggedTxn>,
@@ -113,7 +113,8 @@ pub struct Node {
 
 impl Node {
     /// A server whose data directory is about to be loaded. `seed` draws what ZooKeeper draws
-    /// at random: when snapshots are due; and the key of hashes that clients must not know.
+    /// at random: when snapshots are due; the key of hashes that clients must not know; and session ids,
+    /// which count up from the clock with seed 0.
     pub fn new(config: Config, seed: u64, now: Now) -> Node {
         let options = options::ensemble_options(&config);
         let mut ensemble = match &config.ensemble {
@@ -138,7 +139,7 @@ impl Node {
             store: Store::new(store_options),
             store_options,
             prep: Prep::new(options::prep_options(&config), key.clone()),
-            serve: Serve::new(options::serve_options(&config), now, key),
+            serve: Serve::new(options::serve_options(&config), now, seed, key),
             tracker: None,
             cleaner: None,
             local: sessions::local_tracker(&config, now.mono),
@@ -426,7 +427,10 @@ impl Node {
 
     fn sync(&mut self, now: Now, syncing: Syncing, request: &Request, out: &mut Actions) {
         match &self.tracker {
-            Some(_) => self.synced(now, syncing, out),
+            Some(_) => {
+                self.syncing.push_back(syncing);
+                self.ensemble.sync(None);
+            }
             None if Mutant::SyncStaysHere.is_on() => self.synced(now, syncing, out),
             None => {
                 self.syncing.push_back(syncing);
@@ -623,7 +627,7 @@ impl Node {
         let owner = Owner::Learner(learner);
         let op = OpCode::from_i32(forwarded.op);
         match op {
-            Some(OpCode::Sync) => return self.ensemble.sync(learner),
+            Some(OpCode::Sync) => return self.ensemble.sync(Some(learner)),
             Some(OpCode::CreateSession) => {
                 let timeout_ms = Reader::new(&forwarded.body).int().unwrap_or(0);
                 return self.create_session(now, session, timeout_ms, cxid, owner, out);

@@ -53,6 +53,7 @@ pub(super) fn prep_options(config: &Config) -> PrepOptions {
     PrepOptions {
         extended_types: config.extended_types,
         enforce_quota: config.enforce_quota,
+        protect_system_nodes: config.protect_system_nodes,
         access: access(config),
         max_txn_bytes: max_txn_bytes(config),
     }
@@ -90,6 +91,7 @@ pub(super) fn ensemble_options(config: &Config) -> EnsembleOptions {
         commit_log_count: config.commit_log_count,
         snapshot_size_factor: config.snapshot_size_factor,
         force_snapshot_sync: false,
+        sync_needs_quorum: config.sync_needs_quorum,
         observer_master_port: config.observer_master_port,
         max_payload: max_txn_bytes(config).saturating_add(PACKET_HEADROOM),
         max_from_members: storable_bytes(config),

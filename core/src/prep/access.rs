@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use bytestring::ByteString;
 
-use super::auth::{Scheme, hashed_id, ip_id};
+use super::auth::{Scheme, hashed_id, ip_id, is_same_secret};
 use crate::config::DigestAlgorithm;
 use crate::wire::ErrorCode;
 use crate::wire::acl::AclList;
@@ -69,7 +69,8 @@ impl Access {
         match self.scheme(scheme)? {
             Scheme::Digest => {
                 let id = hashed_id(&String::from_utf8_lossy(data?), self.digest_algorithm);
-                let is_super = self.super_digest.as_deref() == Some(&*id.id);
+                let is_it = |digest: &str| is_same_secret(digest.as_bytes(), id.id.as_bytes());
+                let is_super = self.super_digest.as_deref().is_some_and(is_it);
                 let above = is_super.then(|| super_id(ByteString::new()));
                 Some(above.into_iter().chain([id]).collect())
             }
@@ -106,6 +107,15 @@ impl Access {
     /// NOAUTH. An empty ACL and the id `super` allow everything.
     pub fn check(&self, acl: &AclList, wanted: i32, ids: &[Id]) -> Result<(), ErrorCode> {
         if self.allows(acl, wanted, ids) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    /// Whether a connection with these ids may do what is for the super user alone.
+    ///
+    /// # Errors
+    /// NOAUTH.
+    pub fn check_super(&self, ids: &[Id]) -> Result<(), ErrorCode> {
+        let may = self.skip_acl || ids.iter().any(|id| &*id.scheme == "super");
+        if may { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 
     /// What getACL shows of an ACL: who may not change it does not see password hashes.

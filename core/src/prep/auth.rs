@@ -52,13 +52,20 @@ impl Scheme {
     /// Whether the client's `id` is what the ACL's `expression` means.
     pub(crate) fn matches(self, id: &str, expression: &str) -> bool {
         match self {
-            Scheme::Digest | Scheme::X509 => id == expression,
+            Scheme::Digest => is_same_secret(id.as_bytes(), expression.as_bytes()),
+            Scheme::X509 => id == expression,
             Scheme::Ip => match (Network::parse(expression), Address::parse(id)) {
                 (Some(network), Some(address)) => network.holds(&address),
                 _ => false,
             },
         }
     }
+}
+
+/// Compares in a time that does not depend on where the first difference is; lengths are no secret.
+pub(crate) fn is_same_secret(a: &[u8], b: &[u8]) -> bool {
+    let same = a.iter().zip(b).fold(0, |seen, (a, b)| core::hint::black_box(seen | (a ^ b)));
+    a.len() == b.len() && same == 0
 }
 
 /// The id of `user:password`, hashed as ZooKeeper does by default.
@@ -113,6 +120,20 @@ mod tests {
         assert_eq!(id(DigestAlgorithm::Sha3_256), "u:3+U94Pf1dSrKR/q5qu/huTFf1Fha6TtpdtpSdhWvIS0=");
         assert_eq!(&digest_id("user:pass:word").id[..5], "user:");
         assert_eq!(&digest_id("nocolon").id[..8], "nocolon:");
+    }
+
+    #[test]
+    fn secrets_are_the_same_or_not() {
+        for (a, b, same) in [
+            (&b""[..], &b""[..], true),
+            (b"secret", b"secret", true),
+            (b"secret", b"secreT", false),
+            (b"Secret", b"secret", false),
+            (b"secret", b"secre", false),
+            (b"", b"s", false),
+        ] {
+            assert_eq!(is_same_secret(a, b), same, "{a:?} {b:?}");
+        }
     }
 
     #[test]

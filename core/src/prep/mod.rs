@@ -90,6 +90,8 @@ pub struct PrepOptions {
     pub extended_types: bool,
     /// `zookeeper.enforceQuota`: what would exceed a quota's hard limit is refused.
     pub enforce_quota: bool,
+    /// `protectSystemNodes`: only `super` changes `/zookeeper` and what is below it.
+    pub protect_system_nodes: bool,
     /// Who may do what.
     pub access: Access,
     /// The longest transaction that every member can read back from its log and from a
@@ -133,6 +135,7 @@ impl Prep {
             store,
             extended_types: self.options.extended_types,
             enforce_quota: self.options.enforce_quota,
+            protect_system_nodes: self.options.protect_system_nodes,
             session: request.session,
             check,
             ids: &request.auth,

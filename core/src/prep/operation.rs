@@ -28,6 +28,7 @@ pub(super) struct Context<'a> {
     pub(super) store: &'a Store,
     pub(super) extended_types: bool,
     pub(super) enforce_quota: bool,
+    pub(super) protect_system_nodes: bool,
     pub(super) session: SessionId,
     pub(super) check: SessionCheck,
     pub(super) ids: &'a [Id],
@@ -48,6 +49,10 @@ impl Context<'_> {
     ) -> Result<Txn, ErrorCode> {
         tree.work.requests += 1;
         self.check.still_here()?;
+        if self.protect_system_nodes && operation.changes().is_some_and(path::is_system) {
+            self.check.ok()?;
+            self.access.check_super(self.ids)?;
+        }
         match operation {
             Operation::Create(asked) => self.create(tree, asked),
             Operation::Delete(asked) => self.delete(tree, asked),

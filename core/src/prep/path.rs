@@ -3,6 +3,11 @@
 /// The nodes that every tree has; nobody can delete them.
 const SPECIAL: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
 
+/// Whether it is `/zookeeper` or below it.
+pub fn is_system(path: &str) -> bool {
+    path.strip_prefix("/zookeeper").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Whether a node of this name may be created or changed (`PathUtils.validatePath`).
 ///
 /// The original judges UTF-16 units, so everything beyond the basic multilingual plane is

@@ -60,6 +60,19 @@ pub(super) enum Operation {
     NullPath(ErrorCode),
 }
 
+impl Operation {
+    /// The node that it asks to change.
+    pub(super) fn changes(&self) -> Option<&str> {
+        match self {
+            Operation::Create(asked) => asked.path.as_deref(),
+            Operation::Delete(asked) => Some(&asked.path),
+            Operation::SetData(asked) => Some(&asked.path),
+            Operation::SetAcl { path, .. } => Some(path),
+            Operation::Check(_) | Operation::NullPath(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Create {
     pub(super) kind: CreateKind,

@@ -10,6 +10,7 @@ use super::session::{password, password_is};
 use super::throttle::Throttle;
 use super::{Serve, Service, Submission};
 use crate::action::{Actions, Reason};
+use crate::mutant::Mutant;
 use crate::store::Store;
 use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::client::{ConnectRequest, ConnectResponse};
@@ -60,7 +61,7 @@ impl Serve {
         }
         let (min, max) = (self.options.min_session_timeout_ms, self.options.max_session_timeout_ms);
         let timeout_ms = request.timeout_ms.min(max).max(min);
-        let session = if fresh { self.ids.take() } else { request.session };
+        let session = if fresh { self.new_id(store) } else { request.session };
         let is_known = fresh || password_is(session, request.password.as_deref());
         if is_known && let Some(old) = self.by_session.get(&session).copied() {
             self.close(old, Reason::Replaced, out);
@@ -83,6 +84,18 @@ impl Serve {
         } else {
             Submission::Reattach { session, timeout_ms }
         });
+    }
+
+    /// An id that no session has that this server knows of. Another start of it may have drawn the
+    /// same, but by a great chance.
+    fn new_id(&mut self, store: &Store) -> SessionId {
+        loop {
+            let id = self.ids.take();
+            let is_taken = store.session(id).is_some() || self.by_session.contains_key(&id);
+            if !is_taken || Mutant::SessionIdsRepeat.is_on() {
+                return id;
+            }
+        }
     }
 
     /// A session begins, without a transaction.

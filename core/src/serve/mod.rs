@@ -221,10 +221,10 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Nobody is connected. The clock seeds the session ids; the key is for watched paths.
-    pub fn new(options: ServeOptions, now: Now, key: HashKey) -> Serve {
+    /// Nobody is connected. Clock and seed make the session ids; the key is for watched paths.
+    pub fn new(options: ServeOptions, now: Now, seed: u64, key: HashKey) -> Serve {
         Serve {
-            ids: SessionIds::new(options.server, now.wall_ms),
+            ids: SessionIds::new(options.server, now.wall_ms, seed),
             throttle: options
                 .connection_throttle
                 .clone()

@@ -17,9 +17,9 @@ use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
 use crate::budget::Work;
 use crate::prep::{self, Request};
-use crate::store::Store;
+use crate::store::{NodeRef, Store};
 use crate::types::{ConnId, Now, SessionId, Zxid};
-use crate::wire::client::{ReplyHeader, RequestHeader, XID_PING};
+use crate::wire::client::{ReplyHeader, RequestHeader, XID_PING, perms};
 use crate::wire::frame::FrameTooLong;
 use crate::wire::{ErrorCode, OpCode, Record, Word};
 
@@ -258,7 +258,11 @@ impl Serve {
                                 Work { bytes: share.saturating_sub(left), ..Work::default() };
                             return self.turns.charge(connection, cost);
                         }
-                        match request.next(store, &mut self.watches, conn, &mut left) {
+                        let ids = &connection.auth;
+                        let may_read = |node: &NodeRef<'_>| {
+                            self.options.access.check(node.acl(), perms::READ, ids).is_ok()
+                        };
+                        match request.next(store, &mut self.watches, conn, may_read, &mut left) {
                             Next::Later => break None,
                             Next::Done(result) => break Some(result),
                             Next::Missed(kind, path) => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::watches::Watches;
 use crate::budget::Work;
 use crate::mutant::Mutant;
-use crate::store::Store;
+use crate::store::{NodeRef, Store};
 use crate::types::{ConnId, Zxid};
 use crate::wire::jute::{Malformed, Reader, text_of};
 use crate::wire::{AddWatchMode, ErrorCode, EventType, OpCode};
@@ -60,14 +60,16 @@ impl SetWatches {
         Ok(SetWatches { body: body.clone(), at, since, list: 0, left: 0, lists })
     }
 
-    /// Leaves watches up to the next event that was missed, or the end. As in ZooKeeper, events
-    /// are told whoever may read, and a path in two lists is told of twice. Ends early when the
-    /// paths have cost what is `left`.
+    /// Leaves watches up to the next event that was missed, or the end. As in ZooKeeper, a path in
+    /// two lists is told of twice. Of a node that the client may not read nothing is told: its watch
+    /// is left, and whether it fires is decided then. Ends early when the paths have cost what is
+    /// `left`.
     pub(super) fn next(
         &mut self,
         store: &Store,
         watches: &mut Watches,
         conn: ConnId,
+        may_read: impl Fn(&NodeRef<'_>) -> bool,
         left: &mut usize,
     ) -> Next<'_> {
         loop {
@@ -82,7 +84,7 @@ impl SetWatches {
                     *left = left.saturating_sub(cost);
                     let missed = {
                         let path = text_of(&self.body[start..end]);
-                        match self.rewatch(store, watches, conn, &path) {
+                        match self.rewatch(store, watches, conn, &may_read, &path) {
                             Ok(missed) => missed,
                             Err(code) => return Next::Done(Err(code)),
                         }
@@ -136,6 +138,7 @@ impl SetWatches {
         store: &Store,
         watches: &mut Watches,
         conn: ConnId,
+        may_read: &impl Fn(&NodeRef<'_>) -> bool,
         path: &str,
     ) -> Result<Option<EventType>, ErrorCode> {
         let node = store.node(path);
@@ -158,6 +161,7 @@ impl SetWatches {
                 return Ok(None);
             }
         };
+        let missed = missed.filter(|_| store.node(path).is_none_or(|node| may_read(&node)));
         match (missed, self.list) {
             (Some(_), _) => {}
             (None, 3) => watches.watch_children(path, conn)?,

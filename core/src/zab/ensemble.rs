@@ -388,10 +388,13 @@ impl Ensemble {
         }
     }
 
-    /// Leader: a learner's client asked for a sync.
-    pub fn sync(&mut self, learner: ConnId) {
-        if let Part::Leader(leader) = &mut self.part {
-            leader.sync(learner);
+    /// Leader: a client asked for a sync, through this learner, or this server's own:
+    /// [`Delivery::Synced`] follows.
+    pub fn sync(&mut self, learner: Option<ConnId>) {
+        match &mut self.part {
+            Part::Leader(leader) => leader.sync(&mut self.shared, learner),
+            Part::Solo(_) => self.shared.deliveries.push_back(Delivery::Synced),
+            _ => {}
         }
     }
 

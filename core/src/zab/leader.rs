@@ -10,6 +10,7 @@ use core::cmp::Reverse;
 use bytes::Bytes;
 use tracing::{debug, info, warn};
 
+use super::confirmation::Confirmation;
 use super::learner_handler::Phase;
 use super::learners::{Learners, Limits};
 use super::reconfig::goes_on_leading;
@@ -52,6 +53,17 @@ struct Outstanding {
     acks: Acks,
 }
 
+/// A sync that is not answered yet.
+#[derive(Debug)]
+struct Sync {
+    /// It waits for the commit of this,
+    commit: Zxid,
+    /// and for the quorum of this round.
+    round: u64,
+    /// Through whom it came; none: from this server's own client.
+    from: Option<ConnId>,
+}
+
 /// A reign.
 #[derive(Debug)]
 pub(super) struct Leader {
@@ -70,8 +82,8 @@ pub(super) struct Leader {
     /// The last proposal that is durable here.
     durable: Zxid,
     pub(super) last_proposed: Zxid,
-    /// Learners' syncs that wait for the commit of a zxid.
-    syncs: VecDeque<(Zxid, ConnId)>,
+    syncs: VecDeque<Sync>,
+    confirmation: Confirmation,
     give_up_at: Time,
     half_tick_at: Time,
     odd_half_tick: bool,
@@ -97,6 +109,7 @@ impl Leader {
             durable: Zxid::ZERO,
             last_proposed: shared.history.last_logged,
             syncs: VecDeque::new(),
+            confirmation: Confirmation::default(),
             give_up_at: now.plus_ms(shared.limit_ms(shared.options.init_limit)),
             half_tick_at: now.plus_ms(shared.options.tick_time_ms / 2),
             odd_half_tick: false,
@@ -169,7 +182,7 @@ impl Leader {
     pub(super) fn closed(&mut self, shared: &mut Shared, conn: ConnId) {
         if self.learners.closed(shared, conn) {
             shared.deliveries.push_back(Delivery::LearnerGone { learner: conn });
-            self.syncs.retain(|(_, c)| *c != conn);
+            self.syncs.retain(|sync| sync.from != Some(conn));
         }
     }
 
@@ -194,6 +207,7 @@ impl Leader {
             }
         }
         self.commit(shared, out);
+        self.confirm(shared);
     }
 
     fn drop_learner(&mut self, shared: &mut Shared, conn: ConnId, why: Reason, out: &mut Actions) {
@@ -208,13 +222,16 @@ impl Leader {
         packets: Packets,
         out: &mut Actions,
     ) -> Result<(), &'static str> {
-        let Some(learner) = self.learners.get(conn) else { return Ok(()) };
+        let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
         match (packets, learner.phase) {
             (
                 Packets::Bare { kind: PacketType::Ack, first, count },
                 Phase::NewLeaderAcked | Phase::Active,
             ) => {
-                self.acked(shared, learner.server, first, count);
+                let last = first.0.saturating_add(count as i64 - 1).min(self.last_proposed.0);
+                self.confirmation.acked(learner, Zxid(last));
+                let server = learner.server;
+                self.acked(shared, server, first, count);
                 Ok(())
             }
             (Packets::Bare { kind: PacketType::Ack, first, count: 1 }, Phase::Syncing) => {
@@ -314,6 +331,7 @@ impl Leader {
                 self.epoch_acked(shared, conn, epoch, out)?;
             }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Ping) => {
+                self.confirmation.ponged(learner, self.last_proposed);
                 let data = packet.data.unwrap_or_default();
                 shared.deliveries.push_back(Delivery::Touched { learner: conn, data });
             }
@@ -531,17 +549,39 @@ impl Leader {
         self.tally.add(outstanding.map(|one| &mut one.acks), from, &shared.members);
     }
 
-    /// A learner's sync: answered once everything proposed so far is committed.
-    pub(super) fn sync(&mut self, conn: ConnId) {
-        match self.outstanding.back() {
-            Some(last) => self.syncs.push_back((last.zxid, conn)),
-            None => self.synced(conn),
+    /// A sync: answered once a quorum has confirmed this leader; a learner's also not before
+    /// everything proposed so far is committed.
+    pub(super) fn sync(&mut self, shared: &mut Shared, from: Option<ConnId>) {
+        let last = self.outstanding.back().filter(|_| from.is_some());
+        let commit = last.map_or(Zxid::ZERO, |last| last.zxid);
+        let is_confirmed = shared.options.sync_needs_quorum && !Mutant::SyncUnconfirmed.is_on();
+        let round = if is_confirmed { self.confirmation.want() } else { 0 };
+        self.syncs.push_back(Sync { commit, round, from });
+        self.confirm(shared);
+        self.answer_syncs(shared);
+    }
+
+    fn confirm(&mut self, shared: &mut Shared) {
+        let members = shared.members.clone();
+        let last = self.last_proposed;
+        if self.confirmation.advance(shared.me, &members, last, &mut self.learners) {
+            self.answer_syncs(shared);
         }
     }
 
-    fn synced(&mut self, conn: ConnId) {
-        if let Some(learner) = self.learners.get_mut(conn) {
-            learner.outbound.bare(PacketType::Sync, Zxid::ZERO);
+    fn answer_syncs(&mut self, shared: &mut Shared) {
+        let committed = shared.history.last_processed;
+        let confirmation = &self.confirmation;
+        let is_due = |sync: &mut Sync| sync.commit <= committed && confirmation.has(sync.round);
+        while let Some(sync) = self.syncs.pop_front_if(is_due) {
+            match sync.from {
+                None => shared.deliveries.push_back(Delivery::Synced),
+                Some(conn) => {
+                    if let Some(learner) = self.learners.get_mut(conn) {
+                        learner.outbound.bare(PacketType::Sync, Zxid::ZERO);
+                    }
+                }
+            }
         }
     }
 
@@ -558,18 +598,15 @@ impl Leader {
             let count = self.committable(shared);
             let Some(first) = self.outstanding.front().filter(|_| count > 0) else { break };
             let config = shared.members.next().filter(|next| next.version == first.zxid.0);
-            let last = match config.cloned() {
+            match config.cloned() {
                 Some(config) => {
                     let (zxid, acks) = (first.zxid, self.tally.servers(&first.acks));
                     self.outstanding.pop_front();
                     self.commit_config(shared, zxid, &acks, config, out);
-                    zxid
                 }
                 None => self.commit_some(shared, count, out),
-            };
-            while let Some((_, conn)) = self.syncs.pop_front_if(|(at, _)| *at <= last) {
-                self.synced(conn);
             }
+            self.answer_syncs(shared);
         }
     }
 
@@ -577,7 +614,7 @@ impl Leader {
     /// itself, and up to one that a sync waits for.
     fn committable(&mut self, shared: &Shared) -> usize {
         let reconfiguration = shared.members.next().map(|next| next.version);
-        let awaited = self.syncs.front().map(|(at, _)| *at);
+        let awaited = self.syncs.front().map(|sync| sync.commit);
         let mut count = 0;
         for Outstanding { zxid, acks, .. } in &self.outstanding {
             let is_quorum = self.tally.is_quorum(acks, *zxid, &shared.members);
@@ -600,8 +637,8 @@ impl Leader {
         count
     }
 
-    /// Commits that many proposals; gives the zxid of the last.
-    fn commit_some(&mut self, shared: &mut Shared, count: usize, out: &mut Actions) -> Zxid {
+    /// Commits that many proposals.
+    fn commit_some(&mut self, shared: &mut Shared, count: usize, out: &mut Actions) {
         let first = self.outstanding.front().map_or(Zxid::ZERO, |first| first.zxid);
         for learner in self.learners.iter_mut().filter(|l| l.forwarding) {
             if learner.observer {
@@ -613,7 +650,7 @@ impl Leader {
             }
         }
         shared.history.commit(count, &mut shared.deliveries);
-        self.outstanding.drain(..count).next_back().map_or(Zxid::ZERO, |last| last.zxid)
+        self.outstanding.drain(..count);
     }
 
     /// A reconfiguration is committed, and counts from here on. All are told who leads by it
@@ -712,7 +749,7 @@ impl Leader {
         }
         for learner in self.learners.iter_mut() {
             if matches!(learner.phase, Phase::NewLeaderAcked | Phase::Active) {
-                learner.outbound.bare(PacketType::Ping, self.last_proposed);
+                self.confirmation.ping(learner, self.last_proposed);
             }
         }
         if let Some((_, half_ticks)) = &mut self.retiring {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use tracing::info;
 
+use super::confirmation::Answers;
 use super::link::{Outbound, PacketReader};
 use super::sync_plan::{Plan, Situation, Step, Walk, plan};
 use super::{Delivery, Shared};
@@ -53,6 +54,8 @@ pub(super) struct LearnerHandler {
     pub(super) last_zxid: Zxid,
     /// Whether it gets what is proposed and committed from now on.
     pub(super) forwarding: bool,
+    /// Of PINGs and proposals.
+    pub(super) answers: Answers,
     /// A walk of the log on disk that is under way.
     log_walk: Option<LogWalk>,
     /// Whether the rider is walking its state for this learner.
@@ -81,6 +84,7 @@ impl LearnerHandler {
             heard: now,
             last_zxid: Zxid::ZERO,
             forwarding: false,
+            answers: Answers::default(),
             log_walk: None,
             snapshotting: false,
         }

@@ -7,6 +7,7 @@
 //! only after [`Persisted`](crate::event::Event::Persisted) has reached the ticket of the write
 //! that it stands for.
 
+mod confirmation;
 mod ensemble;
 mod history;
 mod leader;
@@ -59,6 +60,8 @@ pub struct EnsembleOptions {
     pub snapshot_size_factor: f64,
     /// `forceSnapshotSync`.
     pub force_snapshot_sync: bool,
+    /// `syncNeedsQuorum`: a sync is answered once a quorum has confirmed the leader.
+    pub sync_needs_quorum: bool,
     /// `observerMasterPort`: an observer joins through a follower's port of this number, and a
     /// follower leads the observers that come.
     pub observer_master_port: Option<u16>,
@@ -89,6 +92,7 @@ impl Default for EnsembleOptions {
             commit_log_count: 500,
             snapshot_size_factor: 0.33,
             force_snapshot_sync: false,
+            sync_needs_quorum: true,
             observer_master_port: None,
             max_payload: 8 << 20,
             max_from_members: 64 << 20,
@@ -186,7 +190,8 @@ pub enum Delivery {
         /// Opaque.
         data: Bytes,
     },
-    /// Learner: the oldest forwarded sync is answered.
+    /// The oldest sync of this server's own is answered: [`Ensemble::sync`], or the oldest that was
+    /// forwarded to the leader.
     Synced,
 }
 

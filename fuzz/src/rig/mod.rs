@@ -82,7 +82,8 @@ impl Rig {
     /// A server that is about to load this directory.
     pub(crate) fn resumed(config: Config, files: MemoryFiles, now: Now) -> Rig {
         Rig {
-            node: Node::new(config.clone(), 7, now),
+            // Its session ids count up, as those of the servers that were heard.
+            node: Node::new(config.clone(), 0, now),
             disk: Disk::new(disk_options(&config), store_options(&config)),
             config,
             files,

@@ -72,6 +72,7 @@ fn the_transactions_of_a_real_leader() {
         PrepOptions {
             extended_types: true,
             enforce_quota: true,
+            protect_system_nodes: false,
             access: Access::default(),
             max_txn_bytes: 100_000,
         },

@@ -45,6 +45,7 @@ impl Leader {
         Leader::with(PrepOptions {
             extended_types: true,
             enforce_quota: true,
+            protect_system_nodes: false,
             access: Access::default(),
             max_txn_bytes: 100_000,
         })

@@ -65,6 +65,7 @@ fn create_ttl_is_refused_in_this_order() {
     let mut off = Leader::with(PrepOptions {
         extended_types: false,
         enforce_quota: true,
+        protect_system_nodes: false,
         access: Access::default(),
         max_txn_bytes: 1000,
     });

@@ -192,6 +192,7 @@ fn a_session_with_more_ephemerals_than_fit_is_closed_all_the_same() {
     let mut l = Leader::with(PrepOptions {
         extended_types: false,
         enforce_quota: true,
+        protect_system_nodes: false,
         access: Access::default(),
         max_txn_bytes: 400,
     });
@@ -212,6 +213,7 @@ fn what_nobody_could_read_back_is_not_proposed() {
     let mut l = Leader::with(PrepOptions {
         extended_types: false,
         enforce_quota: true,
+        protect_system_nodes: false,
         access: Access::default(),
         max_txn_bytes: 2_000,
     });

@@ -134,11 +134,60 @@ fn limits_that_nobody_can_read_refuse_everything_below() {
 #[test]
 fn without_enforcement_a_quota_only_counts() {
     let access = Access::default();
-    let options =
-        PrepOptions { extended_types: true, enforce_quota: false, access, max_txn_bytes: 1000 };
+    let options = PrepOptions {
+        extended_types: true,
+        enforce_quota: false,
+        protect_system_nodes: false,
+        access,
+        max_txn_bytes: 1000,
+    };
     let mut l = Leader::with(options);
     l.make("/a", b"");
     l.set_quota("/a", "count=1,bytes=-1=;countHardLimit=1");
     l.make("/a/b", b"x");
     assert_eq!(l.usage("/a"), "count=2,bytes=1");
+}
+
+#[test]
+fn system_nodes_may_be_for_the_super_user_alone() {
+    let access = Access::default();
+    let options = PrepOptions {
+        extended_types: true,
+        enforce_quota: true,
+        protect_system_nodes: true,
+        access: access.clone(),
+        max_txn_bytes: 100_000,
+    };
+    let mut l = Leader::with(options.clone());
+    let acl = |path: &str| {
+        body(|out| {
+            out.put_ustring(path);
+            open().write(out);
+            out.put_i32(-1);
+        })
+    };
+    let asked = |l: &mut Leader| {
+        let refusals = [
+            l.refusal(Create, holding("/zookeeper/mine", b"")),
+            l.refusal(Create, holding("/zookeeper/quota/a", b"")),
+            l.refusal(SetData, set_data("/zookeeper/quota", b"x", -1)),
+            l.refusal(SetAcl, acl("/zookeeper")),
+            l.refusal(Delete, versioned("/zookeeper/quota/a", -1)),
+        ];
+        let others = l.refusal(Create, holding("/zookeepers", b""));
+        l.commit();
+        (refusals, others)
+    };
+    assert_eq!(asked(&mut l), ([Some(ErrorCode::NoAuth); 5], None));
+    assert_eq!(l.refusal(Check, versioned("/zookeeper", -1)), None, "a check changes nothing");
+    l.check = SessionCheck::Expired;
+    let refusal = l.refusal(SetData, set_data("/zookeeper/quota", b"x", -1));
+    assert_eq!(refusal, Some(ErrorCode::SessionExpired));
+    l.check = SessionCheck::Ok;
+    l.ids.push(Id { scheme: "super".into(), id: "".into() });
+    assert_eq!(asked(&mut l).0, [None; 5]);
+    // Where nothing is checked, this is not checked either.
+    let access = Access { skip_acl: true, ..access };
+    let mut l = Leader::with(PrepOptions { access, ..options });
+    assert_eq!(asked(&mut l), ([None; 5], None));
 }

@@ -93,7 +93,7 @@ impl Server {
     fn with(options: ServeOptions, wall_ms: i64) -> Server {
         let now = Now { mono: Time(0), wall_ms };
         let access = options.access.clone();
-        let mut serve = Serve::new(options, now, HashKey::new(1));
+        let mut serve = Serve::new(options, now, 0, HashKey::new(1));
         serve.start_serving();
         Server {
             serve,
@@ -102,6 +102,7 @@ impl Server {
                 PrepOptions {
                     extended_types: true,
                     enforce_quota: true,
+                    protect_system_nodes: false,
                     access,
                     max_txn_bytes: 2_000_000,
                 },

@@ -148,6 +148,36 @@ fn a_reconnected_client_hears_what_it_missed_before_the_answer() {
 }
 
 #[test]
+fn a_reconnected_client_hears_nothing_of_what_it_may_not_read() {
+    let mut server = Server::new();
+    let (owner, _) = server.client(1);
+    let (watcher, _) = server.client(2);
+    let seen = server.zxid;
+    let auth = |out: &mut BytesMut| {
+        out.put_i32(0);
+        out.put_ustring("digest");
+        out.put_buffer(Some(b"owner:secret"));
+    };
+    server.ask(owner, -4, OpCode::Auth, auth);
+    let private = Vec::from([Acl { perms: perms::ALL, id: digest_id("owner:secret") }]);
+    for (xid, path) in [(1, "/p"), (2, "/p/child")] {
+        server.ask(owner, xid, OpCode::Create, create_with(path, b"", private.clone(), 0));
+    }
+    server.set(owner, "/p");
+    assert_eq!(server.zxid, seen + 3);
+    let path = || Vec::from([ByteString::from("/p")]);
+    let watches =
+        SetWatches { relative_zxid: Zxid(seen), data: path(), exist: path(), child: path() };
+    server.ask(watcher, -8, OpCode::SetWatches, |out| watches.write(out));
+    assert_eq!(server.brief(watcher), ["-8:0"]);
+    server.ask(owner, 3, OpCode::Auth, auth);
+    server.hear(owner);
+    // Its watches are left, and kept quiet like others.
+    server.set(owner, "/p");
+    assert_eq!(server.brief(watcher), [""; 0]);
+}
+
+#[test]
 fn a_sessions_end_removes_its_ephemerals_and_tells_the_watchers() {
     let mut server = Server::new();
     let (owner, _) = server.client(1);

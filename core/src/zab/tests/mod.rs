@@ -2,6 +2,7 @@
 
 mod limits;
 mod reconfig;
+mod syncs;
 mod world;
 
 use alloc::collections::BTreeMap;

@@ -53,7 +53,7 @@ pub(super) struct World {
     pub(super) joins: BTreeMap<i64, usize>,
     pub(super) servers: BTreeMap<i64, Server>,
     config: Arc<EnsembleConfig>,
-    options: EnsembleOptions,
+    pub(super) options: EnsembleOptions,
     wires: BTreeMap<(i64, ConnId), (i64, ConnId)>,
     queue: VecDeque<(i64, Action)>,
     cut: Vec<(i64, i64)>,
@@ -340,7 +340,11 @@ impl World {
             let mut out = Actions::new();
             let server = self.servers.get_mut(&id).unwrap();
             let Some(ensemble) = server.ensemble.as_mut() else { return };
-            let Some(delivery) = ensemble.next_delivery() else { return };
+            let Some(delivery) = ensemble.next_delivery() else {
+                ensemble.flush(&mut out);
+                self.queue.extend(out.into_iter().map(|a| (id, a)));
+                return;
+            };
             match delivery {
                 Delivery::Committed(entries) => {
                     for Entry { zxid, body } in entries.each() {
@@ -399,7 +403,7 @@ impl World {
                 }
                 Delivery::Request { learner, data, .. } => {
                     if ForwardedRequest::parse(&data).is_ok_and(|r| r.op == OpCode::Sync as i32) {
-                        ensemble.sync(learner);
+                        ensemble.sync(Some(learner));
                     } else {
                         server.requests.push(data);
                     }

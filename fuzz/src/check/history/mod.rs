@@ -450,11 +450,8 @@ impl History {
             .answered(model, zxid)
             .map_err(|what| ("a watch fires before what shows the change", what))?;
         if !is_write(&asked.request) {
-            // A leader that is one no more may not know it yet: it has nothing of a later epoch.
-            if matches!(asked.request, Request::Sync(_))
-                && zxid < asked.after
-                && zxid.epoch() == asked.after.epoch()
-            {
+            // Also by a leader that is one no more, and may not know it yet.
+            if matches!(asked.request, Request::Sync(_)) && zxid < asked.after {
                 let what = format!("{} was acknowledged before", asked.after);
                 return Err(("a sync brings what was acknowledged before", what));
             }

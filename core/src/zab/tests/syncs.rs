@@ -1,0 +1,81 @@
+//! Syncs: answered by who still leads.
+
+use super::*;
+
+fn leading() -> World {
+    let mut world = World::new(3, 0);
+    world.start_all().run(3000);
+    assert_eq!(world.leader(), Some(3));
+    world
+}
+
+fn ask(world: &mut World) {
+    world.with(3, |ensemble, _| ensemble.sync(None));
+}
+
+#[test]
+fn a_leaders_own_sync_takes_one_answer_of_a_quorum() {
+    let mut world = leading();
+    ask(&mut world);
+    assert_eq!(world.servers[&3].synced, 0, "nobody has said yet that it still follows");
+    world.run(10);
+    assert_eq!(world.servers[&3].synced, 1, "the PING goes at once, not with the tick");
+    // One follower is enough.
+    world.crash(1);
+    ask(&mut world);
+    world.run(10);
+    assert_eq!(world.servers[&3].synced, 2);
+}
+
+#[test]
+fn a_leader_that_is_cut_off_answers_no_sync() {
+    let mut world = leading();
+    world.cut(3, 1).cut(3, 2);
+    ask(&mut world);
+    world.run(5000);
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 looks");
+    assert_eq!(world.servers[&3].synced, 0);
+}
+
+#[test]
+fn where_no_quorum_is_wanted_a_sync_waits_for_none() {
+    let mut world = World::new(3, 0);
+    world.options.sync_needs_quorum = false;
+    world.start_all().run(3000);
+    world.cut(3, 1).cut(3, 2);
+    ask(&mut world);
+    world.run(1);
+    assert_eq!(world.servers[&3].synced, 1);
+}
+
+#[test]
+fn both_configurations_confirm_a_leader_while_there_are_two() {
+    let mut world = World::reconfigurable(3, 0);
+    world.start_all().run(3000);
+    world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
+    // The change stays under way: no disk of the old members goes on.
+    world.stall([1, 2]);
+    assert!(world.reconfig("3 4 5").is_some());
+    world.run(10);
+    ask(&mut world);
+    world.run(10);
+    assert_eq!((world.config(3).as_str(), world.servers[&3].synced), ("1 2 3 -> 3 4 5", 1));
+    world.cut(3, 4).cut(3, 5);
+    ask(&mut world);
+    world.run(50);
+    assert_eq!(world.servers[&3].synced, 1, "1 and 2 have answered, and nobody of the next");
+}
+
+#[test]
+fn a_sync_through_a_learner_is_confirmed_too() {
+    let mut world = leading();
+    let sync = ForwardedRequest {
+        session: crate::types::SessionId(7),
+        cxid: 1,
+        op: crate::wire::OpCode::Sync as i32,
+        body: Bytes::new(),
+    };
+    world.with(1, |ensemble, out| ensemble.request(sync.to_bytes(), None, out));
+    world.run(20);
+    assert_eq!(world.servers[&1].synced, 1);
+}
