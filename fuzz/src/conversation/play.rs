@@ -423,17 +423,36 @@ impl Stage<'_> {
         self.take_what_is_due();
     }
 
-    /// The disk does its work, and what was said is collected.
+    /// The disk does its work, and what was said is collected. A sync of the node's own, which was not
+    /// asked there, is answered.
     fn settle(&mut self) {
-        self.rig.settle();
-        let at_ms = self.ms();
+        loop {
+            self.rig.settle();
+            let fences = self.collect();
+            if fences.is_empty() {
+                return;
+            }
+            for id in fences {
+                let sync = QuorumPacket::new(PacketType::Sync, Zxid::ZERO, None);
+                self.rig.receive(id, sync.to_bytes());
+            }
+        }
+    }
+
+    /// Who was asked for syncs of the node's own.
+    fn collect(&mut self) -> Vec<ConnId> {
+        let (at_ms, mut fences) = (self.ms(), Vec::new());
         let open: Vec<(ConnId, u32)> = self.ids.iter().map(|(id, conn)| (*id, *conn)).collect();
         for (id, conn) in open {
             for bytes in self.rig.take_sent(id) {
                 let place = self.places.get_mut(&conn).expect("it is open");
-                place.said.here.extend(place.here.push(at_ms, &bytes));
+                for word in place.here.push(at_ms, &bytes) {
+                    let is_fence = place.side == Side::Dialled && is_fence(&word.bytes);
+                    if is_fence { fences.push(id) } else { place.said.here.push(word) }
+                }
             }
         }
+        fences
     }
 }
 
@@ -463,6 +482,15 @@ fn forwarded(packet: &Bytes) -> Option<(i64, i32)> {
     let request = is_request.then(|| ForwardedRequest::parse(&packet.data.unwrap_or_default()));
     let request = request?.ok().filter(|request| is_write(request.op))?;
     Some((request.session.0, request.cxid))
+}
+
+/// Whether a learner's packet is a sync of its own, and no client's: their numbers begin with 1.
+fn is_fence(packet: &Bytes) -> bool {
+    let parsed = QuorumPacket::parse(packet, MOST_BYTES).ok().flatten();
+    let data = parsed.filter(|(packet, _)| packet.kind == PacketType::Request as i32);
+    let data = data.and_then(|(packet, _)| packet.data).unwrap_or_default();
+    ForwardedRequest::parse(&data)
+        .is_ok_and(|request| (request.cxid, request.op) == (0, OpCode::Sync as i32))
 }
 
 fn is_write(op: i32) -> bool {

@@ -2,6 +2,7 @@
 
 mod lasting;
 mod numbers;
+mod syncs;
 
 use bytes::Bytes;
 use zabkeeper_core::client::{MultiOp, MultiResult};
@@ -386,26 +387,6 @@ fn writes_are_linearizable() {
     story.last = before.0;
     story.commit(2, 1, was_set("/a", b"y", 1));
     assert_eq!(story.broken(), Some("writes are linearizable"));
-}
-
-#[test]
-fn a_sync_brings_what_was_acknowledged_before() {
-    let mut story = Story::with_node();
-    let before = Zxid(story.now().0 - 1);
-    story.history.asked(BOB, 1, sync());
-    story.tell(BOB, 1, before, SYNCED());
-    assert_eq!(story.broken(), Some("a sync brings what was acknowledged before"));
-    // By the next epoch's leader, too.
-    let mut story = Story::with_node();
-    let before = story.now();
-    story.last = 0x2_0000_0000;
-    story.history.asked(ANN, 2, set("/a", b"x", -1));
-    let zxid = story.commit(1, 2, was_set("/a", b"x", 1));
-    let stat = story.stat("/a");
-    story.tell(ANN, 2, zxid, Ok(Response::Stat(stat)));
-    story.history.asked(BOB, 1, sync());
-    story.tell(BOB, 1, before, SYNCED());
-    assert_eq!(story.broken(), Some("a sync brings what was acknowledged before"));
 }
 
 #[test]
