@@ -7,7 +7,7 @@ use zabkeeper_fuzz::clients::{Actor, ActorAction, ActorOptions, Workload};
 use zabkeeper_fuzz::plan::{ClientPlan, Plan, Reconfig};
 use zabkeeper_fuzz::run;
 
-const ALL: [Workload; 9] = [
+const ALL: [Workload; 10] = [
     Workload::Counter,
     Workload::Lock,
     Workload::Queue,
@@ -17,6 +17,7 @@ const ALL: [Workload; 9] = [
     Workload::Large,
     Workload::Mixed,
     Workload::Wander,
+    Workload::Sync,
 ];
 
 #[test]

@@ -52,7 +52,6 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::RemovedLeaderGoesOn, 200),
     (Mutant::ChangeForgottenByRestart, 400),
     (Mutant::AnswersBeforeTheMove, 100),
-    (Mutant::SyncUnconfirmed, 400),
 ];
 
 #[test]

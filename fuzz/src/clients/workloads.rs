@@ -33,6 +33,8 @@ pub enum Workload {
     Large,
     /// Changes, reads and watches from one server after another, with the same session.
     Wander,
+    /// Syncs before every read, and changes what others read.
+    Sync,
     /// Changes the members of the ensemble.
     Operator {
         /// So many servers keep a vote.
@@ -111,7 +113,7 @@ impl Workload {
     pub(super) fn depth(self, rng: &mut Rng) -> usize {
         match self {
             Workload::Mixed | Workload::Multi => rng.usize(1..=8),
-            Workload::Configuration | Workload::Wander => 3,
+            Workload::Configuration | Workload::Wander | Workload::Sync => 3,
             Workload::Told => 0,
             Workload::Counter
             | Workload::Lock
@@ -167,6 +169,7 @@ impl Worker {
             Workload::Large => Step::Ask(large(rng)),
             Workload::Mixed => Step::Ask(mixed(rng, self.counter)),
             Workload::Wander => wander(rng, self.counter),
+            Workload::Sync => Step::Ask(synced(rng, self.counter)),
             Workload::Operator { .. } | Workload::Told => Step::Wait,
         }
     }
@@ -320,6 +323,15 @@ fn wander(rng: &mut Rng, counter: u64) -> Step {
         10 => Request::GetChildren2(watched(path, true)),
         _ => Request::GetEphemerals(PathRequest { path: "/".into() }),
     })
+}
+
+fn synced(rng: &mut Rng, counter: u64) -> Request {
+    let path = PLACES[rng.usize(..PLACES.len())];
+    match counter % 4 {
+        0 => set("/conf", counter.to_string().into_bytes(), -1),
+        2 => Request::GetData(watched(path, false)),
+        _ => Request::Sync(PathRequest { path: path.into() }),
+    }
 }
 
 fn churn(rng: &mut Rng) -> Step {

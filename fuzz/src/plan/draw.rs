@@ -69,6 +69,15 @@ impl Plan {
         plan.faults = faults(rng, &plan, tick_ms);
         let more = &mut Rng::with_seed(seed ^ 0xd6e8_feb8_6659_fd93);
         plan.clients.iter_mut().for_each(|client| client.numbers_anew = more.bool());
+        if plan.participants > 1 && more.u32(..4) == 0 {
+            let client = ClientPlan {
+                workload: Workload::Sync,
+                timeout_ms: (20 * tick_ms) as i32,
+                pace_ms: *pick(more, &[10, 30, 100]),
+                numbers_anew: more.bool(),
+            };
+            plan.clients.extend([client.clone(), client.clone(), client]);
+        }
         plan
     }
 }
