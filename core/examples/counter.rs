@@ -137,8 +137,8 @@ impl World {
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((at, conn), (peer, other));
                 self.wires.insert((peer, other), (at, conn));
-                self.step(peer, Input::Opened { conn: other, port });
-                self.step(at, Input::Opened { conn, port });
+                self.step(peer, Input::Opened { conn: other, port, ip: None });
+                self.step(at, Input::Opened { conn, port, ip: None });
             }
             Action::Send { conn, bytes } => {
                 if let Some((peer, conn)) = self.wires.get(&(at, conn)).copied() {

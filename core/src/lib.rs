@@ -35,8 +35,8 @@
 //!                 accepted += 1;
 //!                 let (other, peer) = (ConnId::accepted(accepted), to.host.parse::<usize>().unwrap() - 1);
 //!                 wires.extend([((at, conn), (peer, other)), ((peer, other), (at, conn))]);
-//!                 inputs.push_back((peer, Input::Opened { conn: other, port }));
-//!                 inputs.push_back((at, Input::Opened { conn, port }));
+//!                 inputs.push_back((peer, Input::Opened { conn: other, port, ip: None }));
+//!                 inputs.push_back((at, Input::Opened { conn, port, ip: None }));
 //!             }
 //!             Action::Send { conn, bytes } => {
 //!                 if let Some(&(peer, conn)) = wires.get(&(at, conn)) {

@@ -16,7 +16,7 @@ pub enum Mutant {
     AckBeforeDurable, LeaderAcksBeforeDurable, HalfIsAQuorum,
     // members
     OldQuorumCommitsAChange, NextMembersNotAsked, RemovedLeaderGoesOn, ChangeForgottenByRestart,
-    VoterToBeUnheard, UnloggedChangeCounts, OldMembersGoOnAlone,
+    VoterToBeUnheard, UnloggedChangeCounts, OldMembersGoOnAlone, ClaimsAreBelieved,
     // disk
     LogNotSynced, DiskErrorIgnored, RecoveredNotDurable, SnapshotsGoBeforeTheLog,
     OldSnapshotsStay, SnapshotOfUncommitted, TornTailKept, EpochsNotSynced,
@@ -61,7 +61,7 @@ impl Mutant {
         Mutant::RemovedLeaderGoesOn, Mutant::ChangeForgottenByRestart,
         Mutant::VoterToBeUnheard, Mutant::UnloggedChangeCounts,
         Mutant::OldMembersGoOnAlone, Mutant::AnswersBeforeTheMove,
-        Mutant::SyncUnconfirmed,
+        Mutant::SyncUnconfirmed, Mutant::ClaimsAreBelieved,
     ];
 }
 

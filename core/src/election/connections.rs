@@ -2,10 +2,14 @@
 //! one with the larger id dials and keeps.
 
 use alloc::collections::BTreeMap;
+use alloc::string::ToString;
 use alloc::sync::Arc;
+
+use core::net::IpAddr;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::claims::{Claims, asks_as};
 use super::hello::Hello;
 use crate::action::{Action, Actions, Reason};
 use crate::event::Port;
@@ -23,8 +27,19 @@ const CALL_BACK_MS: u64 = 200;
 /// until it closes its port; then they break, and the next one is refused.
 const LOOKS: u32 = 3;
 
-/// A message that arrived, and from whom.
-pub(super) type Incoming = (ServerId, Bytes);
+/// So many connections may claim to be one member's.
+const MOST_OF_ONE: usize = 4;
+
+/// A message that arrived.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) from: ServerId,
+    pub(super) payload: Bytes,
+    /// Whether it came from where that member was dialled.
+    pub(super) proven: bool,
+    /// Whether it answers a question, and tells nothing else.
+    pub(super) answer: bool,
+}
 
 #[derive(Debug)]
 enum Link {
@@ -33,9 +48,12 @@ enum Link {
     /// A member that was there is asked to call back. It closes this then, or because it ends.
     Asked { to: ServerId, until: Time },
     /// Accepted, the hello is not complete.
-    Greeting { buffer: BytesMut, until: Time },
+    Greeting { buffer: BytesMut, until: Time, ip: Option<IpAddr> },
     /// Carries messages.
     Open { peer: ServerId, buffer: BytesMut },
+    /// Dialled to ask a member what it says at its configured address: the question, until it is
+    /// open, and the answer.
+    Asking { of: ServerId, question: Bytes, buffer: BytesMut, until: Time },
 }
 
 /// All connections of one server's election port.
@@ -66,6 +84,9 @@ struct Peer {
     /// It was looked for, since when and how often.
     looked_for: Option<(Time, u32)>,
     presence: Presence,
+    /// It was dialled although there is a connection with it.
+    redialled: Option<Time>,
+    claims: Claims,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -111,10 +132,17 @@ impl Connections {
         if self.is_member(to) {
             self.peers.entry(to).or_default().last = Some(message.clone());
         }
-        match self.by_peer.get(&to) {
-            Some(conn) => send_framed(*conn, message, out),
-            None => self.dial(now, to, out),
+        if self.by_peer.contains_key(&to) {
+            self.links_of(to).for_each(|conn| send_framed(conn, message, out));
+        } else {
+            self.dial(now, to, out);
         }
+    }
+
+    /// All connections that claim to be a peer's: one, if nobody else claims it.
+    fn links_of(&self, peer: ServerId) -> impl Iterator<Item = ConnId> + '_ {
+        let of = move |link: &Link| matches!(link, Link::Open { peer: p, .. } if *p == peer);
+        self.links.iter().filter(move |(_, link)| of(link)).map(|(conn, _)| *conn)
     }
 
     /// Sends to a peer that there is a connection with. What it was told before it is not told
@@ -123,38 +151,81 @@ impl Connections {
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.last = None;
         }
-        if let Some(conn) = self.by_peer.get(&to) {
-            send_framed(*conn, message, out);
+        self.links_of(to).for_each(|conn| send_framed(conn, message, out));
+    }
+
+    /// What is claimed and known of a member.
+    pub(super) fn claims(&mut self, member: ServerId) -> Option<&mut Claims> {
+        self.members.member(member)?;
+        Some(&mut self.peers.entry(member).or_default().claims)
+    }
+
+    /// Asks a member at its configured address what it says; not over and over.
+    pub(super) fn ask(&mut self, now: Time, of: ServerId, question: &Bytes, out: &mut Actions) {
+        if of == self.me || !self.claims(of).is_some_and(|claims| claims.may_ask(now)) {
+            return;
         }
+        let asking = |l: &Link| matches!(l, Link::Asking { of: o, .. } if *o == of);
+        if self.links.values().any(asking) {
+            return;
+        }
+        let Some(to) = self.next_address(of) else { return };
+        let (question, until) = (question.clone(), now.plus_ms(self.handshake_ms));
+        let link = Link::Asking { of, question, buffer: BytesMut::new(), until };
+        self.begin_dial(link, to, out);
+    }
+
+    /// The addresses of a member take turns.
+    fn next_address(&mut self, to: ServerId) -> Option<HostPort> {
+        let member = self.members.member(to)?;
+        let peer = self.peers.entry(to).or_default();
+        let turn = peer.attempts % member.addresses.len().max(1);
+        peer.attempts = peer.attempts.wrapping_add(1);
+        member.addresses.get(turn).map(|a| a.election.clone())
+    }
+
+    fn begin_dial(&mut self, link: Link, to: HostPort, out: &mut Actions) {
+        self.dials += 1;
+        let conn = ConnId::dialled(self.dials * 2);
+        self.links.insert(conn, link);
+        out.push(Action::Dial { conn, port: Port::Election, to });
     }
 
     /// Dials a member that there is no connection with, unless that is under way.
     fn dial(&mut self, now: Time, to: ServerId, out: &mut Actions) {
-        let Some(member) = self.members.member(to) else { return };
-        let peer = self.peers.entry(to).or_default();
-        if peer.asked_until.is_some_and(|until| now < until) {
+        let asked_until = self.peers.get(&to).and_then(|peer| peer.asked_until);
+        if asked_until.is_some_and(|until| now < until) || self.by_peer.contains_key(&to) {
             return;
         }
-        let turn = peer.attempts % member.addresses.len().max(1);
-        let Some(address) = member.addresses.get(turn).map(|a| a.election.clone()) else { return };
-        peer.attempts = peer.attempts.wrapping_add(1);
-        self.dial_at(now, to, address, out);
+        self.dial_member(now, to, out);
     }
 
-    fn dial_at(&mut self, now: Time, to: ServerId, address: HostPort, out: &mut Actions) {
-        let dialling =
-            self.links.values().any(|l| matches!(l, Link::Dialling { to: t, .. } if *t == to));
-        if dialling || self.by_peer.contains_key(&to) {
-            return;
+    fn dial_member(&mut self, now: Time, to: ServerId, out: &mut Actions) {
+        if !self.is_dialling(to)
+            && let Some(address) = self.next_address(to)
+        {
+            let until = now.plus_ms(self.handshake_ms);
+            self.begin_dial(Link::Dialling { to, until }, address, out);
         }
-        self.dials += 1;
-        let conn = ConnId::dialled(self.dials * 2);
-        let until = now.plus_ms(self.handshake_ms);
-        self.links.insert(conn, Link::Dialling { to, until });
-        out.push(Action::Dial { conn, port: Port::Election, to: address });
     }
 
-    pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
+    fn is_dialling(&self, to: ServerId) -> bool {
+        self.links.values().any(|l| matches!(l, Link::Dialling { to: t, .. } if *t == to))
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        ip: Option<IpAddr>,
+        out: &mut Actions,
+    ) {
+        if let Some(Link::Asking { question, .. }) = self.links.get_mut(&conn) {
+            let question = core::mem::take(question);
+            let hello = Hello { from: asks_as(self.me), address: self.own.clone() };
+            out.push(Action::Send { conn, bytes: hello.encode() });
+            return send_framed(conn, &question, out);
+        }
         if let Some(Link::Dialling { to, until }) = self.links.get(&conn) {
             let (to, until) = (*to, *until);
             self.reached(to, Presence::There);
@@ -190,7 +261,7 @@ impl Connections {
             }
         }
         let until = now.plus_ms(self.handshake_ms);
-        self.links.insert(conn, Link::Greeting { buffer: BytesMut::new(), until });
+        self.links.insert(conn, Link::Greeting { buffer: BytesMut::new(), until, ip });
     }
 
     pub(super) fn received(
@@ -204,32 +275,67 @@ impl Connections {
         match self.links.get_mut(&conn) {
             None | Some(Link::Dialling { .. } | Link::Asked { .. }) => return,
             Some(Link::Open { buffer, .. }) => buffer.extend_from_slice(bytes),
-            Some(Link::Greeting { buffer, .. }) => {
+            Some(Link::Asking { of, buffer, .. }) => {
                 buffer.extend_from_slice(bytes);
+                let from = *of;
+                return match take_message(buffer) {
+                    Ok(None) => {}
+                    Ok(Some(payload)) => {
+                        self.drop_link(conn, Reason::Done, out);
+                        messages.push(Incoming { from, payload, proven: true, answer: true });
+                    }
+                    Err(what) => self.drop_link(conn, what, out),
+                };
+            }
+            Some(Link::Greeting { buffer, ip, .. }) => {
+                buffer.extend_from_slice(bytes);
+                let ip = *ip;
                 match Hello::take(buffer) {
                     Ok(None) => return,
                     Ok(Some(hello)) => {
                         let rest = core::mem::take(buffer);
-                        self.greeted(now, conn, hello, rest, out);
+                        self.greeted(now, conn, ip, hello, rest, out);
                     }
                     Err(why) => return self.drop_link(conn, why, out),
                 }
             }
         }
         let Some(Link::Open { peer, buffer }) = self.links.get_mut(&conn) else { return };
-        let peer = *peer;
+        let (from, proven) = (*peer, conn.is_dialled());
         loop {
             match take_message(buffer) {
-                Ok(Some(message)) => messages.push((peer, message)),
+                Ok(Some(payload)) => {
+                    messages.push(Incoming { from, payload, proven, answer: false });
+                }
                 Ok(None) => return,
                 Err(why) => return self.drop_link(conn, why, out),
             }
         }
     }
 
-    pub(super) fn closed(&mut self, conn: ConnId) {
-        if let Some(Link::Dialling { to, .. }) = self.forget(conn) {
-            self.reached(to, Presence::Gone);
+    pub(super) fn closed(&mut self, now: Time, conn: ConnId) {
+        match self.forget(conn) {
+            Some(Link::Dialling { to, .. }) => self.reached(to, Presence::Gone),
+            Some(Link::Asking { of, .. }) => self.unanswered(now, of),
+            _ => {}
+        }
+    }
+
+    /// A member did not answer at its configured address: whoever claims to be it is doubted for
+    /// longer, if it was.
+    fn unanswered(&mut self, now: Time, of: ServerId) {
+        if let Some(claims) = self.claims(of).filter(|claims| claims.is_doubted(now)) {
+            claims.doubt(now);
+        }
+    }
+
+    /// A member has answered at its configured address. If nobody else claims to be it, what it
+    /// says elsewhere counts, too.
+    pub(super) fn answered(&mut self, of: ServerId) {
+        if self.links_of(of).count() <= 1
+            && let Some(claims) = self.claims(of)
+        {
+            claims.trust();
         }
     }
 
@@ -266,7 +372,10 @@ impl Connections {
         if let Some(Link::Open { peer, .. }) = &link
             && self.by_peer.get(peer) == Some(&conn)
         {
-            self.by_peer.remove(peer);
+            match self.links_of(*peer).last() {
+                Some(other) => self.by_peer.insert(*peer, other),
+                None => self.by_peer.remove(peer),
+            };
         }
         link
     }
@@ -282,10 +391,15 @@ impl Connections {
         let late = |l: &Link| match l {
             Link::Dialling { until, .. }
             | Link::Asked { until, .. }
+            | Link::Asking { until, .. }
             | Link::Greeting { until, .. } => *until <= now,
             Link::Open { .. } => false,
         };
-        while let Some(conn) = self.links.iter().find(|(_, l)| late(l)).map(|(c, _)| *c) {
+        while let Some((conn, link)) = self.links.iter().find(|(_, l)| late(l)) {
+            let conn = *conn;
+            if let Link::Asking { of, .. } = link {
+                self.unanswered(now, *of);
+            }
             self.drop_link(conn, Reason::Timeout("election handshake"), out);
         }
     }
@@ -294,6 +408,7 @@ impl Connections {
         let until = |l: &Link| match l {
             Link::Dialling { until, .. }
             | Link::Asked { until, .. }
+            | Link::Asking { until, .. }
             | Link::Greeting { until, .. } => Some(*until),
             Link::Open { .. } => None,
         };
@@ -304,6 +419,7 @@ impl Connections {
         &mut self,
         now: Time,
         conn: ConnId,
+        ip: Option<IpAddr>,
         hello: Hello,
         rest: BytesMut,
         out: &mut Actions,
@@ -313,21 +429,80 @@ impl Connections {
             let what = "a peer with this server's id: every member needs a myid of its own";
             return self.drop_link(conn, Reason::Protocol(what), out);
         }
-        if !self.is_member(peer) && self.strangers() >= MAX_STRANGERS {
-            let why = Reason::Limit("election connections of servers outside the configuration");
-            return self.drop_link(conn, why, out);
+        let is_member = self.is_member(peer);
+        if !is_member && self.strangers() >= MAX_STRANGERS {
+            self.make_room(out);
         }
         if peer > self.me {
+            if is_member && self.links_of(peer).next().is_some() {
+                return self.claimed_twice(now, conn, peer, rest, out);
+            }
             return self.establish(conn, peer, rest, out);
         }
         // A smaller id only asks to be called back.
         self.drop_link(conn, Reason::Done, out);
-        if let Some(old) = self.by_peer.get(&peer).copied() {
-            self.drop_link(old, Reason::Replaced, out);
+        if is_member {
+            self.call_back(now, peer, out);
+        } else if let Some((ip, port)) = ip.zip(hello.address.map(|a| a.port))
+            && !self.is_dialling(peer)
+        {
+            // It is in no list: it is called back where it called from, and nowhere else.
+            self.by_peer.get(&peer).copied().into_iter().for_each(|old| {
+                self.drop_link(old, Reason::Replaced, out);
+            });
+            let until = now.plus_ms(self.handshake_ms);
+            let address = HostPort::new(&ip.to_string(), port);
+            self.begin_dial(Link::Dialling { to: peer, until }, address, out);
         }
-        match hello.address {
-            Some(address) => self.dial_at(now, peer, address, out),
-            None => self.dial(now, peer, out),
+    }
+
+    /// A member with a smaller id asks to be called back, at its configured address. A connection
+    /// with it that is there stays until the new one is.
+    fn call_back(&mut self, now: Time, peer: ServerId, out: &mut Actions) {
+        if self.by_peer.contains_key(&peer) {
+            let known = self.peers.entry(peer).or_default();
+            if known.redialled.is_some_and(|at| now.ms_since(at) < CALL_BACK_MS) {
+                return;
+            }
+            known.redialled = Some(now);
+        }
+        self.dial_member(now, peer, out);
+    }
+
+    /// A further connection claims to be of a member with a larger id. Which of them is, this
+    /// server cannot tell: all are told what it has to say, and what is heard there does not count
+    /// until the member is heard at its configured address.
+    fn claimed_twice(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        peer: ServerId,
+        rest: BytesMut,
+        out: &mut Actions,
+    ) {
+        let links: alloc::vec::Vec<ConnId> = self.links_of(peer).collect();
+        if let Some(second) = links.get(1).filter(|_| links.len() >= MOST_OF_ONE) {
+            self.drop_link(*second, Reason::Limit("election connections of one member"), out);
+        }
+        let known = self.peers.entry(peer).or_default();
+        known.claims.doubt(now);
+        let last = known.last.clone();
+        self.links.insert(conn, Link::Open { peer, buffer: rest });
+        if let Some(last) = last {
+            send_framed(conn, &last, out);
+        }
+    }
+
+    /// The oldest link with a server outside the configuration goes.
+    fn make_room(&mut self, out: &mut Actions) {
+        let is_stranger = |link: &Link| match link {
+            Link::Open { peer, .. } => !self.is_member(*peer),
+            _ => false,
+        };
+        let oldest = self.links.iter().find(|(_, link)| is_stranger(link)).map(|(conn, _)| *conn);
+        if let Some(oldest) = oldest {
+            let why = "election connections of servers outside the configuration";
+            self.drop_link(oldest, Reason::Limit(why), out);
         }
     }
 
@@ -341,7 +516,7 @@ impl Connections {
             Link::Dialling { to: peer, .. }
             | Link::Asked { to: peer, .. }
             | Link::Open { peer, .. } => Some(*peer),
-            Link::Greeting { .. } => None,
+            Link::Greeting { .. } | Link::Asking { .. } => None,
         };
         self.links.values().filter_map(peer).filter(|peer| !self.is_member(*peer)).count()
     }

@@ -5,6 +5,7 @@
 //! vote, and is done when a quorum votes alike and nothing better came for a while, or when a
 //! quorum of servers that have settled names their leader.
 
+mod claims;
 mod connections;
 mod hello;
 mod notification;
@@ -18,6 +19,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 use tracing::{debug, info, warn};
@@ -28,6 +30,7 @@ use crate::mutant::Mutant;
 use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
 
+pub use claims::Proof;
 use connections::{Connections, Incoming};
 pub use notification::Notification;
 use round::{NOBODY, Outcome, Round};
@@ -89,6 +92,8 @@ pub struct Election {
     answered: BTreeMap<ServerId, (Time, u32)>,
     /// A newer configuration that a peer has told of.
     heard: Option<Box<EnsembleConfig>>,
+    /// What members have answered at their configured addresses.
+    proofs: Vec<Proof>,
     /// Whether somebody has read that newer ones are not taken over.
     has_warned: bool,
 }
@@ -129,6 +134,7 @@ impl Election {
             result: None,
             answered: BTreeMap::new(),
             heard: None,
+            proofs: Vec::new(),
             has_warned: false,
         }
     }
@@ -228,32 +234,79 @@ impl Election {
     }
 
     /// A connection of the election port is established.
-    pub fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
-        self.connections.opened(now, conn, out);
+    pub fn opened(&mut self, now: Time, conn: ConnId, ip: Option<IpAddr>, out: &mut Actions) {
+        self.connections.opened(now, conn, ip, out);
+    }
+
+    /// Asks a member at its configured address what it says: [`Election::take_proof`] tells.
+    pub fn ask(&mut self, now: Time, member: ServerId, out: &mut Actions) {
+        let vote = Vote { state: PeerState::Looking, ..self.current };
+        let question = Notification::encode(&vote, &self.config_text);
+        self.connections.ask(now, member, &question, out);
+    }
+
+    /// What a member has answered, once.
+    pub fn take_proof(&mut self) -> Option<Proof> {
+        self.proofs.pop()
+    }
+
+    /// An elected leader could not be reached: whoever claims to be it may be somebody else.
+    pub fn doubt(&mut self, now: Time, member: ServerId) {
+        if let Some(claims) = self.connections.claims(member) {
+            claims.doubt(now);
+        }
     }
 
     /// Bytes arrived on such a connection.
     pub fn received(&mut self, now: Time, conn: ConnId, bytes: &Bytes, out: &mut Actions) {
         let mut messages: Vec<Incoming> = Vec::new();
         self.connections.received(now, conn, bytes, &mut messages, out);
-        for (from, payload) in messages {
+        for Incoming { from, payload, proven, answer } in messages {
             match Notification::parse(&payload) {
-                Ok(notification) => {
-                    let text = notification.config.as_deref().unwrap_or_default();
-                    self.hear(from, text);
-                    // The votes of another configuration are not counted in this one.
-                    if self.heard.is_none() {
-                        self.take(now, from, notification.vote, out);
-                    }
-                }
+                Ok(notification) => self.told(now, from, &notification, proven, answer, out),
                 Err(what) => debug!(peer = %from, %what, "a notification is ignored"),
             }
         }
     }
 
+    /// A peer has told its vote and its configuration, or whoever claims to be that peer has.
+    fn told(
+        &mut self,
+        now: Time,
+        from: ServerId,
+        notification: &Notification,
+        proven: bool,
+        answer: bool,
+        out: &mut Actions,
+    ) {
+        let (vote, text) = (notification.vote, notification.config.as_deref().unwrap_or_default());
+        let mut is_doubted = false;
+        if let Some(claims) = self.connections.claims(from) {
+            claims.note(from, &vote, proven);
+            is_doubted = claims.is_doubted(now) && !proven && !Mutant::ClaimsAreBelieved.is_on();
+            if answer {
+                let (state, leader, log) = (vote.state, vote.leader, claims.log());
+                let version = version_of(text);
+                self.proofs.push(Proof { member: from, state, leader, version, log });
+                self.connections.answered(from);
+            }
+        }
+        if matches!(self.state, State::Looking { .. })
+            && (is_doubted || (!proven && self.is_to_adopt(text)))
+        {
+            // What counts is what it says at its configured address.
+            return self.ask(now, from, out);
+        }
+        self.hear(from, text);
+        // The votes of another configuration are not counted in this one.
+        if self.heard.is_none() {
+            self.take(now, from, vote, answer, out);
+        }
+    }
+
     /// Such a connection is gone, or its dial failed.
     pub fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
-        self.connections.closed(conn);
+        self.connections.closed(now, conn);
         self.lead_at_once(now, out);
     }
 
@@ -298,6 +351,16 @@ impl Election {
                 self.begin(now, None, |_| info!("not standing in for others any more"));
             }
             self.broadcast(now, out);
+            self.ask_doubted(now, out);
+        }
+    }
+
+    /// Voters that are heard only at their configured addresses are asked there.
+    fn ask_doubted(&mut self, now: Time, out: &mut Actions) {
+        for id in self.members.clone().voters() {
+            if self.connections.claims(id).is_some_and(|claims| claims.is_doubted(now)) {
+                self.ask(now, id, out);
+            }
         }
     }
 
@@ -310,6 +373,11 @@ impl Election {
             }
         };
         [looking, self.connections.deadline()].into_iter().flatten().min()
+    }
+
+    /// Whether this is a newer configuration that could be taken over.
+    fn is_to_adopt(&self, text: &str) -> bool {
+        self.options.adopts_configurations && version_of(text) > self.members.current().version
     }
 
     /// A peer's configuration: whoever looks for a leader by an older one takes it over.
@@ -326,13 +394,16 @@ impl Election {
             }
             return;
         }
+        if self.members.member(from).is_none() {
+            return debug!(peer = %from, "a configuration that no member tells is ignored");
+        }
         match EnsembleConfig::parse("a notification", text) {
             Ok(config) => self.heard = Some(Box::new(config)),
             Err(error) => debug!(peer = %from, %error, "a configuration is ignored"),
         }
     }
 
-    fn take(&mut self, now: Time, from: ServerId, vote: Vote, out: &mut Actions) {
+    fn take(&mut self, now: Time, from: ServerId, vote: Vote, answer: bool, out: &mut Actions) {
         if !self.begun {
             return;
         }
@@ -343,7 +414,7 @@ impl Election {
             return;
         }
         let State::Looking { round, say_again_at, wait_ms } = &mut self.state else {
-            if vote.state == PeerState::Looking {
+            if vote.state == PeerState::Looking && !answer {
                 self.tell(now, from, out);
             }
             return;

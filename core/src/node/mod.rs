@@ -183,8 +183,9 @@ impl Node {
             Event::Opened { conn, port: Port::Client, peer } => {
                 self.serve.opened(now.mono, conn, peer, out);
             }
-            Event::Opened { conn, port, .. } => {
-                self.ensemble.step(now.mono, Input::Opened { conn, port }, out);
+            Event::Opened { conn, port, peer } => {
+                let ip = Some(peer.ip().to_canonical());
+                self.ensemble.step(now.mono, Input::Opened { conn, port, ip }, out);
             }
             Event::Identified { conn, subject } => self.serve.identified(conn, subject, out),
             Event::Received { conn, bytes } if self.serve.owns(conn) => {

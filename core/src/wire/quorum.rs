@@ -76,18 +76,23 @@ impl QuorumPacket {
     }
 
     /// The length of the packet at the front of a stream, or `None` if it is not whole yet.
-    /// `limit` bounds the payload.
+    /// `limit` bounds the payload, and the ids in sum. Only a REQUEST carries ids.
     pub fn measure(bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
         let Some(data_length) = int_at(bytes, 12) else { return Ok(None) };
         let data_size = length(data_length, limit)?;
         let Some(auth_count) = int_at(bytes, 16 + data_size) else { return Ok(None) };
         let mut at = 20 + data_size;
-        if usize::try_from(auth_count).unwrap_or(0) > MAX_IDS {
+        let is_request = int_at(bytes, 0) == Some(PacketType::Request as i32);
+        let most_ids = if is_request { MAX_IDS } else { 0 };
+        if usize::try_from(auth_count).unwrap_or(0) > most_ids {
             return Err(Malformed::Value("the number of a client's ids"));
         }
+        let mut room = limit.min(MAX_ID_BYTES);
         for _ in 0..2 * auth_count.max(0) {
             let Some(n) = int_at(bytes, at) else { return Ok(None) };
-            at += 4 + length(n, limit)?;
+            let size = length(n, room)?;
+            room -= size;
+            at += 4 + size;
         }
         Ok((bytes.len() >= at).then_some(at))
     }
@@ -166,6 +171,8 @@ pub(crate) fn put_bare(out: &mut BytesMut, kind: PacketType, zxid: Zxid) {
 
 /// More ids than any client connection accumulates.
 const MAX_IDS: usize = 1024;
+/// And more bytes in them.
+const MAX_ID_BYTES: usize = 1 << 20;
 
 fn int_at(bytes: &[u8], at: usize) -> Option<i32> {
     bytes.get(at..)?.first_chunk::<4>().map(|b| i32::from_be_bytes(*b))

@@ -45,6 +45,12 @@ impl Answers {
         }
     }
 
+    /// A PING is sent that asks for no round: its answer is not another one's. Before UPTODATE a
+    /// learner answers none.
+    pub(super) fn pinged(&mut self, phase: Phase) {
+        self.pings_sent += u64::from(phase == Phase::Active);
+    }
+
     /// A PING is answered.
     fn ponged(&mut self) {
         self.pings_answered = self.pings_sent.min(self.pings_answered + 1);
@@ -134,7 +140,7 @@ mod tests {
     use crate::types::{ConnId, Time};
 
     fn learner() -> LearnerHandler {
-        let mut learner = LearnerHandler::new(ConnId::accepted(1), Time(0));
+        let mut learner = LearnerHandler::new(ConnId::accepted(1), Time(0), None);
         learner.phase = Phase::Active;
         learner
     }

@@ -4,10 +4,12 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use tracing::{info, warn};
 
+use super::early::{Early, Waiting};
 use super::leader::Leader;
 use super::learner::Learner;
 use super::learners::Learners;
@@ -33,6 +35,8 @@ pub enum Input {
         conn: ConnId,
         /// The port that accepted it or was dialled.
         port: Port,
+        /// From where, if the other side has an address.
+        ip: Option<IpAddr>,
     },
     /// Bytes arrived on one.
     Received {
@@ -117,18 +121,13 @@ impl Solo {
     }
 }
 
-/// Early learners: connected before this server knew that it leads.
-const MAX_EARLY: usize = 64;
-/// And what they may say before that.
-const MAX_EARLY_BYTES: usize = 4096;
-
 /// One server's part in the ensemble.
 #[derive(Debug)]
 pub struct Ensemble {
     shared: Shared,
     election: Option<Election>,
     part: Part,
-    early: Vec<(ConnId, BytesMut)>,
+    early: Early,
 }
 
 impl Ensemble {
@@ -136,14 +135,19 @@ impl Ensemble {
     pub fn new(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Ensemble {
         let election = Election::new(me, config.clone(), options.election);
         let shared = new_shared(me, config, options);
-        Ensemble { shared, election: Some(election), part: Part::Recovering, early: Vec::new() }
+        Ensemble {
+            shared,
+            election: Some(election),
+            part: Part::Recovering,
+            early: Early::default(),
+        }
     }
 
     /// A server alone: no election, no epochs, zxids go on from where the log ends
     /// (`ZooKeeperServer` standalone).
     pub fn solo(options: EnsembleOptions) -> Ensemble {
         let shared = new_shared(ServerId(0), Arc::default(), options);
-        Ensemble { shared, election: None, part: Part::Recovering, early: Vec::new() }
+        Ensemble { shared, election: None, part: Part::Recovering, early: Early::default() }
     }
 
     /// A configuration that was proposed, and may have been committed, as the disk says. Quorums of
@@ -184,7 +188,7 @@ impl Ensemble {
         self.append_proposed(out);
         match input {
             Input::Tick => self.tick(now, out),
-            Input::Opened { conn, port } => self.opened(now, conn, port, out),
+            Input::Opened { conn, port, ip } => self.opened(now, conn, port, ip, out),
             Input::Received { conn, bytes } => self.received(now, conn, bytes, out),
             Input::Closed { conn } => self.closed(now, conn, out),
             Input::Writable { conn } => {
@@ -249,8 +253,7 @@ impl Ensemble {
             Part::Learner(learner) => learner.owns(conn),
             Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => false,
         };
-        part || self.early.iter().any(|(c, _)| *c == conn)
-            || self.election.as_ref().is_some_and(|e| e.owns(conn))
+        part || self.early.owns(conn) || self.election.as_ref().is_some_and(|e| e.owns(conn))
     }
 
     // ---- for the rider
@@ -573,31 +576,39 @@ impl Ensemble {
         }
     }
 
-    fn opened(&mut self, now: Time, conn: ConnId, port: Port, out: &mut Actions) {
+    fn opened(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        port: Port,
+        ip: Option<IpAddr>,
+        out: &mut Actions,
+    ) {
         match (port, &mut self.part) {
             (Port::Election, Part::Recovering | Part::Solo(_)) | (Port::Client, _) => {
                 out.push(Action::Close { conn, why: Reason::NotServing });
             }
             (Port::Election, _) => {
                 if let Some(election) = &mut self.election {
-                    election.opened(now, conn, out);
+                    election.opened(now, conn, ip, out);
                 }
             }
             (Port::Quorum, Part::Learner(learner)) if learner.owns(conn) => {
                 learner.opened(now, &self.shared, conn, out);
             }
             (Port::Quorum, Part::Leader(leader)) if !conn.is_dialled() => {
-                leader.opened(now, conn, out);
+                leader.opened(now, &self.shared, conn, ip, out);
             }
             (Port::Quorum, Part::Learner(learner)) if !conn.is_dialled() => {
                 match &mut learner.observers {
-                    Some(observers) => observers.learners.opened(now, conn, out),
+                    Some(observers) => {
+                        observers.learners.opened(now, &self.shared, conn, ip, out);
+                    }
                     None => out.push(Action::Close { conn, why: Reason::NotServing }),
                 }
             }
-            (Port::Quorum, Part::Looking) if !conn.is_dialled() && self.early.len() < MAX_EARLY => {
-                // A follower may know of the outcome a moment before the leader does.
-                self.early.push((conn, BytesMut::new()));
+            (Port::Quorum, Part::Looking) if !conn.is_dialled() => {
+                self.early.opened(conn, ip, out);
             }
             (Port::Quorum, _) => out.push(Action::Close { conn, why: Reason::NotServing }),
         }
@@ -618,14 +629,7 @@ impl Ensemble {
                 if let Some(election) = self.election.as_mut().filter(|e| e.owns(conn)) {
                     return election.received(now, conn, &bytes, out);
                 }
-                let Some(at) = self.early.iter().position(|(c, _)| *c == conn) else { return };
-                if self.early[at].1.len() + bytes.len() > MAX_EARLY_BYTES {
-                    self.early.remove(at);
-                    let why = Reason::Protocol("too much said before FOLLOWERINFO was answered");
-                    out.push(Action::Close { conn, why });
-                } else {
-                    self.early[at].1.extend_from_slice(&bytes);
-                }
+                self.early.received(conn, &bytes, out);
             }
         }
     }
@@ -634,7 +638,7 @@ impl Ensemble {
         if let Some(election) = &mut self.election {
             election.closed(now, conn, out);
         }
-        self.early.retain(|(c, _)| *c != conn);
+        self.early.closed(conn);
         match &mut self.part {
             Part::Leader(leader) => leader.closed(&mut self.shared, conn),
             Part::Learner(learner) if learner.leads(conn) => {
@@ -649,6 +653,7 @@ impl Ensemble {
 
     /// After every step: what ended, what was elected, what was gathered.
     fn settle(&mut self, now: Time, out: &mut Actions) {
+        self.prove(now, out);
         let ended = match &mut self.part {
             Part::Leader(leader) => leader.ended(),
             Part::Learner(learner) => learner.ended(),
@@ -661,6 +666,11 @@ impl Ensemble {
                 Part::Learner(learner) => learner.appointed(),
                 Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => None,
             };
+            if let (Part::Learner(learner), Some(election)) = (&self.part, &mut self.election)
+                && learner.is_unreachable()
+            {
+                election.doubt(now, learner.leader);
+            }
             match appointed {
                 Some(leader) => self.appoint(now, leader, out),
                 None => self.look(now, out),
@@ -687,22 +697,37 @@ impl Ensemble {
         }
     }
 
+    /// What is claimed of members on the quorum port is asked of them, and what they answer counts.
+    fn prove(&mut self, now: Time, out: &mut Actions) {
+        let Some(election) = &mut self.election else { return };
+        while let Some(proof) = election.take_proof() {
+            if let Part::Leader(leader) = &mut self.part {
+                leader.proven(now, &mut self.shared, &proof, out);
+            }
+        }
+        if let Part::Leader(leader) = &mut self.part {
+            for member in leader.to_ask(now, &self.shared) {
+                election.ask(now, member, out);
+            }
+        }
+    }
+
     fn elected(&mut self, now: Time, leader: ServerId, state: PeerState, out: &mut Actions) {
         if let Some(election) = &mut self.election {
             election.settled(state);
         }
-        let early = core::mem::take(&mut self.early);
+        let early = self.early.take();
         if leader == self.shared.me {
             let mut reign = Box::new(Leader::new(now, &mut self.shared, out));
-            for (conn, bytes) in early {
-                reign.opened(now, conn, out);
-                if !bytes.is_empty() {
-                    reign.received(now, &mut self.shared, conn, bytes.freeze(), out);
+            for Waiting { conn, ip, said } in early {
+                reign.opened(now, &self.shared, conn, ip, out);
+                if !said.is_empty() {
+                    reign.received(now, &mut self.shared, conn, said.freeze(), out);
                 }
             }
             self.part = Part::Leader(reign);
         } else {
-            for (conn, _) in early {
+            for Waiting { conn, .. } in early {
                 out.push(Action::Close { conn, why: Reason::NotServing });
             }
             let mut learner = Box::new(Learner::new(now, &self.shared, leader));
@@ -795,6 +820,7 @@ pub(super) fn new_shared(
         deliveries: VecDeque::new(),
         last_read: ReadId(0),
         epoch_heard: Epoch(0),
+        gave_way_at: None,
         join_not_before: Time(0),
         limit_pause_ms: 0,
         long_told: None,

@@ -6,10 +6,12 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 use tracing::{debug, info, warn};
 
+use super::claims::Claims;
 use super::confirmation::Confirmation;
 use super::learner_handler::Phase;
 use super::learners::{Learners, Limits};
@@ -27,6 +29,11 @@ use crate::wire::jute::Reader;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 const LIMITS: Limits = Limits { strangers: 64, held_bytes: 256 << 20 };
+/// How to go on when there are no epochs left.
+const MEND: &str = "the epochs of this ensemble are used up or too far apart. Stop all servers; keep \
+    the data of the one with the largest currentEpoch, and of these with the largest zxid, write the \
+    upper half of that zxid into its acceptedEpoch and currentEpoch, empty the other servers' data \
+    directories, and start it first";
 const OUT_OF_TURN: &str = "a quorum packet out of turn";
 /// How long a leader that is not to lead any more waits for its learners to leave, in half ticks.
 const RETIRING_HALF_TICKS: u8 = 2;
@@ -70,6 +77,9 @@ pub(super) struct Leader {
     pub(super) epoch: Epoch,
     stage: Stage,
     connecting: AckSet,
+    /// The earliest epoch that one of them has accepted.
+    earliest: Epoch,
+    pub(super) claims: Claims,
     epoch_acks: AckSet,
     /// Who of them has not logged the configuration that may come, and will not under an old leader.
     without_change: AckSet,
@@ -90,7 +100,7 @@ pub(super) struct Leader {
     /// A reconfiguration has named another leader: who, and for how many half ticks its learners
     /// still have time to go there by themselves.
     retiring: Option<(ServerId, u8)>,
-    ended: Option<Ended>,
+    pub(super) ended: Option<Ended>,
 }
 
 impl Leader {
@@ -99,6 +109,8 @@ impl Leader {
             epoch: shared.history.accepted_epoch,
             stage: Stage::Discovery,
             connecting: AckSet::new(),
+            earliest: shared.history.accepted_epoch,
+            claims: Claims::default(),
             epoch_acks: AckSet::new(),
             without_change: AckSet::new(),
             new_leader_acks: AckSet::new(),
@@ -165,6 +177,16 @@ impl Leader {
         self.stage == Stage::Broadcast
     }
 
+    /// Whether the next epoch is not known yet.
+    pub(super) fn is_choosing(&self) -> bool {
+        self.stage == Stage::Discovery
+    }
+
+    /// Whether the epoch that a server has accepted is known.
+    pub(super) fn is_counted(&self, id: ServerId) -> bool {
+        self.connecting.contains(id)
+    }
+
     /// Proposals that are not committed yet.
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding.len()
@@ -172,11 +194,18 @@ impl Leader {
 
     // ---- connections
 
-    pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
+    pub(super) fn opened(
+        &mut self,
+        now: Time,
+        shared: &Shared,
+        conn: ConnId,
+        ip: Option<IpAddr>,
+        out: &mut Actions,
+    ) {
         if self.retiring.is_some() {
             return out.push(Action::Close { conn, why: Reason::NotServing });
         }
-        self.learners.opened(now, conn, out);
+        self.learners.opened(now, shared, conn, ip, out);
     }
 
     pub(super) fn closed(&mut self, shared: &mut Shared, conn: ConnId) {
@@ -206,11 +235,18 @@ impl Leader {
                 return;
             }
         }
+        self.contest(now, shared, out);
         self.commit(shared, out);
         self.confirm(shared);
     }
 
-    fn drop_learner(&mut self, shared: &mut Shared, conn: ConnId, why: Reason, out: &mut Actions) {
+    pub(super) fn drop_learner(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        why: Reason,
+        out: &mut Actions,
+    ) {
         self.closed(shared, conn);
         out.push(Action::Close { conn, why });
     }
@@ -286,39 +322,15 @@ impl Leader {
                 if info.protocol_version < PROTOCOL_VERSION {
                     return Err("a learner older than Zab 1.0");
                 }
-                let is_member = shared.members.member(info.server).is_some();
-                if info.config_version > shared.members.current().version {
-                    // Who was elected by the old members, and waits for them, can wait for long.
-                    if is_member && !self.established() {
-                        let (server, version) = (info.server, info.config_version);
-                        self.ended =
-                            Some(format!("server {server} goes by a later list, {version:x}"));
-                        return Ok(());
-                    }
-                    return Err("a learner with a newer configuration");
-                }
-                if !shared.history.accepted_epoch.may_go_on_to(packet.zxid.epoch()) {
-                    return Err(
-                        "a learner whose accepted epoch cannot be (its acceptedEpoch file)",
-                    );
-                }
-                // It follows no leader of an earlier epoch than it has accepted, and would stay out.
-                if is_member && self.stage == Stage::Broadcast && packet.zxid.epoch() > self.epoch {
-                    shared.epoch_heard = shared.epoch_heard.max(packet.zxid.epoch());
-                    let (server, epoch) = (info.server, packet.zxid.epoch());
-                    self.ended = Some(format!(
-                        "server {server} has accepted epoch {epoch}: only a later one takes it in"
-                    ));
-                    return Ok(());
-                }
+                let (now, accepted) = (learner.heard, packet.zxid.epoch());
+                self.admit(now, shared, &info, accepted)?;
+                let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
                 learner.server = info.server;
                 learner.observer = kind == PacketType::ObserverInfo;
                 learner.phase = Phase::Introduced;
-                if let Some(old) = self.learners.older(info.server, conn) {
-                    self.drop_learner(shared, old, Reason::Replaced, out);
-                }
-                info!(learner = %info.server, accepted = %packet.zxid.epoch(), "a learner introduces itself");
-                self.introduced(shared, info.server, packet.zxid.epoch(), out);
+                self.learners.named(shared, conn, info.server, out)?;
+                debug!(learner = %info.server, %accepted, "a learner introduces itself");
+                self.choose_epoch(now, shared, info.server, accepted, out);
                 if !matches!(self.stage, Stage::Discovery | Stage::SavingAccepted(_)) {
                     self.learners.greet(conn, self.epoch, out);
                 }
@@ -327,8 +339,11 @@ impl Leader {
                 let data = packet.data.ok_or("ACKEPOCH without its payload")?;
                 let epoch = Reader::new(&data).int().map_err(|_| "malformed ACKEPOCH")?;
                 learner.last_zxid = packet.zxid;
-                learner.phase = Phase::EpochAcked;
-                self.epoch_acked(shared, conn, epoch, out)?;
+                learner.acked_epoch = epoch;
+                let now = learner.heard;
+                if self.learners.may_go_on(now, shared, conn) {
+                    self.goes_on(shared, conn, out)?;
+                }
             }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Ping) => {
                 self.confirmation.ponged(learner, self.last_proposed);
@@ -361,7 +376,7 @@ impl Leader {
     // ---- discovery
 
     /// A server (or this one) says which epoch it last accepted (`getEpochToPropose`).
-    fn introduced(
+    pub(super) fn introduced(
         &mut self,
         shared: &mut Shared,
         id: ServerId,
@@ -371,9 +386,15 @@ impl Leader {
         if self.stage != Stage::Discovery {
             return;
         }
-        self.epoch = self.epoch.max(Epoch(accepted.0 + 1));
+        self.epoch = self.epoch.max(Epoch(accepted.0.saturating_add(1)));
+        self.earliest = self.earliest.min(accepted);
         self.connecting.insert(id);
         if self.connecting.contains(shared.me) && shared.members.is_quorum(&self.connecting) {
+            if !self.earliest.may_go_on_to(self.epoch) {
+                self.ended =
+                    Some(format!("epoch {} cannot follow {}: {MEND}", self.epoch, self.earliest));
+                return;
+            }
             info!(epoch = %self.epoch, "a new epoch is proposed");
             self.version_configuration(shared, out);
             let ticket = shared.ticket();
@@ -396,7 +417,7 @@ impl Leader {
     }
 
     /// `waitForEpochAck`.
-    fn epoch_acked(
+    pub(super) fn epoch_acked(
         &mut self,
         shared: &mut Shared,
         conn: ConnId,
@@ -747,8 +768,9 @@ impl Leader {
         while let Some(conn) = self.learners.late(now, shared) {
             self.drop_learner(shared, conn, Reason::Timeout("a silent learner"), out);
         }
+        self.contest(now, shared, out);
         for learner in self.learners.iter_mut() {
-            if matches!(learner.phase, Phase::NewLeaderAcked | Phase::Active) {
+            if learner.phase.is_in_sync() {
                 self.confirmation.ping(learner, self.last_proposed);
             }
         }

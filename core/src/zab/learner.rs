@@ -120,6 +120,11 @@ impl Learner {
         self.ended.take()
     }
 
+    /// Whether it never answered: whoever was elected in its name may be somebody else.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.stage == Stage::Dialling && self.conn.is_none()
+    }
+
     /// Whom to go to now, without an election.
     pub(super) fn appointed(&mut self) -> Option<ServerId> {
         self.appointed.take()

@@ -2,6 +2,7 @@
 //! date.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 use tracing::info;
@@ -29,6 +30,8 @@ pub(super) enum Phase {
     Introduced,
     /// Was sent LEADERINFO.
     AwaitAckEpoch,
+    /// Has acknowledged the epoch; another link of the same server holds its place.
+    Contending,
     /// Has acknowledged the epoch; synchronisation waits for a quorum of such.
     EpochAcked,
     /// Is being brought up to date, NEWLEADER included.
@@ -50,6 +53,13 @@ pub(super) struct LearnerHandler {
     pub(super) outbound: Outbound,
     /// When it was last heard.
     pub(super) heard: Time,
+    /// When it was accepted: what it is has to be said soon after, however many bytes arrive.
+    pub(super) opened: Time,
+    pub(super) ip: Option<IpAddr>,
+    /// Another link claims its place since then, and it was not heard after that.
+    pub(super) doubted: Option<Time>,
+    /// The epoch of its ACKEPOCH.
+    pub(super) acked_epoch: i32,
     /// Its last logged zxid, from ACKEPOCH.
     pub(super) last_zxid: Zxid,
     /// Whether it gets what is proposed and committed from now on.
@@ -72,8 +82,21 @@ struct LogWalk {
     then: Vec<Entries>,
 }
 
+impl Phase {
+    /// Whether a link that has come so far holds its server's place: another one of the same
+    /// server's has to wait.
+    pub(super) fn holds_place(self) -> bool {
+        matches!(self, Phase::EpochAcked | Phase::Syncing | Phase::NewLeaderAcked | Phase::Active)
+    }
+
+    /// Whether it answers PINGs.
+    pub(super) fn is_in_sync(self) -> bool {
+        matches!(self, Phase::NewLeaderAcked | Phase::Active)
+    }
+}
+
 impl LearnerHandler {
-    pub(super) fn new(conn: ConnId, now: Time) -> LearnerHandler {
+    pub(super) fn new(conn: ConnId, now: Time, ip: Option<IpAddr>) -> LearnerHandler {
         LearnerHandler {
             conn,
             server: ServerId(-1),
@@ -82,6 +105,10 @@ impl LearnerHandler {
             reader: PacketReader::default(),
             outbound: Outbound::new(conn),
             heard: now,
+            opened: now,
+            ip,
+            doubted: None,
+            acked_epoch: -1,
             last_zxid: Zxid::ZERO,
             forwarding: false,
             answers: Answers::default(),

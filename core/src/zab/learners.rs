@@ -2,6 +2,7 @@
 //! leads observers.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::slice;
 
 use bytes::Bytes;
@@ -15,6 +16,40 @@ use crate::event::LogEnd;
 use crate::quorum::AckSet;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time};
 use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
+
+/// The longest packet of a learner before it is in sync.
+const FIRST_BYTES: usize = 4096;
+/// So many links may claim to be one member's before one of them is heard further.
+const CLAIMS_OF_A_MEMBER: usize = 16;
+/// So many learners may be outside the configuration, and so many of them at one address.
+const MOST_OUTSIDE: usize = 64;
+const OUTSIDE_OF_ONE_ADDRESS: usize = 32;
+
+/// Why a link that claims another one's place is closed.
+pub(super) const ALREADY_HERE: Reason =
+    Reason::Limit("links of one server: the one that was there before is alive");
+
+/// What becomes of a link whose server's place is held by another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Contest {
+    /// The place is free.
+    GoesOn(ConnId),
+    /// The other link was heard: this one goes.
+    Refused(ConnId),
+    /// The other link was not heard, and goes.
+    Replaced(ConnId),
+}
+
+/// Whether a connection comes from where a member is configured. Names are not resolved here, and
+/// members may connect from elsewhere: it only decides who goes first when there are too many.
+fn is_address_of_a_member(shared: &Shared, ip: Option<IpAddr>) -> bool {
+    let is_host = |host: &str| host.parse().ok() == ip;
+    let members = shared.members.current().members.values();
+    ip.is_some()
+        && members
+            .flat_map(|member| &member.addresses)
+            .any(|a| is_host(&a.quorum.host) || is_host(&a.election.host))
+}
 
 /// How much of learners one server bears.
 #[derive(Clone, Copy, Debug)]
@@ -74,23 +109,128 @@ impl Learners {
         self.iter().filter(|l| l.phase == Phase::Active)
     }
 
-    /// Another connection of the server that has just introduced itself.
-    pub(super) fn older(&self, server: ServerId, conn: ConnId) -> Option<ConnId> {
-        self.iter().find(|l| l.server == server && l.conn != conn).map(|l| l.conn)
+    /// Whether some link holds the place of a server.
+    pub(super) fn is_here(&self, server: ServerId) -> bool {
+        self.iter().any(|l| l.server == server && l.phase.holds_place())
     }
 
     // ---- connections
 
-    pub(super) fn opened(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
-        let strangers = self.iter().filter(|l| l.phase == Phase::Hello).count();
-        if strangers >= self.limits.strangers {
-            let why = Reason::Limit("learners without a hello");
-            return out.push(Action::Close { conn, why });
+    pub(super) fn opened(
+        &mut self,
+        now: Time,
+        shared: &Shared,
+        conn: ConnId,
+        ip: Option<IpAddr>,
+        out: &mut Actions,
+    ) {
+        let strangers = self.iter().filter(|l| l.phase == Phase::Hello);
+        if strangers.clone().count() >= self.limits.strangers {
+            // The oldest has had the longest time to say who it is.
+            let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(shared, l.ip);
+            let oldest = strangers.clone().find(is_elsewhere).or_else(|| strangers.clone().next());
+            if let Some(oldest) = oldest.map(|l| l.conn) {
+                self.shed(oldest, "learners without a hello", out);
+            }
         }
         match self.place(conn) {
-            Ok(at) => self.all[at] = LearnerHandler::new(conn, now),
-            Err(at) => self.all.insert(at, LearnerHandler::new(conn, now)),
+            Ok(at) => self.all[at] = LearnerHandler::new(conn, now, ip),
+            Err(at) => self.all.insert(at, LearnerHandler::new(conn, now, ip)),
         }
+    }
+
+    /// Closes a link that was never in sync, of which there are too many.
+    fn shed(&mut self, conn: ConnId, what: &'static str, out: &mut Actions) {
+        if let Ok(at) = self.place(conn) {
+            self.all.remove(at);
+            out.push(Action::Close { conn, why: Reason::Limit(what) });
+        }
+    }
+
+    /// A learner has said which server it is: links that claim one server, and links of servers
+    /// outside the configuration, are bounded.
+    pub(super) fn named(
+        &mut self,
+        shared: &Shared,
+        conn: ConnId,
+        server: ServerId,
+        out: &mut Actions,
+    ) -> Result<(), &'static str> {
+        let Some(ip) = self.get(conn).map(|l| l.ip) else { return Ok(()) };
+        if shared.members.member(server).is_some() {
+            let is_claim = |l: &&LearnerHandler| {
+                l.server == server && l.conn != conn && !l.phase.holds_place()
+            };
+            let claims = self.iter().filter(|l| l.phase != Phase::Hello).filter(is_claim);
+            if claims.clone().count() >= CLAIMS_OF_A_MEMBER {
+                let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(shared, l.ip);
+                let oldest = claims.clone().find(is_elsewhere).or_else(|| claims.clone().next());
+                if let Some(oldest) = oldest.map(|l| l.conn) {
+                    self.shed(oldest, "learners that claim one server", out);
+                }
+            }
+            return Ok(());
+        }
+        let is_outside = |l: &&LearnerHandler| {
+            l.phase != Phase::Hello && l.conn != conn && shared.members.member(l.server).is_none()
+        };
+        let outside = self.iter().filter(is_outside);
+        let from_there = outside.clone().filter(|l| l.ip == ip).count();
+        if outside.clone().count() >= MOST_OUTSIDE || from_there >= OUTSIDE_OF_ONE_ADDRESS {
+            let is_new = |l: &&LearnerHandler| {
+                !l.phase.is_in_sync() && (from_there < OUTSIDE_OF_ONE_ADDRESS || l.ip == ip)
+            };
+            let Some(oldest) = outside.clone().find(is_new).map(|l| l.conn) else {
+                return Err("too many learners outside the configuration");
+            };
+            if self.get(oldest).is_some_and(|l| l.snapshotting) {
+                return Err("too many learners outside the configuration");
+            }
+            self.shed(oldest, "learners outside the configuration", out);
+        }
+        Ok(())
+    }
+
+    /// A learner has acknowledged the epoch. True: it may go on. While another link holds the
+    /// server's place it waits, and that one has to be heard: it is sent a PING if it answers such.
+    pub(super) fn may_go_on(&mut self, now: Time, shared: &Shared, conn: ConnId) -> bool {
+        let Some(server) = self.get(conn).map(|l| l.server) else { return false };
+        let zxid = shared.history.last_processed;
+        let mut may_go_on = true;
+        for holder in self.iter_mut() {
+            if holder.server == server && holder.conn != conn && holder.phase.holds_place() {
+                if holder.doubted.is_none() && holder.phase.is_in_sync() {
+                    holder.outbound.bare(PacketType::Ping, zxid);
+                    holder.answers.pinged(holder.phase);
+                }
+                holder.doubted.get_or_insert(now);
+                may_go_on = false;
+            }
+        }
+        if let Some(learner) = self.get_mut(conn).filter(|_| !may_go_on) {
+            learner.phase = Phase::Contending;
+        }
+        may_go_on
+    }
+
+    /// What becomes of links that claim the place of another: one at a time.
+    pub(super) fn contest(&self, now: Time, shared: &Shared) -> Option<Contest> {
+        let half_tick = shared.options.tick_time_ms / 2;
+        let silence = shared.limit_ms(shared.options.sync_limit);
+        for newcomer in self.iter().filter(|l| l.phase == Phase::Contending) {
+            let is_holder =
+                |l: &&LearnerHandler| l.server == newcomer.server && l.phase.holds_place();
+            let Some(holder) = self.iter().find(is_holder) else {
+                return Some(Contest::GoesOn(newcomer.conn));
+            };
+            let Some(since) = holder.doubted else { return Some(Contest::Refused(newcomer.conn)) };
+            // One that is being brought up to date has nothing to say.
+            let wait = if holder.phase.is_in_sync() { half_tick } else { silence };
+            if now.ms_since(since) >= wait {
+                return Some(Contest::Replaced(holder.conn));
+            }
+        }
+        None
     }
 
     /// False: it was nobody's.
@@ -116,6 +256,7 @@ impl Learners {
     pub(super) fn heard(&mut self, now: Time, conn: ConnId, bytes: Bytes) {
         if let Some(learner) = self.get_mut(conn) {
             learner.heard = now;
+            learner.doubted = None;
             learner.reader.push(bytes);
         }
     }
@@ -127,10 +268,12 @@ impl Learners {
         conn: ConnId,
     ) -> Option<Result<Packets, Reason>> {
         let learner = self.get_mut(conn)?;
-        // What a member forwards is judged, and answered, as a request.
+        // Nothing large is waited for before it is known who speaks. What a member forwards is
+        // judged, and answered, as a request.
         let limit = match learner.phase {
             Phase::Active => shared.options.max_from_members.max(shared.options.max_payload),
-            _ => shared.options.max_payload,
+            phase if phase.is_in_sync() => shared.options.max_payload,
+            _ => FIRST_BYTES.min(shared.options.max_payload),
         };
         learner.reader.next(limit).map_err(limits::of_learner).transpose()
     }
@@ -218,7 +361,10 @@ impl Learners {
             (shared.limit_ms(options.init_limit), shared.limit_ms(options.sync_limit));
         let late = |l: &&LearnerHandler| {
             let limit = if l.phase == Phase::Active { sync } else { init };
-            now.ms_since(l.heard) > limit || l.outbound.held_bytes() > self.limits.held_bytes
+            let is_nobody = l.phase == Phase::Hello && now.ms_since(l.opened) > sync;
+            is_nobody
+                || now.ms_since(l.heard) > limit
+                || l.outbound.held_bytes() > self.limits.held_bytes
         };
         self.iter().find(late).map(|l| l.conn)
     }

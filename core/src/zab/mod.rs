@@ -7,7 +7,10 @@
 //! only after [`Persisted`](crate::event::Event::Persisted) has reached the ticket of the write
 //! that it stands for.
 
+mod admission;
+mod claims;
 mod confirmation;
+mod early;
 mod ensemble;
 mod history;
 mod leader;
@@ -220,6 +223,8 @@ struct Shared {
     /// The latest epoch that a member was turned away for having accepted: as leader this server
     /// proposes a later one.
     epoch_heard: Epoch,
+    /// When a reign of this server's ended last to take in a member that had accepted a later one.
+    gave_way_at: Option<Time>,
     /// After a join that failed no leader is dialled before this time.
     join_not_before: Time,
     /// How long that was the last time, while the leader sends what is not taken; else 0.

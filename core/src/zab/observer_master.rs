@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::learner_handler::Phase;
-use super::learners::{Learners, Limits};
+use super::learners::{ALREADY_HERE, Contest, Learners, Limits};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, Reason};
 use crate::entries::Entry;
@@ -75,8 +75,20 @@ impl ObserverMaster {
                 self.drop(shared, conn, why, out);
             }
         }
+        self.contest(now, shared, out);
         self.learners.flush(out);
         upstream
+    }
+
+    /// Decides about links that claim another one's place.
+    fn contest(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
+        while let Some(contest) = self.learners.contest(now, shared) {
+            match contest {
+                Contest::GoesOn(conn) => self.learners.synchronise(shared, conn, self.epoch, out),
+                Contest::Refused(conn) => self.drop(shared, conn, ALREADY_HERE, out),
+                Contest::Replaced(conn) => self.drop(shared, conn, Reason::Replaced, out),
+            }
+        }
     }
 
     fn packet(
@@ -100,15 +112,17 @@ impl ObserverMaster {
                     return Err("an observer with a newer configuration");
                 }
                 (observer.server, observer.observer) = (info.server, true);
-                info!(observer = %info.server, "an observer introduces itself");
+                observer.phase = Phase::Introduced;
+                debug!(observer = %info.server, "an observer introduces itself");
+                self.learners.named(shared, conn, info.server, out)?;
                 self.learners.greet(conn, self.epoch, out);
-                if let Some(old) = self.learners.older(info.server, conn) {
-                    self.drop(shared, old, Reason::Replaced, out);
-                }
             }
             (Phase::AwaitAckEpoch, PacketType::AckEpoch) => {
                 observer.last_zxid = packet.zxid;
-                self.learners.synchronise(shared, conn, self.epoch, out);
+                let now = observer.heard;
+                if self.learners.may_go_on(now, shared, conn) {
+                    self.learners.synchronise(shared, conn, self.epoch, out);
+                }
             }
             (Phase::Active, PacketType::Ping) => {
                 let data = packet.data.unwrap_or_default();
@@ -191,6 +205,7 @@ impl ObserverMaster {
         while let Some(conn) = self.learners.late(now, shared) {
             self.drop(shared, conn, Reason::Timeout("a silent observer"), out);
         }
+        self.contest(now, shared, out);
         let zxid = shared.history.last_processed;
         for observer in self.learners.iter_mut().filter(|o| o.phase == Phase::Active) {
             observer.outbound.bare(PacketType::Ping, zxid);

@@ -71,19 +71,19 @@ fn looking(leader: i64, round: i64) -> Vote {
 fn a_smaller_id_is_called_back_at_the_address_that_it_named() {
     let (mut server, mut out) = server();
     let conn = ConnId::accepted(1);
-    server.opened(Time(0), conn, &mut out);
+    server.opened(Time(0), conn, None, &mut out);
     server.received(Time(0), conn, &hello(1, "moved:4000"), &mut out);
     assert_eq!(closed(&out, conn), Some(Reason::Done));
     let dial = dials(&out).remove(0);
     assert_eq!(dial.1, "moved:4000");
     out.clear();
-    server.opened(Time(0), dial.0, &mut out);
+    server.opened(Time(0), dial.0, None, &mut out);
     assert_eq!(sent(&out, dial.0)[0], hello(2, "s2:3888"));
     assert_eq!(votes(&out, dial.0), [looking(2, 1)], "the vote that waited for it");
 
     // Without an address that can be dialled, the configured one is.
     let conn = ConnId::accepted(2);
-    server.opened(Time(0), conn, &mut out);
+    server.opened(Time(0), conn, None, &mut out);
     server.received(Time(0), conn, &hello(1, "0.0.0.0:4000"), &mut out);
     assert_eq!(closed(&out, dial.0), Some(Reason::Replaced));
     assert_eq!(dials(&out)[0].1, "s1:3888");
@@ -95,17 +95,17 @@ fn a_larger_id_is_asked_to_call_back_once_and_given_time_to() {
     server.tick(Time(0).plus_ms(200), &mut out);
     let dial = dials(&out).into_iter().find(|d| d.1 == "s3:3888").unwrap().0;
     out.clear();
-    server.opened(Time(0).plus_ms(201), dial, &mut out);
+    server.opened(Time(0).plus_ms(201), dial, None, &mut out);
     assert_eq!(sent(&out, dial), [hello(2, "s2:3888")]);
     assert_eq!(closed(&out, dial), Some(Reason::Done));
     out.clear();
     // A better vote by way of somebody else makes this server speak again meanwhile.
     let vote = Vote { zxid: Zxid(7), ..looking(1, 1) };
-    server.take(Time(0).plus_ms(202), ServerId(1), vote, &mut out);
+    server.take(Time(0).plus_ms(202), ServerId(1), vote, false, &mut out);
     assert!(dials(&out).iter().all(|d| d.1 != "s3:3888"), "{out:?}");
     out.clear();
     let back = ConnId::accepted(1);
-    server.opened(Time(0).plus_ms(203), back, &mut out);
+    server.opened(Time(0).plus_ms(203), back, None, &mut out);
     server.received(Time(0).plus_ms(203), back, &hello(3, "s3:3888"), &mut out);
     assert_eq!(votes(&out, back), [vote], "the newest vote took the older one's place");
 }
@@ -115,7 +115,7 @@ fn the_last_message_is_said_again_on_a_new_connection() {
     let (mut server, mut out) = server();
     for n in 1..=2 {
         let conn = ConnId::accepted(n);
-        server.opened(Time(0), conn, &mut out);
+        server.opened(Time(0), conn, None, &mut out);
         server.received(Time(0), conn, &hello(3, "s3:3888"), &mut out);
         assert_eq!(votes(&out, conn), [looking(2, 1)]);
     }
@@ -145,7 +145,7 @@ fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
     let (mut server, mut out) = server();
     for n in 0..1000 {
         let conn = ConnId::accepted(n);
-        server.opened(Time(0), conn, &mut out);
+        server.opened(Time(0), conn, None, &mut out);
         server.received(Time(0), conn, &hello(100 + n as i64, "x:1"), &mut out);
         server.received(Time(0), conn, &framed(&looking(3, 1)), &mut out);
         if n < 64 {
@@ -158,7 +158,7 @@ fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
     // Who leaves makes room, and nothing waits for it.
     server.closed(Time(0), ConnId::accepted(0), &mut out);
     let conn = ConnId::accepted(1000);
-    server.opened(Time(0), conn, &mut out);
+    server.opened(Time(0), conn, None, &mut out);
     server.received(Time(0), conn, &hello(100, "x:1"), &mut out);
     assert_eq!((closed(&out, conn), votes(&out, conn)), (None, Vec::new()));
     assert_eq!(server.current_vote(), Vote { version: 0, ..looking(2, 1) }, "nothing counted");
@@ -168,13 +168,13 @@ fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
 fn connections_that_say_nothing_are_few_and_end() {
     let (mut server, mut out) = server();
     for n in 0..500 {
-        server.opened(Time(0), ConnId::accepted(n), &mut out);
+        server.opened(Time(0), ConnId::accepted(n), None, &mut out);
     }
     let owned = (0..500).filter(|n| server.owns(ConnId::accepted(*n))).count();
     assert_eq!(owned, 64);
     // A member that comes now is heard all the same.
     let member = ConnId::accepted(1000);
-    server.opened(Time(0), member, &mut out);
+    server.opened(Time(0), member, None, &mut out);
     server.received(Time(0), member, &hello(3, "s3:3888"), &mut out);
     out.clear();
     server.tick(Time(0).plus_ms(5000), &mut out);
@@ -186,11 +186,11 @@ fn connections_that_say_nothing_are_few_and_end() {
 fn without_the_third() -> (Election, Vec<Action>) {
     let (mut server, mut out) = server();
     let third = ConnId::accepted(1);
-    server.opened(Time(0), third, &mut out);
+    server.opened(Time(0), third, None, &mut out);
     server.received(Time(0), third, &hello(3, "s3:3888"), &mut out);
     server.closed(Time(0), third, &mut out);
     out.clear();
-    server.take(Time(0), ServerId(1), looking(2, 1), &mut out);
+    server.take(Time(0), ServerId(1), looking(2, 1), false, &mut out);
     (server, out)
 }
 
@@ -207,7 +207,7 @@ fn who_accepts_connections_and_ends_them_is_looked_for_three_times_and_then_late
             looks += 1;
             assert!(looks < 100, "it is dialled over and over");
             out.clear();
-            server.opened(now, conn, out);
+            server.opened(now, conn, None, out);
             assert_eq!(sent(out, conn).len(), 1, "it is asked to call back");
             server.closed(now, conn, out);
         }
@@ -223,13 +223,13 @@ fn that_somebody_leads_is_said_once_and_not_again_on_later_connections() {
     let (mut server, mut out) = without_the_third();
     let first = ConnId::accepted(2);
     let call_back = |server: &mut Election, conn: ConnId, out: &mut Vec<Action>| {
-        server.opened(Time(0), conn, out);
+        server.opened(Time(0), conn, None, out);
         server.received(Time(0), conn, &hello(1, "s1:3888"), out);
         dials(out).into_iter().find(|dial| dial.1 == "s1:3888").unwrap().0
     };
     let refused = dials(&out).into_iter().find(|dial| dial.1 == "s3:3888").unwrap().0;
     let to_first = call_back(&mut server, first, &mut out);
-    server.opened(Time(0), to_first, &mut out);
+    server.opened(Time(0), to_first, None, &mut out);
     assert_eq!(votes(&out, to_first), [looking(2, 1)]);
     out.clear();
     server.closed(Time(0), refused, &mut out);
@@ -237,6 +237,6 @@ fn that_somebody_leads_is_said_once_and_not_again_on_later_connections() {
     assert_eq!(said.iter().map(|vote| vote.state).collect::<Vec<_>>(), [PeerState::Leading]);
     out.clear();
     let again = call_back(&mut server, ConnId::accepted(3), &mut out);
-    server.opened(Time(0), again, &mut out);
+    server.opened(Time(0), again, None, &mut out);
     assert_eq!(votes(&out, again), [], "{out:?}");
 }

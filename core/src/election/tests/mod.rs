@@ -105,9 +105,9 @@ impl World {
         let now = self.now;
         match action {
             Action::Dial { conn, to, .. } => {
-                let target: i64 = to.host[1..].parse().unwrap();
+                let target: i64 = to.host.rsplit(['s', '.']).next().unwrap().parse().unwrap();
                 if self.dying.take_if(|id| *id == target).is_some() {
-                    self.servers.get_mut(&from).unwrap().opened(now, conn, &mut out);
+                    self.servers.get_mut(&from).unwrap().opened(now, conn, None, &mut out);
                     return self.break_end(from, conn);
                 }
                 if !self.alive(target) {
@@ -117,9 +117,10 @@ impl World {
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((from, conn), (target, other));
                 self.wires.insert((target, other), (from, conn));
-                self.servers.get_mut(&target).unwrap().opened(now, other, &mut out);
+                let ip = Some(IpAddr::from([10, 0, 0, from as u8]));
+                self.servers.get_mut(&target).unwrap().opened(now, other, ip, &mut out);
                 self.queue.extend(out.drain(..).map(|a| (target, a)));
-                self.servers.get_mut(&from).unwrap().opened(now, conn, &mut out);
+                self.servers.get_mut(&from).unwrap().opened(now, conn, None, &mut out);
                 self.queue.extend(out.into_iter().map(|a| (from, a)));
             }
             Action::Send { conn, bytes } => {
@@ -551,7 +552,7 @@ fn garbage_closes_its_connection_and_nothing_else() {
         // An HTTP request reads as the id of a server before 3.5, then as an impossible length.
         let conn = ConnId::accepted(900 + n as u64);
         let mut out = Vec::new();
-        server.opened(Time(0), conn, &mut out);
+        server.opened(Time(0), conn, None, &mut out);
         for piece in bad.chunks(5) {
             server.received(Time(0), conn, &Bytes::copy_from_slice(piece), &mut out);
         }

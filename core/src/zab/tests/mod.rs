@@ -314,7 +314,11 @@ fn garbage_on_the_quorum_port_closes_its_connection_only() {
         let mut out = Vec::new();
         let now = world.now;
         let leader = world.servers.get_mut(&3).unwrap().ensemble.as_mut().unwrap();
-        leader.step(now, Input::Opened { conn, port: crate::event::Port::Quorum }, &mut out);
+        leader.step(
+            now,
+            Input::Opened { conn, port: crate::event::Port::Quorum, ip: None },
+            &mut out,
+        );
         for piece in bad.chunks(7) {
             let bytes = Bytes::copy_from_slice(piece);
             leader.step(now, Input::Received { conn, bytes }, &mut out);

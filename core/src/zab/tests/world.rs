@@ -438,8 +438,8 @@ impl World {
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((from, conn), (target, other));
                 self.wires.insert((target, other), (from, conn));
-                self.input(target, Input::Opened { conn: other, port });
-                self.input(from, Input::Opened { conn, port });
+                self.input(target, Input::Opened { conn: other, port, ip: None });
+                self.input(from, Input::Opened { conn, port, ip: None });
             }
             Action::Send { conn, bytes } => {
                 let unasked = self.unasked.entry((from, conn)).or_default();

@@ -1,0 +1,97 @@
+//! What is claimed of members on the quorum port and would end a reign, or begin a later epoch:
+//! nothing comes of it before the member has been heard at its configured election address.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::types::{Epoch, ServerId, Time};
+
+/// One member's claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claim {
+    /// It goes by a configuration of this later version.
+    Version(i64),
+    /// It has accepted this epoch, which is later than the leader's, and is left out by that.
+    LeftOut(Epoch),
+    /// It has accepted this epoch, and the next one is being chosen.
+    Accepted(Epoch),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    claim: Claim,
+    since: Time,
+    last: Time,
+}
+
+/// The claims of one reign: one for each member at most.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    made: BTreeMap<ServerId, Made>,
+}
+
+impl Claims {
+    /// Somebody claims this as a member. It stands from the first time on, if it is repeated
+    /// within `repeat_ms`. Of several epochs the earliest counts: whatever a stranger adds makes
+    /// none later.
+    pub(super) fn make(&mut self, now: Time, member: ServerId, claim: Claim, repeat_ms: u64) {
+        let made = self.made.entry(member).or_insert(Made { claim, since: now, last: now });
+        let goes_on = now.ms_since(made.last) <= repeat_ms;
+        made.claim = match (made.claim, claim) {
+            (Claim::LeftOut(a), Claim::LeftOut(b)) if goes_on => Claim::LeftOut(a.min(b)),
+            (Claim::Accepted(a), Claim::Accepted(b)) if goes_on => Claim::Accepted(a.min(b)),
+            (_, new) => new,
+        };
+        if !goes_on {
+            made.since = now;
+        }
+        made.last = now;
+    }
+
+    /// Who is to be asked: whether a member that is left out stays out is awaited for `stands_ms`.
+    pub(super) fn to_ask(&self, now: Time, stands_ms: u64) -> Vec<ServerId> {
+        let is_due = |made: &Made| match made.claim {
+            Claim::LeftOut(_) => now.ms_since(made.since) >= stands_ms,
+            Claim::Version(_) | Claim::Accepted(_) => true,
+        };
+        self.made.iter().filter(|(_, made)| is_due(made)).map(|(id, _)| *id).collect()
+    }
+
+    /// The claim of a member that has answered.
+    pub(super) fn take(&mut self, member: ServerId) -> Option<Claim> {
+        self.made.remove(&member).map(|made| made.claim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ServerId = ServerId(1);
+
+    fn at(ms: u64) -> Time {
+        Time(0).plus_ms(ms)
+    }
+
+    #[test]
+    fn a_claim_of_one_left_out_is_asked_about_once_it_stands() {
+        let mut claims = Claims::default();
+        claims.make(at(0), ONE, Claim::LeftOut(Epoch(5)), 300);
+        assert!(claims.to_ask(at(99), 100).is_empty());
+        claims.make(at(100), ONE, Claim::LeftOut(Epoch(5)), 300);
+        assert_eq!(claims.to_ask(at(100), 100), [ONE]);
+        claims.make(at(1000), ONE, Claim::LeftOut(Epoch(5)), 300);
+        assert!(claims.to_ask(at(1000), 100).is_empty(), "it was not repeated in time");
+    }
+
+    #[test]
+    fn no_stranger_makes_a_members_epoch_later() {
+        let mut claims = Claims::default();
+        for epoch in [5, 7000, 6] {
+            claims.make(at(0), ONE, Claim::Accepted(Epoch(epoch)), 300);
+        }
+        assert_eq!(claims.to_ask(at(0), 100), [ONE]);
+        assert_eq!(claims.take(ONE), Some(Claim::Accepted(Epoch(5))));
+        assert_eq!(claims.take(ONE), None);
+    }
+}
