@@ -280,6 +280,7 @@ impl Election {
         out: &mut Actions,
     ) {
         let (vote, text) = (notification.vote, notification.config.as_deref().unwrap_or_default());
+        let is_member = self.members.member(from).is_some();
         let mut is_doubted = false;
         if let Some(claims) = self.connections.claims(from) {
             claims.note(from, &vote, proven);
@@ -292,7 +293,7 @@ impl Election {
             }
         }
         if matches!(self.state, State::Looking { .. })
-            && (is_doubted || (!proven && self.is_to_adopt(text)))
+            && (is_doubted || (!proven && is_member && self.is_to_adopt(text)))
         {
             // What counts is what it says at its configured address.
             return self.ask(now, from, out);

@@ -100,7 +100,9 @@ impl Leader {
             {
                 self.give_way(shared, server, claim);
             }
-            Some(Claim::Accepted(epoch)) if proof.may_follow(shared.me) => {
+            Some(Claim::Accepted(epoch))
+                if proof.may_follow(shared.me) && !self.is_counted(server) =>
+            {
                 self.introduced(shared, server, epoch, out);
             }
             Some(claim @ Claim::LeftOut(_)) => {

@@ -48,11 +48,13 @@ impl Claims {
         made.last = now;
     }
 
-    /// Who is to be asked: whether a member that is left out stays out is awaited for `stands_ms`.
+    /// Who is to be asked. Whether a member that is left out stays out is awaited for `stands_ms`,
+    /// and whether one says something else itself for half of that.
     pub(super) fn to_ask(&self, now: Time, stands_ms: u64) -> Vec<ServerId> {
         let is_due = |made: &Made| match made.claim {
             Claim::LeftOut(_) => now.ms_since(made.since) >= stands_ms,
-            Claim::Version(_) | Claim::Accepted(_) => true,
+            Claim::Accepted(_) => now.ms_since(made.since) >= stands_ms / 2,
+            Claim::Version(_) => true,
         };
         self.made.iter().filter(|(_, made)| is_due(made)).map(|(id, _)| *id).collect()
     }
@@ -90,7 +92,8 @@ mod tests {
         for epoch in [5, 7000, 6] {
             claims.make(at(0), ONE, Claim::Accepted(Epoch(epoch)), 300);
         }
-        assert_eq!(claims.to_ask(at(0), 100), [ONE]);
+        assert!(claims.to_ask(at(49), 100).is_empty());
+        assert_eq!(claims.to_ask(at(50), 100), [ONE]);
         assert_eq!(claims.take(ONE), Some(Claim::Accepted(Epoch(5))));
         assert_eq!(claims.take(ONE), None);
     }

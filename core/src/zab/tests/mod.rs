@@ -2,6 +2,7 @@
 
 mod limits;
 mod reconfig;
+mod strangers;
 mod syncs;
 mod world;
 

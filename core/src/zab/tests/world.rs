@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 
@@ -428,7 +429,7 @@ impl World {
     fn perform(&mut self, from: i64, action: Action) {
         match action {
             Action::Dial { conn, port, to } => {
-                let target: i64 = to.host[1..].parse().unwrap();
+                let target: i64 = to.host.rsplit(['s', '.']).next().unwrap().parse().unwrap();
                 *self.joins.entry(from).or_default() += usize::from(port == Port::Quorum);
                 let cut = self.cut.contains(&(from.min(target), from.max(target)));
                 if cut || !self.alive(target) {
@@ -438,7 +439,8 @@ impl World {
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((from, conn), (target, other));
                 self.wires.insert((target, other), (from, conn));
-                self.input(target, Input::Opened { conn: other, port, ip: None });
+                let ip = Some(IpAddr::from([10, 0, 0, from as u8]));
+                self.input(target, Input::Opened { conn: other, port, ip });
                 self.input(from, Input::Opened { conn, port, ip: None });
             }
             Action::Send { conn, bytes } => {
@@ -527,6 +529,33 @@ impl World {
         if upto > Ticket(0) {
             self.input(id, Input::Persisted { upto });
         }
+    }
+
+    /// Somebody outside connects to a server's quorum port and says this.
+    pub(super) fn stranger(&mut self, id: i64, said: &Bytes) -> ConnId {
+        self.accepted += 1;
+        let conn = ConnId::accepted(self.accepted);
+        self.input(id, Input::Opened { conn, port: Port::Quorum, ip: None });
+        self.say(id, conn, said);
+        conn
+    }
+
+    /// More from there.
+    pub(super) fn say(&mut self, id: i64, conn: ConnId, said: &Bytes) {
+        if !said.is_empty() {
+            self.input(id, Input::Received { conn, bytes: said.clone() });
+        }
+    }
+
+    /// Whether a server keeps a connection.
+    pub(super) fn owns(&self, id: i64, conn: ConnId) -> bool {
+        self.servers[&id].ensemble.as_ref().is_some_and(|ensemble| ensemble.owns(conn))
+    }
+
+    /// From now on nothing that this server says to that one arrives, as if its machine were gone.
+    pub(super) fn mute(&mut self, from: i64, to: i64) -> &mut World {
+        self.wires.retain(|(a, _), (b, _)| (*a, *b) != (from, to));
+        self
     }
 
     /// Lets `ms` pass; everything is delivered and every disk syncs at once.
