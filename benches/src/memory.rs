@@ -139,8 +139,8 @@ impl Memory {
                 let other = ConnId::accepted(self.accepted);
                 self.servers[at].wires.push((conn, peer, other));
                 self.servers[peer].wires.push((other, at, conn));
-                self.step(peer, Input::Opened { conn: other, port });
-                self.step(at, Input::Opened { conn, port });
+                self.step(peer, Input::Opened { conn: other, port, ip: None });
+                self.step(at, Input::Opened { conn, port, ip: None });
             }
             Action::Send { conn, bytes } => {
                 self.messages += 1;
