@@ -470,6 +470,7 @@ impl Election {
         info!(leader = %vote.leader, round = vote.round, zxid = %vote.zxid, ?state, "elected");
         self.current = Vote { state, version: 0, ..vote };
         self.state = State::Idle;
+        self.proofs.clear();
         self.result = Some(self.current);
     }
 

@@ -4,7 +4,6 @@
 //! before the member has said it at its configured election address.
 
 use alloc::format;
-use alloc::vec::Vec;
 
 use tracing::debug;
 
@@ -14,7 +13,7 @@ use super::leader::Leader;
 use super::learner_handler::Phase;
 use super::learners::{ALREADY_HERE, Contest};
 use crate::action::{Actions, Reason};
-use crate::election::Proof;
+use crate::election::{Election, Proof};
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ServerId, Time};
 use crate::wire::quorum::LearnerInfo;
@@ -80,19 +79,24 @@ impl Leader {
         }
     }
 
-    /// Members that are to be asked for what is claimed of them.
-    pub(super) fn to_ask(&self, now: Time, shared: &Shared) -> Vec<ServerId> {
-        self.claims.to_ask(now, shared.options.tick_time_ms)
-    }
-
-    /// A member has answered at its configured address.
-    pub(super) fn proven(
+    /// What is claimed of members is asked of them, and what they answer counts.
+    pub(super) fn prove(
         &mut self,
         now: Time,
         shared: &mut Shared,
-        proof: &Proof,
+        election: &mut Election,
         out: &mut Actions,
     ) {
+        while let Some(proof) = election.take_proof() {
+            self.proven(now, shared, &proof, out);
+        }
+        for member in self.claims.to_ask(now, shared.options.tick_time_ms) {
+            election.ask(now, member, out);
+        }
+    }
+
+    /// A member has answered at its configured address.
+    fn proven(&mut self, now: Time, shared: &mut Shared, proof: &Proof, out: &mut Actions) {
         let server = proof.member;
         match self.claims.take(server) {
             Some(claim @ Claim::Version(_))

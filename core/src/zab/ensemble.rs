@@ -653,7 +653,9 @@ impl Ensemble {
 
     /// After every step: what ended, what was elected, what was gathered.
     fn settle(&mut self, now: Time, out: &mut Actions) {
-        self.prove(now, out);
+        if let (Part::Leader(leader), Some(election)) = (&mut self.part, &mut self.election) {
+            leader.prove(now, &mut self.shared, election, out);
+        }
         let ended = match &mut self.part {
             Part::Leader(leader) => leader.ended(),
             Part::Learner(learner) => learner.ended(),
@@ -694,21 +696,6 @@ impl Ensemble {
         }
         if let Part::Leader(leader) = &mut self.part {
             leader.learners.flush(out);
-        }
-    }
-
-    /// What is claimed of members on the quorum port is asked of them, and what they answer counts.
-    fn prove(&mut self, now: Time, out: &mut Actions) {
-        let Some(election) = &mut self.election else { return };
-        while let Some(proof) = election.take_proof() {
-            if let Part::Leader(leader) = &mut self.part {
-                leader.proven(now, &mut self.shared, &proof, out);
-            }
-        }
-        if let Part::Leader(leader) = &mut self.part {
-            for member in leader.to_ask(now, &self.shared) {
-                election.ask(now, member, out);
-            }
         }
     }
 
