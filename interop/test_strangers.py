@@ -1,0 +1,121 @@
+"""Strangers on the quorum and election ports, who say that they are members: no member loses its
+place, no leader its reign, no client its connection, and whoever restarts is served."""
+import contextlib
+import itertools
+import socket
+import struct
+import threading
+
+import pytest
+
+from zk.ensemble import Ensemble
+from zk.server import wait_until
+
+FOLLOWERINFO, ACKEPOCH = 11, 18
+LOOKING = 0
+
+
+def packet(kind, zxid, data):
+    return struct.pack(">iqi", kind, zxid, len(data)) + data + struct.pack(">i", -1)
+
+
+def follower_info(server, epoch, version=0):
+    return packet(FOLLOWERINFO, epoch << 32, struct.pack(">qiq", server, 0x10000, version))
+
+
+def vote(leader, zxid, epoch):
+    """A hello as that server, and a vote for it."""
+    address = b"127.0.0.1:1"
+    hello = struct.pack(">qqi", -65536, leader, len(address)) + address
+    told = struct.pack(">iqqqqii", LOOKING, leader, zxid, 1 << 40, epoch, 2, 0)
+    return hello + struct.pack(">i", len(told)) + told
+
+
+class Strangers:
+    """Connects to ports over and over, says one thing after another, and counts."""
+
+    def __init__(self, said):
+        self.said, self.count, self.over, self.kept = said, 0, threading.Event(), []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        for port, words in itertools.cycle(self.said):
+            if self.over.is_set():
+                return
+            with contextlib.suppress(OSError):
+                conn = socket.create_connection(("127.0.0.1", port), timeout=1)
+                conn.sendall(words)
+                self.kept.append(conn)
+                self.count += 1
+            if len(self.kept) > 200:
+                self.kept.pop(0).close()
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.over.set()
+        self.thread.join()
+        for conn in self.kept:
+            conn.close()
+
+
+@pytest.fixture
+def ensemble(tmp_path, zabkeeper_only):
+    with Ensemble("zabkeeper", tmp_path) as ensemble:
+        yield ensemble
+
+
+def epoch_of(server):
+    return int((server.data / "version-2/acceptedEpoch").read_text())
+
+
+def on_all(ensemble, words):
+    """What is said to each server in the name of each other one."""
+    pairs = itertools.permutations(range(1, 4), 2)
+    return [(ensemble.quorum_ports[to - 1], w) for to, claimed in pairs for w in words(claimed)]
+
+
+@pytest.mark.parametrize("words", [
+    lambda claimed: [follower_info(claimed, 2), follower_info(claimed, 7000)],
+    lambda claimed: [follower_info(claimed, 0, 1 << 40), follower_info(claimed, 2, 1 << 40)],
+    lambda claimed: [follower_info(claimed, 1) + packet(ACKEPOCH, 0, struct.pack(">i", 1))],
+    lambda claimed: [b"\0", b""],
+], ids=["later epochs", "later lists", "a member's place", "silence"])
+def test_in_calm_nothing_changes_and_a_restarted_follower_serves(ensemble, words):
+    leader, epochs = ensemble.leader(), [epoch_of(s) for s in ensemble.servers]
+    follower, other = ensemble.followers()
+    clients = [ensemble.client(s) for s in (leader, other)]
+    lost = []
+    for client in clients:
+        client.add_listener(lost.append)
+    clients[0].create("/a", b"0")
+    with Strangers(on_all(ensemble, words)) as strangers:
+        wait_until(lambda: strangers.count > 300, 60, "strangers have spoken")
+        for n in range(50):
+            clients[n % 2].set("/a", b"%d" % n)
+        follower.terminate()
+        follower.start()
+        wait_until(follower.mode, 60, "the restarted follower serves")
+        begun = strangers.count
+        wait_until(lambda: strangers.count > begun + 300, 60, "strangers go on")
+    assert ensemble.leader() is leader
+    assert [epoch_of(s) for s in ensemble.servers] == epochs, "no election, no epoch"
+    assert lost == [], "no client has lost its connection"
+    for client in clients:
+        client.stop()
+        client.close()
+
+
+def test_votes_in_the_name_of_a_dead_server_keep_nobody_from_electing(ensemble):
+    dead = ensemble.servers[2]
+    said = [(port, vote(3, 1 << 40, 1 << 30)) for port in ensemble.election_ports[:2]]
+    with Strangers(said) as strangers:
+        wait_until(lambda: strangers.count > 100, 60, "strangers have voted")
+        dead.kill()
+        client = ensemble.client(*ensemble.servers[:2])
+        client.create("/b", b"")
+        client.stop()
+        client.close()
+    assert ensemble.leader() is not dead
