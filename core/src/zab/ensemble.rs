@@ -13,7 +13,7 @@ use super::early::{Early, Waiting};
 use super::leader::Leader;
 use super::learner::Learner;
 use super::learners::Learners;
-use super::{Delivery, EnsembleOptions, History, Shared, Start};
+use super::{Delivery, EnsembleOptions, Shared, Start};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::election::{Election, PeerState};
@@ -22,7 +22,7 @@ use crate::event::{LogEnd, Port};
 use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
-use crate::wire::quorum::{PacketType, ProposalRoom, QuorumPacket};
+use crate::wire::quorum::{PacketType, QuorumPacket};
 
 /// What happened outside, as far as the ensemble is concerned.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Ensemble {
     /// A member of an ensemble; [`Ensemble::start`] sets it going.
     pub fn new(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Ensemble {
         let election = Election::new(me, config.clone(), options.election);
-        let shared = new_shared(me, config, options);
+        let shared = Shared::new(me, config, options);
         Ensemble {
             shared,
             election: Some(election),
@@ -146,7 +146,7 @@ impl Ensemble {
     /// A server alone: no election, no epochs, zxids go on from where the log ends
     /// (`ZooKeeperServer` standalone).
     pub fn solo(options: EnsembleOptions) -> Ensemble {
-        let shared = new_shared(ServerId(0), Arc::default(), options);
+        let shared = Shared::new(ServerId(0), Arc::default(), options);
         Ensemble { shared, election: None, part: Part::Recovering, early: Early::default() }
     }
 
@@ -784,34 +784,5 @@ impl Ensemble {
         self.shared.deliveries.push_back(Delivery::Looking);
         self.shared.history.settle(&mut self.shared.deliveries);
         reloading
-    }
-}
-
-pub(super) fn new_shared(
-    me: ServerId,
-    config: Arc<EnsembleConfig>,
-    options: EnsembleOptions,
-) -> Shared {
-    Shared {
-        me,
-        members: Arc::new(Membership::new(config, None)),
-        successive: None,
-        in_history: None,
-        serves: false,
-        members_are_new: false,
-        history: History::new(options.commit_log_count.max(1)),
-        room: ProposalRoom::default(),
-        options,
-        last_ticket: Ticket(0),
-        persisted: Ticket(0),
-        deliveries: VecDeque::new(),
-        last_read: ReadId(0),
-        epoch_heard: Epoch(0),
-        gave_way_at: None,
-        join_not_before: Time(0),
-        limit_pause_ms: 0,
-        long_told: None,
-        dials: 0,
-        diffs: 0,
     }
 }

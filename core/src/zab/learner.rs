@@ -763,40 +763,4 @@ fn designated(data: &Bytes) -> Result<ServerId, &'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use alloc::vec::Vec;
-
-    use super::*;
-    use crate::zab::EnsembleOptions;
-    use crate::zab::ensemble::new_shared;
-
-    #[test]
-    fn a_ping_is_answered_once_the_learner_is_up_to_date() {
-        let now = Time(0);
-        let (config, options) = (EnsembleConfig::default(), EnsembleOptions::default());
-        let mut shared = new_shared(ServerId(1), Arc::new(config), options);
-        let mut learner = Learner::new(now, &shared, ServerId(3));
-        let mut out = Actions::new();
-        learner.opened(now, &shared, ConnId::dialled(1), &mut out);
-        let first = Epoch(1).first_zxid();
-        let protocol = Some(Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes()));
-        let mut heard = |kind, zxid, data, disk_is_done: bool| {
-            let packet = QuorumPacket::new(kind, zxid, data).to_bytes();
-            learner.received(now, &mut shared, packet, &mut out);
-            if disk_is_done {
-                shared.persisted = shared.last_ticket;
-                learner.persisted(&mut shared, &mut out);
-            }
-            assert_eq!(learner.ended(), None);
-            shared.deliveries.drain(..).collect::<Vec<_>>()
-        };
-        heard(PacketType::LeaderInfo, first, protocol, true);
-        heard(PacketType::Diff, Zxid::ZERO, None, true);
-        // The leader pings from NEWLEADER on; anything but an ACK would be taken for a failure.
-        heard(PacketType::NewLeader, first, None, false);
-        assert_eq!(heard(PacketType::Ping, first, None, false), []);
-        assert_eq!(heard(PacketType::Ping, first, None, true), []);
-        assert_eq!(heard(PacketType::UpToDate, Zxid(-1), None, true).len(), 1);
-        assert_eq!(heard(PacketType::Ping, first, None, true), [Delivery::Ping]);
-    }
-}
+mod tests;

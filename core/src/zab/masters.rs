@@ -54,7 +54,6 @@ mod tests {
     use super::*;
     use crate::config::EnsembleConfig;
     use crate::zab::EnsembleOptions;
-    use crate::zab::ensemble::new_shared;
 
     #[test]
     fn an_observer_with_an_observer_master_port_goes_to_the_followers_in_turn() {
@@ -72,7 +71,7 @@ mod tests {
         let config = Arc::new(config);
         let masters = |me, observer_master_port| {
             let options = EnsembleOptions { observer_master_port, ..Default::default() };
-            let shared = new_shared(ServerId(me), config.clone(), options);
+            let shared = Shared::new(ServerId(me), config.clone(), options);
             let masters = masters(&shared, ServerId(3), shared.members.observes(ServerId(me)));
             masters.iter().map(ToString::to_string).collect::<Vec<_>>()
         };

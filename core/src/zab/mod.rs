@@ -237,6 +237,31 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Shared {
+        Shared {
+            me,
+            members: Arc::new(Membership::new(config, None)),
+            successive: None,
+            in_history: None,
+            serves: false,
+            members_are_new: false,
+            history: History::new(options.commit_log_count.max(1)),
+            room: ProposalRoom::default(),
+            options,
+            last_ticket: Ticket(0),
+            persisted: Ticket(0),
+            deliveries: VecDeque::new(),
+            last_read: ReadId(0),
+            epoch_heard: Epoch(0),
+            gave_way_at: None,
+            join_not_before: Time(0),
+            limit_pause_ms: 0,
+            long_told: None,
+            dials: 0,
+            diffs: 0,
+        }
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.last_ticket.take()
     }

@@ -50,12 +50,11 @@ mod tests {
     use crate::config::EnsembleConfig;
     use crate::types::{ServerId, Time};
     use crate::zab::EnsembleOptions;
-    use crate::zab::ensemble::new_shared;
 
     #[test]
     fn the_link_is_asked_once_it_was_given_much() {
         let (config, options) = (EnsembleConfig::default(), EnsembleOptions::default());
-        let shared = new_shared(ServerId(1), Arc::new(config), options);
+        let shared = crate::zab::Shared::new(ServerId(1), Arc::new(config), options);
         let mut learner = Learner::new(Time(0), &shared, ServerId(3));
         let (link, mut out) = (ConnId::dialled(1), Actions::new());
         learner.conn = Some(link);

@@ -72,7 +72,7 @@ fn a_limit_has_its_own_words() {
     assert!(matches!(limits::of_learner(too_long), Reason::TooLong { length: 5_000_095, .. }));
     assert!(matches!(limits::of_learner(Malformed::Length(-2)), Reason::Protocol(_)));
     let world = World::new(1, 0);
-    let mut shared = super::super::ensemble::new_shared(
+    let mut shared = super::super::Shared::new(
         crate::types::ServerId(1),
         alloc::sync::Arc::default(),
         super::world::options(),

@@ -12,7 +12,6 @@ use crate::action::{Action, Actions, ConfigSave, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::quorum::{AckSet, Membership};
 use crate::types::{Epoch, ServerId, Zxid};
-use crate::zab::ensemble::new_shared;
 use crate::zab::{Role, Shared};
 
 /// Three servers whose configuration has its first version.
@@ -208,7 +207,7 @@ fn between_two() -> (Shared, Arc<EnsembleConfig>, Arc<EnsembleConfig>) {
     let config = |version: i64, text: &str| EnsembleConfig { version, ..members(text) };
     let (now, next) = (config(0x1_0000_0002, "1 2 3"), config(0x1_0000_0005, "3 4 5"));
     let (now, next) = (Arc::new(now), Arc::new(next));
-    let mut shared = new_shared(ServerId(2), now.clone(), options());
+    let mut shared = Shared::new(ServerId(2), now.clone(), options());
     shared.members = Arc::new(Membership::new(now.clone(), Some(next.clone())));
     (shared, now, next)
 }
