@@ -293,7 +293,6 @@ impl Serve {
             if let Some(done) = connection.pending.pop_front() {
                 connection.pending_bytes -= done.bytes;
                 connection.pending_cost -= done.cost;
-                connection.told = connection.told.max(zxid);
                 self.load.remove(&self.options, &done);
                 connection.answered(&mut self.stats, now.mono, &done, zxid);
             }
@@ -333,6 +332,7 @@ impl Reading<'_> {
             return;
         };
         let (body, zxid) = (body.clone(), self.store.last_zxid());
+        connection.told = connection.told.max(zxid);
         let ids = connection.auth.clone();
         let asker = reads::Asker {
             conn,

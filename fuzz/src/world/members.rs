@@ -81,7 +81,13 @@ impl Server {
         let read = |(name, text): (String, String)| EnsembleConfig::parse(&name, &text).ok();
         match source.dynamic {
             // Also of one that is no member, and could not start with it.
-            Some(dynamic) => Some((read(dynamic)?, source.next.and_then(read))),
+            Some((name, text)) => {
+                // The file's name ends with the version.
+                let version = name.rsplit_once('.').map(|(_, hex)| i64::from_str_radix(hex, 16));
+                let version = version.and_then(Result::ok).unwrap_or(0);
+                let members = read((name, text))?;
+                Some((EnsembleConfig { version, ..members }, source.next.and_then(read)))
+            }
             None => source.parse().ok()?.0.ensemble.map(|members| (members, None)),
         }
     }

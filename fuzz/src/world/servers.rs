@@ -653,9 +653,10 @@ impl World {
     }
 }
 
-/// Members are named by their number.
+/// Members are named by their number, which is also the end of their address.
 fn server_at(to: &HostPort) -> usize {
-    to.host.parse::<usize>().map_or(0, |n| n.saturating_sub(1))
+    let name = to.host.rsplit('.').next().unwrap_or_default();
+    name.parse::<usize>().map_or(0, |n| n.saturating_sub(1))
 }
 
 /// The port that clients dial.

@@ -159,14 +159,14 @@ impl History {
             Err((rule, what)) => return self.wrong(rule, what),
         };
         match self.model.apply(&logged) {
-            Ok(effect) => self.done(&logged, of, &effect),
+            Ok(effect) => self.done(&logged, &of, &effect),
             Err(what) => self.wrong("what is committed fits the tree", format!("{zxid}: {what}")),
         }
     }
 
     /// Whether a transaction may come now, and which of the session's requests of its number it may
     /// be, by bit.
-    fn fits(&mut self, logged: &LoggedTxn) -> Result<u64, (&'static str, String)> {
+    fn fits(&mut self, logged: &LoggedTxn) -> Result<Vec<usize>, (&'static str, String)> {
         let (zxid, session) = (logged.header.zxid, logged.header.client);
         let cxid = logged.header.cxid;
         match &logged.txn {
@@ -178,7 +178,7 @@ impl History {
                     return Err(("session ids are unique", what));
                 }
                 life.begun = Some(zxid);
-                return Ok(0);
+                return Ok(Vec::new());
             }
             Txn::CloseSession(_) => {
                 let owns = self.model.owns(session);
@@ -206,10 +206,10 @@ impl History {
                     Some(_) => {}
                     None => life.ended = Some(zxid),
                 }
-                return Ok(0);
+                return Ok(Vec::new());
             }
             // The leader's own cleaning.
-            Txn::DeleteContainer(_) if session == SessionId(0) => return Ok(0),
+            Txn::DeleteContainer(_) if session == SessionId(0) => return Ok(Vec::new()),
             _ => {}
         }
         let stranger = || {
@@ -228,11 +228,11 @@ impl History {
             );
             return Err(("a write happens once", what));
         }
-        let (mut of, mut first, mut refusal) = (0, None, None);
+        let (mut of, mut first, mut refusal) = (Vec::new(), None, None);
         for (at, asked) in all.iter().enumerate() {
             match self.may_be(logged, (client, seen), life, asked) {
                 Ok(()) => {
-                    of |= 1 << at;
+                    of.push(at);
                     first.get_or_insert((asked.connection, cxid));
                 }
                 Err(why) => refusal = Some(why),
@@ -300,7 +300,7 @@ impl History {
         Ok(())
     }
 
-    fn done(&mut self, logged: &LoggedTxn, of: u64, effect: &Effect) {
+    fn done(&mut self, logged: &LoggedTxn, of: &[usize], effect: &Effect) {
         let client = self.sessions.get(&logged.header.client).and_then(|life| life.client);
         let seen = client.and_then(|client| self.clients.get_mut(&client));
         if let Some(seen) = seen {

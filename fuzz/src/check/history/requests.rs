@@ -53,11 +53,11 @@ impl Requests {
         zxids.len() > all.len()
     }
 
-    /// A transaction is one of these, by bit.
-    pub(super) fn done(&mut self, xid: i32, of: u64, zxid: Zxid, effect: &Effect) {
+    /// A transaction is one of these, by their places.
+    pub(super) fn done(&mut self, xid: i32, of: &[usize], zxid: Zxid, effect: &Effect) {
         let Some(all) = self.0.get_mut(&xid) else { return };
-        for (_, asked) in all.iter_mut().enumerate().filter(|(at, _)| of & (1 << at) != 0) {
-            asked.done.push((zxid, effect.clone()));
+        for at in of {
+            all[*at].done.push((zxid, effect.clone()));
         }
         self.settle(xid);
     }
