@@ -12,6 +12,8 @@ pub enum Mutant {
     NewLeaderAckedBeforeDurable, TruncIgnored, TruncatesOneLess, DiffSkipsAnEntry,
     WindowHasAHole, PendingNotForwarded, AcksOutliveASync,
     TruncationTakenForAStart, WalkBegunByGivingUp,
+    // histories that are not the leader's
+    BeginningTakenForCommon, NewerHistoryThrownAway, DivergedFollowerStays,
     // broadcast
     AckBeforeDurable, LeaderAcksBeforeDurable, HalfIsAQuorum,
     // members
@@ -43,6 +45,8 @@ impl Mutant {
         Mutant::TruncIgnored, Mutant::TruncatesOneLess, Mutant::DiffSkipsAnEntry,
         Mutant::WindowHasAHole, Mutant::PendingNotForwarded,
         Mutant::AcksOutliveASync, Mutant::TruncationTakenForAStart, Mutant::WalkBegunByGivingUp,
+        Mutant::BeginningTakenForCommon, Mutant::NewerHistoryThrownAway,
+        Mutant::DivergedFollowerStays,
         Mutant::AckBeforeDurable, Mutant::LeaderAcksBeforeDurable, Mutant::HalfIsAQuorum,
         Mutant::LogNotSynced, Mutant::DiskErrorIgnored, Mutant::RecoveredNotDurable,
         Mutant::SnapshotsGoBeforeTheLog, Mutant::OldSnapshotsStay, Mutant::SnapshotOfUncommitted,

@@ -72,9 +72,6 @@ impl DiskError {
 pub(crate) const EXIT_UNEXPECTED: i32 = 1;
 /// ZooKeeper's `ExitCode.UNABLE_TO_ACCESS_DATADIR`.
 pub(crate) const EXIT_DATA_DIR: i32 = 3;
-/// ZooKeeper's `ExitCode.QUORUM_PACKET_ERROR`: what a learner exits with when it cannot
-/// truncate.
-pub(crate) const EXIT_TRUNCATE: i32 = 13;
 
 fn advice(kind: FailureKind) -> &'static str {
     match kind {

@@ -128,8 +128,15 @@ impl<S: State> Machine<S> {
                 self.drop_snapshot().await?;
                 self.drop_reads().await;
                 self.log.roll(&context.io).await?;
-                truncate::truncate(&context, after).await?;
-                self.persisted(ticket);
+                if truncate::truncate(&context, after).await? {
+                    self.persisted(ticket);
+                } else {
+                    tracing::error!(
+                        "the log in {} cannot be cut after {after}: it does not show that zxid, or no \
+                         snapshot before it is left; nothing is changed",
+                        context.places.logs
+                    );
+                }
                 self.recover(ticket).await?;
             }
             Ordered::SnapshotBegin { generation, zxid, from_leader } => {

@@ -15,6 +15,7 @@ mod compression;
 mod config_files;
 mod epochs;
 mod files;
+mod given_up;
 mod io;
 mod lane;
 mod log_format;
@@ -57,6 +58,7 @@ use crate::action::DiskAction;
 use crate::event::Event;
 // What reads without changing anything: for inspections.
 pub(crate) use files::{Named, Places, join};
+pub(crate) use given_up::PREFIX as GIVEN_UP;
 pub(crate) use io::{DiskError, Io};
 use lane::Inbox;
 pub(crate) use log_format::{Damage, HEADER_LEN as LOG_HEADER_LEN, MAGIC as IS_LOG};

@@ -7,8 +7,8 @@
 //! two steps leaves either the whole old state or the whole new one:
 //! 1. `tmp.snapshot.Z` is written and synced;
 //! 2. it is renamed to `install.snapshot.Z`, the directory is synced: from here on it counts;
-//! 3. logs and other snapshots are deleted, all of them: they are of a history that is given up;
-//!    each directory is synced;
+//! 3. logs and other snapshots are put aside, all of them: they are of a history that is given up
+//!    (`given_up`); each directory is synced;
 //! 4. it is renamed to `snapshot.Z`, the directory is synced.
 //!
 //! Recovery that finds `install.snapshot.Z` goes on at step 3.
@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::compression::{Compression, Compressor};
 use super::files::{FilePath, Named, Places, join};
+use super::given_up::GivenUp;
 use super::io::{DiskError, Io};
 use super::snapshot_format::Sealer;
 use crate::mutant::Mutant;
@@ -170,8 +171,9 @@ pub(crate) async fn install(
         }
     }
     logs.sort();
+    let mut given_up = GivenUp::begin(io, places).await?;
     for (_, path) in logs.iter().rev() {
-        io.delete(path).await?;
+        given_up.file(path).await?;
     }
     io.sync_dir(&places.logs).await?;
     for file in io.list(&places.data).await? {
@@ -179,10 +181,17 @@ pub(crate) async fn install(
         if let Named::Snapshot(z, _) = Named::parse(&file.name)
             && (z > zxid || !Mutant::OldSnapshotsStay.is_on())
         {
-            io.delete(&join(&places.data, &file.name)).await?;
+            let path = join(&places.data, &file.name);
+            // Everybody's history begins with nothing.
+            if z == Zxid::ZERO {
+                io.delete(&path).await?
+            } else {
+                given_up.file(&path).await?
+            };
         }
     }
     io.sync_dir(&places.data).await?;
+    given_up.end().await?;
     let (from, to) = (places.installing(zxid, compression), places.snapshot(zxid, compression));
     io.rename(&from, &to).await?;
     io.sync_dir(&places.data).await

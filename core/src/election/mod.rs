@@ -163,8 +163,16 @@ impl Election {
         self.result = None;
     }
 
-    /// Begins a round with these credentials: the last logged zxid and `currentEpoch`.
-    pub fn look(&mut self, now: Time, last_zxid: Zxid, current_epoch: Epoch, out: &mut Actions) {
+    /// Begins a round with these credentials: the last logged zxid and `currentEpoch`. Who may not
+    /// lead votes for others.
+    pub fn look(
+        &mut self,
+        now: Time,
+        last_zxid: Zxid,
+        current_epoch: Epoch,
+        may_lead: bool,
+        out: &mut Actions,
+    ) {
         self.begun = true;
         self.result = None;
         self.heard = None;
@@ -176,7 +184,8 @@ impl Election {
         let last = self.current;
         let was_elected = last.state == PeerState::Following && last.peer_epoch.0 >= 0;
         let knew_less = (last.peer_epoch, last.zxid) < (current_epoch, last_zxid);
-        let stands_in = is_voter_to_be && was_elected && knew_less;
+        let stands_in = is_voter_to_be && was_elected && knew_less && may_lead;
+        let is_candidate = is_candidate && may_lead;
         self.begin(now, is_candidate.then_some((last_zxid, current_epoch)), |round| {
             info!(zxid = %last_zxid, epoch = %current_epoch, stands_in, "looking for a leader");
             if stands_in {

@@ -15,7 +15,8 @@ use super::{
     Execute, Line, Options, Sink, Trouble, difference, log, log_difference, snapshot, tell,
 };
 use crate::disk::{
-    DirEntry, Disk, DiskOptions, FilePath, Io, Named, Places, drive, join, log_files, snapshots,
+    DirEntry, Disk, DiskOptions, FilePath, GIVEN_UP, Io, Named, Places, drive, join, log_files,
+    snapshots,
 };
 use crate::event::{DiskFault, Event, Recovered};
 use crate::store::{NodeRef, Store};
@@ -44,6 +45,8 @@ pub enum FileNote {
     },
     /// A torn write that was cut off a log.
     TornWrite,
+    /// A log or a snapshot that a leader's TRUNC or SNAP took out of the history.
+    GivenUp,
     /// A snapshot whose writing did not end.
     UnfinishedSnapshot,
     /// A leader's snapshot that is about to replace everything.
@@ -215,7 +218,7 @@ pub(super) fn inspect(
             tree(&recovered.state, options, sink)?;
             let snapshot = snapshots_read.pop();
             let state = &mut recovered.state;
-            let digest_differs_at = state.take_mismatch();
+            let digest_differs_at = state.take_mismatch().map(|mismatch| mismatch.zxid);
             Recovery::Starts {
                 snapshot: snapshot.map(|path| path.to_string()),
                 passed_over: snapshots_read.iter().map(ToString::to_string).collect(),
@@ -301,6 +304,7 @@ fn others(
                     }
                     "initialize" => FileNote::Initialize,
                     name if name.starts_with("torn.") => FileNote::TornWrite,
+                    name if name.starts_with(GIVEN_UP) => FileNote::GivenUp,
                     _ => FileNote::Unknown,
                 },
             };
@@ -356,6 +360,9 @@ impl Display for OtherFile {
         match &self.note {
             FileNote::Number { text } => write!(f, "says {}", Plain(text)),
             FileNote::TornWrite => f.write_str("a torn write that was cut off a log"),
+            FileNote::GivenUp => f.write_str(
+                "given up for what a leader has, and kept: a log or a snapshot under another name",
+            ),
             FileNote::UnfinishedSnapshot => {
                 f.write_str("a snapshot whose writing did not end; nobody needs it")
             }

@@ -8,8 +8,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::path::Path;
 
+use bytes::BytesMut;
+
 use super::*;
-use crate::disk::MemoryFiles;
+use crate::action::DiskAction;
+use crate::disk::{Disk, DiskOptions, MemoryFiles, drive};
+use crate::store::{Store, StoreOptions};
+use crate::types::Ticket;
 
 macro_rules! golden {
     ($name:literal) => {
@@ -282,9 +287,17 @@ fn what_is_missing_is_named() {
 #[test]
 fn a_digest_that_differs_is_shown_where_it_does_first() {
     // The snapshot of another history: its digest is right, the log's are not for it.
-    let mut body = Dir::after_b();
-    body.files.put("/d/version-2/snapshot.31", SNAPSHOT_0);
-    let (is_sound, verdict) = body.verdict();
+    let mut dir = Dir::after_b().without("snapshot.31");
+    let (store, mut body) = (Store::new(StoreOptions::default()), BytesMut::new());
+    store.encode_snapshot(&mut body);
+    let mut disk = Disk::<Store>::new(DiskOptions::new("/d", "/d"), StoreOptions::default());
+    let (zxid, ticket) = (Zxid(0x31), Ticket(1));
+    let digest = Some((zxid, store.digest()));
+    disk.submit(DiskAction::SnapshotBegin { zxid, from_leader: false });
+    disk.submit(DiskAction::SnapshotChunk { bytes: body.freeze() });
+    disk.submit(DiskAction::SnapshotEnd { ticket, digest, last_zxid: zxid });
+    drive(&mut disk, &mut |op| dir.files.execute(op), &mut Vec::new());
+    let (is_sound, verdict) = dir.verdict();
     assert!(!is_sound && verdict.contains("it DIFFERS from the writer's at 0x32"), "{verdict}");
 }
 

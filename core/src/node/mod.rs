@@ -2,6 +2,7 @@
 //! a room says is carried to the one that wants it.
 
 mod cleaner;
+mod divergence;
 mod figures;
 mod forwarded;
 mod listening;
@@ -305,6 +306,7 @@ impl Node {
                 self.listen_for_servers(out);
             }
             Delivery::Following { .. } => {
+                self.store.judge();
                 self.start_serving(now);
                 self.listen_for_servers(out);
             }
@@ -478,6 +480,7 @@ impl Node {
 
     fn lead(&mut self, now: Now, epoch: Epoch) {
         if self.config.ensemble.is_some() {
+            self.store.judge();
             self.store.set_last_zxid(epoch.first_zxid());
         }
         self.prep.clear();
@@ -544,9 +547,8 @@ impl Node {
         self.effects.wanted = is_told && self.serve.is_watched();
         let outcome = self.store.apply(&logged, &mut self.effects);
         self.prep.committed(zxid);
-        if let Some(at) = self.store.take_mismatch() {
-            self.metrics.digest_mismatches_count.add(1);
-            error!(zxid = %at, "the digest of this server's tree is not the leader's");
+        if let Some(mismatch) = self.store.take_mismatch() {
+            self.diverged(now, mismatch, out);
         }
         if is_told {
             self.measure_commit(now, &logged);
@@ -679,13 +681,14 @@ impl Node {
         if complete {
             let took_ms = self.snapshots.end(now);
             self.metrics.snapshottime.add(took_ms);
-            self.end_snapshot(out);
+            let digest = (self.store.last_zxid(), self.store.digest());
+            self.end_snapshot(digest, out);
         }
     }
 
-    fn end_snapshot(&mut self, out: &mut Actions) {
+    fn end_snapshot(&mut self, digest: (Zxid, u64), out: &mut Actions) {
         let last_zxid = self.store.last_zxid();
-        let digest = self.store.digest_enabled().then(|| (last_zxid, self.store.digest()));
+        let digest = self.store.digest_enabled().then_some(digest);
         let ticket = self.ensemble.ticket();
         out.push(Action::Disk(DiskAction::SnapshotEnd { ticket, digest, last_zxid }));
     }
@@ -721,11 +724,13 @@ impl Node {
                 chunk(body, out);
                 if let Some(incoming) = self.snapshots.incoming.take() {
                     self.store = incoming.finish();
+                    self.store.leave_unjudged();
                     info!(zxid = %self.store.last_zxid(), nodes = self.store.node_count(),
                         "the leader's snapshot is complete");
                     self.trigger.reset();
                     self.remember_config();
-                    self.end_snapshot(out);
+                    // At which zxid the tree has this digest is not known: at none that counts.
+                    self.end_snapshot((Zxid::ZERO, self.store.digest()), out);
                     self.ensemble.snapshot_received(now.mono, rest, out);
                 }
             }

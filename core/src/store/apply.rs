@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use tracing::warn;
 
 use super::tree::{NodeId, split};
-use super::{Effects, Outcome, OwnerKind, Store, StoredStat, Trigger};
+use super::{Effects, Mismatch, Outcome, OwnerKind, Store, StoredStat, Trigger};
 use crate::mutant::Mutant;
 use crate::types::{SessionId, Zxid};
 use crate::wire::acl::AclList;
@@ -43,7 +43,8 @@ impl Store {
             && digest.digest as u64 != self.digest
             && self.mismatch.is_none()
         {
-            self.mismatch = Some(logged.header.zxid);
+            let zxid = logged.header.zxid;
+            self.mismatch = Some(Mismatch { zxid, here: self.digest, said: digest.digest as u64 });
         }
         outcome
     }

@@ -10,7 +10,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::snapshot::{Loader, SnapshotError, put_acl, put_stat, read_stat};
 use super::tree::ROOT;
-use super::{Store, StoreOptions};
+use super::{Mismatch, Store, StoreOptions};
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::Acl;
 use crate::wire::jute::{Malformed, Reader, Writer};
@@ -45,7 +45,7 @@ impl Store {
         out.put_i64(self.last_zxid.0);
         out.put_u64(self.digest);
         out.put_boolean(self.mismatch.is_some());
-        out.put_i64(self.mismatch.unwrap_or_default().0);
+        out.put_i64(self.mismatch.map_or(0, |mismatch| mismatch.zxid.0));
         out.put_boolean(self.expected.is_some());
         let (zxid, digest) = self.expected.unwrap_or_default();
         out.put_i64(zxid.0);
@@ -99,7 +99,8 @@ impl Store {
         store.last_zxid = r.record()?;
         let written = r.long()? as u64;
         let (is_there, zxid) = (r.boolean()?, Zxid(r.long()?));
-        store.mismatch = is_there.then_some(zxid);
+        let (here, said) = (store.digest, store.digest);
+        store.mismatch = is_there.then_some(Mismatch { zxid, here, said });
         let (is_there, zxid, digest) = (r.boolean()?, Zxid(r.long()?), r.long()? as u64);
         store.expected = is_there.then_some((zxid, digest));
         for _ in 0..r.int()? {

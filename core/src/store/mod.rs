@@ -88,11 +88,22 @@ pub struct Store {
     digest: u64,
     /// The digests at every so many zxids, the newest last.
     digest_log: VecDeque<(Zxid, u64)>,
-    mismatch: Option<Zxid>,
+    mismatch: Option<Mismatch>,
     /// In a transaction of many changes: parents whose digest is to be computed at its end.
     stale: Option<Vec<NodeId>>,
     /// A snapshot's digest, compared when the replay reaches its zxid.
     expected: Option<(Zxid, u64)>,
+}
+
+/// A transaction came with another digest than this tree has after it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mismatch {
+    /// The transaction.
+    pub zxid: Zxid,
+    /// This tree's.
+    pub here: u64,
+    /// The one that came with it.
+    pub said: u64,
 }
 
 /// What an applied transaction answers its client with.
@@ -260,19 +271,31 @@ impl Store {
         self.compare_expected();
     }
 
+    /// It is not known up to which zxid this tree has traces of transactions that are not in its
+    /// history: no digest is compared before [`Store::judge`].
+    pub fn leave_unjudged(&mut self) {
+        self.expected = Some((Zxid(i64::MAX), 0));
+    }
+
+    /// From here on the tree is what its history says, and every digest counts; none before.
+    pub fn judge(&mut self) {
+        (self.expected, self.mismatch) = (None, None);
+    }
+
     fn compare_expected(&mut self) {
         if let Some((zxid, digest)) = self.expected
             && self.last_zxid >= zxid
         {
             self.expected = None;
             if self.options.digest && self.last_zxid == zxid && self.digest != digest {
-                self.mismatch.get_or_insert(zxid);
+                let here = self.digest;
+                self.mismatch.get_or_insert(Mismatch { zxid, here, said: digest });
             }
         }
     }
 
-    /// The first zxid at which this tree's digest was not the leader's, once.
-    pub fn take_mismatch(&mut self) -> Option<Zxid> {
+    /// Where this tree's digest was first not the one that came with a transaction, once.
+    pub fn take_mismatch(&mut self) -> Option<Mismatch> {
         self.mismatch.take()
     }
 

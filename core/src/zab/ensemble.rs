@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tracing::{info, warn};
 
 use super::early::{Early, Waiting};
+use super::histories::Wish;
 use super::leader::Leader;
 use super::learner::Learner;
 use super::learners::Learners;
@@ -433,7 +434,18 @@ impl Ensemble {
         self.settle(now, out);
     }
 
-    /// Learner: the log is cut and the state loaded anew.
+    /// Learner: its state is not the leader's. It leaves, and is no candidate until it has all of a
+    /// leader's state in its place.
+    pub fn diverged(&mut self, now: Time, out: &mut Actions) {
+        if let Part::Learner(learner) = &mut self.part {
+            self.shared.wish = Some(Wish::Diverged);
+            learner.leave("the state of this server is not the leader's");
+        }
+        self.settle(now, out);
+    }
+
+    /// Learner: the log is cut and the state loaded anew; or left as it was, if the log does not
+    /// show that place.
     pub fn truncated(&mut self, now: Time, ticket: Ticket, start: Start, out: &mut Actions) {
         self.shared.persisted = self.shared.persisted.max(ticket);
         match &mut self.part {
@@ -646,7 +658,9 @@ impl Ensemble {
                     observers.learners.closed(&mut self.shared, conn);
                 }
             }
-            Part::Learner(learner) if learner.owns(conn) => learner.closed(now),
+            Part::Learner(learner) if learner.owns(conn) => {
+                learner.closed(now, &mut self.shared);
+            }
             _ => {}
         }
     }
@@ -760,7 +774,8 @@ impl Ensemble {
         self.introduce_members();
         let (zxid, epoch) = (self.shared.history.last_logged, self.shared.history.current_epoch);
         if let Some(election) = &mut self.election {
-            election.look(now, zxid, epoch, out);
+            let may_lead = self.shared.wish != Some(Wish::Diverged);
+            election.look(now, zxid, epoch, may_lead, out);
         }
     }
 
@@ -773,7 +788,8 @@ impl Ensemble {
                 reloading = learner.truncating();
                 if !learner.active() {
                     // An election among settled peers takes no time: the pause is made here.
-                    let pause = now.plus_ms(super::learner::RETRY_MS);
+                    let pause_ms = self.shared.refusals.pause_ms(super::learner::RETRY_MS);
+                    let pause = now.plus_ms(pause_ms);
                     self.shared.join_not_before = self.shared.join_not_before.max(pause);
                 }
                 learner.close(out);

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::claims::Claims;
 use super::confirmation::Confirmation;
+use super::histories::{Reign, UNKNOWN_HISTORY};
 use super::learner_handler::Phase;
 use super::learners::{Learners, Limits};
 use super::reconfig::goes_on_leading;
@@ -75,6 +76,8 @@ struct Sync {
 #[derive(Debug)]
 pub(super) struct Leader {
     pub(super) epoch: Epoch,
+    /// The history that it was elected with.
+    reign: Reign,
     stage: Stage,
     connecting: AckSet,
     /// The earliest epoch that one of them has accepted.
@@ -107,6 +110,7 @@ impl Leader {
     pub(super) fn new(now: Time, shared: &mut Shared, out: &mut Actions) -> Leader {
         let mut leader = Leader {
             epoch: shared.history.accepted_epoch,
+            reign: Reign::new(shared.history.current_epoch),
             stage: Stage::Discovery,
             connecting: AckSet::new(),
             earliest: shared.history.accepted_epoch,
@@ -341,6 +345,10 @@ impl Leader {
                 learner.last_zxid = packet.zxid;
                 learner.acked_epoch = epoch;
                 let now = learner.heard;
+                if self.reign.is_unknown(packet.zxid, self.epoch, self.last_proposed) {
+                    self.reign.tell(now, learner.server, packet.zxid);
+                    return Err(UNKNOWN_HISTORY);
+                }
                 if self.learners.may_go_on(now, shared, conn) {
                     self.goes_on(shared, conn, out)?;
                 }

@@ -8,8 +8,9 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
+use super::histories::Wish;
 use super::link::{Outbound, PacketReader};
 use super::masters::{masters, not_listed, not_reached};
 use super::observer_master::{ObserverMaster, is_sync};
@@ -47,8 +48,8 @@ enum Stage {
     AwaitSync,
     /// The stream is a snapshot; the rider reads it.
     Snapshot(Zxid),
-    /// The log is being cut and the state loaded anew; the stream waits.
-    Truncating(Ticket),
+    /// The log is being cut after this zxid and the state loaded anew; the stream waits.
+    Truncating(Ticket, Zxid),
     /// PROPOSALs and COMMITs until NEWLEADER.
     Syncing,
     /// The history is being made durable, then the epoch goes to `currentEpoch`.
@@ -80,6 +81,8 @@ pub(super) struct Learner {
     heard: Time,
     /// The whole join must be over by then.
     join_by: Time,
+    /// Whether the last ACKEPOCH asked for everything.
+    asked_for_all: bool,
     /// The configuration that came with NEWLEADER: it counts once this server is up to date.
     config: Option<EnsembleConfig>,
     /// For requests on the way to the leader.
@@ -108,6 +111,7 @@ impl Learner {
             is_last_attempt: false,
             heard: now,
             join_by: begins.plus_ms(shared.limit_ms(shared.options.init_limit)),
+            asked_for_all: false,
             config: None,
             room: Room::default(),
             appointed: None,
@@ -147,7 +151,7 @@ impl Learner {
     /// The truncation that this term waits for; if the term ends, its outcome still counts.
     pub(super) fn truncating(&self) -> Option<Ticket> {
         match self.stage {
-            Stage::Truncating(ticket) => Some(ticket),
+            Stage::Truncating(ticket, _) => Some(ticket),
             _ => None,
         }
     }
@@ -159,6 +163,11 @@ impl Learner {
         if let Some(mut observers) = self.observers.take() {
             observers.learners.close(out);
         }
+    }
+
+    /// The term ends here.
+    pub(super) fn leave(&mut self, why: &str) {
+        self.end(why);
     }
 
     fn end(&mut self, why: &str) {
@@ -235,7 +244,7 @@ impl Learner {
         self.stage = Stage::AwaitLeaderInfo;
     }
 
-    pub(super) fn closed(&mut self, now: Time) {
+    pub(super) fn closed(&mut self, now: Time, shared: &mut Shared) {
         self.conn = None;
         self.outbound = None;
         match self.stage {
@@ -244,6 +253,10 @@ impl Learner {
                 self.stage = Stage::Disconnected(now.plus_ms(RETRY_MS));
             }
             Stage::Dialling => self.ended = Some(not_reached(self.leader)),
+            Stage::AwaitSync => {
+                let what = "it closed the connection after this server had said what it has";
+                self.ended = Some(shared.refused(now, self.leader, what));
+            }
             _ => self.end("the connection to the leader broke"),
         }
     }
@@ -275,7 +288,7 @@ impl Learner {
                     }
                     break;
                 }
-                Stage::Truncating(_) | Stage::SavingAccepted(_) => break,
+                Stage::Truncating(..) | Stage::SavingAccepted(_) => break,
                 _ => {}
             }
             match self.reader.next(shared.options.max_from_members) {
@@ -337,7 +350,17 @@ impl Learner {
             (Stage::AwaitLeaderInfo, PacketType::LeaderInfo) => {
                 self.leader_info(shared, packet.zxid, out)
             }
+            (Stage::AwaitSync, PacketType::Diff | PacketType::Trunc) if self.asked_for_all => {
+                Err("the leader was asked for all of its state, and sends none")
+            }
+            (Stage::AwaitSync, PacketType::Diff | PacketType::Trunc)
+                if shared.wish == Some(Wish::Diverged) =>
+            {
+                self.ask_again(out);
+                Ok(())
+            }
             (Stage::AwaitSync, PacketType::Diff) => {
+                shared.wish = None;
                 info!(zxid = %shared.history.last_logged, leader_zxid = %packet.zxid, "DIFF from the leader");
                 shared.give_up_unlogged(out);
                 self.stage = Stage::Syncing;
@@ -350,7 +373,7 @@ impl Learner {
                     return Ok(());
                 }
                 let ticket = shared.ticket();
-                self.stage = Stage::Truncating(ticket);
+                self.stage = Stage::Truncating(ticket, packet.zxid);
                 shared.deliveries.push_back(Delivery::Truncating);
                 out.push(Action::Disk(DiskAction::Truncate { ticket, after: packet.zxid }));
                 Ok(())
@@ -402,6 +425,7 @@ impl Learner {
                 }
                 self.stage = Stage::Broadcast;
                 shared.limit_pause_ms = 0;
+                shared.refusals.forget();
                 let zxid = self.epoch.first_zxid();
                 self.bare(PacketType::Ack, zxid);
                 info!(leader = %self.leader, epoch = %self.epoch, "following: up to date");
@@ -465,7 +489,9 @@ impl Learner {
         }
         self.epoch = epoch;
         if epoch < accepted {
-            return Err("the leader proposes an epoch older than the accepted one");
+            let what = format!("it leads epoch {epoch}, and this server has accepted a later one");
+            self.ended = Some(shared.refused(self.heard, self.leader, &what));
+            return Ok(());
         }
         if epoch == accepted {
             // Accepted before: not counted again.
@@ -486,8 +512,10 @@ impl Learner {
     fn ack_epoch(&mut self, shared: &Shared, current: i32) {
         let data = Some(Bytes::copy_from_slice(&current.to_be_bytes()));
         self.stage = Stage::AwaitSync;
+        // Who is counted says what it has. Who was counted before may ask for everything.
+        self.asked_for_all = current == -1 && shared.wish.is_some();
         if let Some(outbound) = &mut self.outbound {
-            let last = shared.history.last_logged;
+            let last = if self.asked_for_all { Zxid::ZERO } else { shared.history.last_logged };
             outbound.packet(&QuorumPacket::new(PacketType::AckEpoch, last, data));
         }
     }
@@ -495,9 +523,29 @@ impl Learner {
     /// The log is cut and the state loaded anew.
     pub(super) fn truncated(&mut self, shared: &mut Shared, start: Start, out: &mut Actions) {
         shared.load(start);
+        if let Stage::Truncating(_, after) = self.stage
+            && shared.history.last_logged > after
+        {
+            warn!(to = %after, "the log does not show that place: the leader is asked for all of its \
+                state");
+            shared.wish = Some(Wish::CannotTruncate);
+            return self.ask_again(out);
+        }
         shared.give_up_unlogged(out);
         self.stage = Stage::Syncing;
         self.read_on(shared, out);
+    }
+
+    /// Begins the join anew, with the same leader: this time it is asked for everything. In
+    /// discovery this server has been counted with what it has.
+    fn ask_again(&mut self, out: &mut Actions) {
+        if let Some(conn) = self.conn.take() {
+            out.push(Action::Close { conn, why: Reason::NotServing });
+        }
+        self.outbound = None;
+        self.reader = PacketReader::default();
+        (self.attempts, self.is_last_attempt) = (0, false);
+        self.stage = Stage::Disconnected(self.heard.plus_ms(RETRY_MS));
     }
 
     /// The rider found the end of the snapshot; `rest` follows it in the stream.
@@ -509,6 +557,7 @@ impl Learner {
     ) {
         let Stage::Snapshot(zxid) = self.stage else { return };
         shared.history.replace(zxid);
+        shared.wish = None;
         self.stage = Stage::Syncing;
         self.reader.push(rest);
         self.read_on(shared, out);
@@ -761,6 +810,3 @@ fn designated(data: &Bytes) -> Result<ServerId, &'static str> {
     let id = data.first_chunk::<8>().map(|bytes| ServerId(i64::from_be_bytes(*bytes)));
     id.ok_or("a reconfiguration without its leader")
 }
-
-#[cfg(test)]
-mod tests;

@@ -150,7 +150,7 @@ impl LearnerHandler {
             Plan::Window => {
                 let mut walk = Walk::new(self.last_zxid);
                 if !self.walk(&mut walk, window.iter().flat_map(Entries::each), bounds.1, out)
-                    || !self.finish_walk(&walk, bounds.1)
+                    || !walk.begun()
                 {
                     self.begin_snapshot(shared, out);
                 }
@@ -194,8 +194,7 @@ impl LearnerHandler {
         if fits && end == LogEnd::Complete {
             let then = core::mem::take(&mut log_walk.then);
             let then = then.iter().flat_map(Entries::each);
-            fits = self.walk(&mut log_walk.walk, then, max, out)
-                && self.finish_walk(&log_walk.walk, max);
+            fits = self.walk(&mut log_walk.walk, then, max, out) && log_walk.walk.begun();
         }
         self.outbound.flush(out);
         core::mem::swap(&mut self.outbound, &mut stream);
@@ -289,14 +288,5 @@ impl LearnerHandler {
             self.outbound.bare(PacketType::Commit, entry.zxid);
         }
         true
-    }
-
-    /// Whether the walk ended well; a learner at an epoch's beginning gets an empty DIFF.
-    fn finish_walk(&mut self, walk: &Walk, max: Zxid) -> bool {
-        if !walk.begun() && walk.empty_diff_fits() {
-            self.outbound.bare(PacketType::Diff, max);
-            return true;
-        }
-        walk.begun()
     }
 }

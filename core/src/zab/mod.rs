@@ -12,6 +12,7 @@ mod claims;
 mod confirmation;
 mod early;
 mod ensemble;
+mod histories;
 mod history;
 mod leader;
 mod learner;
@@ -46,6 +47,7 @@ use crate::wire::quorum::ProposalRoom;
 pub use ensemble::{Ensemble, Input, Role};
 pub use history::Start;
 
+use histories::{Refusals, Wish};
 use history::History;
 
 /// The times and limits of an ensemble (`zoo.cfg`).
@@ -231,6 +233,10 @@ struct Shared {
     limit_pause_ms: u64,
     /// When it was told last that the leader sends more than clients may.
     long_told: Option<Time>,
+    /// Leaders that did not take this server in.
+    refusals: Refusals,
+    /// Why this server wants all of the leader's state, if it does.
+    wish: Option<Wish>,
     dials: u64,
     /// Learners that were sent no snapshot to begin with, since that was asked.
     diffs: u64,
@@ -255,6 +261,8 @@ impl Shared {
             epoch_heard: Epoch(0),
             gave_way_at: None,
             join_not_before: Time(0),
+            refusals: Refusals::default(),
+            wish: None,
             limit_pause_ms: 0,
             long_told: None,
             dials: 0,

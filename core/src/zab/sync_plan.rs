@@ -42,6 +42,9 @@ pub(super) fn plan(s: Situation) -> Plan {
         Plan::Snapshot
     } else if s.peer == s.last_processed {
         Plan::UpToDate
+    } else if s.peer == Zxid::ZERO {
+        // It has nothing, or wants everything.
+        Plan::Snapshot
     } else if s.peer > max && !new_epoch_zxid {
         // An epoch's beginning is in no log: nothing can be cut off after it.
         if max.counter() == 0 { Plan::Snapshot } else { Plan::Truncate(max) }
@@ -101,13 +104,17 @@ impl Walk {
         if zxid == self.peer {
             return Step::DiffThenSkip;
         }
-        if self.peer.counter() == 0 {
+        // What an epoch began with is in no log. A log that goes on in this epoch began with it, too.
+        // Any other says nothing of what such a learner has.
+        if self.peer.counter() == 0
+            && (zxid.epoch() == self.peer.epoch() || Mutant::BeginningTakenForCommon.is_on())
+        {
             self.queued = zxid;
             return Step::DiffThenSend;
         }
         match previous {
             // A TRUNC cannot cross an epoch's border.
-            Some(previous) if zxid.epoch() == self.peer.epoch() => {
+            Some(previous) if zxid.epoch() == self.peer.epoch() && self.peer.counter() != 0 => {
                 self.queued = zxid;
                 Step::TruncThenSend(previous)
             }
@@ -118,15 +125,10 @@ impl Walk {
         }
     }
 
-    /// Whether the walk has found where the learner stands. If it ends without: a learner at
-    /// an epoch's beginning gets an empty DIFF, any other a snapshot.
+    /// Whether the walk has found where the learner stands. If it ends without, the learner gets a
+    /// snapshot.
     pub(super) fn begun(&self) -> bool {
         self.begun
-    }
-
-    /// Whether an empty DIFF is right for a walk that found nothing.
-    pub(super) fn empty_diff_fits(&self) -> bool {
-        self.peer.counter() == 0
     }
 }
 
@@ -165,6 +167,7 @@ mod tests {
             ),
             ("within", base, Plan::Window),
             ("older", Situation { peer: z(1, 7), ..base }, Plan::Log),
+            ("nothing", Situation { peer: Zxid::ZERO, ..base }, Plan::Snapshot),
             (
                 "older, no log",
                 Situation { peer: z(1, 7), log_allowed: false, ..base },
@@ -200,5 +203,15 @@ mod tests {
         assert_eq!(walk(z(1, 3), &entries)[..3], [Skip, Skip, GiveUp], "orphans across an epoch");
         let gap = [z(1, 1), z(1, 2), z(1, 5)];
         assert_eq!(walk(z(1, 3), &gap), [Skip, Skip, TruncThenSend(z(1, 2))]);
+    }
+
+    #[test]
+    fn an_epochs_beginning_is_common_only_to_logs_that_go_on_in_it() {
+        use Step::*;
+        assert_eq!(walk(z(2, 0), &[z(1, 2), z(2, 1)]), [Skip, DiffThenSend]);
+        // This leader has never heard of epoch 3, or not of what it began with.
+        assert_eq!(walk(z(3, 0), &[z(1, 2), z(4, 1)]), [Skip, GiveUp]);
+        assert_eq!(walk(Zxid::ZERO, &[z(1, 1)]), [GiveUp]);
+        assert!(!Walk::new(z(2, 0)).begun());
     }
 }

@@ -187,7 +187,7 @@ fn a_snapshot_from_the_leader_replaces_a_history_that_is_given_up() {
     server.log(6..=9).snapshot(9, false);
     server.snapshot(7, true);
     assert_eq!(server.persisted(), server.ticket);
-    assert_eq!(server.names("/log/version-2"), [""; 0]);
+    assert_eq!(server.names("/log/version-2"), ["given-up.1.log.1", "given-up.1.log.6"]);
     server.append(8);
     server.drive();
     server.restart();
@@ -228,22 +228,22 @@ fn truncation_cuts_at_every_record_boundary_and_across_files() {
 }
 
 #[test]
-fn truncation_to_what_is_not_there_touches_nothing_and_exits_13() {
+fn truncation_to_what_is_not_there_touches_nothing() {
     let mut server = Server::new();
     server.log(1..=3).snapshot(3, false);
     server.log(4..=6);
-    let before = server.files.clone();
-    server.truncate(7);
-    assert_eq!(server.fault().1, 13);
-    assert!(server.fault().0.contains("no such zxid"));
-    assert_eq!(server.names("/log/version-2"), ["log.1", "log.4"]);
-    server.append(7);
-    server.drive();
-    assert!(matches!(server.events.last(), Some(Event::DiskFailed(_))), "nothing ever after");
-    let mut server = Server::boot(options(), before);
     server.files.remove("/data/version-2/snapshot.0");
-    server.truncate(2);
-    assert!(server.fault().0.contains("no snapshot before it"));
+    // No such zxid; and no snapshot before it.
+    for after in [7, 2] {
+        let before: Vec<String> = server.files.paths().map(String::from).collect();
+        server.truncate(after);
+        let recovered = server.recovered();
+        assert_eq!((recovered.ticket, recovered.last_zxid), (server.ticket, Zxid(6)), "{after}");
+        assert_eq!(recovered.state, history(1..=6));
+        assert!(server.files.paths().eq(before));
+    }
+    server.log(7..=7).restart();
+    assert_eq!(server.recovered().state, history(1..=7));
 }
 
 #[test]
@@ -256,22 +256,20 @@ fn an_epochs_beginning_is_the_same_as_the_last_transaction_before_it() {
         }
         server
     };
-    // A leader's snapshot is named after the beginning, and the leader names what was before.
-    let mut server = in_epoch_2();
-    server.log(1..=2);
-    server.snapshot_named(beginning, 1..=5, true);
-    server.log(first..=first + 1);
-    server.truncate(5);
-    let recovered = server.recovered();
-    assert_eq!((recovered.last_zxid, &recovered.state), (Zxid(beginning), &history(1..=5)));
-    server.log(first..=first).restart();
-    assert_eq!(server.recovered().last_zxid, Zxid(first));
-    // This server has what was before, and the leader names the beginning.
+    // This server has what was before, and the leader names the beginning: the log, which goes on
+    // in that epoch, shows what it began with.
     let mut server = in_epoch_2();
     server.log(1..=5).log(first..=first + 1);
     server.truncate(beginning);
     let recovered = server.recovered();
     assert_eq!((recovered.last_zxid, &recovered.state), (Zxid(5), &history(1..=5)));
+    // The beginning alone does not show what was before.
+    let mut server = in_epoch_2();
+    server.log(1..=2);
+    server.snapshot_named(beginning, 1..=5, true);
+    server.log(first..=first + 1);
+    server.truncate(5);
+    assert_eq!(server.recovered().last_zxid, Zxid(first + 1));
     // Something lies between, or the epoch is another: they are not the same.
     for after in [4, 3 << 32] {
         let mut server = in_epoch_2();
@@ -279,8 +277,54 @@ fn an_epochs_beginning_is_the_same_as_the_last_transaction_before_it() {
         server.snapshot_named(beginning, 1..=6, false);
         server.log(first..=first);
         server.truncate(after);
-        assert!(server.fault().0.contains("no such zxid"), "{after}: {:?}", server.events);
+        assert_eq!(server.recovered().last_zxid, Zxid(first), "{after}");
     }
+}
+
+#[test]
+fn what_a_leader_takes_out_of_a_history_is_kept_aside() {
+    let mut server = Server::new();
+    server.log(1..=3).restart();
+    server.log(4..=6).snapshot(6, false);
+    server.log(7..=9);
+    server.truncate(5);
+    let given_up = |server: &Server, dir| {
+        let names = server.names(dir).into_iter().filter(|name| name.starts_with("given-up."));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(given_up(&server, "/log/version-2"), ["given-up.1.log.6", "given-up.1.log.7"]);
+    assert_eq!(given_up(&server, "/data/version-2"), ["given-up.1.snapshot.6"]);
+    // All of it is good: under its own name it is what it was.
+    for (dir, names) in [("/log", [".log.6", ".log.7"]), ("/data", [".snapshot.6", ""])] {
+        for name in names.iter().filter(|name| !name.is_empty()) {
+            let from = format!("{dir}/version-2/given-up.1{name}");
+            let content = server.files.get(&from).unwrap().to_vec();
+            server.files.put(&format!("{dir}/version-2/{}", &name[1..]), &content);
+        }
+    }
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=9));
+    // A leader's snapshot replaces all; what is empty is not kept.
+    server.snapshot(2, true);
+    assert_eq!(server.names("/log/version-2").len(), 6, "{:?}", server.names("/log/version-2"));
+    let kept = given_up(&server, "/data/version-2");
+    assert_eq!(kept, ["given-up.1.snapshot.6", "given-up.2.snapshot.6"]);
+    server.restart();
+    assert_eq!(server.recovered().state, history(1..=2));
+}
+
+#[test]
+fn what_is_kept_aside_is_bounded() {
+    let mut server = Server::new();
+    server.log(1..=3);
+    for _ in 0..70 {
+        server.log(4..=4);
+        server.truncate(3);
+    }
+    let kept = server.names("/log/version-2");
+    assert_eq!(kept.iter().filter(|name| name.starts_with("given-up.")).count(), 64);
+    assert!(kept.contains(&String::from("given-up.70.log.4")));
+    assert!(!kept.contains(&String::from("given-up.6.log.4")));
 }
 
 fn read_log(
@@ -398,6 +442,7 @@ fn snapshots_are_written_compressed_and_read_again() {
             [
                 "acceptedEpoch".to_string(),
                 "currentEpoch".to_string(),
+                format!("given-up.1.snapshot.1f4{suffix}"),
                 format!("snapshot.2bc{suffix}"),
             ]
         );

@@ -11,7 +11,7 @@ fn server() -> (Election, Vec<Action>) {
     let mut world = World::new(3, &[]);
     let mut server = world.servers.remove(&2).unwrap();
     let mut out = Vec::new();
-    server.look(Time(0), Zxid::ZERO, Epoch(0), &mut out);
+    server.look(Time(0), Zxid::ZERO, Epoch(0), true, &mut out);
     for conn in dials(&out) {
         server.closed(Time(0), conn.0, &mut Vec::new());
     }

@@ -73,7 +73,7 @@ impl World {
         self.credentials.insert(id, (zxid, Epoch(epoch)));
         let mut out = Vec::new();
         let now = self.now;
-        self.servers.get_mut(&id).unwrap().look(now, zxid, Epoch(epoch), &mut out);
+        self.servers.get_mut(&id).unwrap().look(now, zxid, Epoch(epoch), true, &mut out);
         self.queue.extend(out.into_iter().map(|a| (id, a)));
         self
     }
@@ -489,7 +489,13 @@ fn an_empty_database_that_is_not_trusted_cannot_elect() {
     let mut out = Vec::new();
     for id in [2, 3] {
         world.credentials.insert(id, (Zxid::UNTRUSTED, Epoch(0)));
-        world.servers.get_mut(&id).unwrap().look(Time(0), Zxid::UNTRUSTED, Epoch(0), &mut out);
+        world.servers.get_mut(&id).unwrap().look(
+            Time(0),
+            Zxid::UNTRUSTED,
+            Epoch(0),
+            true,
+            &mut out,
+        );
         world.queue.extend(out.drain(..).map(|a| (id, a)));
     }
     world.run(3000);

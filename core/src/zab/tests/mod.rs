@@ -1,5 +1,7 @@
 //! Protocol stories: who does what, and what comes of it.
 
+mod histories;
+mod learner;
 mod limits;
 mod reconfig;
 mod strangers;

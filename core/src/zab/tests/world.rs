@@ -22,9 +22,9 @@ use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Platter {
     pub(super) log: Vec<Entry>,
-    snapshot: Option<(Zxid, Vec<Bytes>)>,
+    pub(super) snapshot: Option<(Zxid, Vec<Bytes>)>,
     pub(super) accepted: Epoch,
-    current: Epoch,
+    pub(super) current: Epoch,
     /// The configuration that counts, if one came after the first.
     pub(super) config: Option<EnsembleConfig>,
     /// And the one that was proposed last.
@@ -502,9 +502,9 @@ impl World {
                 DiskAction::SnapshotEnd { ticket, .. } => upto = ticket,
                 DiskAction::SnapshotAbort | DiskAction::CancelRead { .. } => {}
                 DiskAction::Truncate { ticket, after } => {
-                    server.platter.log.retain(|e| e.zxid <= after);
+                    let last = server.platter.truncate(after);
                     server.applied = server.platter.replay();
-                    let start = server.platter.start(after);
+                    let start = server.platter.start(last);
                     let mut out = Actions::new();
                     let now = self.now;
                     let config = server.platter.last_config();
@@ -637,6 +637,15 @@ impl Server {
 }
 
 impl Platter {
+    /// Cuts the log, if it shows where; gives the last zxid.
+    fn truncate(&mut self, after: Zxid) -> Zxid {
+        let begins_with = self.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        if begins_with == after || self.log.iter().any(|entry| entry.zxid == after) {
+            self.log.retain(|entry| entry.zxid <= after);
+        }
+        self.log.last().map_or(begins_with, |entry| entry.zxid)
+    }
+
     fn replay(&self) -> Vec<(Zxid, Bytes)> {
         let mut applied = Vec::new();
         if let Some((_, chunks)) = &self.snapshot {

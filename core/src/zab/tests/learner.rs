@@ -1,9 +1,16 @@
-//! A learner by itself.
+//! A learner by itself: what it says to packets that are handed to it.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::*;
-use crate::zab::EnsembleOptions;
+use bytes::Bytes;
+
+use crate::action::Actions;
+use crate::config::EnsembleConfig;
+use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
+use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, QuorumPacket};
+use crate::zab::learner::Learner;
+use crate::zab::{Delivery, EnsembleOptions, Shared};
 
 #[test]
 fn a_ping_is_answered_once_the_learner_is_up_to_date() {

@@ -1,0 +1,46 @@
+//! What a server does whose tree is not the leader's.
+
+use alloc::format;
+
+use tracing::{error, warn};
+
+use super::Node;
+use crate::action::Actions;
+use crate::mutant::Mutant;
+use crate::store::Mismatch;
+use crate::types::Now;
+use crate::zab::Role;
+
+impl Node {
+    /// The digest that came with a transaction is not the one of this tree.
+    ///
+    /// It counts only in what is applied while this server serves ([`Store::judge`]). Before that a
+    /// tree may hold more than its zxid says: a leader goes on while it walks its tree for a
+    /// snapshot, and tells nobody how far it came. All that it had applied by then is committed
+    /// before UPTODATE.
+    ///
+    /// [`Store::judge`]: crate::store::Store::judge
+    pub(super) fn diverged(&mut self, now: Now, mismatch: Mismatch, out: &mut Actions) {
+        if !self.serve.is_serving() {
+            return;
+        }
+        self.metrics.digest_mismatches_count.add(1);
+        let Mismatch { zxid, here, said } = mismatch;
+        let digests = format!("{here:x} here, {said:x} there");
+        match self.ensemble.role() {
+            Role::Following { active: true, .. } if !Mutant::DivergedFollowerStays.is_on() => {
+                error!(%zxid, %digests, "the digest of this server's tree is not the leader's: its \
+                    state is dropped, and the leader is asked for all of its own");
+                self.stop_serving(out);
+                self.ensemble.diverged(now.mono, out);
+            }
+            Role::Following { .. } | Role::Looking => {
+                error!(%zxid, %digests, "the digest of this server's tree is not the leader's");
+            }
+            Role::Leading { .. } | Role::Standalone | Role::Recovering => {
+                warn!(%zxid, %digests, "the digest of this server's tree is not the one that was \
+                    logged with a transaction");
+            }
+        }
+    }
+}
