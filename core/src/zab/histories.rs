@@ -14,6 +14,7 @@ use alloc::string::String;
 use tracing::error;
 
 use super::Shared;
+use super::learner_handler::LearnerHandler;
 use crate::mutant::Mutant;
 use crate::types::{Epoch, ServerId, Time, Zxid};
 
@@ -43,7 +44,7 @@ impl Reign {
 
     /// Whether a learner's last zxid is of an epoch that nobody can have established: `epoch` is the
     /// leader's own, in which `last_proposed` is the last zxid.
-    pub(super) fn is_unknown(&self, zxid: Zxid, epoch: Epoch, last_proposed: Zxid) -> bool {
+    fn is_unknown(&self, zxid: Zxid, epoch: Epoch, last_proposed: Zxid) -> bool {
         let is_off = Mutant::NewerHistoryThrownAway.is_on()
             || Mutant::LeaderForgetsNewerHistory.is_on()
             || Mutant::VoteIgnoresZxid.is_on();
@@ -51,12 +52,21 @@ impl Reign {
         zxid.epoch() > self.base && !is_own && !is_off
     }
 
-    /// Says who is refused, once a minute.
-    pub(super) fn tell(&mut self, now: Time, server: ServerId, zxid: Zxid) {
+    /// Whether a learner is not let in for that; says so once a minute.
+    pub(super) fn refuses(
+        &mut self,
+        learner: &LearnerHandler,
+        epoch: Epoch,
+        last_proposed: Zxid,
+    ) -> bool {
+        let LearnerHandler { server, last_zxid: zxid, heard: now, .. } = *learner;
+        if !self.is_unknown(zxid, epoch, last_proposed) {
+            return false;
+        }
         let base = self.base;
         let is_told = self.told.get(&server).is_some_and(|at| now.ms_since(*at) < SAY_AGAIN_MS);
         if is_told {
-            return;
+            return true;
         }
         self.told.insert(server, now);
         error!(
@@ -66,6 +76,7 @@ impl Reign {
             with empty data directories at the others; to go on with this leader's, empty the data \
             directory of server {server}, if a quorum of the others has the data"
         );
+        true
     }
 }
 

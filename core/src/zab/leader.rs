@@ -345,10 +345,6 @@ impl Leader {
                 learner.last_zxid = packet.zxid;
                 learner.acked_epoch = epoch;
                 let now = learner.heard;
-                if self.reign.is_unknown(packet.zxid, self.epoch, self.last_proposed) {
-                    self.reign.tell(now, learner.server, packet.zxid);
-                    return Err(UNKNOWN_HISTORY);
-                }
                 if self.learners.may_go_on(now, shared, conn) {
                     self.goes_on(shared, conn, out)?;
                 }
@@ -434,6 +430,9 @@ impl Leader {
     ) -> Result<(), &'static str> {
         if self.stage != Stage::EpochAcks {
             if let Some(learner) = self.learners.get(conn) {
+                if self.reign.refuses(learner, self.epoch, self.last_proposed) {
+                    return Err(UNKNOWN_HISTORY);
+                }
                 // What it acknowledged and is not committed it may be told to cut off: it will be
                 // sent that again, and acknowledge it again.
                 if !Mutant::AcksOutliveASync.is_on() {
@@ -481,6 +480,12 @@ impl Leader {
         let (file, epoch) = (EpochFile::Current, self.epoch);
         out.push(Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }));
         self.stage = Stage::NewLeaderAcks { saving: Some(ticket) };
+        let (reign, last) = (&mut self.reign, self.last_proposed);
+        let waiting = self.learners.iter().filter(|l| l.phase == Phase::EpochAcked);
+        let unknown = waiting.filter(|l| reign.refuses(l, epoch, last)).map(|l| l.conn);
+        for conn in unknown.collect::<Vec<_>>() {
+            self.drop_learner(shared, conn, Reason::Protocol(UNKNOWN_HISTORY), out);
+        }
         for learner in self.learners.iter_mut().filter(|l| l.phase == Phase::EpochAcked) {
             learner.synchronise(shared, epoch, true, out);
         }
