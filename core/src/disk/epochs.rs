@@ -2,12 +2,11 @@
 //! `AtomicFileOutputStream`).
 
 use alloc::format;
-use alloc::string::String;
 
 use bytes::Bytes;
 
 use super::files::{FilePath, Places};
-use super::io::{DiskError, Io};
+use super::io::{COPY, DiskError, Io};
 use crate::action::EpochFile;
 use crate::mutant::Mutant;
 use crate::types::{Epoch, Zxid};
@@ -33,36 +32,49 @@ pub(crate) async fn save(
     io.sync_dir(&places.data).await
 }
 
-/// The two epochs as they count: `(current, accepted)`. What is missing is written.
+/// The two epochs as they count, and which of them the files do not say so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Epochs {
+    pub(crate) current: Epoch,
+    pub(crate) accepted: Epoch,
+    is_current_new: bool,
+    is_accepted_new: bool,
+}
+
+impl Epochs {
+    /// Those of a server that is alone: it keeps no files.
+    pub(crate) fn of(last_zxid: Zxid) -> Epochs {
+        let epoch = last_zxid.epoch();
+        Epochs { current: epoch, accepted: epoch, is_current_new: false, is_accepted_new: false }
+    }
+
+    /// Writes what the files do not say.
+    pub(crate) async fn save(&self, io: &Io, places: &Places) -> Result<(), DiskError> {
+        if self.is_current_new {
+            save(io, places, EpochFile::Current, self.current).await?;
+        }
+        if self.is_accepted_new {
+            save(io, places, EpochFile::Accepted, self.accepted).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the epochs, and changes nothing. A file that is not there says the epoch of the last zxid:
+/// a directory that was restored has mostly none.
 ///
 /// A crash between the sync of the first transactions (or the snapshot) of a new epoch and
 /// the rename of `currentEpoch` leaves the log ahead of it. The new epoch was accepted
 /// durably before that, and the log is a prefix of its leader's history, so `currentEpoch`
 /// may follow the log. Without that acceptance the directory is not from one server, and it
-/// is refused. So is one where one of the files is lost: what it promised is not known. Only a
-/// first start makes both.
-pub(crate) async fn load(
-    io: &Io,
-    places: &Places,
-    last_zxid: Zxid,
-) -> Result<(Epoch, Epoch), DiskError> {
+/// is refused.
+pub(crate) async fn load(io: &Io, places: &Places, last_zxid: Zxid) -> Result<Epochs, DiskError> {
     // An empty database that may not vote is of no epoch yet.
     let of_log = last_zxid.epoch().max(Epoch(0));
     let accepted_there = read(io, &place(places, EpochFile::Accepted)).await?;
-    let mut current = match read(io, &place(places, EpochFile::Current)).await? {
-        Some(current) => current,
-        None => {
-            if let Some(accepted) = accepted_there {
-                return Err(lost(places, EpochFile::Current, format!("{of_log} to {accepted}")));
-            }
-            save(io, places, EpochFile::Current, of_log).await?;
-            of_log
-        }
-    };
-    // A first start may have been cut short between the two files.
-    if accepted_there.is_none() && current > Epoch(0) {
-        return Err(lost(places, EpochFile::Accepted, format!("at least {current}")));
-    }
+    let current_there = read(io, &place(places, EpochFile::Current)).await?;
+    let accepted = accepted_there.unwrap_or(of_log);
+    let mut current = current_there.unwrap_or(of_log);
     if of_log > current {
         let unfinished = read(io, &aside(places, EpochFile::Current)).await.unwrap_or_default();
         let next = match unfinished {
@@ -72,46 +84,54 @@ pub(crate) async fn load(
                 return Err(DiskError::refused(format!(
                     "{}: the current epoch {current} is older than that of the last zxid \
                      {last_zxid}, and that epoch was never accepted here: files of several servers \
-                     or times are mixed; restore the directory as a whole, or empty it and let the \
-                     server copy its state from the leader",
+                     or times are mixed; restore the directory as a whole, or, {COPY}",
                     place(places, EpochFile::Current)
                 )));
             }
         };
         tracing::warn!("currentEpoch {current} is behind the last zxid {last_zxid}: set to {next}");
-        save(io, places, EpochFile::Current, next).await?;
         current = next;
     }
-    let accepted = match accepted_there {
-        Some(accepted) => accepted,
-        None => {
-            save(io, places, EpochFile::Accepted, of_log).await?;
-            of_log
-        }
-    };
     if accepted < current {
+        let is_there = if accepted_there.is_some() { "" } else { ", for want of its file," };
         return Err(DiskError::refused(format!(
-            "{}: the accepted epoch {accepted} is less than the current epoch {current}; restore \
-             the directory as a whole, or empty it and let the server copy its state from the \
-             leader",
+            "{}: the accepted epoch {accepted}{is_there} is less than the current epoch {current}; \
+             restore the directory as a whole, or, {COPY}",
             place(places, EpochFile::Accepted)
         )));
     }
-    Ok((current, accepted))
+    warn_of_missing(places, of_log, current_there, accepted_there);
+    Ok(Epochs {
+        current,
+        accepted,
+        is_current_new: current_there != Some(current),
+        is_accepted_new: accepted_there.is_none(),
+    })
 }
 
-/// One of the files is not there, but the other is.
-fn lost(places: &Places, file: EpochFile, value: String) -> DiskError {
-    DiskError::refused(format!(
-        "{} is not there, though {} is: what this server has promised is lost; restore the file \
-         (it held {value}), or empty the data directory and let the server copy its state from the \
-         leader",
-        place(places, file),
-        match file {
-            EpochFile::Accepted => name(EpochFile::Current),
-            EpochFile::Current => name(EpochFile::Accepted),
-        }
-    ))
+/// What a server has promised is lost with its epoch files. That does no harm if all the others are
+/// restored alike, or if it promised nothing that they do not know of.
+fn warn_of_missing(
+    places: &Places,
+    of_log: Epoch,
+    current: Option<Epoch>,
+    accepted: Option<Epoch>,
+) {
+    let names = match (current, accepted) {
+        (Some(_), Some(_)) => return,
+        (None, Some(_)) => name(EpochFile::Current),
+        (Some(_), None) => name(EpochFile::Accepted),
+        (None, None) => "no epoch file",
+    };
+    if of_log == Epoch(0) {
+        return;
+    }
+    tracing::warn!(
+        "{}: {names} is {}there: the epoch of the last zxid, {of_log}, is taken; that is right if all \
+         members were restored alike",
+        places.data,
+        if (current, accepted) == (None, None) { "" } else { "not " }
+    );
 }
 
 async fn read(io: &Io, path: &FilePath) -> Result<Option<Epoch>, DiskError> {
@@ -123,10 +143,7 @@ async fn read(io: &Io, path: &FilePath) -> Result<Option<Epoch>, DiskError> {
     io.close(path).await?;
     let number = core::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
     number.map(|number| Some(Epoch(number))).ok_or_else(|| {
-        DiskError::refused(format!(
-            "{path} does not hold a number; restore it, or empty the data directory and let the \
-             server copy its state from the leader"
-        ))
+        DiskError::refused(format!("{path} does not hold a number; restore it, or, {COPY}"))
     })
 }
 

@@ -68,6 +68,10 @@ impl DiskError {
     }
 }
 
+/// What else a member can do whose files cannot be used. On all members it would lose everything.
+pub(crate) const COPY: &str = "if a quorum of the others has the data, empty the data directory and \
+                               let the server copy its state from the leader";
+
 /// ZooKeeper's `ExitCode.UNEXPECTED_ERROR`.
 pub(crate) const EXIT_UNEXPECTED: i32 = 1;
 /// ZooKeeper's `ExitCode.UNABLE_TO_ACCESS_DATADIR`.
@@ -76,7 +80,8 @@ pub(crate) const EXIT_DATA_DIR: i32 = 3;
 fn advice(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::NotFound => {
-            "restore the file from a backup, or start with an empty data directory"
+            "restore the file from a backup, or, if a quorum of the others has the data, start with an \
+             empty data directory"
         }
         FailureKind::NoSpace => "free space in the file system, then start the server again",
         FailureKind::NoDescriptors => {

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use super::Context;
 use super::epochs;
 use super::files::{DirEntry, FilePath, Named, VERSION_DIR, join};
-use super::io::{DiskError, EXIT_DATA_DIR};
+use super::io::{COPY, DiskError, EXIT_DATA_DIR};
 use super::log_reader::{LogFile, LogReader, Next};
 use super::log_writer::MAX_BATCH;
 use super::repair;
@@ -81,8 +81,8 @@ pub(crate) async fn recover<S: State>(
         snapshot_reader::load_newest::<S>(io, &snapshots, &context.state_options, &mut meter)
             .await?;
     let Loaded { found, skipped } = loaded;
-    let mut taken_during = None;
-    let (state, base, snapshot_bytes) = match found {
+    let (mut taken_during, mut is_without_snapshot) = (None, false);
+    let (state, base, mut snapshot_bytes) = match found {
         Some((state, file, tail)) => {
             taken_during = tail.reach().map(|reach| (file.path, reach));
             (state, file.zxid, file.len)
@@ -94,10 +94,11 @@ pub(crate) async fn recover<S: State>(
             if logs.is_empty() && !(has_initialize || options.autocreate) {
                 (state, Zxid::UNTRUSTED, 0)
             } else if logs.is_empty() {
-                let bytes = write_empty(context, &state).await?;
-                (state, Zxid::ZERO, bytes)
+                is_without_snapshot = true;
+                (state, Zxid::ZERO, 0)
             } else {
                 tracing::warn!("no snapshot is there: the logs are replayed from their start");
+                is_without_snapshot = true;
                 (state, Zxid::ZERO, 0)
             }
         }
@@ -110,8 +111,7 @@ pub(crate) async fn recover<S: State>(
     if let Some((file, why)) = skipped.iter().find(|(file, _)| file.zxid > last) {
         return Err(DiskError::refused(format!(
             "{} cannot be used ({why}), and the logs end before it, at zxid {last}: starting would \
-             forget transactions; restore the file, or empty the data directory and let the server \
-             copy its state from the leader",
+             forget transactions; restore the file, or, {COPY}",
             file.path
         )));
     }
@@ -129,15 +129,22 @@ pub(crate) async fn recover<S: State>(
         return Err(DiskError::refused(format!(
             "{path} was taken while transactions up to {reach} were applied, but the logs end at \
              {last}: its log is missing; restore it, or move the snapshot away to begin with an \
-             older one and its logs, or {advice}"
+             older one and its logs, or, {advice}"
         )));
     }
     state.replayed(last);
-    let (current, accepted) = if options.ensemble {
-        epochs::load(io, places, last).await?
-    } else {
-        (last.epoch(), last.epoch())
+    let epochs = match options.ensemble {
+        true => epochs::load(io, places, last).await?,
+        false => epochs::Epochs::of(last),
     };
+    // Nothing is written before all is found to be good.
+    if is_without_snapshot {
+        // What was replayed without one, because that was allowed once, can be loaded from here on.
+        snapshot_bytes = write_snapshot(context, &state, last).await?;
+    }
+    if options.ensemble {
+        epochs.save(io, places).await?;
+    }
     settle(context, logs.last()).await?;
     if has_initialize {
         io.delete_if_there(&initialize).await?;
@@ -148,8 +155,8 @@ pub(crate) async fn recover<S: State>(
         state,
         last_zxid: last,
         tail: tail.into(),
-        current_epoch: current.0,
-        accepted_epoch: accepted.0,
+        current_epoch: epochs.current.0,
+        accepted_epoch: epochs.accepted.0,
         snapshot_bytes,
     };
     Ok((Box::new(recovered), logs))
@@ -279,7 +286,7 @@ fn is_within_batch(last: Zxid, reach: Zxid) -> bool {
 /// What else can be done about files that are lost.
 fn advice(ensemble: bool) -> &'static str {
     if ensemble {
-        "empty the data directory and let the server copy its state from the leader"
+        COPY
     } else {
         "move the log files after the gap away, which forgets what is in them"
     }
@@ -292,30 +299,33 @@ fn refuse_missing_snapshot(
 ) -> Result<(), DiskError> {
     if let Some((file, why)) = skipped.first() {
         return Err(DiskError::refused(format!(
-            "no snapshot can be used; the newest, {}, because {why}; restore one, or empty the data \
-             directory and let the server copy its state from the leader",
+            "no snapshot can be used; the newest, {}, because {why}; restore one, or, {COPY}",
             file.path
         )));
     }
     match logs.first() {
         Some(log) if !trust_empty => Err(DiskError::refused(format!(
             "{} and later logs are there, but no snapshot: something is missing; restore the \
-             snapshots, or empty the data directory and let the server copy its state from the \
-             leader, or (logs complete from the first transaction on) start once with \
-             snapshot.trust.empty=true",
+             snapshots, or (logs complete from the first transaction on) start once with \
+             snapshot.trust.empty=true, or, {COPY}",
             log.path
         ))),
         Some(_) | None => Ok(()),
     }
 }
 
-async fn write_empty<S: State>(context: &Context<S>, state: &S) -> Result<u64, DiskError> {
+async fn write_snapshot<S: State>(
+    context: &Context<S>,
+    state: &S,
+    zxid: Zxid,
+) -> Result<u64, DiskError> {
     let mut body = BytesMut::new();
     state.encode(&mut body);
-    let last = context.options.serialize_last_zxid.then_some(Zxid::ZERO);
+    let last = context.options.serialize_last_zxid.then_some(zxid);
     let (io, places) = (&context.io, &context.places);
     let compression = context.options.compression;
-    snapshot_writer::write_whole(io, places, compression, body, state.digest(), last).await
+    let digest = state.digest();
+    snapshot_writer::write_whole(io, places, compression, zxid, body, digest, last).await
 }
 
 /// The log files of a listing, oldest first.
@@ -434,8 +444,7 @@ impl<S: State> Replay<'_, S> {
         self.state.replay(entry.zxid, &entry.body).map_err(|why| {
             DiskError::refused(format!(
                 "{}: transaction {} at offset {offset} cannot be replayed: {why}; it was written by \
-                 a server that knows more, or the file is damaged: restore it, or empty the data \
-                 directory and let the server copy its state from the leader",
+                 a server that knows more, or the file is damaged: restore it, or, {COPY}",
                 file.path, entry.zxid
             ))
         })?;
@@ -476,7 +485,7 @@ impl<S: State> Replay<'_, S> {
             |why| format!("because of {why}; restore that file"),
         );
         Err(DiskError::refused(format!(
-            "transactions between {} and {} (in {}) are missing, {why}, or {}",
+            "transactions between {} and {} (in {}) are missing, {why}, or, {}",
             self.last,
             entry.zxid,
             file.path,

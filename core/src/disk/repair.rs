@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Context;
-use super::io::DiskError;
+use super::io::{COPY, DiskError};
 use super::log_format::Damage;
 use super::log_reader::{CHUNK, LogFile, LogReader, Next};
 use super::state::State;
@@ -77,8 +77,7 @@ pub(crate) async fn mend<S: State>(
             Err(DiskError::refused(format!(
                 "{path}: the transaction after {last}, at offset {offset}, is damaged ({why}), but \
                  good ones follow at offset {follower}: this is no write that a crash cut short; \
-                 restore the file, or empty the data directory and let the server copy its state \
-                 from the leader"
+                 restore the file, or, {COPY}"
             )))
         }
         Tail::TooLarge => Err(DiskError::refused(format!(

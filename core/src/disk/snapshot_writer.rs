@@ -197,16 +197,16 @@ pub(crate) async fn install(
     io.sync_dir(&places.data).await
 }
 
-/// Writes the whole snapshot of an empty database.
+/// Writes the whole snapshot of what was loaded.
 pub(crate) async fn write_whole(
     io: &Io,
     places: &Places,
     compression: Compression,
+    zxid: Zxid,
     body: BytesMut,
     digest: Option<u64>,
     last_zxid: Option<Zxid>,
 ) -> Result<u64, DiskError> {
-    let zxid = Zxid::ZERO;
     let mut writer = SnapshotWriter::begin(io, places, zxid, compression, Pace::Alone).await?;
     writer.chunk(io, body.freeze()).await?;
     let finished = writer.finish(io, digest.map(|digest| (zxid, digest)), last_zxid).await?;

@@ -215,15 +215,24 @@ fn a_member_is_known_by_its_files() {
         ("currentEpoch", b"0"),
         ("acceptedEpoch", b"0"),
         ("torn.1.20", b"torn"),
+        ("given-up.1.log.32", b"ZKLG"),
         ("tmp.snapshot.9", b"ZKSN"),
         ("notes.txt", b"mine"),
     ]);
     let (result, lines) = member.directory(&summary());
     assert_eq!(result, Ok(true));
     assert_golden("member.txt", &text(&lines));
-    let (is_sound, verdict) = member.without("currentEpoch").verdict();
+    // Restored from snapshots and logs alone, it goes by the last zxid.
+    let mut restored = member.without("currentEpoch").without("acceptedEpoch");
+    let (is_sound, verdict) = restored.verdict();
+    assert!(is_sound && verdict.contains("epochs      current 0, accepted 0"), "{verdict}");
+    for name in ["currentEpoch", "acceptedEpoch"] {
+        assert!(verdict.contains(&format!("write /d/version-2/{name}")), "{verdict}");
+    }
+    let mut mixed = restored.edit("currentEpoch", |content| content.extend(b"7"));
+    let (is_sound, verdict) = mixed.verdict();
     assert!(!is_sound && verdict.contains("would REFUSE TO START with exit code 1"), "{verdict}");
-    assert!(verdict.contains("currentEpoch is not there, though acceptedEpoch is"), "{verdict}");
+    assert!(verdict.contains("accepted epoch 0, for want of its file, is less"), "{verdict}");
 }
 
 #[test]

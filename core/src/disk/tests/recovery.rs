@@ -373,7 +373,7 @@ fn a_hole_in_the_logs_is_refused() {
     server.restart();
     let (what, exit_code) = server.fault();
     let expected = "transactions between 0x3 and 0x7 (in /log/version-2/log.7) are missing, a log \
-                    file is not there; restore it, or empty the data directory";
+                    file is not there; restore it, or, if a quorum of the others has the data, empty";
     assert!(what.starts_with(expected) && exit_code == 1, "{what}");
     // A standalone server has nobody to copy from.
     let alone = DiskOptions { ensemble: false, ..options() };
@@ -415,30 +415,64 @@ fn a_snapshot_without_the_log_that_it_needs_is_refused() {
 }
 
 #[test]
-fn a_lost_epoch_file_is_refused() {
+fn epoch_files_that_are_not_there_say_the_epoch_of_the_last_zxid() {
     let mut whole = Server::new();
-    whole.save_epoch(EpochFile::Accepted, 2);
+    whole.save_epoch(EpochFile::Accepted, 1);
+    whole.save_epoch(EpochFile::Current, 1);
+    whole.log(E1 + 1..=E1 + 2);
+    for lost in [&["currentEpoch"][..], &["acceptedEpoch"], &["currentEpoch", "acceptedEpoch"]] {
+        let mut files = whole.files.clone();
+        lost.iter().for_each(|name| files.remove(&format!("/data/version-2/{name}")));
+        let server = Server::boot(options(), files);
+        let recovered = server.recovered();
+        assert_eq!((recovered.current_epoch, recovered.accepted_epoch), (1, 1), "{lost:?}");
+        for name in lost {
+            let content = server.files.get(&format!("/data/version-2/{name}"));
+            assert_eq!(content, Some(&b"1"[..]), "{lost:?}");
+        }
+    }
+    // What was promised beyond the log is lost with the file; what the other one says is not.
+    whole.save_epoch(EpochFile::Accepted, 3);
     whole.save_epoch(EpochFile::Current, 2);
     whole.drive();
-    for (lost, other, held) in [
-        ("currentEpoch", "acceptedEpoch", "0 to 2"),
-        ("acceptedEpoch", "currentEpoch", "at least 2"),
-    ] {
-        let mut files = whole.files.clone();
-        files.remove(&format!("/data/version-2/{lost}"));
-        let server = Server::boot(options(), files);
-        let (what, _) = server.fault();
-        let start = format!("/data/version-2/{lost} is not there, though {other} is");
-        assert!(what.starts_with(&start) && what.contains(held), "{what}");
-    }
-    // The files of a server that was standalone until now are made, and so is the second one
-    // where a first start was cut short.
     let mut files = whole.files.clone();
     files.remove("/data/version-2/currentEpoch");
+    let recovered = Server::boot(options(), files);
+    assert_eq!(recovered.recovered().current_epoch, 1);
+    assert_eq!(recovered.recovered().accepted_epoch, 3);
+    let mut files = whole.files.clone();
     files.remove("/data/version-2/acceptedEpoch");
-    let mut server = Server::boot(options(), files);
-    assert_eq!(server.recovered().current_epoch, 0);
-    server.files.remove("/data/version-2/acceptedEpoch");
+    let server = Server::boot(options(), files);
+    let (what, _) = server.fault();
+    assert!(what.contains("accepted epoch 1, for want of its file, is less than"), "{what}");
+    assert!(what.contains("if a quorum of the others has the data"), "{what}");
+}
+
+#[test]
+fn a_refusal_of_the_epochs_changes_nothing() {
+    for (name, content) in [("currentEpoch", "three"), ("currentEpoch", "3"), ("acceptedEpoch", "")]
+    {
+        let mut files = MemoryFiles::new();
+        files.put(&format!("/data/version-2/{name}"), content.as_bytes());
+        files.put("/log/version-2/of-the-operator", b"anything");
+        let before: Vec<String> = files.paths().map(String::from).collect();
+        let server = Server::boot(options(), files);
+        server.fault();
+        assert!(server.files.paths().eq(before), "{name} {content}");
+    }
+}
+
+#[test]
+fn what_was_replayed_without_a_snapshot_has_one_from_then_on() {
+    let mut server = Server::new();
+    server.log(1..=5);
+    server.files.remove("/data/version-2/snapshot.0");
+    let trusting = DiskOptions { trust_empty: true, ..options() };
+    let mut server = Server::boot(trusting, server.files);
+    assert_eq!(server.recovered().state, history(1..=5));
+    // It is durable before anybody is told.
+    server.files.crash(&mut fastrand::Rng::with_seed(1), false);
     server.restart();
-    assert_eq!(server.recovered().accepted_epoch, 0);
+    assert_eq!(server.recovered().state, history(1..=5));
+    assert!(server.names("/data/version-2").contains(&String::from("snapshot.5")));
 }
