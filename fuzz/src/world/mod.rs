@@ -5,6 +5,7 @@
 //! are driven through the interface that the runtimes use, and no other.
 
 mod actors;
+mod aftermath;
 mod agenda;
 mod by_hand;
 mod clock;
@@ -75,6 +76,8 @@ pub struct World {
     late: Option<(usize, u64)>,
     /// Nothing more goes wrong.
     is_calm: bool,
+    /// The run is over: what was promised in it is not any more.
+    is_over: bool,
     rng: Rng,
     story: Option<Story>,
     /// One for each process so far, if they are kept.
@@ -156,6 +159,7 @@ impl World {
             lasted: 0,
             late: None,
             is_calm: false,
+            is_over: false,
             rng,
             story: None,
             journals: None,
@@ -229,6 +233,7 @@ impl World {
     fn check(&mut self, checked: Result<(), Violation>) {
         if let Err(violation) = checked
             && self.violation.is_none()
+            && !self.is_over
         {
             self.tell(|| format!("*** {violation}"));
             self.violation = Some(violation);

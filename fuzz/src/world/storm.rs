@@ -39,6 +39,7 @@ impl World {
             self.check(checked);
             self.count_dropped();
         }
+        self.aftermath();
         self.outcome()
     }
 
