@@ -27,6 +27,9 @@ const KNOWN: &[(Mutant, &[&str])] = &[
     (Mutant::AcksOutliveASync, &["56"]),
     (Mutant::TruncationTakenForAStart, &["14"]),
     (Mutant::WalkBegunByGivingUp, &["46"]),
+    // histories that are not the leader's
+    (Mutant::BeginningTakenForCommon, &["70"]),
+    (Mutant::NewerHistoryThrownAway, &["73"]),
     // broadcast
     (Mutant::AckBeforeDurable, &["20"]),
     (Mutant::LeaderAcksBeforeDurable, &["60"]),

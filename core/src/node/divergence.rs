@@ -11,7 +11,16 @@ use crate::store::Mismatch;
 use crate::types::Now;
 use crate::zab::Role;
 
+/// Whose tree differs again so soon after it had all of the leader's differs for another reason, which
+/// no snapshot takes away, ms.
+const AGAIN_MS: u64 = 600_000;
+
 impl Node {
+    /// How often the digest of this server's tree was not its leader's.
+    pub fn digest_mismatches(&self) -> u64 {
+        self.metrics.digest_mismatches_count.get()
+    }
+
     /// The digest that came with a transaction is not the one of this tree.
     ///
     /// It counts only in what is applied while this server serves ([`Store::judge`]). Before that a
@@ -27,8 +36,11 @@ impl Node {
         self.metrics.digest_mismatches_count.add(1);
         let Mismatch { zxid, here, said } = mismatch;
         let digests = format!("{here:x} here, {said:x} there");
+        let is_again = self.diverged_at.is_some_and(|at| now.mono.ms_since(at) < AGAIN_MS);
+        let is_dropped = !is_again && !Mutant::DivergedFollowerStays.is_on();
         match self.ensemble.role() {
-            Role::Following { active: true, .. } if !Mutant::DivergedFollowerStays.is_on() => {
+            Role::Following { active: true, .. } if is_dropped => {
+                self.diverged_at = Some(now.mono);
                 error!(%zxid, %digests, "the digest of this server's tree is not the leader's: its \
                     state is dropped, and the leader is asked for all of its own");
                 self.stop_serving(out);

@@ -100,6 +100,8 @@ pub struct Node {
     trigger: SnapshotTrigger,
     effects: Effects,
     recovery: Option<Recovery>,
+    /// When the digest of this server's tree was not its leader's last.
+    diverged_at: Option<Time>,
     started: Time,
     serving_since: Time,
     proposal_sizes: BufferSizes,
@@ -155,6 +157,7 @@ impl Node {
             trigger: SnapshotTrigger::new(config.snap_count, snap_bytes, seed),
             effects: Effects::default(),
             recovery: None,
+            diverged_at: None,
             started: now.mono,
             serving_since: now.mono,
             proposal_sizes: BufferSizes::default(),

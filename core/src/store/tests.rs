@@ -3,7 +3,9 @@
 use alloc::format;
 
 use super::*;
-use crate::wire::txn::{CreateTxn, DeleteTxn, LoggedTxn, SetAclTxn, SetDataTxn, Txn, TxnHeader};
+use crate::wire::txn::{
+    CreateTxn, DeleteTxn, LoggedTxn, SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader,
+};
 use bytes::{Bytes, BytesMut};
 
 fn logged(zxid: i64, client: i64, txn: Txn) -> LoggedTxn {
@@ -34,6 +36,31 @@ fn copy(store: &mut Store) -> Store {
     let mut decoder = SnapshotDecoder::new(store.options);
     assert_eq!(decoder.push(body.freeze()), Ok(Some(Bytes::new())));
     decoder.finish(walk.zxid())
+}
+
+#[test]
+fn a_digest_counts_from_where_the_tree_is_what_its_history_says() {
+    let mut store = Store::new(StoreOptions::default());
+    let other = |store: &mut Store, zxid: i64| {
+        let mut logged = logged(zxid, 1, create(&format!("/n{zxid}"), -1, false));
+        logged.digest = Some(TxnDigest { version: 2, digest: 7 });
+        store.apply(&logged, &mut Effects::default());
+        (store.take_mismatch(), store.digest())
+    };
+    // A leader's snapshot does not say how much of what comes after it is in it.
+    store.leave_unjudged();
+    assert_eq!(other(&mut store, 1).0, None);
+    store.judge();
+    let (found, here) = other(&mut store, 2);
+    assert_eq!(found, Some(Mismatch { zxid: Zxid(2), here, said: 7 }));
+    // What was found before that is forgotten with it.
+    let logged = LoggedTxn {
+        digest: Some(TxnDigest { version: 2, digest: 8 }),
+        ..logged(3, 1, create("/n3", -1, false))
+    };
+    store.apply(&logged, &mut Effects::default());
+    store.judge();
+    assert_eq!(store.take_mismatch(), None);
 }
 
 #[test]

@@ -450,6 +450,7 @@ impl World {
         let digest = || store.digest_enabled().then(|| store.digest());
         let serves = node.serving().then(|| (store.last_zxid(), digest()));
         let leads = role == Role::Leading { established: true };
+        let differs = node.digest_mismatches();
         let checked = if self.is_over { Ok(()) } else { self.zab.stepped(index, leads, serves) };
         let is_news = std::mem::replace(&mut process.role, role) != role;
         if is_news {
@@ -464,6 +465,10 @@ impl World {
             }
         }
         self.check(checked);
+        if differs > 0 {
+            let what = format!("server {} says that its tree is not its leader's", index + 1);
+            self.check(Err(Violation::safety("digests are compared where they must agree", what)));
+        }
         while let Some(zxid) = self.zab.committed().get(self.told) {
             let (zxid, body) = (*zxid, self.zab.body(*zxid).cloned().unwrap_or_default());
             let change =
