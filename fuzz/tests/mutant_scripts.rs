@@ -29,7 +29,7 @@ const KNOWN: &[(Mutant, &[&str])] = &[
     (Mutant::WalkBegunByGivingUp, &["46"]),
     // histories that are not the leader's
     (Mutant::BeginningTakenForCommon, &["70"]),
-    (Mutant::NewerHistoryThrownAway, &["73"]),
+    (Mutant::NewerHistoryThrownAway, &["74"]),
     // broadcast
     (Mutant::AckBeforeDurable, &["20"]),
     (Mutant::LeaderAcksBeforeDurable, &["60"]),

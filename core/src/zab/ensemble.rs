@@ -1,5 +1,7 @@
 //! Election and Zab as one machine: the ensemble as one server sees it.
 
+mod status;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -21,7 +23,7 @@ use crate::election::{Election, PeerState};
 use crate::entries::{Entries, Entry};
 use crate::event::{LogEnd, Port};
 use crate::quorum::Membership;
-use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::types::{ConnId, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::quorum::{PacketType, QuorumPacket};
 
@@ -478,85 +480,6 @@ impl Ensemble {
     /// Leader: a reconfiguration has named another one. This one proposes nothing more.
     pub fn is_retiring(&self) -> bool {
         matches!(&self.part, Part::Leader(leader) if leader.is_retiring())
-    }
-
-    // ---- for admin
-
-    /// What this server is.
-    pub fn role(&self) -> Role {
-        match &self.part {
-            Part::Recovering => Role::Recovering,
-            Part::Reloading(_) | Part::Looking => Role::Looking,
-            Part::Leader(leader) => Role::Leading { established: leader.established() },
-            Part::Learner(learner) => {
-                Role::Following { active: learner.active(), observing: learner.observer }
-            }
-            Part::Solo(_) => Role::Standalone,
-        }
-    }
-
-    /// The current epoch of this server.
-    pub fn epoch(&self) -> Epoch {
-        self.shared.history.current_epoch
-    }
-
-    /// The leader, if one is known.
-    pub fn leader(&self) -> Option<ServerId> {
-        match &self.part {
-            Part::Leader(_) => Some(self.shared.me),
-            Part::Learner(learner) => Some(learner.leader),
-            _ => None,
-        }
-    }
-
-    /// The last zxid that the rider was given; `epoch<<32` for a fresh leader.
-    pub fn last_processed(&self) -> Zxid {
-        self.shared.history.last_processed
-    }
-
-    /// The last zxid in the log.
-    pub fn last_logged(&self) -> Zxid {
-        self.shared.history.last_logged
-    }
-
-    /// The highest durable ticket.
-    pub fn persisted(&self) -> Ticket {
-        self.shared.persisted
-    }
-
-    /// Learners of this leader, or of this observer master, that are up to date, with whether they
-    /// observe.
-    pub fn active_learners(&self) -> Vec<(ServerId, bool)> {
-        let learners = match &self.part {
-            Part::Leader(leader) => Some(&leader.learners),
-            Part::Learner(learner) => learner.observers.as_ref().map(|master| &master.learners),
-            _ => None,
-        };
-        let active = learners.into_iter().flat_map(|learners| learners.active());
-        active.map(|learner| (learner.server, learner.observer)).collect()
-    }
-
-    /// How many learners were brought up to date by a DIFF or a TRUNC, since the last time of
-    /// asking.
-    pub fn take_diffs(&mut self) -> u64 {
-        core::mem::take(&mut self.shared.diffs)
-    }
-
-    /// Leader: learners that are connected at all.
-    pub fn learner_count(&self) -> usize {
-        match &self.part {
-            Part::Leader(leader) => leader.learners.len(),
-            _ => 0,
-        }
-    }
-
-    /// Proposals that wait for their commit.
-    pub fn outstanding(&self) -> usize {
-        match &self.part {
-            Part::Leader(leader) => leader.outstanding(),
-            Part::Solo(solo) => solo.outstanding.len(),
-            _ => 0,
-        }
     }
 
     // ---- inside

@@ -1,6 +1,8 @@
 //! The learner (`Learner`, `Follower`, `Observer`): joins a leader, is brought up to date,
 //! acknowledges what is durable, applies what is committed.
 
+mod connection;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -12,7 +14,6 @@ use tracing::{debug, info, warn};
 
 use super::histories::Wish;
 use super::link::{Outbound, PacketReader};
-use super::masters::{masters, not_listed, not_reached};
 use super::observer_master::{ObserverMaster, is_sync};
 use super::reconfig::goes_on_leading;
 use super::room::Room;
@@ -20,11 +21,10 @@ use super::{Delivery, Ended, Shared, Start, limits};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
 use crate::entries::Entries;
-use crate::event::Port;
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
-use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
+use crate::wire::quorum::{PacketType, Packets, QuorumPacket};
 
 /// Between two attempts to reach the leader (`leaderConnectDelayDuringRetryMs`).
 pub(super) const RETRY_MS: u64 = 100;
@@ -207,57 +207,6 @@ impl Learner {
                 pings.map_or(silence, |at| at.min(silence))
             }
             _ => self.join_by,
-        }
-    }
-
-    fn dial(&mut self, shared: &mut Shared, out: &mut Actions) {
-        let mut masters = masters(shared, self.leader, self.observer);
-        if masters.is_empty() {
-            self.ended = Some(not_listed(self.leader));
-            return;
-        }
-        let most = ATTEMPTS * masters.len();
-        let to = masters.swap_remove(self.attempts % masters.len());
-        self.attempts += 1;
-        self.is_last_attempt = self.attempts >= most;
-        let conn = shared.dial_id();
-        self.conn = Some(conn);
-        self.stage = Stage::Dialling;
-        out.push(Action::Dial { conn, port: Port::Quorum, to });
-    }
-
-    pub(super) fn opened(&mut self, now: Time, shared: &Shared, conn: ConnId, out: &mut Actions) {
-        self.heard = now;
-        self.reader = PacketReader::default();
-        self.room = Room::default();
-        let mut outbound = Outbound::new(conn);
-        let kind = if self.observer { PacketType::ObserverInfo } else { PacketType::FollowerInfo };
-        let info = LearnerInfo {
-            server: shared.me,
-            protocol_version: PROTOCOL_VERSION,
-            config_version: shared.members.current().version,
-        };
-        let zxid = shared.history.accepted_epoch.first_zxid();
-        outbound.packet(&QuorumPacket::new(kind, zxid, Some(info.to_bytes())));
-        outbound.flush(out);
-        self.outbound = Some(outbound);
-        self.stage = Stage::AwaitLeaderInfo;
-    }
-
-    pub(super) fn closed(&mut self, now: Time, shared: &mut Shared) {
-        self.conn = None;
-        self.outbound = None;
-        match self.stage {
-            // A leader that is not ready yet refuses or closes: try again.
-            Stage::Dialling | Stage::AwaitLeaderInfo if !self.is_last_attempt => {
-                self.stage = Stage::Disconnected(now.plus_ms(RETRY_MS));
-            }
-            Stage::Dialling => self.ended = Some(not_reached(self.leader)),
-            Stage::AwaitSync => {
-                let what = "it closed the connection after this server had said what it has";
-                self.ended = Some(shared.refused(now, self.leader, what));
-            }
-            _ => self.end("the connection to the leader broke"),
         }
     }
 

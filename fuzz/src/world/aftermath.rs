@@ -66,7 +66,7 @@ impl World {
 
     /// A transaction: a client's session.
     fn writes_something(&mut self, server: usize) {
-        self.add_client(server, TIMEOUT_MS);
+        self.add_client(server, TIMEOUT_MS, false);
     }
 
     /// Names and bytes of what is not only padding.
