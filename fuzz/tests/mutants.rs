@@ -11,7 +11,7 @@ const KNOWN: &[(Mutant, u64)] = &[
     (Mutant::EpochNotSaved, 50),
     (Mutant::NewLeaderAckedBeforeDurable, 50),
     (Mutant::TruncIgnored, 200),
-    (Mutant::TruncatesOneLess, 200),
+    (Mutant::TruncatesOneLess, 400),
     (Mutant::DiffSkipsAnEntry, 50),
     (Mutant::WindowHasAHole, 50),
     (Mutant::PendingNotForwarded, 100),
