@@ -9,16 +9,18 @@ from .server import Server, free_ports, wait_until
 
 
 class Ensemble:
-    """N servers with ids 1..N. `impls` is a name, or one name a server."""
+    """N servers with ids 1..N, on loopback or one at each of `hosts`. `impls` is a name, or one
+    name a server."""
 
-    def __init__(self, impls, directory, count=3, observers=(), **extra):
+    def __init__(self, impls, directory, count=3, observers=(), hosts=None, **extra):
         impls = [impls] * count if isinstance(impls, str) else list(impls)
         count = len(impls)
+        hosts = hosts or ["127.0.0.1"] * count
         ports = free_ports(3 * count)
         members = {}
         for i in range(count):
             role = "observer" if i + 1 in observers else "participant"
-            members[f"server.{i + 1}"] = f"127.0.0.1:{ports[3 * i + 1]}:{ports[3 * i + 2]}:{role}"
+            members[f"server.{i + 1}"] = f"{hosts[i]}:{ports[3 * i + 1]}:{ports[3 * i + 2]}:{role}"
         self.quorum_ports = [ports[3 * i + 1] for i in range(count)]
         self.election_ports = [ports[3 * i + 2] for i in range(count)]
         self.servers = []
@@ -27,13 +29,13 @@ class Ensemble:
             config = {
                 "tickTime": 1000, "initLimit": 10, "syncLimit": 5,
                 "dataDir": directory_i / "data", "clientPort": ports[3 * i],
-                "clientPortAddress": "127.0.0.1", "maxClientCnxns": 0,
+                "clientPortAddress": hosts[i], "maxClientCnxns": 0,
                 "4lw.commands.whitelist": "*", "preAllocSize": 1024, "admin.enableServer": "false",
                 **extra, **members,
             }
             if i + 1 in observers:
                 config["peerType"] = "observer"
-            self.servers.append(Server(impl, directory_i, config, ports[3 * i], i + 1))
+            self.servers.append(Server(impl, directory_i, config, ports[3 * i], i + 1, hosts[i]))
 
     def __enter__(self):
         return self.start()

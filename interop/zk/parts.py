@@ -77,6 +77,17 @@ def missing_mount_namespaces():
     return None if done.returncode == 0 else f"no mount namespaces here ({done.stderr.strip()})"
 
 
+def missing_namespaces():
+    """Why members cannot have network namespaces and slow disks here, or None."""
+    missing = [tool for tool in ("ip", "iptables", "nsenter", "cc") if shutil.which(tool) is None]
+    if missing:
+        return f"{', '.join(missing)}: not installed (interop/setup)"
+    command = ["unshare", "--net", "iptables", "-A", "INPUT", "-m", "statistic", "--mode", "random",
+               "--probability", "0.1", "-j", "DROP"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return None if done.returncode == 0 else f"no network namespaces with iptables here ({done.stderr.strip()})"
+
+
 def missing_c_client():
     """Why the C client cannot run here, or None."""
     return None if CLI_MT.exists() else "cli_mt (Debian's zookeeper-bin) is not installed"

@@ -31,8 +31,8 @@ class Raw:
     """One session on one server. Raises OSError or EOFError when the connection breaks."""
 
     def __init__(self, port, timeout=1.0, session=(0, b"\0" * 16), session_timeout=10000, last_zxid=0,
-                 read_only=False):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+                 read_only=False, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.xid, self.last_zxid = 0, last_zxid
         request = struct.pack(">iqiq", 0, last_zxid, session_timeout, session[0])

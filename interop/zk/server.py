@@ -19,10 +19,10 @@ rootLogger.appenderRef.out.ref=out
 """
 
 
-def four_letters(port, word, timeout=3.0):
+def four_letters(port, word, timeout=3.0, host="127.0.0.1"):
     """Sends a four-letter word; the answer as text ('' when nobody is there)."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=timeout) as s:
+        with socket.create_connection((host, port), timeout=timeout) as s:
             s.settimeout(timeout)
             s.sendall(word.encode())
             answer = b""
@@ -48,15 +48,15 @@ def kill_what_still_runs():
 
 
 class Server:
-    """A server on loopback; `impl` is 'zabkeeper', 'apache' (3.9.5) or 'apache-3.8', and may be
+    """A server on loopback, or at `host`; `impl` is 'zabkeeper', 'apache' (3.9.5) or 'apache-3.8', and may be
     another one at the next start."""
 
-    def __init__(self, impl, directory, config, client_port, sid=None):
+    def __init__(self, impl, directory, config, client_port, sid=None, host="127.0.0.1"):
         self.options = []  # of the command line, zabkeeper only
         self.within = []  # the command that executes the server, if it is not to run as it is
         self.jvm_options = []  # Apache ZooKeeper only
         self.flags = []
-        self.impl, self.client_port, self.sid = impl, client_port, sid
+        self.impl, self.client_port, self.sid, self.host = impl, client_port, sid, host
         self.dir = pathlib.Path(directory)
         self.data = self.dir / "data"
         self.data.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ class Server:
             raise
 
     def words(self, word):
-        return four_letters(self.client_port, word)
+        return four_letters(self.client_port, word, host=self.host)
 
     def mode(self):
         """'leader', 'follower', 'observer', 'standalone', or None while it does not serve."""
@@ -140,7 +140,7 @@ class Server:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
 
 def wait_until(condition, timeout, what):

@@ -1,0 +1,96 @@
+"""Real members in network namespaces of their own are killed, stopped, cut off, made deaf, mute and
+slow, while clients wander between them; what the clients were told must be what ZooKeeper
+promises: writes have one order which is that of real time, a session reads what it wrote and never goes
+back, watches come before what they tell of, ephemerals go with their sessions and only then."""
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from zk import checker, parts
+from zk.ensemble import assert_same_trees
+from zk.faults import SYNC_LIMIT, TICK_MS, Faults, Field
+from zk.records import History
+from zk.wandering import Wanderer, look_until_ephemerals_are_gone, prepare
+
+CLIENTS = 8
+ROUND = 30.0  # seconds of faults between two judgements
+# How long a member that has lost its leader may answer, and what it heard last may be lost with it.
+GRACE = (SYNC_LIMIT + 1) * TICK_MS / 1000
+
+pytestmark = pytest.mark.timeout(0)  # bounded by --fault-seconds and the bounds of each round
+
+
+@pytest.fixture
+def field(impl, tmp_path):
+    if reason := parts.missing_namespaces():
+        pytest.skip(f"skipped: {reason}")
+    with Field(impl, tmp_path) as field:
+        yield field
+
+
+def one_round(field, number, seed, seconds, **options):
+    """Faults and clients for some seconds, and what came of it: history, faults."""
+    history, parent, servers = History(), f"/round-{number}", field.ensemble.servers
+    prepare(field.ensemble.leader(), parent)
+    clients = [Wanderer(history, servers, parent, n, seed, **options) for n in range(CLIENTS)]
+    faults = Faults(field, f"{seed}/{number}")
+    for thread in [*clients, faults]:
+        thread.start()
+    time.sleep(seconds)
+    faults.end()
+    for client in clients:
+        client.halt.set()
+    for client in clients:
+        client.join(150)
+        assert not client.is_alive(), f"client {client.number} does not end"
+        if client.broken:
+            raise client.broken
+    look_until_ephemerals_are_gone(history, servers, parent)
+    return history, faults
+
+
+def report(violations, faults, begun):
+    lines = [f"{len(violations)} violations", "faults:"]
+    lines += [f"    {at:10.4f} {text}" for at, text in faults.told]
+    lines += [str(violation) for violation in violations[:20]]
+    return "\n".join(lines)
+
+
+def assert_same_directories(servers):
+    """What stopped members have on their disks is the same tree."""
+    for server in servers:
+        assert server.terminate() == 0
+    first, *others = servers
+    for other in others:
+        command = [parts.binary(), "inspect", "--diff", first.data, other.data]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{first.sid} and {other.sid} differ:\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.both
+def test_no_answer_is_wrong_whatever_befalls_the_members(field, impl, quick, request):
+    seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
+    seconds = request.config.getoption("--fault-seconds") or (20 if quick else 60)
+    print(f"\nfaults: --seed {seed}, {seconds} s")
+    answered = befell = number = 0
+    kept = {}
+    while seconds > 0:
+        number += 1
+        history, faults = one_round(field, number, seed, min(ROUND, seconds),
+                                    xids_go_on=request.config.getoption("--xids-go-on"))
+        seconds -= ROUND
+        violations = checker.check(history, GRACE)
+        answered += sum(op.answered is not None for op in history.operations)
+        befell += len(faults.told) // 2
+        kept |= checker.final(history)
+        if violations:
+            pytest.fail(f"--seed {seed}, round {number}: {report(violations, faults, 0)}", pytrace=False)
+    print(f"{number} rounds, {befell} faults, {answered} answers")
+    tree = assert_same_trees(field.ensemble.servers)
+    changed = [path for path, mzxid in kept.items() if path not in tree or tree[path][1][1] != mzxid]
+    assert not changed, f"what a round ended with is not there at the end: {changed[:5]}"
+    if impl == "zabkeeper":
+        assert_same_directories(field.ensemble.servers)
