@@ -2,8 +2,9 @@
 slow, while clients wander between them; what the clients were told must be what ZooKeeper
 promises: writes have one order which is that of real time, a session reads what it wrote and never goes
 back, watches come before what they tell of, ephemerals go with their sessions and only then."""
+import collections
+import math
 import random
-import signal
 import subprocess
 import time
 
@@ -17,6 +18,7 @@ from zk.wandering import Wanderer, look_until_ephemerals_are_gone, prepare
 
 CLIENTS = 8
 ROUND = 30.0  # seconds of faults between two judgements
+ENOUGH = 5  # rounds with violations
 # How long a member that has lost its leader may answer, and what it heard last may be lost with it.
 GRACE = (SYNC_LIMIT + 1) * TICK_MS / 1000
 
@@ -52,10 +54,12 @@ def one_round(field, number, seed, seconds, **options):
     return history, faults
 
 
-def report(violations, faults, begun):
-    lines = [f"{len(violations)} violations", "faults:"]
+def report(number, violations, faults, shown=20):
+    """The violations of a round by their rules, its faults, and the first violations in full."""
+    rules = collections.Counter(violation.rule for violation in violations)
+    lines = [f"round {number}: " + ", ".join(f"{count} of {rule}" for rule, count in rules.items())]
     lines += [f"    {at:10.4f} {text}" for at, text in faults.told]
-    lines += [str(violation) for violation in violations[:20]]
+    lines += [str(violation) for violation in violations[:shown]]
     return "\n".join(lines)
 
 
@@ -75,20 +79,24 @@ def test_no_answer_is_wrong_whatever_befalls_the_members(field, impl, quick, req
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
     seconds = request.config.getoption("--fault-seconds") or (20 if quick else 60)
     print(f"\nfaults: --seed {seed}, {seconds} s")
-    answered = befell = number = 0
-    kept = {}
-    while seconds > 0:
-        number += 1
-        history, faults = one_round(field, number, seed, min(ROUND, seconds),
+    answered = befell = 0
+    kept, wrong = {}, []
+    rounds = math.ceil(seconds / ROUND)
+    for number in range(1, rounds + 1):
+        history, faults = one_round(field, number, seed, seconds / rounds,
                                     xids_go_on=request.config.getoption("--xids-go-on"))
-        seconds -= ROUND
         violations = checker.check(history, GRACE)
         answered += sum(op.answered is not None for op in history.operations)
         befell += len(faults.told) // 2
         kept |= checker.final(history)
         if violations:
-            pytest.fail(f"--seed {seed}, round {number}: {report(violations, faults, 0)}", pytrace=False)
-    print(f"{number} rounds, {befell} faults, {answered} answers")
+            wrong.append(report(number, violations, faults))
+            print(wrong[-1])
+        if len(wrong) == ENOUGH:
+            break
+    print(f"{number} rounds, {befell} faults, {answered} answers, {len(wrong)} rounds with violations")
+    if wrong:
+        pytest.fail("\n".join([f"--seed {seed}", *wrong]), pytrace=False)
     tree = assert_same_trees(field.ensemble.servers)
     changed = [path for path, mzxid in kept.items() if path not in tree or tree[path][1][1] != mzxid]
     assert not changed, f"what a round ended with is not there at the end: {changed[:5]}"

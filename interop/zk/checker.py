@@ -164,6 +164,20 @@ class Judge:
                 if op.zxid < before.zxid and op.error not in NO_SESSION:
                     self.wrong("session order", f"zxid {op.zxid:#x} was answered after {before.zxid:#x}", before, op)
 
+    def requests_keep_their_order(self, tables):
+        """A session's sets take place in the order in which it sent them, also those without an answer."""
+        shown = {(path, value): mzxid for path, rows in tables.items() for mzxid, value, _ in rows.values()}
+        last = {}
+        for top in sorted(self.operations, key=lambda op: (op.connection, op.xid)):
+            places = [shown.get((op.path, op.value), 0) for op in top.parts or [top] if op.kind == "set"]
+            zxid = max(places, default=0)
+            before, other = last.get(top.session, (0, None))
+            if zxid and zxid <= before:
+                self.wrong("session order", f"a set took place at zxid {zxid:#x}, and one that was sent before it at {before:#x}",
+                           other, top)
+            elif zxid:
+                last[top.session] = zxid, top
+
     # Registers: one writer for each version, and each read shows the version of its zxid.
 
     def registers(self):
@@ -175,6 +189,7 @@ class Judge:
         for path, rows in tables.items():
             self.changes["data", path] = sorted(mzxid for mzxid, _, _ in rows.values())
         self.multis_are_whole(tables)
+        self.requests_keep_their_order(tables)
         for path, ops in by_path.items():
             self.reads(ops, tables[path])
             self.refusals(path, ops, tables[path])

@@ -64,7 +64,8 @@ class Field:
 
 
 class Faults(threading.Thread):
-    """One fault after another, each healed before the next; `told` is the list of them."""
+    """One fault after another, sometimes two at once, healed before the next; `told` is the list
+    of them."""
 
     KINDS = {
         "slow": 8, "slow_and_kill": 3, "kill_leader": 2, "kill_one": 2, "kill_two": 1, "kill_all": 1,
@@ -81,9 +82,9 @@ class Faults(threading.Thread):
     def run(self):
         try:
             while not self.halt.wait(self.random.uniform(0.2, 1.2)):
-                kind, = self.random.choices(list(self.KINDS), self.KINDS.values())
+                kinds = self.random.choices(list(self.KINDS), self.KINDS.values(), k=1 if self.random.random() < 0.8 else 2)
                 seconds = self.random.uniform(0.3, 4.0)
-                text = getattr(self, kind)()
+                text = " and ".join(getattr(self, kind)() for kind in kinds)
                 self.told.append((time.monotonic(), f"{text}, {seconds:.1f} s"))
                 self.halt.wait(seconds)
                 self.field.heal()

@@ -148,7 +148,8 @@ class Connection(Raw):
         op.place = self.arrived
         op.answered = now
         self.last_zxid = max(self.last_zxid, zxid)
-        self.record.heard = op.sent
+        if op.error not in (SESSION_EXPIRED, SESSION_MOVED):
+            self.record.heard = op.sent
         return op
 
     def fill(self, op, error, zxid, data):
@@ -238,6 +239,7 @@ class Wanderer(threading.Thread):
         """A connection to a member, mostly another one than before; None if there is none now."""
         others = [s for s in self.servers if s is not self.server]
         self.server = self.random.choice(others if self.random.random() < 0.85 else self.servers)
+        began = time.monotonic()
         try:
             connection = Connection(self.history, self.server, 2.0, self.timeout, self.identity, self.last_zxid,
                                     self.xid)
@@ -249,7 +251,7 @@ class Wanderer(threading.Thread):
         connection.socket.settimeout(self.random.choice(PATIENCE))
         self.identity = connection.session, connection.password
         if connection.record.heard == 0.0:
-            connection.record.heard = time.monotonic()
+            connection.record.heard = began
         return connection
 
     def told_expired(self):
@@ -260,8 +262,7 @@ class Wanderer(threading.Thread):
 
     def stay(self, connection):
         """Requests and answers; whether to go abruptly."""
-        if self.watches:
-            connection.ask(Operation("watches", paths=sorted(self.watches)))
+        self.watch_again(connection)
         for _ in range(self.random.choice([1, 1, 2, 3, 10])):
             connection.ask(*self.batch())
             if self.random.random() < 0.15:
@@ -275,6 +276,10 @@ class Wanderer(threading.Thread):
                 self.give_up(connection)
                 return True
         return self.random.random() < 0.3
+
+    def watch_again(self, connection):
+        if self.watches:
+            connection.ask(Operation("watches", paths=sorted(self.watches)))
 
     def give_up(self, connection):
         """Closes the session, or only goes away and lets it expire."""
@@ -396,8 +401,7 @@ class Wanderer(threading.Thread):
             return False
         connection.socket.settimeout(5.0)
         try:
-            if self.watches:
-                connection.call(Operation("watches", paths=sorted(self.watches)))
+            self.watch_again(connection)
             connection.ask(*self.set(), *self.get())
             ops = list(connection.waiting)
             while connection.waiting:
