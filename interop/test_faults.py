@@ -15,7 +15,7 @@ from zk.ensemble import assert_same_trees
 from zk.faults import SYNC_LIMIT, TICK_MS, Faults, Field
 from zk.records import History
 from zk.server import wait_until
-from zk.wandering import LIVELY, Wanderer, look_until_ephemerals_are_gone, prepare
+from zk.wandering import LIVELY, Wanderer, again, look_until_ephemerals_are_gone, prepare
 
 CLIENTS = 8
 ROUND = 30.0  # seconds of faults between two judgements
@@ -37,7 +37,7 @@ def field(impl, tmp_path):
 def one_round(field, number, seed, seconds, **options):
     """Faults and clients for some seconds, and what came of it: history, faults."""
     history, parent, servers = History(), f"/round-{number}", field.ensemble.servers
-    prepare(field.ensemble.leader(), parent)
+    again(lambda: prepare(field.ensemble.leader(), parent), "a write gets through")
     clients = [Wanderer(history, servers, parent, n, seed, **options) for n in range(CLIENTS)]
     faults = Faults(field, f"{seed}/{number}")
     for thread in [*clients, faults]:

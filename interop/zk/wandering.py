@@ -418,6 +418,18 @@ class Wanderer(threading.Thread):
             self.went_from(connection, True)
 
 
+def again(attempt, what):
+    """What `attempt` gives as soon as no connection breaks over it: after the last fault a member
+    may lose its leader once more."""
+    deadline = time.monotonic() + LIVELY
+    while True:
+        try:
+            return attempt()
+        except (*BROKEN, Expired) as error:
+            assert time.monotonic() < deadline, f"not in {LIVELY} s when all was healed: {what} ({error})"
+            time.sleep(0.2)
+
+
 def prepare(server, parent):
     """Makes the nodes that are there from the beginning to the end."""
     raw = Raw(server.client_port, timeout=30.0, host=server.host)
@@ -428,28 +440,29 @@ def prepare(server, parent):
     raw.close()
 
 
-def look_round(history, servers, parent):
-    """What each member shows at the end, which is part of the history; the names of ephemerals."""
-    ephemerals = set()
-    for server in servers:
-        connection = Connection(history, server, 30.0, 10.0)
+def look(history, server, parent):
+    """What a member shows at the end, which is part of the history; the names of ephemerals."""
+    connection = Connection(history, server, 10.0, 10.0)
+    try:
         for path in [f"{parent}/r-{n}" for n in range(REGISTERS)]:
             connection.call(Operation("sync", path), Operation("get", path))
         for path in [f"{parent}/lock-{n}" for n in range(LOCKS)]:
             connection.call(Operation("sync", path), Operation("exists", path))
         connection.call(Operation("sync", f"{parent}/seq"), Operation("children", f"{parent}/seq"))
         path = f"{parent}/eph"
-        ephemerals |= connection.call(Operation("sync", path), Operation("children", path)).result
+        ephemerals = connection.call(Operation("sync", path), Operation("children", path)).result
         connection.call(Operation("close"))
+        return ephemerals
+    finally:
         connection.close()
-    return ephemerals
 
 
 def look_until_ephemerals_are_gone(history, servers, parent):
-    """All sessions have ended or were left: in the end no ephemeral is there."""
+    """All sessions have ended or were left: in the end no member shows an ephemeral."""
     deadline = time.monotonic() + LIVELY
-    while left := look_round(history, servers, parent):
-        if time.monotonic() > deadline:
-            history.stuck.append(f"ephemerals are still there {LIVELY} s after their clients went: {sorted(left)[:5]}")
-            return
-        time.sleep(0.5)
+    for server in servers:
+        while left := again(lambda: look(history, server, parent), f"server {server.sid} shows everything"):
+            if time.monotonic() > deadline:
+                history.stuck.append(f"ephemerals are still there {LIVELY} s after their clients went: {sorted(left)[:5]}")
+                return
+            time.sleep(0.5)
