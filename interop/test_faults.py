@@ -13,7 +13,7 @@ import pytest
 from zk import checker, parts
 from zk.ensemble import assert_same_trees
 from zk.faults import SYNC_LIMIT, TICK_MS, Faults, Field
-from zk.records import History
+from zk.records import WRITES, History
 from zk.server import wait_until
 from zk.wandering import LIVELY, Wanderer, again, look_until_ephemerals_are_gone, prepare
 
@@ -88,7 +88,7 @@ def test_no_answer_is_wrong_whatever_befalls_the_members(field, impl, quick, req
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
     seconds = request.config.getoption("--fault-seconds") or (15 if quick else 60)
     print(f"\nfaults: --seed {seed}, {seconds} s")
-    answered = befell = 0
+    answered = lost = events = expired = befell = 0
     kept, wrong = {}, []
     rounds = math.ceil(seconds / ROUND)
     for number in range(1, rounds + 1):
@@ -96,6 +96,9 @@ def test_no_answer_is_wrong_whatever_befalls_the_members(field, impl, quick, req
                                     xids_go_on=request.config.getoption("--xids-go-on"))
         violations = checker.check(history, GRACE)
         answered += sum(op.answered is not None for op in history.operations)
+        lost += sum(op.answered is None and op.kind in WRITES for op in history.operations)
+        events += len(history.events)
+        expired += sum(session.expired is not None for session in history.sessions.values())
         befell += len(faults.told) // 2
         kept |= checker.final(history)
         if violations:
@@ -103,7 +106,8 @@ def test_no_answer_is_wrong_whatever_befalls_the_members(field, impl, quick, req
             print(wrong[-1])
         if len(wrong) == ENOUGH:
             break
-    print(f"{number} rounds, {befell} faults, {answered} answers, {len(wrong)} rounds with violations")
+    print(f"{number} rounds, {befell} faults, {answered} answers, {lost} writes without an answer, {events} events, "
+          f"{expired} sessions expired, {len(wrong)} rounds with violations")
     if wrong:
         pytest.fail("\n".join([f"--seed {seed}", *wrong]), pytrace=False)
     tree = assert_same_trees(field.ensemble.servers)

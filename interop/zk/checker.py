@@ -53,7 +53,7 @@ def flat(operations):
             yield op
             continue
         for part in op.parts:
-            for name in ("session", "sent", "answered", "zxid", "member"):
+            for name in ("session", "connection", "xid", "sent", "answered", "zxid", "member"):
                 setattr(part, name, getattr(op, name))
             if op.done:
                 part.error = 0

@@ -13,6 +13,7 @@ from .server import wait_until
 
 SLOW_SYNC = pathlib.Path(__file__).resolve().parents[1] / "slow-sync" / "slow_sync.c"
 TICK_MS, SYNC_LIMIT = 500, 5
+ENDED = {0, -signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}  # how a member ends that is told to
 
 
 class Field:
@@ -24,6 +25,7 @@ class Field:
         self.network = Network(count)
         self.impl, self.directory = impl, directory
         self.ensemble, self.slow = None, {}
+        self.ended = []  # members that nobody told to
 
     def __enter__(self):
         self.network.__enter__()
@@ -60,6 +62,9 @@ class Field:
             if server.running():
                 server.process.send_signal(signal.SIGCONT)
             else:
+                code = server.process.returncode
+                if code not in ENDED:
+                    self.ended.append(f"server {server.sid} ended by itself with code {code}")
                 server.start()
 
 
@@ -101,6 +106,7 @@ class Faults(threading.Thread):
         assert not self.is_alive(), "a fault does not end"
         if self.error:
             raise self.error
+        assert not self.field.ended, self.field.ended
         self.field.ensemble.wait_serving()
         wait_until(lambda: any(s.mode() == "leader" for s in self.servers), 60, "there is a leader")
 

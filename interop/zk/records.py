@@ -41,20 +41,22 @@ class Operation:
     def refused(self):
         return self.answered is not None and self.error != OK
 
-    def __str__(self):
-        what = " ".join(str(part) for part in self.parts) if self.parts else f"{self.path} {self.value.decode()!r}"
+    def asked(self):
+        what = f"{self.path} {self.value.decode()!r}" if not self.parts else ", ".join(part.asked() for part in self.parts)
         flags = "".join(f" {name}" for name in ("sequential", "ephemeral", "watch") if getattr(self, name))
-        if self.synced is not None:
-            flags += " after a sync"
-        if self.version != -1:
-            flags += f" if version {self.version}"
-        where = f"{self.sent:10.4f} session {self.session:#x} member {self.member} connection {self.connection} xid {self.xid}"
-        if self.connection == 0 and self.xid == 0:
-            return f"[{self.kind} {what}{flags}: {self.error} {self.result}]"
+        return f"{self.kind} {what}{flags}" + (f" if version {self.version}" if self.version != -1 else "")
+
+    def told(self):
         if self.answered is None:
-            return f"{where}: {self.kind} {what}{flags}: no answer"
-        told = self.result if not isinstance(self.result, frozenset) else f"{len(self.result)} children"
-        return f"{where}: {self.kind} {what}{flags}: after {self.answered - self.sent:.4f} s error {self.error} zxid {self.zxid:#x} {told}"
+            return "no answer"
+        results = [self.result, *(part.error or part.result for part in self.parts)]
+        shown = [f"{len(one)} children" if isinstance(one, frozenset) else str(one) for one in results if one is not None]
+        return f"after {self.answered - self.sent:.4f} s error {self.error} zxid {self.zxid:#x} {', '.join(shown)}"
+
+    def __str__(self):
+        synced = " after a sync" if self.synced is not None else ""
+        return (f"{self.sent:10.4f} session {self.session:#x} member {self.member} connection {self.connection} "
+                f"xid {self.xid}: {self.asked()}{synced}: {self.told()}")
 
 
 @dataclasses.dataclass(slots=True, frozen=True)

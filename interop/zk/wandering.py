@@ -217,6 +217,8 @@ class Wanderer(threading.Thread):
     # One connection.
 
     def visit(self):
+        if self.random.random() < 0.004:
+            self.halt.wait(self.timeout * self.random.uniform(0.5, 1.5))  # perhaps too long for the session
         connection = self.connect()
         if connection is None:
             time.sleep(self.random.uniform(0.005, 0.05))
