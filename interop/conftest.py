@@ -32,6 +32,7 @@ def pytest_addoption(parser):
     parser.addoption("--seed", type=int, help="of what the tests draw; drawn and printed if not given")
     parser.addoption("--pairings", action="store_true", help="every kind of leader with every kind of learner")
     parser.addoption("--fault-seconds", type=float, help="how long faults befall members in namespaces")
+    parser.addoption("--members", metavar="IMPL,IMPL,IMPL", help="those members, of zabkeeper or apache")
     parser.addoption("--xids-go-on", action="store_true",
                      help="their clients do not begin their xids anew on each connection")
     parser.addoption("--recipe-seconds", type=int, help="how long the recipes work while members are killed")

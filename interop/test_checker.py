@@ -4,8 +4,8 @@ import collections
 import pytest
 
 from zk import checker
-from zk.records import (BAD_VERSION, INCONSISTENT, NO_NODE, NODE_EXISTS, SESSION_MOVED, Event, History, Operation, Session,
-                        Stat)
+from zk.records import (BAD_VERSION, INCONSISTENT, NO_NODE, NODE_EXISTS, SESSION_MOVED, Event, History, Operation,
+                        Session, Stat)
 
 GRACE = 3.0
 R, OTHER = "/t/r-0", "/t/r-1"

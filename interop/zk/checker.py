@@ -173,8 +173,8 @@ class Judge:
             zxid = max(places, default=0)
             before, other = last.get(top.session, (0, None))
             if zxid and zxid <= before:
-                self.wrong("session order", f"a set took place at zxid {zxid:#x}, and one that was sent before it at {before:#x}",
-                           other, top)
+                self.wrong("session order", f"a set took place at zxid {zxid:#x}, and one that was sent before it "
+                           f"at {before:#x}", other, top)
             elif zxid:
                 last[top.session] = zxid, top
 
@@ -256,11 +256,13 @@ class Judge:
                 if (part.path, part.value) in shown:
                     continue
                 if 0 < at < len(rows) and rows[at - 1][0] + 1 == rows[at][0]:
-                    self.wrong("multi", f"it has no place in {part.path}", multi, witness, rows[at - 1][1][2], rows[at][1][2])
+                    around = rows[at - 1][1][2], rows[at][1][2]
+                    self.wrong("multi", f"it has no place in {part.path}", multi, witness, *around)
                 elif at == len(rows):
-                    later = [op for op in self.operations if op.kind == "get" and op.path == part.path and op.zxid >= mzxid]
+                    later = next((op for op in self.operations
+                                  if op.kind == "get" and op.path == part.path and op.zxid >= mzxid), None)
                     if later:
-                        self.wrong("multi", f"it does not show in {part.path}", multi, witness, later[0])
+                        self.wrong("multi", f"it does not show in {part.path}", multi, witness, later)
 
     def reads(self, ops, rows):
         changes = sorted((mzxid, version) for version, (mzxid, _, _) in rows.items())
@@ -274,7 +276,8 @@ class Judge:
                 self.wrong("read", f"a state of zxid {op.zxid:#x} has a change of {stat.mzxid:#x}", op)
             at = bisect.bisect_right(changes, (op.zxid, 1 << 40)) - 1
             if at >= 0 and changes[at][1] > stat.version:
-                self.wrong("read", f"at zxid {op.zxid:#x} version {changes[at][1]} was there", rows[changes[at][1]][2], op)
+                version = changes[at][1]
+                self.wrong("read", f"at zxid {op.zxid:#x} version {version} was there", rows[version][2], op)
 
     def checked(self, op, rows):
         own, after = rows.get(op.version), rows.get(op.version + 1)
@@ -299,7 +302,8 @@ class Judge:
         conditional = {op.version for op in lost if op.version != -1}
         missing = [v for v in range(max(rows, default=0)) if v not in rows and v - 1 not in conditional and v > 0]
         if len(missing) > free:
-            self.wrong("register", f"versions {missing} of {path} have no writer; {free} sets have no answer", *lost[:5])
+            self.wrong("register", f"versions {missing} of {path} have no writer; {free} sets have no answer",
+                       *lost[:5])
 
     # Nodes that come and go: in directories, each name once; locks; ephemerals with their sessions.
 
@@ -346,8 +350,8 @@ class Judge:
                 if is_new or key in renewed:
                     change = self.next_change(key, zxid)
                     if change and change <= one.zxid and one.error not in NO_SESSION:
-                        self.wrong("watch", f"{key[1]} changed at zxid {change:#x}, the answer shows zxid {one.zxid:#x}, "
-                                   "the event did not come before it", setter, one)
+                        self.wrong("watch", f"{key[1]} changed at zxid {change:#x}, the answer shows zxid "
+                                   f"{one.zxid:#x}, the event did not come before it", setter, one)
                         watches = {k: v for k, v in watches.items() if k != key}
             if one.kind == "watches":
                 renewed = set(one.paths)
@@ -384,10 +388,9 @@ class Judge:
             if session.expired is not None and session.left is None:
                 silent = session.expired - session.heard
                 if silent < session.timeout - grace:
-                    last = max((op for op in self.operations if op.session == session.number and op.answered is not None),
-                               key=lambda op: op.sent, default=None)
-                    self.wrong("expiry", f"session {session.number:#x}, time-out {session.timeout} s, was called expired "
-                               f"{silent:.3f} s after a request that was answered", last)
+                    heard = [op for op in self.operations if op.session == session.number and op.answered is not None]
+                    self.wrong("expiry", f"session {session.number:#x}, time-out {session.timeout} s, was called "
+                               f"expired {silent:.3f} s after a request that was answered", *heard[-1:])
 
     def strays_and_liveness(self):
         for op, text in self.history.strays:
@@ -407,7 +410,7 @@ class Nodes:
         self.told = set()  # paths of which a violation was said
         self.lost_creates, self.lost_deletes = collections.defaultdict(list), collections.defaultdict(list)
         self.creators = {}  # path → its last create
-        self.sequence = {}  # prefix-free: the last number and its create
+        self.sequence = (-1, None)  # the last number and its create
         for op in ops:
             if op.answered is None and op.kind in ("create", "delete"):
                 (self.lost_creates if op.kind == "create" else self.lost_deletes)[op.path].append(op)
@@ -441,10 +444,10 @@ class Nodes:
         self.judge_.changes["children", self.path].append(op.zxid)
         if op.sequential:
             number = int(path[-10:]) if path[-10:].isdigit() else -1
-            last, other = self.sequence.get(self.path, (-1, None))
+            last, other = self.sequence
             if number <= last:
                 self.wrong(path, f"its number is not above {last}, which was given before", other, op)
-            self.sequence[self.path] = (number, op)
+            self.sequence = number, op
 
     def delete(self, op):
         if op.refused:
@@ -511,8 +514,8 @@ class Nodes:
             lost = self.lost_creates[path[:-10]] if lost else None
         creator = self.take(lost, op) if lost else None
         if creator is None:
-            last = self.creators.get(path)
-            self.wrong(path, "it is there again" if path in self.gone else "it is there, and nobody created it", last, op)
+            text = "it is there again" if path in self.gone else "it is there, and nobody created it"
+            self.wrong(path, text, self.creators.get(path), op)
         self.present[path] = creator
         if creator:
             self.creators[path] = creator

@@ -19,11 +19,11 @@ ENDED = {0, -signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}  # how a mem
 class Field:
     """An ensemble whose members have a network namespace and a disk of changing speed each."""
 
-    def __init__(self, impl, directory, count=3):
+    def __init__(self, impls, directory):
         self.library = directory / "slow_sync.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.library, SLOW_SYNC], check=True)
-        self.network = Network(count)
-        self.impl, self.directory = impl, directory
+        self.network = Network(len(impls))
+        self.impls, self.directory = impls, directory
         self.ensemble, self.slow = None, {}
         self.ended = []  # members that nobody told to
 
@@ -31,12 +31,13 @@ class Field:
         self.network.__enter__()
         try:
             # Ports are looked for in the namespace where the clients are; the members' are empty.
-            self.ensemble = Ensemble([self.impl] * len(self.network.hosts), self.directory, hosts=self.network.hosts,
-                                     tickTime=TICK_MS, syncLimit=SYNC_LIMIT, snapCount=5000)
+            self.ensemble = Ensemble(self.impls, self.directory, hosts=self.network.hosts, tickTime=TICK_MS,
+                                     syncLimit=SYNC_LIMIT, snapCount=20000)
             for server in self.ensemble.servers:
                 slow = self.slow[server.sid] = server.dir / "slow-sync"
                 slow.write_text("0")
-                server.within = [*self.network.within(server.sid), "env", f"LD_PRELOAD={self.library}", f"SLOW_SYNC={slow}"]
+                server.within = [*self.network.within(server.sid), "env", f"LD_PRELOAD={self.library}",
+                                 f"SLOW_SYNC={slow}"]
             self.ensemble.start()
         except BaseException:
             self.__exit__(None, None, None)
@@ -87,7 +88,8 @@ class Faults(threading.Thread):
     def run(self):
         try:
             while not self.halt.wait(self.random.uniform(0.2, 1.2)):
-                kinds = self.random.choices(list(self.KINDS), self.KINDS.values(), k=1 if self.random.random() < 0.8 else 2)
+                count = 1 if self.random.random() < 0.8 else 2
+                kinds = self.random.choices(list(self.KINDS), self.KINDS.values(), k=count)
                 seconds = self.random.uniform(0.3, 4.0)
                 text = " and ".join(getattr(self, kind)() for kind in kinds)
                 self.told.append((time.monotonic(), f"{text}, {seconds:.1f} s"))

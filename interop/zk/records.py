@@ -42,15 +42,15 @@ class Operation:
         return self.answered is not None and self.error != OK
 
     def asked(self):
-        what = f"{self.path} {self.value.decode()!r}" if not self.parts else ", ".join(part.asked() for part in self.parts)
+        what = ", ".join(part.asked() for part in self.parts) or f"{self.path} {self.value.decode()!r}"
         flags = "".join(f" {name}" for name in ("sequential", "ephemeral", "watch") if getattr(self, name))
         return f"{self.kind} {what}{flags}" + (f" if version {self.version}" if self.version != -1 else "")
 
     def told(self):
         if self.answered is None:
             return "no answer"
-        results = [self.result, *(part.error or part.result for part in self.parts)]
-        shown = [f"{len(one)} children" if isinstance(one, frozenset) else str(one) for one in results if one is not None]
+        results = [one for one in (self.result, *(part.error or part.result for part in self.parts)) if one is not None]
+        shown = [f"{len(one)} children" if isinstance(one, frozenset) else str(one) for one in results]
         return f"after {self.answered - self.sent:.4f} s error {self.error} zxid {self.zxid:#x} {', '.join(shown)}"
 
     def __str__(self):
@@ -59,14 +59,14 @@ class Operation:
                 f"xid {self.xid}: {self.asked()}{synced}: {self.told()}")
 
 
-@dataclasses.dataclass(slots=True, frozen=True)
+@dataclasses.dataclass(slots=True, frozen=True, repr=False)
 class Stat:
     czxid: int
     mzxid: int
     version: int
     owner: int = 0
 
-    def __str__(self):
+    def __repr__(self):
         return f"(czxid {self.czxid:#x} mzxid {self.mzxid:#x} version {self.version})"
 
 
@@ -82,7 +82,8 @@ class Event:
     zxid: int = -1
 
     def __str__(self):
-        return f"{self.at:10.4f} session {self.session:#x} connection {self.connection}: event {self.kind} {self.path} zxid {self.zxid:#x}"
+        return (f"{self.at:10.4f} session {self.session:#x} connection {self.connection}: event {self.kind} {self.path} "
+                f"zxid {self.zxid:#x}")
 
 
 @dataclasses.dataclass(slots=True, eq=False)

@@ -7,10 +7,10 @@ import threading
 import time
 
 from .raw import OPEN_ACL, Expired, NoSession, Raw, buffer, ustring
-from .records import (INCONSISTENT, NODE_EXISTS, OK, SESSION_EXPIRED, SESSION_MOVED, Event, Operation, Session, Stat)
+from .records import INCONSISTENT, NODE_EXISTS, OK, SESSION_EXPIRED, SESSION_MOVED, Event, Operation, Session, Stat
 
-CODES = {"create": 1, "delete": 2, "exists": 3, "get": 4, "set": 5, "children": 8, "sync": 9, "check": 13, "multi": 14,
-         "watches": 101, "close": -11}
+CODES = {"create": 1, "delete": 2, "exists": 3, "get": 4, "set": 5, "children": 8, "sync": 9, "check": 13,
+         "multi": 14, "watches": 101, "close": -11}
 WATCHES_XID, EVENT_XID = -8, -1
 NEVER = 1_000_000  # a version that no node has
 STAT = struct.Struct(">qqqqiiiqiiq")
@@ -164,7 +164,8 @@ class Connection(Raw):
             elif error == OK:
                 op.result = Parser(data).result(op.kind)
         except (struct.error, UnicodeDecodeError):
-            self.history.strays.append((op, f"{len(data)} bytes that are no answer to a {op.kind}: {data[:80].hex()}"))
+            text = f"{len(data)} bytes that are no answer to a {op.kind}: {data[:80].hex()}"
+            self.history.strays.append((op, text))
             raise Stray from None
 
     def call(self, *ops):
@@ -366,7 +367,8 @@ class Wanderer(threading.Thread):
     def multi(self):
         first, second = self.random.sample(range(REGISTERS), 2)
         first, second = f"{self.parent}/r-{first}", f"{self.parent}/r-{second}"
-        parts = [Operation("set", first, self.unique(), self.versions.get(first, 0) if self.random.random() < 0.5 else -1)]
+        version = self.versions.get(first, 0) if self.random.random() < 0.5 else -1
+        parts = [Operation("set", first, self.unique(), version)]
         if self.random.random() < 0.3 and second in self.versions:
             parts.insert(0, Operation("check", second, version=self.versions[second]))
         else:
@@ -393,7 +395,8 @@ class Wanderer(threading.Thread):
         deadline = time.monotonic() + LIVELY
         while not self.settled():
             if time.monotonic() > deadline:
-                self.history.stuck.append(f"client {self.number} got no write through in {LIVELY} s when all was healed")
+                text = f"client {self.number} got no write through in {LIVELY} s when all was healed"
+                self.history.stuck.append(text)
                 return
 
     def settled(self):
@@ -465,6 +468,7 @@ def look_until_ephemerals_are_gone(history, servers, parent):
     for server in servers:
         while left := again(lambda: look(history, server, parent), f"server {server.sid} shows everything"):
             if time.monotonic() > deadline:
-                history.stuck.append(f"ephemerals are still there {LIVELY} s after their clients went: {sorted(left)[:5]}")
+                text = f"ephemerals are still there {LIVELY} s after their clients went: {sorted(left)[:5]}"
+                history.stuck.append(text)
                 return
             time.sleep(0.5)
