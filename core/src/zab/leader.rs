@@ -66,6 +66,8 @@ struct Outstanding {
 struct Sync {
     /// It waits for the commit of this,
     commit: Zxid,
+    /// The last proposal when it was asked: who acknowledges a later one follows this leader still.
+    asked_at: Zxid,
     /// and for the quorum of this round.
     round: u64,
     /// Through whom it came; none: from this server's own client.
@@ -590,23 +592,29 @@ impl Leader {
         let commit = last.map_or(Zxid::ZERO, |last| last.zxid);
         let is_confirmed = shared.options.sync_needs_quorum && !Mutant::SyncUnconfirmed.is_on();
         let round = if is_confirmed { self.confirmation.want() } else { 0 };
-        self.syncs.push_back(Sync { commit, round, from });
+        self.syncs.push_back(Sync { commit, asked_at: self.last_proposed, round, from });
         self.confirm(shared);
-        self.answer_syncs(shared);
+        self.answer_syncs(shared, Zxid::ZERO);
     }
 
     fn confirm(&mut self, shared: &mut Shared) {
         let members = shared.members.clone();
         let last = self.last_proposed;
         if self.confirmation.advance(shared.me, &members, last, &mut self.learners) {
-            self.answer_syncs(shared);
+            self.answer_syncs(shared, Zxid::ZERO);
         }
     }
 
-    fn answer_syncs(&mut self, shared: &mut Shared) {
+    /// Answers the syncs that may be answered: whose round is confirmed, or which were asked before
+    /// a proposal that a quorum has `acknowledged`. True: there were any.
+    fn answer_syncs(&mut self, shared: &mut Shared, acknowledged: Zxid) -> bool {
         let committed = shared.history.last_processed;
         let confirmation = &self.confirmation;
-        let is_due = |sync: &mut Sync| sync.commit <= committed && confirmation.has(sync.round);
+        let is_due = |sync: &mut Sync| {
+            sync.commit <= committed
+                && (confirmation.has(sync.round) || sync.asked_at < acknowledged)
+        };
+        let before = self.syncs.len();
         while let Some(sync) = self.syncs.pop_front_if(is_due) {
             match sync.from {
                 None => shared.deliveries.push_back(Delivery::Synced),
@@ -617,6 +625,7 @@ impl Leader {
                 }
             }
         }
+        self.syncs.len() < before
     }
 
     pub(super) fn send(&mut self, conn: ConnId, packet: &QuorumPacket) {
@@ -630,6 +639,11 @@ impl Leader {
     fn commit(&mut self, shared: &mut Shared, out: &mut Actions) {
         while self.retiring.is_none() {
             let count = self.committable(shared);
+            let first = self.outstanding.front().filter(|_| count > 0).map(|first| first.zxid);
+            // A session's sync is answered before what it has written after it.
+            if first.is_some_and(|zxid| self.answer_syncs(shared, zxid)) {
+                continue;
+            }
             let Some(first) = self.outstanding.front().filter(|_| count > 0) else { break };
             let config = shared.members.next().filter(|next| next.version == first.zxid.0);
             match config.cloned() {
@@ -640,7 +654,7 @@ impl Leader {
                 }
                 None => self.commit_some(shared, count, out),
             }
-            self.answer_syncs(shared);
+            self.answer_syncs(shared, Zxid::ZERO);
         }
     }
 

@@ -66,16 +66,39 @@ fn both_configurations_confirm_a_leader_while_there_are_two() {
     assert_eq!(world.servers[&3].synced, 1, "1 and 2 have answered, and nobody of the next");
 }
 
+/// A session's requests keep their order: what it reads behind a sync does not show what it writes
+/// after that.
 #[test]
-fn a_sync_through_a_learner_is_confirmed_too() {
+fn a_sync_is_answered_before_what_is_proposed_after_it_is_committed() {
     let mut world = leading();
-    let sync = ForwardedRequest {
+    for turn in 0..40 {
+        let (applied, synced) = (world.servers[&3].applied.len(), world.servers[&3].synced);
+        // The last sync waits for the next round, whose answers may come after the proposal's.
+        for _ in 0..=turn % 4 {
+            ask(&mut world);
+            world.run(turn / 8);
+        }
+        world.propose("after").unwrap();
+        let asked = 1 + turn as usize % 4;
+        world.run(50);
+        let server = &world.servers[&3];
+        assert_eq!((server.synced, server.applied_at_sync), (synced + asked, applied), "{turn}");
+    }
+}
+
+fn sync() -> ForwardedRequest {
+    ForwardedRequest {
         session: crate::types::SessionId(7),
         cxid: 1,
         op: crate::wire::OpCode::Sync as i32,
         body: Bytes::new(),
-    };
-    world.with(1, |ensemble, out| ensemble.request(sync.to_bytes(), None, out));
+    }
+}
+
+#[test]
+fn a_sync_through_a_learner_is_confirmed_too() {
+    let mut world = leading();
+    world.with(1, |ensemble, out| ensemble.request(sync().to_bytes(), None, out));
     world.run(20);
     assert_eq!(world.servers[&1].synced, 1);
 }

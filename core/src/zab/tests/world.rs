@@ -44,6 +44,8 @@ pub(super) struct Server {
     incoming_zxid: Zxid,
     pub(super) requests: Vec<Bytes>,
     pub(super) synced: usize,
+    /// How many transactions were applied when a sync was answered last.
+    pub(super) applied_at_sync: usize,
 }
 
 pub(super) struct World {
@@ -410,7 +412,10 @@ impl World {
                     }
                 }
                 Delivery::Ping => ensemble.pong(Bytes::new(), &mut out),
-                Delivery::Synced => server.synced += 1,
+                Delivery::Synced => {
+                    server.synced += 1;
+                    server.applied_at_sync = server.applied.len();
+                }
                 Delivery::Looking
                 | Delivery::Reconfigured { .. }
                 | Delivery::Following { .. }
@@ -632,6 +637,7 @@ impl Server {
             incoming_zxid: Zxid::ZERO,
             requests: Vec::new(),
             synced: 0,
+            applied_at_sync: 0,
         }
     }
 }
