@@ -659,10 +659,10 @@ impl Leader {
     }
 
     /// How many proposals, from the oldest on, are to be committed next: a reconfiguration by
-    /// itself, and up to one that a sync waits for.
+    /// itself, and up to the last one before a sync that waits.
     fn committable(&mut self, shared: &Shared) -> usize {
         let reconfiguration = shared.members.next().map(|next| next.version);
-        let awaited = self.syncs.front().map(|sync| sync.commit);
+        let awaited = self.syncs.front().map(|sync| sync.asked_at);
         let mut count = 0;
         for Outstanding { zxid, acks, .. } in &self.outstanding {
             let is_quorum = self.tally.is_quorum(acks, *zxid, &shared.members);
