@@ -64,9 +64,16 @@ def differ(step, results):
         seen = [result.get(slot, []) for result in results]
         if closes:
             seen = [in_path_order(one) for one in seen]
-        if [one.form for one in seen[0]] != [one.form for one in seen[1]]:
+        ours = [one.form for one in seen[1]]
+        if ours != [one.form for one in seen[0] if not is_kept_secret(one, ours)]:
             return slot, seen
     return None
+
+
+def is_kept_secret(event, ours):
+    """An event that setWatches catches up with, of a node that the client may not read: ours does not
+    tell it."""
+    return str(event).startswith("event xid=-1 zxid=-0x1 ") and event.form not in ours
 
 
 def shrink(make, ports, first, budget=400):

@@ -86,7 +86,10 @@ class Generator:
         elif kind < 0.63:
             how["session"] = "none such"
         if rng.random() < 0.1:
-            how["password"] = rng.choice(["wrong", "short", "null"])
+            password = rng.choice(["wrong", "short", "null"])
+            # One that is wrong cuts nobody's connection here, and does in ZooKeeper.
+            if how.get("session") in (None, "none such"):
+                how["password"] = password
         if rng.random() < 0.3:
             how["seen"] = rng.choice([0, 0, 3, 10, "future"])
         if rng.random() < 0.2:

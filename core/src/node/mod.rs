@@ -545,7 +545,7 @@ impl Node {
             true => self.serving(),
         };
         if is_told {
-            self.serve.applying(now, &self.store, logged.header.client, out);
+            self.serve.applying(now, &self.store, &logged, out);
         }
         self.effects.wanted = is_told && self.serve.is_watched();
         let outcome = self.store.apply(&logged, &mut self.effects);

@@ -93,7 +93,9 @@ impl Node {
         // The leader refuses what comes later through another server.
         let proposed = Handover::After(self.ensemble.last_proposed());
         if is_local {
-            let handover = if self.tracker.is_some() { proposed } else { Handover::Fenced };
+            // Without a leader nothing is written.
+            let is_alone = self.tracker.is_some() || self.serve.is_read_only();
+            let handover = if is_alone { proposed } else { Handover::Fenced };
             self.serve.reattached(now, &self.store, session, Some(handover), out);
         } else if let Some(tracker) = &mut self.tracker {
             let valid = tracker.touch(now.mono, session, timeout_ms);

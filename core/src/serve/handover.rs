@@ -102,6 +102,25 @@ impl Connection {
         }
     }
 
+    /// Whether a transaction that is about to be applied settles what was in doubt before it: it is
+    /// this connection's without a doubt. What was asked in between is answered first then.
+    pub(super) fn settles(&mut self, logged: &LoggedTxn) -> bool {
+        if self.handover != Some(Handover::Fenced) || may_be_of_anothers(&logged.txn) {
+            return false;
+        }
+        let is_doubtful = |p: &Pending| matches!(p.state, PendingState::InDoubt { .. });
+        let Some(first) = self.pending.iter().position(is_doubtful) else { return false };
+        let is_it =
+            |p: &Pending| matches!(p.state, PendingState::Write) && p.xid == logged.header.cxid;
+        let is_moved = |p: &Pending| matches!(p.state, PendingState::InDoubt { answer: None, .. });
+        match self.pending.iter().position(is_it) {
+            Some(at) if first < at && !self.pending.iter().take(at).any(is_moved) => {
+                self.resolve(at, u64::MAX)
+            }
+            _ => false,
+        }
+    }
+
     /// What was in doubt before this place, or before a fence, is this connection's. False: its
     /// session has moved.
     fn resolve(&mut self, places: usize, fence: u64) -> bool {
@@ -124,16 +143,32 @@ fn may_be_of_another(outcome: &Outcome) -> bool {
         Outcome::Multi(all) => all.first(),
         one => Some(one),
     };
-    first.is_none_or(|outcome| {
-        matches!(
-            reads::code(outcome),
-            ErrorCode::SessionMoved
-                | ErrorCode::BadArguments
-                | ErrorCode::MarshallingError
-                | ErrorCode::Unimplemented
-                | ErrorCode::ReconfigDisabled
-        )
-    })
+    first.is_none_or(|outcome| is_blind(reads::code(outcome)))
+}
+
+/// The same of a transaction that is not applied yet.
+fn may_be_of_anothers(txn: &Txn) -> bool {
+    let first = match txn {
+        Txn::Multi(parts) => parts.first(),
+        one => Some(one),
+    };
+    match first {
+        Some(Txn::Error(code)) => ErrorCode::from_i32(*code).is_none_or(is_blind),
+        Some(_) => false,
+        None => true,
+    }
+}
+
+/// Whether a refusal says nothing of the session that asked.
+fn is_blind(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::SessionMoved
+            | ErrorCode::BadArguments
+            | ErrorCode::MarshallingError
+            | ErrorCode::Unimplemented
+            | ErrorCode::ReconfigDisabled
+    )
 }
 
 impl Serve {

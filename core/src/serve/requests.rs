@@ -18,9 +18,10 @@ use crate::admin::metrics::ServerStats;
 use crate::budget::Work;
 use crate::prep::{self, Request};
 use crate::store::{NodeRef, Store};
-use crate::types::{ConnId, Now, SessionId, Zxid};
+use crate::types::{ConnId, Now, Zxid};
 use crate::wire::client::{ReplyHeader, RequestHeader, XID_PING, perms};
 use crate::wire::frame::FrameTooLong;
+use crate::wire::txn::LoggedTxn;
 use crate::wire::{ErrorCode, OpCode, Record, Word};
 
 impl Serve {
@@ -197,10 +198,10 @@ impl Serve {
 
     /// A session's write is about to be applied: what it asked before must not see it, however
     /// much is done in this turn. It cannot be much ([`Connection::is_busy`]).
-    pub fn applying(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
-        if self.turns.has_more()
-            && let Some(conn) = self.by_session.get(&session).copied()
-        {
+    pub fn applying(&mut self, now: Now, store: &Store, logged: &LoggedTxn, out: &mut Actions) {
+        let Some(conn) = self.by_session.get(&logged.header.client).copied() else { return };
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        if connection.settles(logged) || self.turns.has_more() {
             self.answer_ready(now, store, conn, true, out);
         }
     }

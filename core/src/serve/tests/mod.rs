@@ -227,8 +227,7 @@ impl Server {
 
     fn commit(&mut self, txn: &LoggedTxn) {
         let mut effects = Effects { wanted: true, ..Effects::default() };
-        let client = txn.header.client;
-        self.serve.applying(self.now, &self.store, client, &mut self.out);
+        self.serve.applying(self.now, &self.store, txn, &mut self.out);
         let outcome = self.store.apply(txn, &mut effects);
         self.prep.committed(txn.header.zxid);
         let (now, store) = (self.now, &self.store);

@@ -198,6 +198,21 @@ fn an_answer_behind_a_doubtful_one_settles_it() {
 }
 
 #[test]
+fn a_read_behind_a_doubtful_answer_does_not_see_what_is_written_after_it() {
+    let mut server = Server::new();
+    server.follows = true;
+    let (new, session) = server.moved(&[]);
+    server.pass_fence();
+    server.ask(new, 1, OpCode::Create, create("/one", 0));
+    server.proposed.clear();
+    server.late(session, 1, ErrorCode::BadArguments);
+    server.ask(new, 2, OpCode::Exists, look("/two"));
+    server.ask(new, 3, OpCode::Create, create("/two", 0));
+    server.commit_all();
+    assert_eq!(server.brief(new), ["hello 10000", "1:-8", "2:-101", "3:0"]);
+}
+
+#[test]
 fn two_refusals_of_which_one_is_its_own_cannot_be_told_apart() {
     let mut server = Server::new();
     server.follows = true;
