@@ -3,6 +3,7 @@ import os
 import re
 import socket
 import struct
+import time
 
 import pytest
 
@@ -311,6 +312,18 @@ def test_figures_begin_anew(members):
 
 
 def of_client(server, session):
+    """The same once it does not change any more: a real server counts an answer after it was sent."""
+    told = [None]
+
+    def is_settled():
+        told.append(client_in_cons(server, session))
+        time.sleep(0.05)
+        return told[-1] == told[-2] and told[-1]["queued"] == "0"
+    wait_until(is_settled, 10, "what is told of the client stays the same")
+    return told[-1]
+
+
+def client_in_cons(server, session):
     """What `cons` tells of the connection with this session, without times and addresses."""
     sid = f"sid=0x{session & (1 << 64) - 1:x},"
     line, = [line for line in server.words("cons").splitlines() if sid in line]
