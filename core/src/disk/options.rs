@@ -61,7 +61,7 @@ impl DiskOptions {
             preallocate_bytes: 65536 << 10,
             log_size_limit_bytes: None,
             force_sync: true,
-            max_record_bytes: 2 * 0xf_ffff,
+            max_record_bytes: STORABLE_BYTES,
             commit_log_count: 500,
             trust_empty: false,
             autocreate: true,

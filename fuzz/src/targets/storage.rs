@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use zabkeeper_core::disk::{DiskOptions, FileOp, MemoryFiles};
+use zabkeeper_core::disk::{DiskOptions, FileOp, MemoryFiles, STORABLE_BYTES};
 use zabkeeper_core::event::Recovered;
 use zabkeeper_core::inspect::{self, Line, Options, Recovery, Target};
 use zabkeeper_core::store::{Store, StoreOptions};
@@ -75,9 +75,10 @@ pub fn epoch_files(data: &[u8]) {
 /// A recovery ends; and a second one finds the same.
 fn recovers_or_says_why(mut files: MemoryFiles, ensemble: bool) {
     let foretold = foretell(&mut files, ensemble);
-    let first = load_with(options(ensemble), StoreOptions::default(), &mut files);
+    let store = StoreOptions { max_field_bytes: STORABLE_BYTES, ..StoreOptions::default() };
+    let first = load_with(options(ensemble), store, &mut files);
     assert_foretold(&foretold, &first);
-    let again = load_with(options(ensemble), StoreOptions::default(), &mut files);
+    let again = load_with(options(ensemble), store, &mut files);
     match (first, again) {
         (Outcome::Recovered(first), Outcome::Recovered(again)) => assert_same(&first, &again),
         (Outcome::Failed(first), Outcome::Failed(again)) => {
