@@ -96,12 +96,13 @@ def test_kazoo_is_told_of_its_own_request(zabkeeper_only, library, tmp_path):
         one, two = ensemble.servers[:2]
         client = ensemble.client(one, two, timeout=20.0, randomize_hosts=False)
         client.create("/l")
-        session = client.client_id
+        session, states = client.client_id, []
+        client.add_listener(states.append)
         slow.set(2500)
         client.create_async("/l/one-", sequence=True)
         time.sleep(0.3)
         one.kill()
-        wait_until(lambda: not client.connected, 20, "the connection is lost")
+        wait_until(lambda: "SUSPENDED" in states, 20, "the connection is lost")
         wait_until(lambda: client.connected, 20, "it is attached again")
         assert client.client_id == session
         assert client.create("/l/two-", sequence=True).startswith("/l/two-")
