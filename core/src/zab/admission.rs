@@ -113,9 +113,11 @@ impl Leader {
                 let limit = shared.limit_ms(shared.options.init_limit);
                 let is_soon = |at: Time| now.ms_since(at) < limit;
                 let history = &shared.history;
+                // A history that this leader was not elected with must not be given up for another
+                // election, either.
                 let has_nothing_new = proof.log.is_some_and(|(epoch, zxid)| {
                     (epoch, zxid) <= (history.current_epoch, history.last_logged)
-                        && zxid.epoch() <= history.current_epoch
+                        && !self.reign.is_unknown(zxid, self.epoch, self.last_proposed)
                 });
                 if self.established()
                     && proof.may_follow(shared.me)

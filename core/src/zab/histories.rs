@@ -44,7 +44,7 @@ impl Reign {
 
     /// Whether a learner's last zxid is of an epoch that nobody can have established: `epoch` is the
     /// leader's own, in which `last_proposed` is the last zxid.
-    fn is_unknown(&self, zxid: Zxid, epoch: Epoch, last_proposed: Zxid) -> bool {
+    pub(super) fn is_unknown(&self, zxid: Zxid, epoch: Epoch, last_proposed: Zxid) -> bool {
         let is_off = Mutant::NewerHistoryThrownAway.is_on()
             || Mutant::LeaderForgetsNewerHistory.is_on()
             || Mutant::VoteIgnoresZxid.is_on();

@@ -79,7 +79,7 @@ struct Sync {
 pub(super) struct Leader {
     pub(super) epoch: Epoch,
     /// The history that it was elected with.
-    reign: Reign,
+    pub(super) reign: Reign,
     stage: Stage,
     connecting: AckSet,
     /// The earliest epoch that one of them has accepted.

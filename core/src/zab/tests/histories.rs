@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::world::World;
 use crate::entries::Entry;
 use crate::types::{Epoch, Zxid};
+use crate::zab::Role;
 
 fn z(epoch: i64, counter: u32) -> Zxid {
     Zxid::new(Epoch(epoch), counter)
@@ -86,6 +87,26 @@ fn a_history_of_an_epoch_that_the_leader_knows_nothing_of_is_not_given_up() {
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 5");
     assert_eq!(world.payloads(1).len(), 3);
     assert_eq!(world.payloads(1), world.payloads(3));
+}
+
+#[test]
+fn a_leader_steps_down_for_no_history_of_an_epoch_that_it_was_not_elected_with() {
+    let mut world = World::new(3, 0);
+    for id in [1, 2] {
+        put(&mut world, id, 1, None, &[z(1, 1)]);
+        // Elections that came to nothing: the next epoch is later than any in server 3's log.
+        world.servers.get_mut(&id).unwrap().platter.accepted = Epoch(4);
+    }
+    world.start(1).start(2).run(3000);
+    world.propose("new");
+    world.run(10);
+    let precious = [z(1, 1), z(3, 1), z(3, 2)];
+    put(&mut world, 3, 3, None, &precious);
+    world.servers.get_mut(&3).unwrap().platter.accepted = Epoch(7);
+    world.start(3).run(20_000);
+    assert_eq!(world.role(2), Role::Leading { established: true });
+    assert_eq!(log(&world, 3), precious, "{}", world.story());
+    assert_eq!(world.story(), "1 follows 2, 2 leads epoch 5, 3 looks");
 }
 
 #[test]
