@@ -552,6 +552,12 @@ impl World {
         }
     }
 
+    /// A server's end of a connection with another one.
+    pub(super) fn end_of(&self, id: i64, with: i64) -> ConnId {
+        let ends = self.wires.iter().filter(|((at, _), (other, _))| (*at, *other) == (id, with));
+        ends.map(|((_, conn), _)| *conn).find(|conn| self.owns(id, *conn)).expect("a connection")
+    }
+
     /// Whether a server keeps a connection.
     pub(super) fn owns(&self, id: i64, conn: ConnId) -> bool {
         self.servers[&id].ensemble.as_ref().is_some_and(|ensemble| ensemble.owns(conn))
