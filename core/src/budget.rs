@@ -6,18 +6,18 @@ use core::ops::AddAssign;
 
 use crate::types::Time;
 
-/// What the clients' requests of one turn may cost where the configuration says nothing: some two
+/// The default cost of one turn's client requests: some two
 /// milliseconds.
 pub const TURN: usize = 2_000_000;
 /// Connections that may use up their share of a turn.
 const SHARES: usize = 8;
 
-/// What the requests of one connection may cost in a turn with this budget, beyond its first.
+/// The cost of one connection's requests in a turn with this budget, beyond the first request.
 pub const fn share(limit: usize) -> usize {
     limit / SHARES
 }
 
-/// What was done for a client.
+/// Work done for a client.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Work {
     /// Requests begun, and parts of one.
@@ -62,7 +62,7 @@ impl AddAssign for Work {
     }
 }
 
-/// What was done in the turn that goes on.
+/// Work done in the present turn.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
@@ -106,7 +106,7 @@ impl Budget {
         self.cost >= self.limit
     }
 
-    /// What the requests of one connection may cost in a turn, beyond its first.
+    /// The cost of one connection's requests in a turn, beyond the first request.
     pub fn share(&self) -> usize {
         share(self.limit)
     }

@@ -309,7 +309,7 @@ fn mntr_again(real: &str, mode: Mode, latency: &[u64]) -> (Vec<String>, Vec<Stri
     let text = ask(Word::Mntr, &report);
     // Percentiles cannot be known from the answer; figures by namespace and by learner are
     // not kept.
-    // What is told here alone is not compared.
+    // Figures of this server alone are not compared.
     let own = |line: &str| OWN_FIGURES.iter().any(|name| line.starts_with(&format!("zk_{name}\t")));
     let kept = |line: &&str| {
         !line.contains("_per_namespace\t") && !line.contains("_learner_handler_qp_") && !own(line)

@@ -1,7 +1,7 @@
 //! Which keys there are: read here, known to ZooKeeper but without effect here, or refused
 //! because to ignore them would weaken security.
 
-/// What a setting leads to.
+/// The verdict on a setting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     /// It is read.

@@ -56,7 +56,7 @@ impl Values<'_> {
         }
     }
 
-    /// What the `server`, `group` and `weight` lines say, each for itself.
+    /// The `server`, `group` and `weight` lines, each read by itself.
     pub(super) fn members(&self) -> Result<EnsembleConfig, ConfigError> {
         let mut ensemble = EnsembleConfig::default();
         for EnsembleLine { key, given } in &self.ensemble {
@@ -228,7 +228,7 @@ impl Values<'_> {
     }
 }
 
-/// What a version looks like, for messages.
+/// The form of a version, for messages.
 pub(super) const A_VERSION: &str = "a hexadecimal number";
 
 /// A version: hexadecimal, and not negative, as it is written without a sign.

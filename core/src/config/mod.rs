@@ -302,7 +302,7 @@ impl Config {
     }
 }
 
-/// What a byte order mark does.
+/// The effect of a byte order mark.
 const BYTE_ORDER_MARK: &str = "the file begins with a byte order mark, which is read as a part of its \
     first line, here and in ZooKeeper: save it without one";
 

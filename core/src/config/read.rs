@@ -269,7 +269,7 @@ impl Values<'_> {
     }
 
     fn enforced_schemes(&self) -> Result<Vec<String>, ConfigError> {
-        // What was meant to protect is never taken for its opposite.
+        // A setting that was meant to protect is never taken for its opposite.
         if !self.boolean("enforce.auth.enabled", false)? {
             return Ok(Vec::new());
         }
@@ -303,7 +303,7 @@ impl Values<'_> {
     }
 }
 
-/// What is not positive counts as nothing.
+/// A number that is not positive counts as 0.
 pub(super) fn positive(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }

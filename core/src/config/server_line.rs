@@ -8,7 +8,7 @@ use super::java;
 use super::members::{LearnerType, Member, ServerAddress};
 use crate::types::HostPort;
 
-/// What is wrong with a line.
+/// The mistake in a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wrong {
     /// Its form.
@@ -20,7 +20,7 @@ pub(super) enum Wrong {
 }
 
 impl Wrong {
-    /// What is accepted.
+    /// The accepted form.
     pub(super) fn expected(self) -> &'static str {
         match self {
             Wrong::Form => {

@@ -62,7 +62,7 @@ impl<'a> Values<'a> {
     /// Takes flags of the JVM, whole names and values. `zoo.cfg` comes after them.
     ///
     /// # Errors
-    /// What is promised and not there.
+    /// A setting promises protection that is not there.
     pub(super) fn take_flags(&mut self, flags: &[(String, String)]) -> Result<(), ConfigError> {
         for (name, value) in flags {
             let given = Given { place: String::from(FLAG_PLACE), value: value.clone() };
@@ -93,7 +93,7 @@ impl<'a> Values<'a> {
     /// Takes the lines of `zoo.cfg`.
     ///
     /// # Errors
-    /// What is promised and not there.
+    /// A setting promises protection that is not there.
     pub(super) fn take_file(&mut self, lines: Vec<Property>) -> Result<(), ConfigError> {
         let mut last = BTreeMap::new();
         for line in lines {

@@ -29,7 +29,7 @@ struct Kept {
     len: u64,
 }
 
-/// What is being given up.
+/// The files and parts of files that are being given up.
 pub(crate) struct GivenUp<'a> {
     io: &'a Io,
     places: &'a Places,
@@ -126,7 +126,7 @@ impl<'a> GivenUp<'a> {
     }
 }
 
-/// What is kept, oldest first.
+/// The kept files, oldest first.
 async fn kept(io: &Io, places: &Places) -> Result<Vec<Kept>, DiskError> {
     let mut all = Vec::new();
     for dir in [&places.data, &places.logs] {

@@ -17,7 +17,7 @@ pub(crate) const LEAST_BODY: usize = 32;
 pub(crate) const MAGIC: &[u8] = b"ZKLG";
 
 const HEADER: [u8; 16] = *b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0";
-/// What stands behind a body.
+/// The mark behind a body.
 pub(crate) const END_MARK: u8 = b'B';
 
 /// Appends a log file's header.

@@ -1,4 +1,4 @@
-//! What is claimed of a member, and what proves it.
+//! Claims about a member, and their proof.
 //!
 //! Whoever reaches a port can say any member's id. As long as nothing speaks against it, that is
 //! believed, since a member may connect from any address. Two connections that claim one member,
@@ -20,7 +20,7 @@ pub(super) fn asks_as(me: ServerId) -> ServerId {
     ServerId((i64::MAX - 1).wrapping_sub(me.0.max(0)))
 }
 
-/// What a member said at its configured election address.
+/// A member's answer at its configured election address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Proof {
     /// Who.
@@ -46,7 +46,7 @@ impl Proof {
     }
 }
 
-/// What is claimed and known of one member.
+/// Claims and knowledge about one member.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Claims {
     doubted_until: Option<Time>,

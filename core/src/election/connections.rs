@@ -154,7 +154,7 @@ impl Connections {
         self.links_of(to).for_each(|conn| send_framed(conn, message, out));
     }
 
-    /// What is claimed and known of a member.
+    /// Claims and knowledge about a member.
     pub(super) fn claims(&mut self, member: ServerId) -> Option<&mut Claims> {
         self.members.member(member)?;
         Some(&mut self.peers.entry(member).or_default().claims)

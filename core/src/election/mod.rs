@@ -92,7 +92,7 @@ pub struct Election {
     answered: BTreeMap<ServerId, (Time, u32)>,
     /// A newer configuration that a peer has told of.
     heard: Option<Box<EnsembleConfig>>,
-    /// What members have answered at their configured addresses.
+    /// Members' answers at their configured addresses.
     proofs: Vec<Proof>,
     /// Whether somebody has read that newer ones are not taken over.
     has_warned: bool,
@@ -254,7 +254,7 @@ impl Election {
         self.connections.ask(now, member, &question, out);
     }
 
-    /// What a member has answered, once.
+    /// A member's answer, once.
     pub fn take_proof(&mut self) -> Option<Proof> {
         self.proofs.pop()
     }
@@ -304,7 +304,7 @@ impl Election {
         if matches!(self.state, State::Looking { .. })
             && (is_doubted || (!proven && is_member && self.is_to_adopt(text)))
         {
-            // What counts is what it says at its configured address.
+            // Only its answer at its configured address counts.
             return self.ask(now, from, out);
         }
         self.hear(from, text);

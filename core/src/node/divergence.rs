@@ -1,4 +1,4 @@
-//! What a server does whose tree is not the leader's.
+//! A server whose tree differs from the leader's.
 
 use alloc::format;
 

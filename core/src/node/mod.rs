@@ -90,7 +90,7 @@ pub struct Node {
     ending: BTreeSet<(SessionId, ConnId)>,
     /// Leader: what learners' clients ask, and is not done yet.
     forwarded: Forwarded,
-    /// What writes and words of this turn have cost.
+    /// The cost of this turn's writes and words.
     writes: Budget,
     /// This server's own syncs, in their order at the leader.
     syncing: VecDeque<Syncing>,

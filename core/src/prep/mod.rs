@@ -236,7 +236,7 @@ impl Prep {
         self.tree.clear();
     }
 
-    /// What preparing has cost since the last time of asking.
+    /// The cost of preparing since the last call.
     pub fn take_work(&mut self) -> Work {
         core::mem::take(&mut self.tree.work)
     }

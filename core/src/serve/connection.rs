@@ -48,7 +48,7 @@ pub(super) struct Pending {
     pub(super) bytes: usize,
     /// Of the ids that go with it to the leader.
     pub(super) ids: usize,
-    /// What it may cost to answer it from the tree.
+    /// The expected cost of its answer from the tree.
     pub(super) cost: usize,
     pub(super) state: PendingState,
 }
@@ -116,9 +116,9 @@ pub(super) struct Connection {
     pub(super) id_bytes: usize,
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_bytes: usize,
-    /// What answering the pending reads may cost.
+    /// The expected cost of the pending reads.
     pub(super) pending_cost: usize,
-    /// What a read has cost lately.
+    /// The recent cost of a read.
     pub(super) read_cost: usize,
     /// When it was last heard of.
     pub(super) heard: Time,
@@ -134,7 +134,7 @@ pub(super) struct Connection {
     pub(super) choked: bool,
     /// Bytes sent since it was last known to take them.
     pub(super) unconfirmed: usize,
-    /// What it has used of the turn.
+    /// Its use of the turn.
     pub(super) share: Share,
     /// The newest zxid that it was told: what it is told never goes back.
     pub(super) told: Zxid,

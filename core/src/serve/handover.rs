@@ -37,13 +37,13 @@ pub enum Handover {
 pub(super) struct Fences {
     /// For whom one is under way; nobody: none is.
     asked: Vec<ConnId>,
-    /// Who waits for the next.
+    /// Connections that wait for the next one.
     waiting: Vec<ConnId>,
     /// How many were sent.
     sent: u64,
 }
 
-/// What a transaction means to a connection of its session.
+/// The meaning of a transaction for a connection of its session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Claim {
     /// Nothing: another connection asked.
@@ -89,7 +89,7 @@ impl Connection {
             None => Claim::Answer(at),
             Some(Handover::After(last)) if header.zxid <= last || has_moved => Claim::Nothing,
             Some(Handover::After(_)) => Claim::Answer(at),
-            Some(Handover::Fenced) if !may_be_of_another(outcome) => {
+            Some(Handover::Fenced) if !outcome_may_be_of_another(outcome) => {
                 let refused =
                     |p: &Pending| matches!(p.state, PendingState::InDoubt { answer: None, .. });
                 let is_over = self.pending.iter().take(at).any(refused);
@@ -105,7 +105,7 @@ impl Connection {
     /// Whether a transaction that is about to be applied settles what was in doubt before it: it is
     /// this connection's without a doubt. What was asked in between is answered first then.
     pub(super) fn settles(&mut self, logged: &LoggedTxn) -> bool {
-        if self.handover != Some(Handover::Fenced) || may_be_of_anothers(&logged.txn) {
+        if self.handover != Some(Handover::Fenced) || transaction_may_be_of_another(&logged.txn) {
             return false;
         }
         let is_doubtful = |p: &Pending| matches!(p.state, PendingState::InDoubt { .. });
@@ -138,7 +138,7 @@ impl Connection {
 
 /// Whether a leader says so also to a request of a server that the session has left: because of
 /// that, or before it looks at the session. A multi fails with its first part then.
-fn may_be_of_another(outcome: &Outcome) -> bool {
+fn outcome_may_be_of_another(outcome: &Outcome) -> bool {
     let first = match outcome {
         Outcome::Multi(all) => all.first(),
         one => Some(one),
@@ -147,7 +147,7 @@ fn may_be_of_another(outcome: &Outcome) -> bool {
 }
 
 /// The same of a transaction that is not applied yet.
-fn may_be_of_anothers(txn: &Txn) -> bool {
+fn transaction_may_be_of_another(txn: &Txn) -> bool {
     let first = match txn {
         Txn::Multi(parts) => parts.first(),
         one => Some(one),
