@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::BufMut;
 use zabkeeper_core::action::{Action, DiskAction, EpochFile};
 use zabkeeper_core::config::{Config, EnsembleConfig};
-use zabkeeper_core::entries::Entry;
 use zabkeeper_core::event::LogEnd;
 use zabkeeper_core::types::{ConnId, Epoch, ServerId, Time, Zxid};
+use zabkeeper_core::wire::entries::Entry;
 use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
 
 const ZOO_CFG: &str = "dataDir=/d

@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::entries::Entries;
 use crate::event::Port;
 use crate::types::{ConnId, Epoch, HostPort, ReadId, Ticket, Zxid};
+use crate::wire::entries::Entries;
 
 /// The reused buffer that a step fills.
 pub type Actions = Vec<Action>;

@@ -8,8 +8,8 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::entries::Entry;
 use crate::types::{ConnId, ReadId, Ticket, Zxid};
+use crate::wire::entries::Entry;
 
 /// Which of a server's ports a connection belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -9,7 +9,7 @@
 //! use zabkeeper_core::action::{Action, DiskAction};
 //! use bytes::BufMut;
 //! use zabkeeper_core::config::Config;
-//! use zabkeeper_core::entries::Entries;
+//! use zabkeeper_core::wire::entries::Entries;
 //! use zabkeeper_core::types::{ConnId, ServerId, Time, Zxid};
 //! use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
 //!
@@ -88,34 +88,36 @@
 //!
 //! # The rooms
 //!
-//! A room uses only those above it: [`types`], [`budget`], [`entries`], [`event`] and [`action`]; [`wire`]; [`config`];
+//! A room uses only those above it: [`types`], [`budget`] and [`wire`]; [`event`] and [`action`]; [`config`];
 //! [`quorum`]; [`election`]; [`zab`], which with the election is an [`Ensemble`](zab::Ensemble)
-//! that any state machine can ride on; [`store`], the znodes; [`prep`], requests into
-//! transactions; [`admin`], figures and four-letter words; [`serve`], the clients; [`disk`], logs
+//! that any state machine can ride on; [`store`], the znodes; [`access`], schemes and ACLs;
+//! [`session`], ids, passwords and who is alive; [`prep`], requests into transactions; [`admin`],
+//! figures and four-letter words; [`client_port`], the clients; [`disk`], logs
 //! and snapshots; [`client`], the other side of a session; [`node`], one whole server;
-//! [`record`], the journal of what entered it; [`inspect`], what is in files, in words. Below them all, [`mutant`]: bugs to be put in on
+//! [`journal`], the journal of what entered it; [`inspect`], what is in files, in words. Below them all, [`mutant`]: bugs to be put in on
 //! purpose, for tests of the simulator; compiled out otherwise.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod access;
 pub mod action;
 pub mod admin;
 pub mod budget;
 pub mod client;
+pub mod client_port;
 pub mod config;
 pub mod disk;
 pub mod election;
-pub mod entries;
 pub mod event;
 pub mod hash;
 pub mod inspect;
+pub mod journal;
 pub mod mutant;
 pub mod node;
 pub mod prep;
 pub mod quorum;
-pub mod record;
-pub mod serve;
+pub mod session;
 pub mod store;
 pub mod types;
 pub mod wire;

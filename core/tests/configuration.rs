@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zabkeeper_core::access::Access;
 use zabkeeper_core::admin::Whitelist;
 use zabkeeper_core::config::{Config, Sources, decode};
-use zabkeeper_core::prep::access::Access;
 use zabkeeper_core::wire::Word;
 
 const ANSWERS: &str = include_str!("../testdata/configuration.tsv");

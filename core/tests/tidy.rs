@@ -9,8 +9,27 @@ const MAX_LINES: usize = 800;
 /// The rooms of core, lowest first; a room uses only those before it. `event` and `action`
 /// name each other.
 const ROOMS: &[&str] = &[
-    "mutant", "types", "hash", "budget", "entries", "event", "action", "wire", "config", "quorum",
-    "election", "zab", "store", "prep", "admin", "serve", "disk", "client", "node", "record",
+    "mutant",
+    "types",
+    "hash",
+    "budget",
+    "wire",
+    "event",
+    "action",
+    "config",
+    "quorum",
+    "election",
+    "zab",
+    "store",
+    "access",
+    "session",
+    "prep",
+    "admin",
+    "client_port",
+    "disk",
+    "client",
+    "node",
+    "journal",
     "inspect",
 ];
 

@@ -8,10 +8,10 @@ use zabkeeper_core::action::{Action, Actions};
 use zabkeeper_core::client::{Client, ClientEvent, ClientOptions, Request};
 use zabkeeper_core::disk::{Disk, MemoryFiles, drive};
 use zabkeeper_core::event::{Event, Port};
-use zabkeeper_core::node::{Node, disk_options, store_options};
-use zabkeeper_core::record::{
+use zabkeeper_core::journal::{
     ActionsDigest, ConfigSource, Encoder, SegmentReader, Start, segment_head, segment_name,
 };
+use zabkeeper_core::node::{Node, disk_options, store_options};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Now, Time};
 use zabkeeper_core::wire::client::{Acl, CreateRequest, Id, WatchedRequest};

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use zabkeeper_core::config::{Config, Warning, decode};
 use zabkeeper_core::disk::{DiskOptions, VERSION_DIR};
 use zabkeeper_core::event::Port;
+use zabkeeper_core::journal::ConfigSource;
 use zabkeeper_core::node;
-use zabkeeper_core::record::ConfigSource;
 use zabkeeper_core::store::StoreOptions;
 use zabkeeper_core::types::{self, HostPort, ServerId};
 

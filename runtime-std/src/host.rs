@@ -203,7 +203,7 @@ mod tests {
     fn the_thread_tells_at_once_and_ends_with_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("dataDir={}\nclientPort=2181\n", dir.path().display());
-        let source = zabkeeper_core::record::ConfigSource {
+        let source = zabkeeper_core::journal::ConfigSource {
             name: "zoo.cfg".into(),
             text,
             ..Default::default()

@@ -19,10 +19,10 @@ use bytes::BytesMut;
 use zabkeeper_core::action::Actions;
 use zabkeeper_core::config::Config;
 use zabkeeper_core::event::Event;
-use zabkeeper_core::node::Node;
-use zabkeeper_core::record::{
+use zabkeeper_core::journal::{
     ActionsDigest, Encoder, Start, segment_head, segment_name, segment_number,
 };
+use zabkeeper_core::node::Node;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::Now;
 
@@ -391,8 +391,8 @@ fn segments(journal: &Path) -> io::Result<VecDeque<(u64, u64)>> {
 #[cfg(test)]
 mod tests {
     use zabkeeper_core::event::{Host, Port, Recovered};
+    use zabkeeper_core::journal::{ConfigSource, Item, SegmentReader};
     use zabkeeper_core::node;
-    use zabkeeper_core::record::{ConfigSource, Item, SegmentReader};
     use zabkeeper_core::types::{ConnId, Ticket, Time, Zxid};
 
     use super::*;

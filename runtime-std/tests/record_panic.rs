@@ -3,7 +3,7 @@
 
 use zabkeeper_core::action::Actions;
 use zabkeeper_core::event::Event;
-use zabkeeper_core::record::{ConfigSource, Item, SegmentReader, Start};
+use zabkeeper_core::journal::{ConfigSource, Item, SegmentReader, Start};
 use zabkeeper_core::types::{Now, Ticket, Time};
 use zabkeeper_std::record::{RecordOptions, Recorder};
 

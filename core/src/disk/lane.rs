@@ -9,8 +9,8 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::action::{ConfigSave, DiskAction, EpochFile};
-use crate::entries::Entries;
 use crate::types::{Epoch, ReadId, Ticket, Zxid};
+use crate::wire::entries::Entries;
 
 /// Numbers the snapshots, to match their pieces with the right one.
 pub(crate) type Generation = u64;

@@ -3,8 +3,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::entries::Entry;
 use crate::types::Zxid;
+use crate::wire::entries::Entry;
 
 /// Length of a log file's header.
 pub(crate) const HEADER_LEN: u64 = 16;

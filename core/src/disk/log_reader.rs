@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::files::FilePath;
 use super::io::{DiskError, Io};
 use super::log_format::{self, Damage, ENTRY_HEAD, HEADER_LEN, Parsed};
-use crate::entries::Entry;
 use crate::types::Zxid;
+use crate::wire::entries::Entry;
 
 /// How much is read at once.
 pub(crate) const CHUNK: usize = 1 << 20;

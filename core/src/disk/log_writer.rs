@@ -9,8 +9,8 @@ use super::files::{FilePath, Places};
 use super::io::{DiskError, Io};
 use super::log_format;
 use super::log_reader::LogFile;
-use crate::entries::Entries;
 use crate::mutant::Mutant;
+use crate::wire::entries::Entries;
 
 /// A batch is closed once it has this many entries (`zookeeper.maxBatchSize`).
 pub(crate) const MAX_BATCH: usize = 1000;

@@ -20,9 +20,9 @@ use super::recovery;
 use super::snapshot_writer::{Pace, SnapshotWriter};
 use super::state::State;
 use super::truncate;
-use crate::entries::Entries;
 use crate::event::{Event, LogEnd};
 use crate::types::{Ticket, Zxid};
+use crate::wire::entries::Entries;
 
 /// Works until the disk fails: says so then, and does nothing ever after.
 pub(crate) async fn run<S: State>(context: Context<S>, inbox: Rc<RefCell<Inbox>>) {

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use super::io::{DiskError, Io};
 use super::log_reader::{LogFile, LogReader, Next};
-use crate::entries::Entry;
 use crate::event::LogEnd;
 use crate::types::{ReadId, Zxid};
+use crate::wire::entries::Entry;
 
 /// A batch is closed once its bodies have this many bytes.
 const BATCH_BYTES: usize = 1 << 20;

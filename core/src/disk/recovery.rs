@@ -19,10 +19,10 @@ use super::repair;
 use super::snapshot_reader::{self, Loaded, SnapshotFile};
 use super::snapshot_writer;
 use super::state::State;
-use crate::entries::Entry;
 use crate::event::{Event, Progress, Recovered};
 use crate::mutant::Mutant;
 use crate::types::{Ticket, Zxid};
+use crate::wire::entries::Entry;
 
 /// A progress event is sent after this many bytes.
 const REPORT_EVERY: u64 = 64 << 20;

@@ -12,8 +12,8 @@ use super::text::shown_option;
 use super::transaction::Transaction;
 use super::{Line, Options, Sink, Trouble, tell};
 use crate::disk::{Io, LogFile, LogReader, Next};
-use crate::entries::Entry;
 use crate::types::Zxid;
+use crate::wire::entries::Entry;
 
 /// What came of comparing logs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

@@ -7,9 +7,9 @@ use core::fmt::{self, Display};
 use serde::Serialize;
 
 use super::text::{self, Count, Data, Moment, Plain, shown};
-use crate::entries::Entry;
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::Acl;
+use crate::wire::entries::Entry;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{ErrorCode, Malformed, Reader, Record};
 

@@ -1,11 +1,11 @@
 //! What each room needs of the configuration.
 
+use crate::access::Access;
+use crate::client_port::{RequestThrottle, ServeOptions};
 use crate::config::Config;
 use crate::disk::{Compression, DiskOptions, STORABLE_BYTES};
 use crate::election::ElectionOptions;
 use crate::prep::PrepOptions;
-use crate::prep::access::Access;
-use crate::serve::{RequestThrottle, ServeOptions};
 use crate::store::StoreOptions;
 use crate::zab::{EnsembleOptions, ReadConfig};
 

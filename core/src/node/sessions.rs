@@ -8,10 +8,11 @@ use tracing::info;
 
 use super::Node;
 use crate::action::{Actions, Reason};
+use crate::client_port::Handover;
 use crate::config::Config;
 use crate::mutant::Mutant;
-use crate::prep::{Parsed, Request, SessionCheck};
-use crate::serve::{Handover, Owner, SessionTracker};
+use crate::prep::{Parsed, Request};
+use crate::session::{Owner, SessionCheck, SessionTracker};
 use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::jute::Reader;
 use crate::wire::quorum::ForwardedRequest;
@@ -314,7 +315,7 @@ mod tests {
     use super::*;
     use crate::action::{Action, DiskAction};
     use crate::event::{Event, Port, Recovered};
-    use crate::serve::password;
+    use crate::session::password;
     use crate::store::Store;
     use crate::types::{Ticket, Zxid};
     use crate::wire::Record;

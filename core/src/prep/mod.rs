@@ -6,12 +6,8 @@
 //! still under way. Every readable write takes a zxid and becomes a transaction: the change,
 //! or an error with the code of the refusal.
 
-pub mod access;
-pub mod acl;
-pub mod auth;
 pub mod path;
 
-mod distinguished_name;
 mod flags;
 mod operation;
 mod outstanding;
@@ -27,16 +23,17 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use self::access::Access;
 use self::operation::Context;
 use self::outstanding::Outstanding;
 use self::quota::Excesses;
 pub use self::reconfig::Members;
 use self::request::{Operation, Write};
 pub use self::request::{Parsed, Request, parse};
+use crate::access::Access;
 use crate::budget::Work;
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
+use crate::session::SessionCheck;
 use crate::store::{OwnerKind, Store};
 use crate::types::{SessionId, Zxid};
 use crate::wire::txn::{DeleteTxn, LoggedTxn, Txn, TxnDigest, TxnHeader};
@@ -46,42 +43,6 @@ use crate::wire::{ErrorCode, OpCode, Record};
 const DIGEST_VERSION: i32 = 2;
 /// Header, digest and the count of a closeSession, with room to spare.
 const ENVELOPE_BYTES: usize = 64;
-/// What the session tracker says of the session that asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SessionCheck {
-    /// It lives, and the request came through its present server.
-    Ok,
-    /// It has ended, or is about to.
-    Expired,
-    /// It is attached to another server by now.
-    Moved,
-    /// It is known to its own server only, and may do anything but own an ephemeral, which is
-    /// refused with this code.
-    Local(ErrorCode),
-}
-
-impl SessionCheck {
-    fn ok(self) -> Result<(), ErrorCode> {
-        match self {
-            SessionCheck::Ok | SessionCheck::Local(_) => Ok(()),
-            SessionCheck::Expired => Err(ErrorCode::SessionExpired),
-            SessionCheck::Moved => Err(ErrorCode::SessionMoved),
-        }
-    }
-
-    /// Whatever else may be wrong with a request: the session's present server has to know that it
-    /// is none of its own.
-    fn still_here(self) -> Result<(), ErrorCode> {
-        if self == SessionCheck::Moved { Err(ErrorCode::SessionMoved) } else { Ok(()) }
-    }
-
-    fn may_own(self) -> Result<(), ErrorCode> {
-        match self {
-            SessionCheck::Local(code) => Err(code),
-            other => other.ok(),
-        }
-    }
-}
 
 /// What the configuration says about writes.
 #[derive(Clone, PartialEq, Eq, Debug)]

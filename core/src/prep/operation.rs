@@ -6,13 +6,14 @@ use alloc::format;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::access::Access;
-use super::acl::AskedAcl;
 use super::flags::CreateMode;
 use super::outstanding::{NodeState, Outstanding};
 use super::request::{Create, CreateKind, Operation};
-use super::{SessionCheck, acl, path, quota};
+use super::{path, quota};
+use crate::access::Access;
+use crate::access::acl::{self, AskedAcl};
 use crate::mutant::Mutant;
+use crate::session::SessionCheck;
 use crate::store::{OwnerKind, Store, StoredStat};
 use crate::types::{SessionId, Zxid};
 use crate::wire::ErrorCode;

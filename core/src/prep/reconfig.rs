@@ -4,9 +4,10 @@
 use bytestring::ByteString;
 
 use super::request::Write;
-use super::{Parsed, Prep, Request, SessionCheck};
+use super::{Parsed, Prep, Request};
 use crate::config::{EnsembleConfig, Member, ServerAddress};
 use crate::quorum::Membership;
+use crate::session::SessionCheck;
 use crate::store::{CONFIG_PATH, Store};
 use crate::types::{HostPort, ServerId, Zxid};
 use crate::wire::ErrorCode;

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::acl::{self, AskedAcl};
 use super::flags::CreateMode;
+use crate::access::acl::{self, AskedAcl};
 use crate::types::SessionId;
 use crate::wire::client::{
     CheckRequest, DeleteRequest, Id, MultiHeader, ReconfigRequest, SetDataRequest,

@@ -7,6 +7,7 @@ pub mod acl;
 pub(crate) mod acl_index;
 pub mod client;
 pub(crate) mod code;
+pub mod entries;
 pub mod error;
 pub mod frame;
 pub mod jute;

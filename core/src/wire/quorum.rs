@@ -9,8 +9,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::client::Id;
 use super::code::codes;
 use super::jute::{Malformed, Reader, Record, Writer};
-use crate::entries::{Entries, FRAME_HEAD, FRAME_TAIL};
 use crate::types::{ServerId, SessionId, Zxid};
+use crate::wire::entries::{Entries, FRAME_HEAD, FRAME_TAIL};
 
 codes! {
     /// What a quorum packet is for.

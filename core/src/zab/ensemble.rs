@@ -20,11 +20,11 @@ use super::{Delivery, EnsembleOptions, Shared, Start};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::election::{Election, PeerState};
-use crate::entries::{Entries, Entry};
 use crate::event::{LogEnd, Port};
 use crate::quorum::Membership;
 use crate::types::{ConnId, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
+use crate::wire::entries::{Entries, Entry};
 use crate::wire::quorum::{PacketType, QuorumPacket};
 
 /// What happened outside, as far as the ensemble is concerned.

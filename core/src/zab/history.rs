@@ -8,9 +8,9 @@
 use alloc::collections::VecDeque;
 
 use super::Delivery;
-use crate::entries::{Entries, Entry};
 use crate::mutant::Mutant;
 use crate::types::{Epoch, Zxid};
+use crate::wire::entries::{Entries, Entry};
 
 /// Bytes of transactions in the window. A learner is sent all of it without waiting, and a link
 /// holds only so much.

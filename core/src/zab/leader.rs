@@ -21,11 +21,11 @@ use super::tally::{Acks, Tally};
 use super::{Delivery, Ended, Shared};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
-use crate::entries::{Entries, Entry};
 use crate::event::LogEnd;
 use crate::mutant::Mutant;
 use crate::quorum::{self, AckSet, Verifier};
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::wire::entries::{Entries, Entry};
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 

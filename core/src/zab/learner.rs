@@ -20,10 +20,10 @@ use super::room::Room;
 use super::{Delivery, Ended, Shared, Start, limits};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
-use crate::entries::Entries;
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
+use crate::wire::entries::Entries;
 use crate::wire::quorum::{PacketType, Packets, QuorumPacket};
 
 /// Between two attempts to reach the leader (`leaderConnectDelayDuringRetryMs`).

@@ -12,10 +12,10 @@ use super::link::{Outbound, PacketReader};
 use super::sync_plan::{Plan, Situation, Step, Walk, plan};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, DiskAction};
-use crate::entries::{Entries, Entry};
 use crate::event::LogEnd;
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
+use crate::wire::entries::{Entries, Entry};
 use crate::wire::quorum::{PacketType, QuorumPacket};
 
 /// Bytes of the log on disk in one DIFF: what is longer is a snapshot's, which waits for the link.

@@ -11,10 +11,10 @@ use tracing::info;
 use super::learner_handler::{LearnerHandler, Phase};
 use super::{Delivery, Shared, limits};
 use crate::action::{Action, Actions, Reason};
-use crate::entries::Entry;
 use crate::event::LogEnd;
 use crate::quorum::AckSet;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time};
+use crate::wire::entries::Entry;
 use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 /// The longest packet of a learner before it is in sync.

@@ -7,8 +7,8 @@ use tracing::warn;
 
 use super::{Ended, Shared};
 use crate::action::Reason;
-use crate::entries::Entries;
 use crate::types::Time;
+use crate::wire::entries::Entries;
 use crate::wire::jute::Malformed;
 
 /// That the leader sends more than clients may is told once in this time.

@@ -38,10 +38,10 @@ use bytes::Bytes;
 use crate::action::{Action, Actions, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::election::ElectionOptions;
-use crate::entries::Entries;
 use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
+use crate::wire::entries::Entries;
 use crate::wire::quorum::ProposalRoom;
 
 pub use ensemble::{Ensemble, Input, Role};

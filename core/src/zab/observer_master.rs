@@ -11,10 +11,10 @@ use super::learner_handler::Phase;
 use super::learners::{ALREADY_HERE, Contest, Learners, Limits};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, Reason};
-use crate::entries::Entry;
 use crate::event::LogEnd;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::OpCode;
+use crate::wire::entries::Entry;
 use crate::wire::quorum::{
     ForwardedRequest, LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket,
 };

@@ -19,9 +19,9 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry as Slot;
 use rustc_hash::FxBuildHasher;
-use zabkeeper_core::entries::Entry;
 use zabkeeper_core::quorum::{AckSet, Verifier};
 use zabkeeper_core::types::{Epoch, ServerId, Ticket, Zxid};
+use zabkeeper_core::wire::entries::Entry;
 
 use super::Violation;
 use super::members::{Roster, Rosters};

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use zabkeeper_core::action::{Action, DiskAction};
-use zabkeeper_core::entries::Entry;
 use zabkeeper_core::event::Event;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::ConnId;
+use zabkeeper_core::wire::entries::Entry;
 
 use super::story::{action_text, event_text};
 use crate::trace::{self, Tap};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use zabkeeper_core::record::segment_number;
+use zabkeeper_core::journal::segment_number;
 
 use super::Error;
 

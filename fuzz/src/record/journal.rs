@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use zabkeeper_core::action::Action;
 use zabkeeper_core::config::Config;
 use zabkeeper_core::event::Event;
-use zabkeeper_core::record::{ActionsDigest, Encoder, Start, segment_head};
+use zabkeeper_core::journal::{ActionsDigest, Encoder, Start, segment_head};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::Now;
 

@@ -15,7 +15,7 @@ mod verdict;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use zabkeeper_core::record::{RecordError, SegmentReader};
+use zabkeeper_core::journal::{RecordError, SegmentReader};
 
 use files::Segment;
 pub use journal::Journal;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use bytes::BytesMut;
 use zabkeeper_core::action::Actions;
 use zabkeeper_core::event::Event;
+use zabkeeper_core::journal::{ActionsDigest, Item, Placed, SegmentReader, Start};
 use zabkeeper_core::node::Node;
-use zabkeeper_core::record::{ActionsDigest, Item, Placed, SegmentReader, Start};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{Now, Time};
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use zabkeeper_core::config::ConfigError;
-use zabkeeper_core::record::{ActionsDigest, RecordError, Start};
+use zabkeeper_core::journal::{ActionsDigest, RecordError, Start};
 
 /// One run of a process, as far as its journal tells.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use zabkeeper_core::event::Event;
-use zabkeeper_core::record::{ConfigSource, Encoder, Item, SegmentReader, Start, segment_head};
+use zabkeeper_core::journal::{ConfigSource, Encoder, Item, SegmentReader, Start, segment_head};
 use zabkeeper_core::types::{Now, Time};
 
 /// A segment, or what stands in a batch that is sealed as it should be: what is read can be

@@ -10,12 +10,12 @@
 use bytes::{Bytes, BytesMut};
 use zabkeeper_core::action::DiskAction;
 use zabkeeper_core::disk::{self, Disk};
-use zabkeeper_core::entries::Entries;
 use zabkeeper_core::event::Event;
 use zabkeeper_core::node;
 use zabkeeper_core::store::{Effects, Store};
 use zabkeeper_core::types::{Epoch, SessionId, Ticket, Zxid};
 use zabkeeper_core::wire::acl::AclList;
+use zabkeeper_core::wire::entries::Entries;
 use zabkeeper_core::wire::txn::{CreateTxn, LoggedTxn, Txn, TxnHeader};
 use zabkeeper_core::wire::{OpCode, Record};
 use zabkeeper_core::zab::Role;

@@ -2,8 +2,8 @@
 //! leave in the dark, and what became of each change.
 
 use zabkeeper_core::config::{Config, ConfigError, EnsembleConfig, decode};
+use zabkeeper_core::journal::ConfigSource;
 use zabkeeper_core::quorum::AckSet;
-use zabkeeper_core::record::ConfigSource;
 use zabkeeper_core::store::CONFIG_PATH;
 use zabkeeper_core::types::{ServerId, Time, Zxid};
 use zabkeeper_core::zab::Role;

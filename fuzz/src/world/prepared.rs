@@ -4,11 +4,11 @@
 use bytes::BytesMut;
 use zabkeeper_core::action::{DiskAction, EpochFile};
 use zabkeeper_core::disk::{self, Disk};
-use zabkeeper_core::entries::{Entries, Entry};
 use zabkeeper_core::event::Event;
 use zabkeeper_core::node;
 use zabkeeper_core::store::{Effects, Store};
 use zabkeeper_core::types::{Epoch, SessionId, Ticket, Zxid};
+use zabkeeper_core::wire::entries::{Entries, Entry};
 use zabkeeper_core::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use zabkeeper_core::wire::{OpCode, Record};
 

@@ -17,8 +17,8 @@ use std::{fmt, mem};
 use bytes::Bytes;
 use zabkeeper_core::action::{Action, Actions, Fault, Reason};
 use zabkeeper_core::event::{Event, Port};
+use zabkeeper_core::journal::Start;
 use zabkeeper_core::node::Node;
-use zabkeeper_core::record::Start;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, HostPort, Now};
 

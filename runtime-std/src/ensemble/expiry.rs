@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use bytes::{Bytes, BytesMut};
-use zabkeeper_core::serve::password;
+use zabkeeper_core::session::password;
 use zabkeeper_core::types::{SessionId, Zxid};
 use zabkeeper_core::wire::client::{ConnectRequest, ConnectResponse, ReplyHeader, RequestHeader};
 use zabkeeper_core::wire::frame::FrameReader;

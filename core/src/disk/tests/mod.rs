@@ -15,9 +15,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::*;
 use crate::action::EpochFile;
-use crate::entries::{Entries, Entry};
 use crate::event::{LogEnd, Recovered};
 use crate::types::{Epoch, ReadId, Ticket, Zxid};
+use crate::wire::entries::{Entries, Entry};
 
 /// Remembers every transaction: zxid and a number out of its body.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]

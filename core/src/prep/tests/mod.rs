@@ -14,10 +14,11 @@ use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Parsed, Prep, PrepOptions, Request, SessionCheck, parse};
+use super::{Parsed, Prep, PrepOptions, Request, parse};
+use crate::access::Access;
+use crate::access::auth::digest_id;
 use crate::hash::HashKey;
-use crate::prep::access::Access;
-use crate::prep::auth::digest_id;
+use crate::session::SessionCheck;
 use crate::store::{Effects, Outcome, Store, StoreOptions};
 use crate::types::{SessionId, Zxid};
 use crate::wire::client::{Acl, Id, MultiHeader, perms};

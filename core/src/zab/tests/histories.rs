@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::world::World;
-use crate::entries::Entry;
 use crate::types::{Epoch, Zxid};
+use crate::wire::entries::Entry;
 use crate::zab::Role;
 
 fn z(epoch: i64, counter: u32) -> Zxid {

@@ -11,10 +11,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::action::{Action, Actions, ConfigSave, DiskAction, EpochFile};
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
-use crate::entries::Entry;
 use crate::event::{LogEnd, Port};
 use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
 use crate::wire::OpCode;
+use crate::wire::entries::Entry;
 use crate::wire::quorum::ForwardedRequest;
 use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytestring::ByteString;
 
-use super::access::Access;
+use super::Access;
 use super::auth::Scheme;
 use crate::wire::ErrorCode;
 use crate::wire::acl::AclList;
@@ -139,7 +139,7 @@ mod tests {
     use alloc::format;
 
     use super::*;
-    use crate::prep::auth::digest_id;
+    use crate::access::auth::digest_id;
 
     fn ask(perms: i32, scheme: &'static str, id: &'static str) -> AclRequest {
         AclRequest { perms, scheme: Some(scheme.into()), id: Some(id.into()) }

@@ -1,6 +1,10 @@
 //! Which schemes of authentication there are, and what an ACL allows whom (`ProviderRegistry`,
 //! `ZooKeeperServer.checkACL`).
 
+pub mod acl;
+pub mod auth;
+mod distinguished_name;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,12 +12,12 @@ use core::net::IpAddr;
 
 use bytestring::ByteString;
 
-use super::auth::{Scheme, hashed_id, ip_id, is_same_secret};
 use crate::config::DigestAlgorithm;
 use crate::wire::ErrorCode;
 use crate::wire::acl::AclList;
 use crate::wire::acl_index::AclIndex;
 use crate::wire::client::{Acl, Id, perms};
+use auth::{Scheme, hashed_id, ip_id, is_same_secret};
 
 /// What the configuration says of access. A server asks it both for its own clients and, when it
 /// leads, for those of others.
@@ -189,7 +193,7 @@ fn super_id(id: ByteString) -> Id {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prep::auth::digest_id;
+    use crate::access::auth::digest_id;
 
     const LOCAL: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
 

@@ -8,10 +8,10 @@ use bytes::{BufMut, BytesMut};
 
 use super::Damage;
 use super::numbers::{bytes, number, put_bytes, put_number, put_signed, signed, text};
-use crate::entries::Entry;
 use crate::event::{DiskFault, Event, Host, LogEnd, Port, Progress, Recovered};
 use crate::store::{Store, StoreOptions};
 use crate::types::{ConnId, ReadId, Ticket, Zxid};
+use crate::wire::entries::Entry;
 use crate::wire::jute::{Malformed, Reader};
 
 const TICK: u8 = 1;

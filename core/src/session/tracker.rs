@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use super::SessionCheck;
 use crate::mutant::Mutant;
-use crate::prep::SessionCheck;
 use crate::types::{ConnId, Now, SessionId, Time};
 
 /// Where a session is attached.

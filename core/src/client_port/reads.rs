@@ -8,9 +8,9 @@ use bytestring::ByteString;
 
 use super::connection::Reply;
 use super::watches::Watches;
+use crate::access::Access;
 use crate::budget::Work;
 use crate::prep;
-use crate::prep::access::Access;
 use crate::store::{NodeRef, Outcome, Store};
 use crate::types::{ConnId, SessionId};
 use crate::wire::client::{Id, MultiHeader, WatchedRequest, perms};

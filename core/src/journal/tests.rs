@@ -13,10 +13,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::action::{Action, DiskAction, EpochFile, Fault, Reason};
-use crate::entries::{Entries, Entry};
 use crate::event::{DiskFault, Host, LogEnd, Port, Progress, Recovered};
 use crate::store::{Effects, StoreOptions};
 use crate::types::{ConnId, Epoch, HostPort, ReadId, SessionId, Ticket, Time, Zxid};
+use crate::wire::entries::{Entries, Entry};
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 
 fn start() -> Start {

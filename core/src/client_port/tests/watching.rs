@@ -1,7 +1,7 @@
 //! Watches as clients see them.
 
 use super::*;
-use crate::prep::auth::digest_id;
+use crate::access::auth::digest_id;
 
 #[test]
 fn an_exists_watch_waits_for_a_node_that_is_not_there_and_getdata_leaves_none() {

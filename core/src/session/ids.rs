@@ -1,8 +1,8 @@
 //! Session ids and passwords (`SessionTrackerImpl.initializeNextSessionId`,
 //! `ZooKeeperServer.generatePasswd`).
 
+use crate::access::auth::is_same_secret;
 use crate::mutant::Mutant;
-use crate::prep::auth::is_same_secret;
 use crate::types::SessionId;
 
 /// Below the server's id.
@@ -12,7 +12,7 @@ const HALF: u64 = (1 << (ID_BITS / 2)) - 1;
 /// Gives out session ids: the server's id in the top byte; below it what cannot be guessed from
 /// other ids, and does not come again: the clock and a count, mixed by a key.
 #[derive(Debug)]
-pub(super) struct SessionIds {
+pub(crate) struct SessionIds {
     server: i64,
     /// The clock of the start, then a count.
     next: u64,
@@ -23,7 +23,7 @@ pub(super) struct SessionIds {
 impl SessionIds {
     /// `clock_ms` must not be what it was at an earlier start of this server. Seed 0 makes no key:
     /// ids count up, as ZooKeeper's do.
-    pub(super) fn new(server: i64, clock_ms: i64, seed: u64) -> SessionIds {
+    pub(crate) fn new(server: i64, clock_ms: i64, seed: u64) -> SessionIds {
         let repeats = Mutant::SessionIdsRepeat.is_on();
         let (clock_ms, seed) = if repeats { (0, 1) } else { (clock_ms, seed) };
         let mut rng = fastrand::Rng::with_seed(seed ^ 0xa076_1d64_78bd_642f);
@@ -31,7 +31,7 @@ impl SessionIds {
         SessionIds { server, next: (clock_ms as u64) << 16, keys }
     }
 
-    pub(super) fn take(&mut self) -> SessionId {
+    pub(crate) fn take(&mut self) -> SessionId {
         loop {
             let next = self.next & ((1 << ID_BITS) - 1);
             self.next = self.next.wrapping_add(1);
@@ -99,7 +99,7 @@ pub fn password(session: SessionId) -> [u8; 16] {
 }
 
 /// Whether a client knows its session's password.
-pub(super) fn password_is(session: SessionId, given: Option<&[u8]>) -> bool {
+pub(crate) fn password_is(session: SessionId, given: Option<&[u8]>) -> bool {
     is_same_secret(&password(session), given.unwrap_or_default())
 }
 

@@ -19,12 +19,10 @@ mod outbox;
 mod reads;
 mod request_throttle;
 mod requests;
-mod session;
 mod set_watches;
 #[cfg(test)]
 mod tests;
 mod throttle;
-mod tracker;
 mod turns;
 mod watches;
 
@@ -37,13 +35,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 use tracing::warn;
 
+use crate::access::Access;
+use crate::access::auth;
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
 use crate::config::ConnectionThrottle;
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
-use crate::prep::access::Access;
-use crate::prep::{Parsed, Request, auth};
+use crate::prep::{Parsed, Request};
+use crate::session::SessionIds;
 use crate::store::{Effects, Outcome, Store, Trigger};
 use crate::types::{ConnId, Now, SessionId, Time, Zxid};
 use crate::wire::client::{ReplyHeader, XID_EVENT, perms};
@@ -56,10 +56,7 @@ use handover::Fences;
 pub use handover::Handover;
 use load::Load;
 pub use request_throttle::RequestThrottle;
-use session::SessionIds;
-pub use session::password;
 use throttle::Throttle;
-pub use tracker::{Owner, SessionTracker};
 use turns::Turns;
 use watches::Watches;
 

@@ -16,7 +16,8 @@ use alloc::string::String;
 
 use super::*;
 use crate::hash::HashKey;
-use crate::prep::{Prep, PrepOptions, SessionCheck};
+use crate::prep::{Prep, PrepOptions};
+use crate::session::{SessionCheck, password};
 use crate::store::StoreOptions;
 use crate::wire::OpCode;
 use crate::wire::client::{

@@ -6,11 +6,11 @@ use tracing::{debug, info};
 
 use super::connection::Phase;
 use super::handover::Handover;
-use super::session::{password, password_is};
 use super::throttle::Throttle;
 use super::{Serve, Service, Submission};
 use crate::action::{Actions, Reason};
 use crate::mutant::Mutant;
+use crate::session::{password, password_is};
 use crate::store::Store;
 use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::client::{ConnectRequest, ConnectResponse};
