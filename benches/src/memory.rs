@@ -1,11 +1,16 @@
 //! An ensemble in memory: election and broadcast, no sockets, no files.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use zabkeeper_core::action::{Action, DiskAction};
 use zabkeeper_core::config::{Config, EnsembleConfig};
+use zabkeeper_core::event::NetEvent;
 use zabkeeper_core::types::{ConnId, ServerId, Ticket, Time};
-use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
+use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Start};
+
+/// Connections in memory have no addresses; this one stands for all.
+const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 
 struct Server {
     ensemble: Ensemble,
@@ -65,7 +70,7 @@ impl Memory {
         for ms in (0..5000).step_by(50) {
             memory.now = Time(0).plus_ms(ms);
             for at in 0..count {
-                memory.step(at, Input::Tick);
+                memory.with(at, |ensemble, now, out| ensemble.tick(now, out));
             }
             memory.drain();
         }
@@ -92,9 +97,13 @@ impl Memory {
         assert_eq!(self.delivered - before, (batch * self.servers.len()) as u64);
     }
 
-    fn step(&mut self, at: usize, input: Input) {
+    fn step(&mut self, at: usize, event: NetEvent) {
+        self.with(at, |ensemble, now, out| ensemble.step(now, event, out));
+    }
+
+    fn with(&mut self, at: usize, act: impl FnOnce(&mut Ensemble, Time, &mut Vec<Action>)) {
         let Server { ensemble, out, .. } = &mut self.servers[at];
-        ensemble.step(self.now, input, out);
+        act(ensemble, self.now, out);
         while let Some(delivery) = ensemble.next_delivery() {
             match delivery {
                 Delivery::Committed(entries) => self.delivered += entries.len() as u64,
@@ -127,7 +136,7 @@ impl Memory {
                 return;
             };
             let upto = std::mem::take(&mut self.servers[at].written);
-            self.step(at, Input::Persisted { upto });
+            self.with(at, |ensemble, now, out| ensemble.persisted(now, upto, out));
         }
     }
 
@@ -139,20 +148,20 @@ impl Memory {
                 let other = ConnId::accepted(self.accepted);
                 self.servers[at].wires.push((conn, peer, other));
                 self.servers[peer].wires.push((other, at, conn));
-                self.step(peer, Input::Opened { conn: other, port, ip: None });
-                self.step(at, Input::Opened { conn, port, ip: None });
+                self.step(peer, NetEvent::Opened { conn: other, port, peer: ADDRESS });
+                self.step(at, NetEvent::Opened { conn, port, peer: ADDRESS });
             }
             Action::Send { conn, bytes } => {
                 self.messages += 1;
                 if let Some((peer, conn)) = self.servers[at].wire(conn) {
-                    self.step(peer, Input::Received { conn, bytes });
+                    self.step(peer, NetEvent::Received { conn, bytes });
                 }
             }
             Action::Close { conn, .. } => {
                 if let Some((peer, other)) = self.servers[at].wire(conn) {
                     self.servers[at].wires.retain(|(known, ..)| *known != conn);
                     self.servers[peer].wires.retain(|(known, ..)| *known != other);
-                    self.step(peer, Input::Closed { conn: other });
+                    self.step(peer, NetEvent::Closed { conn: other });
                 }
             }
             Action::Disk(

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use zabkeeper_core::action::{Action, DiskAction};
 use zabkeeper_core::config::Config;
-use zabkeeper_core::event::{Event, Port, Recovered};
+use zabkeeper_core::event::{DiskEvent, Event, NetEvent, Port, Recovered};
 use zabkeeper_core::node::{Node, store_options};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Now, Ticket, Time, Zxid};
@@ -94,7 +94,7 @@ impl Nodes {
                 accepted_epoch: last_zxid.epoch().0,
                 snapshot_bytes: 0,
             };
-            nodes.step(at, Event::Recovered(Box::new(recovered)));
+            nodes.step(at, Event::Disk(DiskEvent::Recovered(Box::new(recovered))));
         }
         for _ in 0..100 {
             nodes.drain();
@@ -112,7 +112,10 @@ impl Nodes {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
         self.clients.insert((server, conn));
-        self.step(server, Event::Opened { conn, port: Port::Client, peer: somewhere() });
+        self.step(
+            server,
+            Event::Net(NetEvent::Opened { conn, port: Port::Client, peer: somewhere() }),
+        );
         let client = Client { server, conn, xid: 0 };
         self.send(client, connect(0, &[0; 16], 4_000_000).into(), 1);
         client
@@ -185,7 +188,7 @@ impl Nodes {
     /// If clients are not sent exactly so many frames.
     pub fn send(&mut self, client: Client, bytes: Bytes, answers: usize) {
         let before = self.answered;
-        self.step(client.server, Event::Received { conn: client.conn, bytes });
+        self.step(client.server, Event::Net(NetEvent::Received { conn: client.conn, bytes }));
         self.drain();
         assert_eq!(self.answered - before, answers, "answers");
     }
@@ -205,7 +208,7 @@ impl Nodes {
             }
             if let Some(at) = self.durable.iter().position(|ticket| *ticket > Ticket(0)) {
                 let upto = std::mem::take(&mut self.durable[at]);
-                self.step(at, Event::Persisted { upto });
+                self.step(at, Event::Disk(DiskEvent::Persisted { upto }));
             } else if let Some(at) = self.due() {
                 self.step(at, Event::Tick);
             } else {
@@ -228,11 +231,16 @@ impl Nodes {
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((at, conn), (peer, other));
                 self.wires.insert((peer, other), (at, conn));
-                self.step(peer, Event::Opened { conn: other, port, peer: somewhere() });
-                self.step(at, Event::Opened { conn, port, peer: somewhere() });
+                self.step(
+                    peer,
+                    Event::Net(NetEvent::Opened { conn: other, port, peer: somewhere() }),
+                );
+                self.step(at, Event::Net(NetEvent::Opened { conn, port, peer: somewhere() }));
             }
             Action::Send { conn, bytes } => match self.wires.get(&(at, conn)).copied() {
-                Some((peer, conn)) => self.step(peer, Event::Received { conn, bytes }),
+                Some((peer, conn)) => {
+                    self.step(peer, Event::Net(NetEvent::Received { conn, bytes }))
+                }
                 None if self.clients.contains(&(at, conn)) => self.answered += frames(&bytes),
                 // The other side has closed it meanwhile.
                 None => {}
@@ -241,11 +249,11 @@ impl Nodes {
                 assert!(!self.clients.contains(&(at, conn)), "a client is sent away: {why:?}");
                 if let Some((peer, other)) = self.wires.remove(&(at, conn)) {
                     self.wires.remove(&(peer, other));
-                    self.step(peer, Event::Closed { conn: other });
+                    self.step(peer, Event::Net(NetEvent::Closed { conn: other }));
                 }
             }
             Action::Disk(DiskAction::SnapshotChunk { .. }) => {
-                self.step(at, Event::SnapshotReady);
+                self.step(at, Event::Disk(DiskEvent::SnapshotReady));
             }
             Action::Disk(action) => {
                 if let Some(ticket) = action.ticket() {
@@ -253,7 +261,9 @@ impl Nodes {
                 }
             }
             // What was sent is taken.
-            Action::AwaitWritable { conn } => self.step(at, Event::Writable { conn }),
+            Action::AwaitWritable { conn } => {
+                self.step(at, Event::Net(NetEvent::Writable { conn }))
+            }
             Action::Listen { .. } | Action::Pause { .. } | Action::Resume { .. } => {}
             other => panic!("not expected in memory: {other:?}"),
         }

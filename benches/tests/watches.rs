@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use zabkeeper_core::action::{Action, DiskAction};
 use zabkeeper_core::config::Config;
-use zabkeeper_core::event::{Event, Port, Recovered};
+use zabkeeper_core::event::{DiskEvent, Event, NetEvent, Port, Recovered};
 use zabkeeper_core::node::{Node, store_options};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Now, SessionId, Ticket, Time, Zxid};
@@ -31,7 +31,7 @@ impl Server {
         let now = Now { mono: Time(0), wall_ms: 1_700_000_000_000 };
         let state = Store::new(store_options(&config));
         let mut server = Server { node: Node::new(config, 7, now), now, out: Vec::new() };
-        server.step(Event::Recovered(Box::new(Recovered {
+        server.step(Event::Disk(DiskEvent::Recovered(Box::new(Recovered {
             ticket: Ticket(0),
             state,
             last_zxid: Zxid::ZERO,
@@ -39,7 +39,7 @@ impl Server {
             current_epoch: 0,
             accepted_epoch: 0,
             snapshot_bytes: 0,
-        })));
+        }))));
         assert!(server.node.serving());
         server
     }
@@ -55,7 +55,7 @@ impl Server {
                 match action {
                     Action::Send { .. } => told += 1,
                     Action::Disk(DiskAction::Append { ticket, .. }) => {
-                        next = Some(Event::Persisted { upto: ticket });
+                        next = Some(Event::Disk(DiskEvent::Persisted { upto: ticket }));
                     }
                     Action::Close { why, .. } => panic!("{why:?}"),
                     _ => {}
@@ -71,7 +71,7 @@ impl Server {
         body(&mut out);
         let length = (out.len() - 4) as i32;
         out[..4].copy_from_slice(&length.to_be_bytes());
-        self.step(Event::Received { conn, bytes: out.freeze() })
+        self.step(Event::Net(NetEvent::Received { conn, bytes: out.freeze() }))
     }
 
     fn ask(&mut self, conn: ConnId, op: OpCode, request: &impl Record) -> usize {
@@ -85,7 +85,7 @@ impl Server {
     fn client(&mut self, n: usize) -> ConnId {
         let conn = ConnId::accepted(n as u64);
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 40_000));
-        self.step(Event::Opened { conn, port: Port::Client, peer });
+        self.step(Event::Net(NetEvent::Opened { conn, port: Port::Client, peer }));
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,

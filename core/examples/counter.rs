@@ -4,15 +4,19 @@
 //! `cargo run -p zabkeeper-core --example counter`
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use bytes::BufMut;
 use zabkeeper_core::action::{Action, DiskAction, EpochFile};
 use zabkeeper_core::config::{Config, EnsembleConfig};
-use zabkeeper_core::event::LogEnd;
+use zabkeeper_core::event::{LogBatch, LogEnd, NetEvent};
 use zabkeeper_core::types::{ConnId, Epoch, ServerId, Time, Zxid};
 use zabkeeper_core::wire::entries::Entry;
-use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
+use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Start};
+
+/// Connections in memory have no addresses; this one stands for all.
+const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 
 const ZOO_CFG: &str = "dataDir=/d
 initLimit=10
@@ -85,15 +89,20 @@ impl World {
         for ((here, conn), (there, _)) in ends {
             if here == at || there == at {
                 self.wires.remove(&(here, conn));
-                self.step(here, Input::Closed { conn });
+                self.step(here, NetEvent::Closed { conn });
             }
         }
     }
 
-    fn step(&mut self, at: usize, input: Input) {
+    fn step(&mut self, at: usize, event: NetEvent) {
+        self.with(at, |ensemble, now, out| ensemble.step(now, event, out));
+    }
+
+    /// Lets a server act, if it runs.
+    fn with(&mut self, at: usize, act: impl FnOnce(&mut Ensemble, Time, &mut Vec<Action>)) {
         let mut out = Vec::new();
         if let Some(ensemble) = &mut self.servers[at].ensemble {
-            ensemble.step(self.now, input, &mut out);
+            act(ensemble, self.now, &mut out);
             self.after(at, out);
         }
     }
@@ -131,42 +140,43 @@ impl World {
             Action::Dial { conn, port, to } => {
                 let peer = to.host.parse::<usize>().expect("hosts are numbers") - 1;
                 if self.servers[peer].ensemble.is_none() {
-                    return self.step(at, Input::Closed { conn });
+                    return self.step(at, NetEvent::Closed { conn });
                 }
                 self.accepted += 1;
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((at, conn), (peer, other));
                 self.wires.insert((peer, other), (at, conn));
-                self.step(peer, Input::Opened { conn: other, port, ip: None });
-                self.step(at, Input::Opened { conn, port, ip: None });
+                self.step(peer, NetEvent::Opened { conn: other, port, peer: ADDRESS });
+                self.step(at, NetEvent::Opened { conn, port, peer: ADDRESS });
             }
             Action::Send { conn, bytes } => {
                 if let Some((peer, conn)) = self.wires.get(&(at, conn)).copied() {
-                    self.step(peer, Input::Received { conn, bytes });
+                    self.step(peer, NetEvent::Received { conn, bytes });
                 }
             }
             Action::Close { conn, .. } => {
                 if let Some((peer, other)) = self.wires.remove(&(at, conn)) {
                     self.wires.remove(&(peer, other));
-                    self.step(peer, Input::Closed { conn: other });
+                    self.step(peer, NetEvent::Closed { conn: other });
                 }
             }
             Action::Disk(DiskAction::Append { ticket, entries }) => {
                 self.servers[at].disk.log.extend(entries.each());
-                self.step(at, Input::Persisted { upto: ticket });
+                self.with(at, |ensemble, now, out| ensemble.persisted(now, ticket, out));
             }
             Action::Disk(DiskAction::SaveEpoch { ticket, file, epoch }) => {
                 match file {
                     EpochFile::Accepted => self.servers[at].disk.accepted = epoch,
                     EpochFile::Current => self.servers[at].disk.current = epoch,
                 }
-                self.step(at, Input::Persisted { upto: ticket });
+                self.with(at, |ensemble, now, out| ensemble.persisted(now, ticket, out));
             }
             Action::Disk(DiskAction::ReadLog { read, from, upto, .. }) => {
                 let log = &self.servers[at].disk.log;
                 let wanted = |entry: &&Entry| entry.zxid >= from && entry.zxid <= upto;
                 let entries = log.iter().filter(wanted).cloned().collect();
-                self.step(at, Input::LogRead { read, entries, end: LogEnd::Complete });
+                let batch = LogBatch { read, entries, end: LogEnd::Complete };
+                self.with(at, |ensemble, now, out| ensemble.log_read(now, &batch, out));
             }
             other => println!("not needed for this story: {other:?}"),
         }
@@ -176,7 +186,7 @@ impl World {
         for _ in 0..ms / 10 {
             self.now = self.now.plus_ms(10);
             for at in 0..3 {
-                self.step(at, Input::Tick);
+                self.with(at, |ensemble, now, out| ensemble.tick(now, out));
             }
             while let Some((at, action)) = self.todo.pop_front() {
                 if self.servers[at].ensemble.is_some() {

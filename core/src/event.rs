@@ -22,26 +22,49 @@ pub enum Port {
     Quorum,
 }
 
-/// One thing that happened outside. `S` is the state that a disk recovery hands over (the
-/// znode store, or whatever else rides on the log).
+/// One thing that happened outside the core. `S` is the state that a recovery of the disk hands
+/// over: the znode store, or the state of another application.
 #[derive(Debug)]
 pub enum Event<S> {
-    /// The time of [`deadline`](crate) has come; carries nothing, `Now` is beside it.
+    /// The time of the last `deadline` has come.
     Tick,
+    /// Something happened to a connection.
+    Net(NetEvent),
+    /// The disk reports.
+    Disk(DiskEvent<S>),
+    /// The host measured the process and its machine, for four-letter words.
+    Host(Box<HostStats>),
+}
+
+impl<S> From<NetEvent> for Event<S> {
+    fn from(event: NetEvent) -> Event<S> {
+        Event::Net(event)
+    }
+}
+
+impl<S> From<DiskEvent<S>> for Event<S> {
+    fn from(event: DiskEvent<S>) -> Event<S> {
+        Event::Disk(event)
+    }
+}
+
+/// Something that happened to one connection.
+#[derive(Clone, Debug)]
+pub enum NetEvent {
     /// A connection is established: accepted on `port`, or dialled by the core
     /// ([`ConnId::is_dialled`]).
     Opened {
-        /// Names the connection from here on.
+        /// The name of the connection from here on.
         conn: ConnId,
         /// The local port that accepted it, or the remote one that was dialled.
         port: Port,
         /// The other side's address.
         peer: SocketAddr,
     },
-    /// Who the client of a connection is, by its certificate: told before its first bytes, and
-    /// not told of a connection without one.
+    /// The client of a connection presented a certificate. Comes before its first bytes; does not
+    /// come for a connection without a certificate.
     Identified {
-        /// Whose.
+        /// The client's connection.
         conn: ConnId,
         /// The certificate's subject as a distinguished name of RFC 2253, spelled as Java's
         /// `X500Principal.getName` does.
@@ -49,9 +72,9 @@ pub enum Event<S> {
     },
     /// Bytes arrived, cut anywhere; the core does the framing.
     Received {
-        /// Where.
+        /// The connection they arrived on.
         conn: ConnId,
-        /// What; never empty.
+        /// Never empty.
         bytes: Bytes,
     },
     /// Answers [`Action::AwaitWritable`](crate::action::Action::AwaitWritable).
@@ -59,40 +82,48 @@ pub enum Event<S> {
         /// The connection whose backlog is small now.
         conn: ConnId,
     },
-    /// The connection is gone, or a dial failed. Not sent for what the core itself closed.
+    /// The connection is gone, or a dial failed. Not sent for a connection that the core itself
+    /// closed.
     Closed {
-        /// Which.
+        /// The connection that is gone.
         conn: ConnId,
     },
+}
+
+/// A report of the disk.
+#[derive(Debug)]
+pub enum DiskEvent<S> {
     /// Everything ticketed up to here is durable.
     Persisted {
         /// The highest durable ticket.
         upto: Ticket,
     },
     /// An answer to [`DiskAction::ReadLog`](crate::action::DiskAction::ReadLog).
-    LogRead {
-        /// The request's name.
-        read: ReadId,
-        /// Entries in log order.
-        entries: Vec<Entry>,
-        /// Whether more follow.
-        end: LogEnd,
-    },
+    LogRead(LogBatch),
     /// The disk took a snapshot chunk and is ready for the next.
     SnapshotReady,
-    /// Recovery goes on: for `srvr` and the log.
+    /// A recovery makes progress: for `srvr` and the log.
     Recovering(Progress),
     /// The data directory is loaded: at start, and again after a truncation.
     Recovered(Box<Recovered<S>>),
     /// The disk can no longer be trusted with new writes.
-    DiskFailed(DiskFault),
-    /// How the machine around the core is, told now and then: for four-letter words.
-    Surveyed(Box<Host>),
+    Failed(DiskFault),
 }
 
-/// What four-letter words tell of the process and its machine.
+/// A part of the answer to one [`DiskAction::ReadLog`](crate::action::DiskAction::ReadLog).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogBatch {
+    /// The id of the read.
+    pub read: ReadId,
+    /// Entries in log order.
+    pub entries: Vec<Entry>,
+    /// Whether more batches follow.
+    pub end: LogEnd,
+}
+
+/// Figures of the process and its machine that four-letter words report.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Host {
+pub struct HostStats {
     /// Bytes of the snapshots.
     pub data_dir_bytes: u64,
     /// Bytes of the logs.
@@ -110,7 +141,7 @@ pub struct Host {
 /// How a read of the log ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogEnd {
-    /// More entries are to come in a further `LogRead`.
+    /// A further batch follows.
     More,
     /// This was the last one in the asked-for range.
     Complete,

@@ -11,60 +11,65 @@
 //! use zabkeeper_core::config::Config;
 //! use zabkeeper_core::wire::entries::Entries;
 //! use zabkeeper_core::types::{ConnId, ServerId, Time, Zxid};
-//! use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Input, Start};
+//! use zabkeeper_core::event::NetEvent;
+//! use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Start};
 //!
 //! let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.1=1:2888:3888\nserver.2=2:2888:3888\nserver.3=3:2888:3888";
 //! let members = Config::parse("zoo.cfg", text, Some("1"), None)?.0.ensemble.unwrap();
 //! let mut servers: Vec<_> = (1..=3)
 //!     .map(|id| Ensemble::new(ServerId(id), members.clone().into(), EnsembleOptions::default()))
 //!     .collect();
-//! // Everything that is to be done, by whom; and which connections belong together.
+//! // Everything that is to be done, by which server; and which connections belong together.
 //! let (mut todo, mut wires, mut accepted) = (VecDeque::new(), HashMap::new(), 0);
-//! let mut run = |servers: &mut Vec<Ensemble>, at: usize, now, input, out: Vec<Action>| {
-//!     todo.extend(out.into_iter().map(|action| (at, action)));
-//!     let mut inputs = VecDeque::from_iter(Option::from((at, input)));
-//!     loop {
-//!         while let Some((at, input)) = inputs.pop_front() {
-//!             let mut out = Vec::new();
-//!             servers[at].step(now, input, &mut out);
-//!             todo.extend(out.into_iter().map(|action| (at, action)));
-//!         }
-//!         let Some((at, action)) = todo.pop_front() else { return };
+//! let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+//! let mut run = |servers: &mut Vec<Ensemble>, now, out: Vec<(usize, Action)>| {
+//!     todo.extend(out);
+//!     while let Some((at, action)) = todo.pop_front() {
+//!         let mut events = Vec::new();
 //!         match action {
 //!             Action::Dial { conn, port, to } => {
 //!                 accepted += 1;
 //!                 let (other, peer) = (ConnId::accepted(accepted), to.host.parse::<usize>().unwrap() - 1);
 //!                 wires.extend([((at, conn), (peer, other)), ((peer, other), (at, conn))]);
-//!                 inputs.push_back((peer, Input::Opened { conn: other, port, ip: None }));
-//!                 inputs.push_back((at, Input::Opened { conn, port, ip: None }));
+//!                 events.push((peer, NetEvent::Opened { conn: other, port, peer: address }));
+//!                 events.push((at, NetEvent::Opened { conn, port, peer: address }));
 //!             }
 //!             Action::Send { conn, bytes } => {
 //!                 if let Some(&(peer, conn)) = wires.get(&(at, conn)) {
-//!                     inputs.push_back((peer, Input::Received { conn, bytes }));
+//!                     events.push((peer, NetEvent::Received { conn, bytes }));
 //!                 }
 //!             }
 //!             Action::Close { conn, .. } => {
 //!                 if let Some((peer, other)) = wires.remove(&(at, conn)) {
 //!                     wires.remove(&(peer, other));
-//!                     inputs.push_back((peer, Input::Closed { conn: other }));
+//!                     events.push((peer, NetEvent::Closed { conn: other }));
 //!                 }
 //!             }
 //!             // A disk that is durable at once.
 //!             Action::Disk(DiskAction::Append { ticket, .. } | DiskAction::SaveEpoch { ticket, .. }) => {
-//!                 inputs.push_back((at, Input::Persisted { upto: ticket }));
+//!                 let mut out = Vec::new();
+//!                 servers[at].persisted(now, ticket, &mut out);
+//!                 todo.extend(out.into_iter().map(|action| (at, action)));
 //!             }
 //!             _ => {}
+//!         }
+//!         for (at, event) in events {
+//!             let mut out = Vec::new();
+//!             servers[at].step(now, event, &mut out);
+//!             todo.extend(out.into_iter().map(|action| (at, action)));
 //!         }
 //!     }
 //! };
 //! for at in 0..3 {
 //!     let mut out = Vec::new();
 //!     servers[at].start(Time(0), Start::default(), &mut out);
-//!     run(&mut servers, at, Time(0), Input::Tick, out);
+//!     run(&mut servers, Time(0), out.into_iter().map(|action| (at, action)).collect());
 //! }
 //! for ms in (100..3000).step_by(100) {
 //!     for at in 0..3 {
-//!         run(&mut servers, at, Time(0).plus_ms(ms), Input::Tick, Vec::new());
+//!         let (now, mut out) = (Time(0).plus_ms(ms), Vec::new());
+//!         servers[at].tick(now, &mut out);
+//!         run(&mut servers, now, out.into_iter().map(|action| (at, action)).collect());
 //!     }
 //! }
 //! let leader = servers.iter().position(|s| s.next_zxid().is_some()).expect("a leader");
@@ -72,7 +77,8 @@
 //! let (mut out, zxid) = (Vec::new(), servers[leader].next_zxid().unwrap());
 //! servers[leader].propose(zxid, 5, |room| room.put_slice(b"hello"), &mut out);
 //! servers[leader].flush(&mut out);
-//! run(&mut servers, leader, Time(0).plus_ms(3000), Input::Tick, out);
+//! let now = Time(0).plus_ms(3000);
+//! run(&mut servers, now, out.into_iter().map(|action| (leader, action)).collect());
 //! for server in &mut servers {
 //!     let told: Vec<_> = std::iter::from_fn(|| server.next_delivery()).collect();
 //!     assert!(told.contains(&Delivery::Committed(Entries::one(Zxid(0x1_0000_0001), b"hello"))));
@@ -84,7 +90,7 @@
 //!
 //! Every action may be executed the moment it is emitted. Within a lane (one connection, the
 //! disk) order is kept; between lanes there is none. What must wait for the disk is not emitted
-//! until [`Persisted`](event::Event::Persisted) says so.
+//! until [`Persisted`](event::DiskEvent::Persisted) says so.
 //!
 //! # The rooms
 //!

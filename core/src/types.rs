@@ -120,7 +120,7 @@ impl Ticket {
     }
 }
 
-/// Names one read of the log, to match [`crate::event::Event::LogRead`] with its request.
+/// Names one read of the log, to match [`crate::event::DiskEvent::LogRead`] with its request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct ReadId(pub u64);
 

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use zabkeeper_core::action::{Action, Actions};
 use zabkeeper_core::client::{Client, ClientEvent, ClientOptions, Request};
 use zabkeeper_core::disk::{Disk, MemoryFiles, drive};
-use zabkeeper_core::event::{Event, Port};
+use zabkeeper_core::event::{Event, NetEvent, Port};
 use zabkeeper_core::journal::{
     ActionsDigest, ConfigSource, Encoder, SegmentReader, Start, segment_head, segment_name,
 };
@@ -86,7 +86,7 @@ impl Recorded {
         let files = &mut self.files;
         drive(&mut self.disk, &mut |op| files.execute(op), &mut events);
         for event in events {
-            self.step(event);
+            self.step(Event::Disk(event));
         }
     }
 
@@ -105,7 +105,7 @@ impl Recorded {
     fn serve_a_client(&mut self, number: u64) {
         let conn = ConnId::accepted(number);
         let peer = ([127, 0, 0, 1], 4000).into();
-        self.step(Event::Opened { conn, port: Port::Client, peer });
+        self.step(Event::Net(NetEvent::Opened { conn, port: Port::Client, peer }));
         let mut client = Client::new(ClientOptions::default(), self.now.mono);
         client.connected(self.now.mono);
         client.add_auth(self.now.mono, "digest", Bytes::from_static(b"u:p"));
@@ -129,15 +129,18 @@ impl Recorded {
         let watches = events.iter().filter(|e| matches!(e, ClientEvent::Watch { .. })).count();
         assert_eq!((client.outstanding(), watches), (0, 30), "{events:?}");
         let word = ConnId::accepted(number + 1);
-        self.step(Event::Opened { conn: word, port: Port::Client, peer });
-        self.step(Event::Received { conn: word, bytes: Bytes::from_static(b"mntr") });
-        self.step(Event::Closed { conn: word });
+        self.step(Event::Net(NetEvent::Opened { conn: word, port: Port::Client, peer }));
+        self.step(Event::Net(NetEvent::Received {
+            conn: word,
+            bytes: Bytes::from_static(b"mntr"),
+        }));
+        self.step(Event::Net(NetEvent::Closed { conn: word }));
         self.sent.clear();
         if number.is_multiple_of(2) {
             client.close(self.now.mono);
             self.exchange(&mut client, conn);
         }
-        self.step(Event::Closed { conn });
+        self.step(Event::Net(NetEvent::Closed { conn }));
         self.step(Event::Tick);
     }
 
@@ -145,8 +148,8 @@ impl Recorded {
         while let Some(bytes) = client.take_output() {
             // Cut somewhere.
             let half = bytes.len() / 2;
-            self.step(Event::Received { conn, bytes: bytes.slice(..half) });
-            self.step(Event::Received { conn, bytes: bytes.slice(half..) });
+            self.step(Event::Net(NetEvent::Received { conn, bytes: bytes.slice(..half) }));
+            self.step(Event::Net(NetEvent::Received { conn, bytes: bytes.slice(half..) }));
             for bytes in std::mem::take(&mut self.sent) {
                 client.received(self.now.mono, bytes);
             }
@@ -234,9 +237,9 @@ fn another_answer_is_found_at_its_step() {
     recorded.serve_a_client(1);
     let conn = ConnId::accepted(5);
     let peer = ([127, 0, 0, 1], 4000).into();
-    recorded.step(Event::Opened { conn, port: Port::Client, peer });
+    recorded.step(Event::Net(NetEvent::Opened { conn, port: Port::Client, peer }));
     // A node that answers "ruok" in another way.
-    let event = Event::Received { conn, bytes: Bytes::from_static(b"ruok") };
+    let event = Event::Net(NetEvent::Received { conn, bytes: Bytes::from_static(b"ruok") });
     recorded.encoder.event(recorded.now, &event);
     let bytes = Bytes::from_static(b"imnot");
     let other = ActionsDigest::of(&[Action::Send { conn, bytes }], &mut BytesMut::new());

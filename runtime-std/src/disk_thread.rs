@@ -7,7 +7,7 @@ use std::{io, thread};
 
 use zabkeeper_core::action::DiskAction;
 use zabkeeper_core::disk::{Completion, Disk, DiskOptions, FileOp, FilePath, State};
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::DiskEvent;
 
 use crate::files::Files;
 
@@ -31,7 +31,7 @@ impl DiskThread {
         options: DiskOptions,
         state_options: S::Options,
         purge_every: Option<Duration>,
-        deliver: impl Fn(Vec<Event<S>>) + Send + 'static,
+        deliver: impl Fn(Vec<DiskEvent<S>>) + Send + 'static,
     ) -> io::Result<DiskThread>
     where
         S::Options: Send,
@@ -83,7 +83,7 @@ fn run<S: State>(
     actions: &Receiver<DiskAction>,
     purge_every: Option<Duration>,
     files: &mut Executor,
-    deliver: impl Fn(Vec<Event<S>>),
+    deliver: impl Fn(Vec<DiskEvent<S>>),
 ) {
     let mut events = Vec::new();
     // The first purge is at start, as in `DatadirCleanupManager`.
@@ -162,7 +162,7 @@ impl Executor {
     }
 }
 
-fn hand_over<S>(events: &mut Vec<Event<S>>, deliver: &impl Fn(Vec<Event<S>>)) {
+fn hand_over<S>(events: &mut Vec<DiskEvent<S>>, deliver: &impl Fn(Vec<DiskEvent<S>>)) {
     if !events.is_empty() {
         deliver(std::mem::take(events));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{env, fs, io, thread};
 
 use zabkeeper_core::config::Config;
-use zabkeeper_core::event::Host;
+use zabkeeper_core::event::HostStats;
 use zabkeeper_core::node;
 
 use crate::{descriptors, logging};
@@ -32,7 +32,7 @@ impl HostThread {
     pub fn start(
         name: String,
         config: &Config,
-        deliver: impl Fn(Host) + Send + 'static,
+        deliver: impl Fn(HostStats) + Send + 'static,
     ) -> io::Result<HostThread> {
         let disk = node::disk_options(config);
         let (ended, wait) = channel();
@@ -62,8 +62,8 @@ impl HostThread {
     }
 }
 
-fn survey(data_dir: &Path, data_log_dir: &Path, environment: Vec<(String, String)>) -> Host {
-    Host {
+fn survey(data_dir: &Path, data_log_dir: &Path, environment: Vec<(String, String)>) -> HostStats {
+    HostStats {
         data_dir_bytes: bytes_in(data_dir),
         data_log_dir_bytes: bytes_in(data_log_dir),
         // The directory that is being read is one of them.

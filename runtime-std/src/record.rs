@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use zabkeeper_core::action::Actions;
 use zabkeeper_core::config::Config;
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::{DiskEvent, Event};
 use zabkeeper_core::journal::{
     ActionsDigest, Encoder, Start, segment_head, segment_name, segment_number,
 };
@@ -190,7 +190,7 @@ impl Drop for Recorder {
 
 /// About what a recovered state takes in the journal.
 fn state_bytes(event: &Event<Store>) -> u64 {
-    let Event::Recovered(recovered) = event else { return 0 };
+    let Event::Disk(DiskEvent::Recovered(recovered)) = event else { return 0 };
     let tail: usize = recovered.tail.iter().map(|entry| entry.body.len()).sum();
     let state = &recovered.state;
     let bytes = (state.data_bytes() + tail) as u64;
@@ -390,7 +390,7 @@ fn segments(journal: &Path) -> io::Result<VecDeque<(u64, u64)>> {
 
 #[cfg(test)]
 mod tests {
-    use zabkeeper_core::event::{Host, Port, Recovered};
+    use zabkeeper_core::event::{HostStats, NetEvent, Port, Recovered};
     use zabkeeper_core::journal::{ConfigSource, Item, SegmentReader};
     use zabkeeper_core::node;
     use zabkeeper_core::types::{ConnId, Ticket, Time, Zxid};
@@ -418,7 +418,7 @@ mod tests {
 
     fn opened(n: u64) -> Event<Store> {
         let peer = ([127, 0, 0, 1], 1).into();
-        Event::Opened { conn: ConnId::accepted(n), port: Port::Client, peer }
+        Event::Net(NetEvent::Opened { conn: ConnId::accepted(n), port: Port::Client, peer })
     }
 
     #[test]
@@ -429,21 +429,26 @@ mod tests {
         for why in ["stopped", "stopped again"] {
             let (mut recorder, mut node) = begin(&journal, 1 << 30);
             recorder.step(&mut node, start().now, opened(1), &mut out);
-            let host = Host { data_dir_bytes: 3, ..Host::default() };
-            let surveyed = Event::Surveyed(Box::new(host));
+            let host = HostStats { data_dir_bytes: 3, ..HostStats::default() };
+            let surveyed = Event::Host(Box::new(host));
             recorder.step(&mut node, start().now, surveyed, &mut out);
             recorder.finish(why);
         }
         for (number, why) in [(1, "stopped"), (2, "stopped again")] {
             let (in_run, all) = items(&journal, number);
             assert_eq!(in_run, 1);
-            let [Item::Event(now, Event::Opened { .. }), Item::Actions(digest), host, _, end] =
-                &all[..]
+            let [
+                Item::Event(now, Event::Net(NetEvent::Opened { .. })),
+                Item::Actions(digest),
+                host,
+                _,
+                end,
+            ] = &all[..]
             else {
                 panic!("{all:?}")
             };
             assert_eq!((*now, digest.count), (start().now, out.len() as u64 / 2));
-            let Item::Event(_, Event::Surveyed(host)) = host else { panic!("{host:?}") };
+            let Item::Event(_, Event::Host(host)) = host else { panic!("{host:?}") };
             assert_eq!(host.data_dir_bytes, 3);
             assert!(matches!(end, Item::End(text) if text == why), "{end:?}");
         }
@@ -465,7 +470,7 @@ mod tests {
         let mut out = Actions::new();
         for n in 0..400 {
             let bytes = vec![n as u8; 1000].into();
-            let event = Event::Received { conn: ConnId::accepted(9), bytes };
+            let event = Event::Net(NetEvent::Received { conn: ConnId::accepted(9), bytes });
             recorder.step(&mut node, start().now, event, &mut out);
             // The writer takes as many at a time, however busy the machine is.
             while n % 4 == 0 && recorder.is_on && recorder.shared.lock().encoder.waiting() > 0 {
@@ -496,7 +501,12 @@ mod tests {
         fs::create_dir(segment_path(&journal, 2)).unwrap();
         let mut out = Actions::new();
         for n in 1..2_000 {
-            recorder.step(&mut node, start().now, Event::Persisted { upto: Ticket(n) }, &mut out);
+            recorder.step(
+                &mut node,
+                start().now,
+                Event::Disk(DiskEvent::Persisted { upto: Ticket(n) }),
+                &mut out,
+            );
             if !recorder.is_on {
                 break;
             }
@@ -524,14 +534,14 @@ mod tests {
         recorder.max_waiting = 1000;
         let mut out = Actions::new();
         let bytes = vec![7; 2000].into();
-        let large = Event::Received { conn: ConnId::accepted(9), bytes };
+        let large = Event::Net(NetEvent::Received { conn: ConnId::accepted(9), bytes });
         recorder.step(&mut node, start().now, large, &mut out);
         recorder.step(&mut node, start().now, Event::Tick, &mut out);
         assert!(!recorder.is_on);
         recorder.finish("not this");
         assert!(last_word(&journal).starts_with("the disk was too slow"));
         let (_, all) = items(&journal, 1);
-        assert!(matches!(all[0], Item::Event(_, Event::Received { .. })), "{all:?}");
+        assert!(matches!(all[0], Item::Event(_, Event::Net(NetEvent::Received { .. }))), "{all:?}");
     }
 
     #[test]
@@ -548,7 +558,7 @@ mod tests {
             accepted_epoch: 0,
             snapshot_bytes: 0,
         };
-        let event = Event::Recovered(Box::new(recovered));
+        let event = Event::Disk(DiskEvent::Recovered(Box::new(recovered)));
         recorder.step(&mut node, start().now, event, &mut Actions::new());
         recorder.finish("not this");
         assert!(last_word(&journal).starts_with("the loaded state is about"));

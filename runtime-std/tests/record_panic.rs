@@ -2,7 +2,7 @@
 //! a panic ends all journals of a process.
 
 use zabkeeper_core::action::Actions;
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::{DiskEvent, Event};
 use zabkeeper_core::journal::{ConfigSource, Item, SegmentReader, Start};
 use zabkeeper_core::types::{Now, Ticket, Time};
 use zabkeeper_std::record::{RecordOptions, Recorder};
@@ -20,7 +20,7 @@ fn a_panic_is_the_last_word_of_a_journal() {
     let mut node = start.node().unwrap();
     let mut recorder = Recorder::begin(&options, start, &config).unwrap();
     let server = std::thread::spawn(move || {
-        let event = Event::Persisted { upto: Ticket(5) };
+        let event = Event::Disk(DiskEvent::Persisted { upto: Ticket(5) });
         recorder.step(&mut node, now, event, &mut Actions::new());
         panic!("what cannot be");
     });
@@ -29,8 +29,11 @@ fn a_panic_is_the_last_word_of_a_journal() {
     let mut reader = SegmentReader::new(bytes.into()).unwrap();
     let items: Vec<Item> =
         std::iter::from_fn(|| reader.next_item().unwrap()).map(|placed| placed.item).collect();
-    let [Item::Event(_, Event::Persisted { upto: Ticket(5) }), Item::Actions(_), Item::End(why)] =
-        &items[..]
+    let [
+        Item::Event(_, Event::Disk(DiskEvent::Persisted { upto: Ticket(5) })),
+        Item::Actions(_),
+        Item::End(why),
+    ] = &items[..]
     else {
         panic!("{items:?}")
     };

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 
 use crate::admin::metrics::{BufferSizes, Metrics, ServerStats, Summary};
 use crate::config::{EnsembleConfig, LearnerType};
-use crate::event::{Host, Progress};
+use crate::event::{HostStats, Progress};
 use crate::store::QuotaFigures;
 use crate::types::{ServerId, SessionId, Zxid};
 
@@ -46,7 +46,7 @@ pub struct Report<'a> {
     /// Since the start of serving, in milliseconds.
     pub uptime_ms: u64,
     /// The process and its machine.
-    pub host: &'a Host,
+    pub host: &'a HostStats,
     /// For `dump` alone.
     pub dump: Option<Dump>,
     /// The tree's digests of late, for `hash` alone.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::metrics::{BufferSizes, Metrics, ServerStats, Summary};
 use super::*;
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
-use crate::event::{Host, Progress};
+use crate::event::{HostStats, Progress};
 use crate::store::QuotaFigures;
 use crate::types::{HostPort, ServerId, SessionId, Zxid};
 use crate::wire::Word;
@@ -20,7 +20,7 @@ macro_rules! golden {
     };
 }
 
-static NO_HOST: Host = Host {
+static NO_HOST: HostStats = HostStats {
     data_dir_bytes: 66030,
     data_log_dir_bytes: 66030,
     open_files: None,
@@ -289,7 +289,7 @@ fn mntr_again(real: &str, mode: Mode, latency: &[u64]) -> (Vec<String>, Vec<Stri
     report.watches = figure("watch_count");
     report.watch_bytes = figure("watch_bytes");
     report.uptime_ms = figure("uptime");
-    let host = Host {
+    let host = HostStats {
         open_files: Some(figure("open_file_descriptor_count")),
         max_files: Some(figure("max_file_descriptor_count")),
         ..NO_HOST.clone()
@@ -514,7 +514,8 @@ fn the_smaller_words() {
     alone.trace_mask = 150;
     assert_eq!(ask(Word::Stmk, &alone), golden!("stmk"));
     assert_eq!(ask(Word::TelnetClose, &alone), "");
-    let host = Host { environment: vec![("os.name".into(), "Linux".into())], ..NO_HOST.clone() };
+    let host =
+        HostStats { environment: vec![("os.name".into(), "Linux".into())], ..NO_HOST.clone() };
     alone.host = &host;
     let first = golden!("envi").lines().take(2).collect::<Vec<_>>().join("\n");
     assert_eq!(ask(Word::Envi, &alone), first + "\nos.name=Linux\n");

@@ -20,7 +20,7 @@ use super::recovery;
 use super::snapshot_writer::{Pace, SnapshotWriter};
 use super::state::State;
 use super::truncate;
-use crate::event::{Event, LogEnd};
+use crate::event::{DiskEvent, LogBatch, LogEnd};
 use crate::types::{Ticket, Zxid};
 use crate::wire::entries::Entries;
 
@@ -36,7 +36,7 @@ pub(crate) async fn run<S: State>(context: Context<S>, inbox: Rc<RefCell<Inbox>>
     let mut machine =
         Machine { context, inbox, log, snapshot, reads, batch: Vec::new(), persisted: Ticket(0) };
     let error = machine.work().await;
-    machine.context.emit(Event::DiskFailed(error.into_fault()));
+    machine.context.emit(DiskEvent::Failed(error.into_fault()));
 }
 
 struct Machine<S: State> {
@@ -85,7 +85,7 @@ impl<S: State> Machine<S> {
     async fn recover(&mut self, ticket: Ticket) -> Result<(), DiskError> {
         let (recovered, files) = recovery::recover(&self.context, ticket).await?;
         self.log.set_files(files);
-        self.context.emit(Event::Recovered(recovered));
+        self.context.emit(DiskEvent::Recovered(recovered));
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl<S: State> Machine<S> {
 
     fn persisted(&mut self, upto: Ticket) {
         self.persisted = self.persisted.max(upto);
-        self.context.emit(Event::Persisted { upto: self.persisted });
+        self.context.emit(DiskEvent::Persisted { upto: self.persisted });
     }
 
     /// The next batch of appends, or one other thing of the ordered lane.
@@ -150,7 +150,11 @@ impl<S: State> Machine<S> {
                     Some(read) => self.reads.push_back(read),
                     None => {
                         let end = LogEnd::Unusable;
-                        context.emit(Event::LogRead { read, entries: Vec::new(), end });
+                        context.emit(DiskEvent::LogRead(LogBatch {
+                            read,
+                            entries: Vec::new(),
+                            end,
+                        }));
                     }
                 }
             }
@@ -225,7 +229,7 @@ impl<S: State> Machine<S> {
                 if let Some(writer) = &mut self.snapshot.writer {
                     writer.chunk(&context.io, bytes).await?;
                 }
-                context.emit(Event::SnapshotReady);
+                context.emit(DiskEvent::SnapshotReady);
             }
             Piece::End { ticket, digest, last_zxid } => {
                 if let Some(writer) = self.snapshot.writer.take() {
@@ -285,12 +289,12 @@ impl<S: State> Machine<S> {
         match (piece, writer) {
             (Piece::Chunk(bytes), Some(mut writer)) => {
                 // Ready for the next also if this one found the disk full.
-                context.emit(Event::SnapshotReady);
+                context.emit(DiskEvent::SnapshotReady);
                 writer.chunk(&context.io, bytes).await?;
                 Ok(Some(writer))
             }
             (Piece::Chunk(_), None) => {
-                context.emit(Event::SnapshotReady);
+                context.emit(DiskEvent::SnapshotReady);
                 Ok(None)
             }
             (Piece::End { digest, last_zxid, .. }, Some(writer)) => {
@@ -327,7 +331,7 @@ impl<S: State> Machine<S> {
     async fn read(&mut self) -> bool {
         let Some(mut read) = self.reads.pop_front() else { return false };
         let (entries, end) = read.next(&self.context.io).await;
-        self.context.emit(Event::LogRead { read: read.id, entries, end });
+        self.context.emit(DiskEvent::LogRead(LogBatch { read: read.id, entries, end }));
         if end == LogEnd::More {
             self.reads.push_back(read);
         }
@@ -339,7 +343,7 @@ impl<S: State> Machine<S> {
         for read in core::mem::take(&mut self.reads) {
             read.close(&self.context.io).await;
             let (entries, end) = (Vec::new(), LogEnd::Unusable);
-            self.context.emit(Event::LogRead { read: read.id, entries, end });
+            self.context.emit(DiskEvent::LogRead(LogBatch { read: read.id, entries, end }));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The log and snapshot store as a pure machine.
 //!
 //! It takes the disk lane's [`DiskAction`]s, asks for one [`FileOp`] at a time, takes its
-//! [`Completion`], and says what came of it as [`Event`]s. Formats, names, rolling,
+//! [`Completion`], and says what came of it as [`DiskEvent`]s. Formats, names, rolling,
 //! preallocation, group commit, recovery, truncation and purging are all here; an executor
 //! knows nothing of what is in a file.
 //!
@@ -55,7 +55,7 @@ use core::pin::Pin;
 use core::task::{Poll, Waker};
 
 use crate::action::DiskAction;
-use crate::event::Event;
+use crate::event::DiskEvent;
 // What reads without changing anything: for inspections.
 pub(crate) use files::{Named, Places, join};
 pub(crate) use given_up::PREFIX as GIVEN_UP;
@@ -78,7 +78,7 @@ pub struct Disk<S: State> {
     is_waiting: bool,
 }
 
-type Events<S> = Rc<RefCell<Vec<Event<S>>>>;
+type Events<S> = Rc<RefCell<Vec<DiskEvent<S>>>>;
 
 impl<S: State> Disk<S> {
     /// A disk that has done nothing yet.
@@ -110,7 +110,7 @@ impl<S: State> Disk<S> {
 
     /// The next operation to execute. `None`: nothing to do until something is submitted (or
     /// ever, after `DiskFailed`), or the last operation is not completed yet.
-    pub fn next_op(&mut self, events: &mut Vec<Event<S>>) -> Option<FileOp> {
+    pub fn next_op(&mut self, events: &mut Vec<DiskEvent<S>>) -> Option<FileOp> {
         if self.is_waiting {
             return None;
         }
@@ -127,14 +127,14 @@ impl<S: State> Disk<S> {
 
     /// The last operation's outcome. What it leads to is said at once, but no new work is begun
     /// before `next_op`: submit what has come meanwhile first.
-    pub fn complete(&mut self, completion: Completion, events: &mut Vec<Event<S>>) {
+    pub fn complete(&mut self, completion: Completion, events: &mut Vec<DiskEvent<S>>) {
         debug_assert!(self.is_waiting, "a completion without an operation");
         self.is_waiting = false;
         self.io.complete(completion);
         self.poll(events);
     }
 
-    fn poll(&mut self, events: &mut Vec<Event<S>>) {
+    fn poll(&mut self, events: &mut Vec<DiskEvent<S>>) {
         if let Some(work) = &mut self.work {
             // Nothing wakes it: it is polled when there is news.
             let mut context = core::task::Context::from_waker(Waker::noop());
@@ -150,7 +150,7 @@ impl<S: State> Disk<S> {
 pub fn drive<S: State>(
     disk: &mut Disk<S>,
     execute: &mut impl FnMut(&FileOp) -> Completion,
-    events: &mut Vec<Event<S>>,
+    events: &mut Vec<DiskEvent<S>>,
 ) {
     while let Some(op) = disk.next_op(events) {
         let completion = execute(&op);
@@ -170,7 +170,7 @@ struct Shared<S: State> {
 }
 
 impl<S: State> Context<S> {
-    fn emit(&self, event: Event<S>) {
+    fn emit(&self, event: DiskEvent<S>) {
         self.0.events.borrow_mut().push(event);
     }
 }

@@ -19,7 +19,7 @@ use super::repair;
 use super::snapshot_reader::{self, Loaded, SnapshotFile};
 use super::snapshot_writer;
 use super::state::State;
-use crate::event::{Event, Progress, Recovered};
+use crate::event::{DiskEvent, Progress, Recovered};
 use crate::mutant::Mutant;
 use crate::types::{Ticket, Zxid};
 use crate::wire::entries::Entry;
@@ -37,7 +37,7 @@ pub(crate) struct Meter<S: State> {
 impl<S: State> Meter<S> {
     fn new(context: Context<S>, bytes_total: u64) -> Meter<S> {
         let progress = Progress { bytes_total, ..Progress::default() };
-        context.emit(Event::Recovering(progress));
+        context.emit(DiskEvent::Recovering(progress));
         Meter { context, progress, reported: 0 }
     }
     /// More is read.
@@ -48,7 +48,7 @@ impl<S: State> Meter<S> {
         progress.bytes_total = progress.bytes_total.max(progress.bytes_done);
         if progress.bytes_done - self.reported >= REPORT_EVERY {
             self.reported = progress.bytes_done;
-            self.context.emit(Event::Recovering(*progress));
+            self.context.emit(DiskEvent::Recovering(*progress));
         }
     }
 }

@@ -48,7 +48,7 @@ enum Link {
     /// A member that was there is asked to call back. It closes this then, or because it ends.
     Asked { to: ServerId, until: Time },
     /// Accepted, the hello is not complete.
-    Greeting { buffer: BytesMut, until: Time, ip: Option<IpAddr> },
+    Greeting { buffer: BytesMut, until: Time, ip: IpAddr },
     /// Carries messages.
     Open { peer: ServerId, buffer: BytesMut },
     /// Dialled to ask a member what it says at its configured address: the question, until it is
@@ -213,13 +213,7 @@ impl Connections {
         self.links.values().any(|l| matches!(l, Link::Dialling { to: t, .. } if *t == to))
     }
 
-    pub(super) fn opened(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        ip: Option<IpAddr>,
-        out: &mut Actions,
-    ) {
+    pub(super) fn opened(&mut self, now: Time, conn: ConnId, ip: IpAddr, out: &mut Actions) {
         if let Some(Link::Asking { question, .. }) = self.links.get_mut(&conn) {
             let question = core::mem::take(question);
             let hello = Hello { from: asks_as(self.me), address: self.own.clone() };
@@ -419,7 +413,7 @@ impl Connections {
         &mut self,
         now: Time,
         conn: ConnId,
-        ip: Option<IpAddr>,
+        ip: IpAddr,
         hello: Hello,
         rest: BytesMut,
         out: &mut Actions,
@@ -443,7 +437,7 @@ impl Connections {
         self.drop_link(conn, Reason::Done, out);
         if is_member {
             self.call_back(now, peer, out);
-        } else if let Some((ip, port)) = ip.zip(hello.address.map(|a| a.port))
+        } else if let Some(port) = hello.address.map(|a| a.port)
             && !self.is_dialling(peer)
         {
             // It is in no list: it is called back where it called from, and nowhere else.

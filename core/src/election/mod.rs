@@ -243,7 +243,7 @@ impl Election {
     }
 
     /// A connection of the election port is established.
-    pub fn opened(&mut self, now: Time, conn: ConnId, ip: Option<IpAddr>, out: &mut Actions) {
+    pub fn opened(&mut self, now: Time, conn: ConnId, ip: IpAddr, out: &mut Actions) {
         self.connections.opened(now, conn, ip, out);
     }
 

@@ -18,7 +18,7 @@ use crate::disk::{
     DirEntry, Disk, DiskOptions, FilePath, GIVEN_UP, Io, Named, Places, drive, join, log_files,
     snapshots,
 };
-use crate::event::{DiskFault, Event, Recovered};
+use crate::event::{DiskEvent, DiskFault, Recovered};
 use crate::store::{NodeRef, Store};
 use crate::types::Zxid;
 
@@ -162,8 +162,8 @@ fn try_out(
     };
     let snapshots_read = overlay.read().iter().filter(is_snapshot).cloned().collect();
     let outcome = match events.pop() {
-        Some(Event::Recovered(recovered)) => Ok(recovered),
-        Some(Event::DiskFailed(fault)) => Err(fault),
+        Some(DiskEvent::Recovered(recovered)) => Ok(recovered),
+        Some(DiskEvent::Failed(fault)) => Err(fault),
         _ => return Err(Trouble::Failed(String::from("the recovery did not end"))),
     };
     if outcome.is_ok() {

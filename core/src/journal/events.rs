@@ -8,7 +8,9 @@ use bytes::{BufMut, BytesMut};
 
 use super::Damage;
 use super::numbers::{bytes, number, put_bytes, put_number, put_signed, signed, text};
-use crate::event::{DiskFault, Event, Host, LogEnd, Port, Progress, Recovered};
+use crate::event::{
+    DiskEvent, DiskFault, Event, HostStats, LogBatch, LogEnd, NetEvent, Port, Progress, Recovered,
+};
 use crate::store::{Store, StoreOptions};
 use crate::types::{ConnId, ReadId, Ticket, Zxid};
 use crate::wire::entries::Entry;
@@ -32,26 +34,26 @@ const IDENTIFIED: u8 = 13;
 pub(super) fn tag(event: &Event<Store>) -> u8 {
     match event {
         Event::Tick => TICK,
-        Event::Opened { .. } => OPENED,
-        Event::Identified { .. } => IDENTIFIED,
-        Event::Received { .. } => RECEIVED,
-        Event::Writable { .. } => WRITABLE,
-        Event::Closed { .. } => CLOSED,
-        Event::Persisted { .. } => PERSISTED,
-        Event::LogRead { .. } => LOG_READ,
-        Event::SnapshotReady => SNAPSHOT_READY,
-        Event::Recovering(_) => RECOVERING,
-        Event::Recovered(_) => RECOVERED,
-        Event::DiskFailed(_) => DISK_FAILED,
-        Event::Surveyed(_) => SURVEYED,
+        Event::Net(NetEvent::Opened { .. }) => OPENED,
+        Event::Net(NetEvent::Identified { .. }) => IDENTIFIED,
+        Event::Net(NetEvent::Received { .. }) => RECEIVED,
+        Event::Net(NetEvent::Writable { .. }) => WRITABLE,
+        Event::Net(NetEvent::Closed { .. }) => CLOSED,
+        Event::Disk(DiskEvent::Persisted { .. }) => PERSISTED,
+        Event::Disk(DiskEvent::LogRead(_)) => LOG_READ,
+        Event::Disk(DiskEvent::SnapshotReady) => SNAPSHOT_READY,
+        Event::Disk(DiskEvent::Recovering(_)) => RECOVERING,
+        Event::Disk(DiskEvent::Recovered(_)) => RECOVERED,
+        Event::Disk(DiskEvent::Failed(_)) => DISK_FAILED,
+        Event::Host(_) => SURVEYED,
     }
 }
 
 /// Appends what follows the tag.
 pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
     match event {
-        Event::Tick | Event::SnapshotReady => {}
-        Event::Opened { conn, port, peer } => {
+        Event::Tick | Event::Disk(DiskEvent::SnapshotReady) => {}
+        Event::Net(NetEvent::Opened { conn, port, peer }) => {
             put_conn(out, *conn);
             out.put_u8(match port {
                 Port::Client => 0,
@@ -60,17 +62,19 @@ pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
             });
             put_address(out, peer);
         }
-        Event::Identified { conn, subject } => {
+        Event::Net(NetEvent::Identified { conn, subject }) => {
             put_conn(out, *conn);
             put_bytes(out, subject.as_bytes());
         }
-        Event::Received { conn, bytes } => {
+        Event::Net(NetEvent::Received { conn, bytes }) => {
             put_conn(out, *conn);
             put_bytes(out, bytes);
         }
-        Event::Writable { conn } | Event::Closed { conn } => put_conn(out, *conn),
-        Event::Persisted { upto } => put_number(out, upto.0),
-        Event::LogRead { read, entries, end } => {
+        Event::Net(NetEvent::Writable { conn }) | Event::Net(NetEvent::Closed { conn }) => {
+            put_conn(out, *conn)
+        }
+        Event::Disk(DiskEvent::Persisted { upto }) => put_number(out, upto.0),
+        Event::Disk(DiskEvent::LogRead(LogBatch { read, entries, end })) => {
             put_number(out, read.0);
             put_entries(out, entries);
             out.put_u8(match end {
@@ -79,12 +83,12 @@ pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
                 LogEnd::Unusable => 2,
             });
         }
-        Event::Recovering(progress) => {
+        Event::Disk(DiskEvent::Recovering(progress)) => {
             put_number(out, progress.bytes_done);
             put_number(out, progress.bytes_total);
             put_number(out, progress.entries);
         }
-        Event::Recovered(recovered) => {
+        Event::Disk(DiskEvent::Recovered(recovered)) => {
             put_number(out, recovered.ticket.0);
             recovered.state.encode_image(out);
             put_signed(out, recovered.last_zxid.0);
@@ -93,11 +97,11 @@ pub(super) fn put_event(out: &mut BytesMut, event: &Event<Store>) {
             put_signed(out, recovered.accepted_epoch);
             put_number(out, recovered.snapshot_bytes);
         }
-        Event::DiskFailed(fault) => {
+        Event::Disk(DiskEvent::Failed(fault)) => {
             put_bytes(out, fault.what.as_bytes());
             put_signed(out, fault.exit_code.into());
         }
-        Event::Surveyed(host) => {
+        Event::Host(host) => {
             put_number(out, host.data_dir_bytes);
             put_number(out, host.data_log_dir_bytes);
             // 0 stands for what cannot be told.
@@ -121,12 +125,14 @@ pub(super) fn event(
 ) -> Result<Event<Store>, Damage> {
     Ok(match tag {
         TICK => Event::Tick,
-        OPENED => Event::Opened { conn: conn(r)?, port: port(r)?, peer: address(r)? },
-        IDENTIFIED => Event::Identified { conn: conn(r)?, subject: text(r)?.into() },
-        RECEIVED => Event::Received { conn: conn(r)?, bytes: bytes(r)? },
-        WRITABLE => Event::Writable { conn: conn(r)? },
-        CLOSED => Event::Closed { conn: conn(r)? },
-        PERSISTED => Event::Persisted { upto: Ticket(number(r)?) },
+        OPENED => {
+            Event::Net(NetEvent::Opened { conn: conn(r)?, port: port(r)?, peer: address(r)? })
+        }
+        IDENTIFIED => Event::Net(NetEvent::Identified { conn: conn(r)?, subject: text(r)?.into() }),
+        RECEIVED => Event::Net(NetEvent::Received { conn: conn(r)?, bytes: bytes(r)? }),
+        WRITABLE => Event::Net(NetEvent::Writable { conn: conn(r)? }),
+        CLOSED => Event::Net(NetEvent::Closed { conn: conn(r)? }),
+        PERSISTED => Event::Disk(DiskEvent::Persisted { upto: Ticket(number(r)?) }),
         LOG_READ => {
             let (read, entries) = (ReadId(number(r)?), entries(r)?);
             let end = match r.byte()? {
@@ -135,15 +141,15 @@ pub(super) fn event(
                 2 => LogEnd::Unusable,
                 _ => return Err(Malformed::Value("the end of a log read").into()),
             };
-            Event::LogRead { read, entries, end }
+            Event::Disk(DiskEvent::LogRead(LogBatch { read, entries, end }))
         }
-        SNAPSHOT_READY => Event::SnapshotReady,
-        RECOVERING => Event::Recovering(Progress {
+        SNAPSHOT_READY => Event::Disk(DiskEvent::SnapshotReady),
+        RECOVERING => Event::Disk(DiskEvent::Recovering(Progress {
             bytes_done: number(r)?,
             bytes_total: number(r)?,
             entries: number(r)?,
-        }),
-        RECOVERED => Event::Recovered(Box::new(Recovered {
+        })),
+        RECOVERED => Event::Disk(DiskEvent::Recovered(Box::new(Recovered {
             ticket: Ticket(number(r)?),
             state: Store::from_image(r, options)?,
             last_zxid: Zxid(signed(r)?),
@@ -151,12 +157,12 @@ pub(super) fn event(
             current_epoch: signed(r)?,
             accepted_epoch: signed(r)?,
             snapshot_bytes: number(r)?,
-        })),
+        }))),
         DISK_FAILED => {
             let (what, code) = (text(r)?, signed(r)?);
             let exit_code =
                 i32::try_from(code).map_err(|_| Damage::from(Malformed::Value("an exit code")))?;
-            Event::DiskFailed(DiskFault { what, exit_code })
+            Event::Disk(DiskEvent::Failed(DiskFault { what, exit_code }))
         }
         SURVEYED => {
             let (data_dir_bytes, data_log_dir_bytes) = (number(r)?, number(r)?);
@@ -166,7 +172,7 @@ pub(super) fn event(
             for _ in 0..number(r)? {
                 environment.push((text(r)?, text(r)?));
             }
-            Event::Surveyed(Box::new(Host {
+            Event::Host(Box::new(HostStats {
                 data_dir_bytes,
                 data_log_dir_bytes,
                 open_files,

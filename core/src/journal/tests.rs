@@ -13,7 +13,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::action::{Action, DiskAction, EpochFile, Fault, Reason};
-use crate::event::{DiskFault, Host, LogEnd, Port, Progress, Recovered};
+use crate::event::{
+    DiskEvent, DiskFault, HostStats, LogBatch, LogEnd, NetEvent, Port, Progress, Recovered,
+};
 use crate::store::{Effects, StoreOptions};
 use crate::types::{ConnId, Epoch, HostPort, ReadId, SessionId, Ticket, Time, Zxid};
 use crate::wire::entries::{Entries, Entry};
@@ -53,7 +55,9 @@ fn read(segment: Bytes) -> Result<(Vec<String>, Option<u64>), RecordError> {
 
 /// As text; a store by its image, because its tables may be laid out in another way.
 fn shown(item: &Item) -> String {
-    let Item::Event(now, Event::Recovered(r)) = item else { return format!("{item:?}") };
+    let Item::Event(now, Event::Disk(DiskEvent::Recovered(r))) = item else {
+        return format!("{item:?}");
+    };
     let mut image = BytesMut::new();
     r.state.encode_image(&mut image);
     let rest = (r.ticket, r.last_zxid, &r.tail, r.current_epoch, r.accepted_epoch);
@@ -100,7 +104,7 @@ fn recovered() -> impl Strategy<Value = Event<Store>> {
                 let txn = LoggedTxn { header, txn: Txn::CreateSession(4000), digest: None };
                 state.apply(&txn, &mut Effects::default());
             }
-            Event::Recovered(Box::new(Recovered {
+            Event::Disk(DiskEvent::Recovered(Box::new(Recovered {
                 ticket: Ticket(ticket),
                 state,
                 last_zxid: Zxid(last),
@@ -108,7 +112,7 @@ fn recovered() -> impl Strategy<Value = Event<Store>> {
                 current_epoch: current,
                 accepted_epoch: accepted,
                 snapshot_bytes: size,
-            }))
+            })))
         },
     )
 }
@@ -117,31 +121,36 @@ fn event() -> impl Strategy<Value = Event<Store>> {
     let end = prop_oneof![Just(LogEnd::More), Just(LogEnd::Complete), Just(LogEnd::Unusable)];
     prop_oneof![
         Just(()).prop_map(|()| Event::Tick),
-        Just(()).prop_map(|()| Event::SnapshotReady),
-        (conn(), port(), peer()).prop_map(|(conn, port, peer)| Event::Opened { conn, port, peer }),
-        (conn(), bytes()).prop_map(|(conn, bytes)| Event::Received { conn, bytes }),
-        (conn(), ".*")
-            .prop_map(|(conn, subject)| Event::Identified { conn, subject: subject.into() }),
-        conn().prop_map(|conn| Event::Writable { conn }),
-        conn().prop_map(|conn| Event::Closed { conn }),
-        any::<u64>().prop_map(|upto| Event::Persisted { upto: Ticket(upto) }),
-        (any::<u64>(), entries(), end).prop_map(|(read, entries, end)| Event::LogRead {
-            read: ReadId(read),
-            entries,
-            end
-        }),
+        Just(()).prop_map(|()| Event::Disk(DiskEvent::SnapshotReady)),
+        (conn(), port(), peer()).prop_map(|(conn, port, peer)| Event::Net(NetEvent::Opened {
+            conn,
+            port,
+            peer
+        })),
+        (conn(), bytes()).prop_map(|(conn, bytes)| Event::Net(NetEvent::Received { conn, bytes })),
+        (conn(), ".*").prop_map(|(conn, subject)| Event::Net(NetEvent::Identified {
+            conn,
+            subject: subject.into()
+        })),
+        conn().prop_map(|conn| Event::Net(NetEvent::Writable { conn })),
+        conn().prop_map(|conn| Event::Net(NetEvent::Closed { conn })),
+        any::<u64>().prop_map(|upto| Event::Disk(DiskEvent::Persisted { upto: Ticket(upto) })),
+        (any::<u64>(), entries(), end).prop_map(|(read, entries, end)| Event::Disk(
+            DiskEvent::LogRead(LogBatch { read: ReadId(read), entries, end })
+        )),
         any::<[u64; 3]>().prop_map(|[bytes_done, bytes_total, entries]| {
-            Event::Recovering(Progress { bytes_done, bytes_total, entries })
+            Event::Disk(DiskEvent::Recovering(Progress { bytes_done, bytes_total, entries }))
         }),
         recovered(),
-        (any::<String>(), any::<i32>())
-            .prop_map(|(what, exit_code)| Event::DiskFailed(DiskFault { what, exit_code })),
+        (any::<String>(), any::<i32>()).prop_map(|(what, exit_code)| Event::Disk(
+            DiskEvent::Failed(DiskFault { what, exit_code })
+        )),
         (any::<[u32; 4]>(), many(any::<(String, String)>(), 0..3)).prop_map(
             |(all, environment)| {
                 let [a, b, c, d] = all.map(u64::from);
                 let (open_files, max_files) = (Some(c), (d % 2 == 0).then_some(d));
                 let (data_dir_bytes, data_log_dir_bytes) = (a, b);
-                Event::Surveyed(Box::new(Host {
+                Event::Host(Box::new(HostStats {
                     data_dir_bytes,
                     data_log_dir_bytes,
                     open_files,
@@ -222,7 +231,7 @@ fn a_segment_can_end_anywhere() {
     let mut encoder = Encoder::new(start().now);
     let mut batches = Vec::new();
     for n in 1..4 {
-        encoder.event(start().now, &Event::Persisted { upto: Ticket(n) });
+        encoder.event(start().now, &Event::Disk(DiskEvent::Persisted { upto: Ticket(n) }));
         batches.extend(encoder.take(BytesMut::new()));
     }
     let (batch, head) = (8 + 3, segment(1, Vec::new()).len());

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::action::{Action, DiskAction};
     use crate::config::Sources;
-    use crate::event::{Event, Recovered};
+    use crate::event::{DiskEvent, Event, Recovered};
     use crate::store::{Effects, Store};
     use crate::types::{SessionId, Ticket, Zxid};
     use crate::wire::Record;
@@ -164,7 +164,7 @@ mod tests {
                 state.apply(&logged, &mut Effects::default());
             }
             let mut server = Server { node: Node::new(config, 1, now), now, reaped: Vec::new() };
-            server.step(Event::Recovered(Box::new(Recovered {
+            server.step(Event::Disk(DiskEvent::Recovered(Box::new(Recovered {
                 ticket: Ticket(0),
                 state,
                 last_zxid: zxid,
@@ -172,7 +172,7 @@ mod tests {
                 current_epoch: 0,
                 accepted_epoch: 0,
                 snapshot_bytes: 0,
-            })));
+            }))));
             server
         }
 
@@ -190,7 +190,7 @@ mod tests {
                             other => panic!("{other:?}"),
                         }
                     }
-                    self.step(Event::Persisted { upto: ticket });
+                    self.step(Event::Disk(DiskEvent::Persisted { upto: ticket }));
                 }
             }
         }

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::action::Actions;
     use crate::config::Config;
-    use crate::event::{Event, Port, Recovered};
+    use crate::event::{DiskEvent, Event, NetEvent, Port, Recovered};
     use crate::store::Store;
     use crate::types::{ConnId, SessionId, Zxid};
     use crate::wire::Record;
@@ -256,14 +256,18 @@ mod tests {
             accepted_epoch: 0,
             snapshot_bytes: 0,
         };
-        node.step(now, Event::Recovered(Box::new(recovered)), &mut out);
+        node.step(now, Event::Disk(DiskEvent::Recovered(Box::new(recovered))), &mut out);
         out
     }
 
     fn connect(node: &mut Node, now: Now) -> Ticket {
         let mut out = Vec::new();
         let peer = "127.0.0.1:4000".parse().unwrap();
-        node.step(now, Event::Opened { conn: CLIENT, port: Port::Client, peer }, &mut out);
+        node.step(
+            now,
+            Event::Net(NetEvent::Opened { conn: CLIENT, port: Port::Client, peer }),
+            &mut out,
+        );
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,
@@ -275,7 +279,11 @@ mod tests {
         let mut bytes = BytesMut::new();
         bytes.put_u32(request.to_bytes().len() as u32);
         bytes.put_slice(&request.to_bytes());
-        node.step(now, Event::Received { conn: CLIENT, bytes: bytes.freeze() }, &mut out);
+        node.step(
+            now,
+            Event::Net(NetEvent::Received { conn: CLIENT, bytes: bytes.freeze() }),
+            &mut out,
+        );
         let appended = out.iter().find_map(|action| match action {
             Action::Disk(DiskAction::Append { ticket, .. }) => Some(*ticket),
             _ => None,
@@ -291,9 +299,9 @@ mod tests {
         loaded(&mut node, at(30));
         let first = connect(&mut node, at(100));
         let mut out = Vec::new();
-        node.step(at(107), Event::Persisted { upto: first }, &mut out);
+        node.step(at(107), Event::Disk(DiskEvent::Persisted { upto: first }), &mut out);
         let ping = Bytes::from_static(&[0, 0, 0, 8, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11]);
-        node.step(at(110), Event::Received { conn: CLIENT, bytes: ping }, &mut out);
+        node.step(at(110), Event::Net(NetEvent::Received { conn: CLIENT, bytes: ping }), &mut out);
         node.gather_figures(Word::Mntr);
         let metrics = &node.metrics;
         let summary = |s: &crate::admin::metrics::Summary| (s.count(), s.sum());
@@ -345,7 +353,7 @@ mod tests {
             let upto = tickets.max();
             node.step(at(ms), Event::Tick, &mut out);
             if let Some(upto) = upto {
-                node.step(at(ms), Event::Persisted { upto }, &mut out);
+                node.step(at(ms), Event::Disk(DiskEvent::Persisted { upto }), &mut out);
             }
         }
         assert_eq!(node.role(), Role::Leading { established: true });

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::action::{Action, DiskAction};
     use crate::config::Config;
-    use crate::event::{Event, Port, Recovered};
+    use crate::event::{DiskEvent, Event, NetEvent, Port, Recovered};
     use crate::node::store_options;
     use crate::store::Store;
     use crate::types::{SessionId, Ticket, Time, Zxid};
@@ -140,10 +140,10 @@ mod tests {
             snapshot_bytes: 0,
         };
         let mut node = Node::new(config, 7, now);
-        step(&mut node, now, Event::Recovered(Box::new(recovered)));
+        step(&mut node, now, Event::Disk(DiskEvent::Recovered(Box::new(recovered))));
         let peer = "127.0.0.1:4000".parse().unwrap();
         let (conn, mut hello) = (ConnId::accepted(1), BytesMut::new());
-        step(&mut node, now, Event::Opened { conn, port: Port::Client, peer });
+        step(&mut node, now, Event::Net(NetEvent::Opened { conn, port: Port::Client, peer }));
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,
@@ -153,8 +153,9 @@ mod tests {
             read_only: None,
         };
         framed(&mut hello, |out| request.write(out));
-        let (_, upto) = step(&mut node, now, Event::Received { conn, bytes: hello.freeze() });
-        step(&mut node, now, Event::Persisted { upto });
+        let (_, upto) =
+            step(&mut node, now, Event::Net(NetEvent::Received { conn, bytes: hello.freeze() }));
+        step(&mut node, now, Event::Disk(DiskEvent::Persisted { upto }));
         let (mut burst, write) =
             (BytesMut::new(), SetDataRequest { path: "/".into(), data: None, version: -1 });
         for xid in 0..500 {
@@ -164,14 +165,14 @@ mod tests {
                 write.write(out);
             });
         }
-        let mut event = Event::Received { conn, bytes: burst.freeze() };
+        let mut event = Event::Net(NetEvent::Received { conn, bytes: burst.freeze() });
         let mut proposals = Vec::new();
         for tick in 1..1000 {
             let later = Now { mono: Time(tick), ..now };
             let (count, ticket) = step(&mut node, later, event);
             proposals.push(count);
             if ticket > Ticket(0) {
-                step(&mut node, later, Event::Persisted { upto: ticket });
+                step(&mut node, later, Event::Disk(DiskEvent::Persisted { upto: ticket }));
             }
             if node.deadline() != Some(Time(0)) {
                 break;

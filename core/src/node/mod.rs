@@ -31,7 +31,7 @@ use crate::budget::{Budget, Work};
 use crate::client_port::{Handover, Serve, Submission};
 use crate::config::Config;
 use crate::disk::SnapshotTrigger;
-use crate::event::{Event, Host, Port, Recovered};
+use crate::event::{DiskEvent, Event, HostStats, NetEvent, Port, Recovered};
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Prep, Request};
@@ -43,7 +43,7 @@ use crate::wire::jute::{Reader, Writer};
 use crate::wire::quorum::ForwardedRequest;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
-use crate::zab::{Delivery, Ensemble, Input, Role, Start};
+use crate::zab::{Delivery, Ensemble, Role, Start};
 
 use cleaner::Cleaner;
 use figures::Watch;
@@ -108,7 +108,7 @@ pub struct Node {
     proposal_sizes: BufferSizes,
     /// Where the runtime listens for other servers.
     places: Places,
-    host: Host,
+    host: HostStats,
     /// What `stmk` set.
     trace_mask: i64,
     metrics: Metrics,
@@ -163,7 +163,7 @@ impl Node {
             serving_since: now.mono,
             proposal_sizes: BufferSizes::default(),
             places: Places::at_start(&config),
-            host: Host::default(),
+            host: HostStats::default(),
             trace_mask: report::TRACE_MASK,
             metrics: Metrics::default(),
             watch: Watch::new(now),
@@ -179,43 +179,47 @@ impl Node {
         self.writes.begin(now.mono, is_tick);
         match event {
             Event::Tick => {
-                self.ensemble.step(now.mono, Input::Tick, out);
+                self.ensemble.tick(now.mono, out);
                 self.serve.tick(now.mono, out);
                 self.serve.take_turns(now, &self.store, out);
                 self.expire(now, out);
                 self.clean(now, out);
             }
-            Event::Opened { conn, port: Port::Client, peer } => {
+            Event::Net(event) => self.net(now, event, out),
+            Event::Disk(event) => self.disk(now, event, out),
+            Event::Host(host) => self.host = *host,
+        }
+        self.settle(now, out);
+        self.measure(now, &out[begun..]);
+    }
+
+    /// An event of a connection: the client port's, or the ensemble's.
+    fn net(&mut self, now: Now, event: NetEvent, out: &mut Actions) {
+        match event {
+            NetEvent::Opened { conn, port: Port::Client, peer } => {
                 self.serve.opened(now.mono, conn, peer, out);
             }
-            Event::Opened { conn, port, peer } => {
-                let ip = Some(peer.ip().to_canonical());
-                self.ensemble.step(now.mono, Input::Opened { conn, port, ip }, out);
-            }
-            Event::Identified { conn, subject } => self.serve.identified(conn, subject, out),
-            Event::Received { conn, bytes } if self.serve.owns(conn) => {
+            NetEvent::Identified { conn, subject } => self.serve.identified(conn, subject, out),
+            NetEvent::Received { conn, bytes } if self.serve.owns(conn) => {
                 self.serve.received(now, &self.store, conn, bytes, out);
             }
-            Event::Received { conn, bytes } => {
-                self.ensemble.step(now.mono, Input::Received { conn, bytes }, out);
-            }
-            Event::Writable { conn } if self.serve.owns(conn) => {
+            NetEvent::Writable { conn } if self.serve.owns(conn) => {
                 self.serve.writable(now, &self.store, conn, out);
             }
-            Event::Writable { conn } => {
-                self.ensemble.step(now.mono, Input::Writable { conn }, out);
-            }
-            Event::Closed { conn } if self.serve.owns(conn) => self.serve.closed(conn),
-            Event::Closed { conn } => self.ensemble.step(now.mono, Input::Closed { conn }, out),
-            Event::Persisted { upto } => {
+            NetEvent::Closed { conn } if self.serve.owns(conn) => self.serve.closed(conn),
+            event => self.ensemble.step(now.mono, event, out),
+        }
+    }
+
+    fn disk(&mut self, now: Now, event: DiskEvent<Store>, out: &mut Actions) {
+        match event {
+            DiskEvent::Persisted { upto } => {
                 self.measure_persisted(now, upto);
-                self.ensemble.step(now.mono, Input::Persisted { upto }, out);
+                self.ensemble.persisted(now.mono, upto, out);
             }
-            Event::LogRead { read, entries, end } => {
-                self.ensemble.step(now.mono, Input::LogRead { read, entries, end }, out);
-            }
-            Event::SnapshotReady => self.own_snapshot_chunk(now, out),
-            Event::Recovering(progress) => {
+            DiskEvent::LogRead(batch) => self.ensemble.log_read(now.mono, &batch, out),
+            DiskEvent::SnapshotReady => self.own_snapshot_chunk(now, out),
+            DiskEvent::Recovering(progress) => {
                 let elapsed_ms = now.mono.ms_since(self.started);
                 let recovery = Recovery { progress, elapsed_ms };
                 if progress.bytes_total > 0 {
@@ -223,16 +227,13 @@ impl Node {
                 }
                 self.recovery = Some(recovery);
             }
-            Event::Recovered(recovered) => self.recovered(now, *recovered, out),
-            Event::Surveyed(host) => self.host = *host,
-            Event::DiskFailed(fault) => {
+            DiskEvent::Recovered(recovered) => self.recovered(now, *recovered, out),
+            DiskEvent::Failed(fault) => {
                 error!("{}", fault.what);
                 let (what, exit_code) = (Box::new(fault.what), fault.exit_code);
                 out.push(Action::Halt(Fault { what, exit_code }));
             }
         }
-        self.settle(now, out);
-        self.measure(now, &out[begun..]);
     }
 
     /// When [`Event::Tick`] has work.

@@ -314,7 +314,7 @@ mod tests {
 
     use super::*;
     use crate::action::{Action, DiskAction};
-    use crate::event::{Event, Port, Recovered};
+    use crate::event::{DiskEvent, Event, NetEvent, Port, Recovered};
     use crate::session::password;
     use crate::store::Store;
     use crate::types::{Ticket, Zxid};
@@ -345,7 +345,7 @@ mod tests {
                 snapshot_bytes: 0,
             };
             let mut server = Server { node: Node::new(config, 7, at(0)), out: Vec::new() };
-            server.step(at(0), Event::Recovered(Box::new(recovered)));
+            server.step(at(0), Event::Disk(DiskEvent::Recovered(Box::new(recovered))));
             server
         }
 
@@ -355,7 +355,7 @@ mod tests {
 
         fn connect(&mut self, now: Now, conn: ConnId, session: SessionId) {
             let peer = "127.0.0.1:4000".parse().unwrap();
-            self.step(now, Event::Opened { conn, port: Port::Client, peer });
+            self.step(now, Event::Net(NetEvent::Opened { conn, port: Port::Client, peer }));
             let request = ConnectRequest {
                 protocol_version: 0,
                 last_zxid_seen: Zxid::ZERO,
@@ -368,7 +368,7 @@ mod tests {
             let mut bytes = BytesMut::new();
             bytes.put_u32(body.len() as u32);
             bytes.put_slice(&body);
-            self.step(now, Event::Received { conn, bytes: bytes.freeze() });
+            self.step(now, Event::Net(NetEvent::Received { conn, bytes: bytes.freeze() }));
         }
 
         /// All that was given to the disk is there.
@@ -378,7 +378,7 @@ mod tests {
                 _ => None,
             });
             let upto = tickets.max().unwrap();
-            self.step(now, Event::Persisted { upto });
+            self.step(now, Event::Disk(DiskEvent::Persisted { upto }));
         }
 
         /// The answers to handshakes on this connection.

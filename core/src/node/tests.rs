@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::disk::{Disk, DiskOptions, MemoryFiles, drive};
-use crate::event::Event;
+use crate::event::DiskEvent;
 use crate::store::{Store, StoreOptions};
 
 /// Name and content.
@@ -27,7 +27,7 @@ fn load(files: &[File]) -> Store {
     let mut events = Vec::new();
     drive(&mut disk, &mut |op| memory.execute(op), &mut events);
     match events.pop() {
-        Some(Event::Recovered(recovered)) => recovered.state,
+        Some(DiskEvent::Recovered(recovered)) => recovered.state,
         other => panic!("not recovered: {other:?}"),
     }
 }

@@ -140,7 +140,11 @@ mod tests {
     use crate::types::{ConnId, Time};
 
     fn learner() -> LearnerHandler {
-        let mut learner = LearnerHandler::new(ConnId::accepted(1), Time(0), None);
+        let mut learner = LearnerHandler::new(
+            ConnId::accepted(1),
+            Time(0),
+            core::net::Ipv4Addr::LOCALHOST.into(),
+        );
         learner.phase = Phase::Active;
         learner
     }

@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) conn: ConnId,
-    pub(super) ip: Option<IpAddr>,
+    pub(super) ip: IpAddr,
     pub(super) said: BytesMut,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Early {
 }
 
 impl Early {
-    pub(super) fn opened(&mut self, conn: ConnId, ip: Option<IpAddr>, out: &mut Actions) {
+    pub(super) fn opened(&mut self, conn: ConnId, ip: IpAddr, out: &mut Actions) {
         if self.all.len() >= MOST {
             let conn = self.all.remove(0).conn;
             out.push(Action::Close { conn, why: Reason::Limit("learners without a leader") });
@@ -70,7 +70,7 @@ mod tests {
     fn of_too_many_the_oldest_goes() {
         let (mut early, mut out) = (Early::default(), Actions::new());
         for n in 0..=MOST as u64 {
-            early.opened(ConnId::accepted(n), None, &mut out);
+            early.opened(ConnId::accepted(n), core::net::Ipv4Addr::LOCALHOST.into(), &mut out);
         }
         assert!(!early.owns(ConnId::accepted(0)) && early.owns(ConnId::accepted(MOST as u64)));
         assert_eq!(out.len(), 1);

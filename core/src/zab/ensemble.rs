@@ -5,7 +5,6 @@ mod status;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -20,59 +19,12 @@ use super::{Delivery, EnsembleOptions, Shared, Start};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::election::{Election, PeerState};
-use crate::event::{LogEnd, Port};
+use crate::event::{LogBatch, NetEvent, Port};
 use crate::quorum::Membership;
-use crate::types::{ConnId, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::types::{ConnId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
-use crate::wire::entries::{Entries, Entry};
+use crate::wire::entries::Entries;
 use crate::wire::quorum::{PacketType, QuorumPacket};
-
-/// What happened outside, as far as the ensemble is concerned.
-#[derive(Debug)]
-pub enum Input {
-    /// [`Ensemble::deadline`] has come.
-    Tick,
-    /// A connection of the election or quorum port is established.
-    Opened {
-        /// Which.
-        conn: ConnId,
-        /// The port that accepted it or was dialled.
-        port: Port,
-        /// From where, if the other side has an address.
-        ip: Option<IpAddr>,
-    },
-    /// Bytes arrived on one.
-    Received {
-        /// Which.
-        conn: ConnId,
-        /// What.
-        bytes: Bytes,
-    },
-    /// The answer to `AwaitWritable`.
-    Writable {
-        /// Which.
-        conn: ConnId,
-    },
-    /// One is gone.
-    Closed {
-        /// Which.
-        conn: ConnId,
-    },
-    /// Everything up to the ticket is durable.
-    Persisted {
-        /// The highest.
-        upto: Ticket,
-    },
-    /// An answer to `ReadLog`.
-    LogRead {
-        /// The request.
-        read: ReadId,
-        /// Entries.
-        entries: Vec<Entry>,
-        /// How it ended.
-        end: LogEnd,
-    },
-}
 
 /// What a server is at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,15 +138,16 @@ impl Ensemble {
         }
     }
 
-    /// Takes one event.
-    pub fn step(&mut self, now: Time, input: Input, out: &mut Actions) {
+    /// Takes an event of one of the ensemble's connections (`Port::Election`, `Port::Quorum`).
+    pub fn step(&mut self, now: Time, event: NetEvent, out: &mut Actions) {
         self.append_proposed(out);
-        match input {
-            Input::Tick => self.tick(now, out),
-            Input::Opened { conn, port, ip } => self.opened(now, conn, port, ip, out),
-            Input::Received { conn, bytes } => self.received(now, conn, bytes, out),
-            Input::Closed { conn } => self.closed(now, conn, out),
-            Input::Writable { conn } => {
+        match event {
+            NetEvent::Opened { conn, port, peer } => {
+                self.opened(now, conn, port, peer.ip().to_canonical(), out);
+            }
+            NetEvent::Received { conn, bytes } => self.received(now, conn, bytes, out),
+            NetEvent::Closed { conn } => self.closed(now, conn, out),
+            NetEvent::Writable { conn } => {
                 if let Part::Learner(learner) = &mut self.part {
                     learner.writable(conn);
                 }
@@ -202,33 +155,50 @@ impl Ensemble {
                     learners.writable(shared, conn);
                 }
             }
-            Input::Persisted { upto } => {
-                self.shared.persisted = self.shared.persisted.max(upto);
-                match &mut self.part {
-                    Part::Leader(leader) => leader.persisted(&mut self.shared, out),
-                    Part::Learner(learner) => learner.persisted(&mut self.shared, out),
-                    Part::Solo(solo) => {
-                        while let Some((_, count)) =
-                            solo.outstanding.pop_front_if(|(ticket, _)| *ticket <= upto)
-                        {
-                            self.shared.history.commit(count, &mut self.shared.deliveries);
-                        }
-                    }
-                    Part::Recovering | Part::Reloading(_) | Part::Looking => {}
+            // Certificates are of clients.
+            NetEvent::Identified { .. } => {}
+        }
+        self.settle(now, out);
+    }
+
+    /// The time of [`Ensemble::deadline`] has come.
+    pub fn tick(&mut self, now: Time, out: &mut Actions) {
+        self.append_proposed(out);
+        self.time_passed(now, out);
+        self.settle(now, out);
+    }
+
+    /// Everything up to the ticket is durable.
+    pub fn persisted(&mut self, now: Time, upto: Ticket, out: &mut Actions) {
+        self.append_proposed(out);
+        self.shared.persisted = self.shared.persisted.max(upto);
+        match &mut self.part {
+            Part::Leader(leader) => leader.persisted(&mut self.shared, out),
+            Part::Learner(learner) => learner.persisted(&mut self.shared, out),
+            Part::Solo(solo) => {
+                while let Some((_, count)) =
+                    solo.outstanding.pop_front_if(|(ticket, _)| *ticket <= upto)
+                {
+                    self.shared.history.commit(count, &mut self.shared.deliveries);
                 }
             }
-            Input::LogRead { read, entries, end } => {
-                let shared = &mut self.shared;
-                match &mut self.part {
-                    Part::Leader(leader) => leader.log_read(shared, read, &entries, end, out),
-                    Part::Learner(learner) => {
-                        if let Some(observers) = &mut learner.observers {
-                            observers.log_read(shared, read, &entries, end, out);
-                        }
-                    }
-                    _ => {}
+            Part::Recovering | Part::Reloading(_) | Part::Looking => {}
+        }
+        self.settle(now, out);
+    }
+
+    /// The disk answers a [`ReadLog`](crate::action::DiskAction::ReadLog).
+    pub fn log_read(&mut self, now: Time, batch: &LogBatch, out: &mut Actions) {
+        self.append_proposed(out);
+        let shared = &mut self.shared;
+        match &mut self.part {
+            Part::Leader(leader) => leader.log_read(shared, batch, out),
+            Part::Learner(learner) => {
+                if let Some(observers) = &mut learner.observers {
+                    observers.log_read(shared, batch, out);
                 }
             }
+            _ => {}
         }
         self.settle(now, out);
     }
@@ -238,7 +208,7 @@ impl Ensemble {
         self.shared.deliveries.pop_front()
     }
 
-    /// When [`Input::Tick`] has work.
+    /// When [`Ensemble::tick`] has work.
     pub fn deadline(&self) -> Option<Time> {
         let part = match &self.part {
             Part::Leader(leader) => Some(leader.deadline()),
@@ -494,7 +464,7 @@ impl Ensemble {
         Some((learners, &mut self.shared))
     }
 
-    fn tick(&mut self, now: Time, out: &mut Actions) {
+    fn time_passed(&mut self, now: Time, out: &mut Actions) {
         if let Some(election) = &mut self.election {
             election.tick(now, out);
         }
@@ -511,14 +481,7 @@ impl Ensemble {
         }
     }
 
-    fn opened(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        port: Port,
-        ip: Option<IpAddr>,
-        out: &mut Actions,
-    ) {
+    fn opened(&mut self, now: Time, conn: ConnId, port: Port, ip: IpAddr, out: &mut Actions) {
         match (port, &mut self.part) {
             (Port::Election, Part::Recovering | Part::Solo(_)) | (Port::Client, _) => {
                 out.push(Action::Close { conn, why: Reason::NotServing });

@@ -21,10 +21,10 @@ use super::tally::{Acks, Tally};
 use super::{Delivery, Ended, Shared};
 use crate::action::{Action, Actions, DiskAction, EpochFile, Reason};
 use crate::config::EnsembleConfig;
-use crate::event::LogEnd;
+use crate::event::LogBatch;
 use crate::mutant::Mutant;
 use crate::quorum::{self, AckSet, Verifier};
-use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
 use crate::wire::entries::{Entries, Entry};
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
@@ -193,11 +193,6 @@ impl Leader {
         self.connecting.contains(id)
     }
 
-    /// Proposals that are not committed yet.
-    pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.len()
-    }
-
     // ---- connections
 
     pub(super) fn opened(
@@ -205,7 +200,7 @@ impl Leader {
         now: Time,
         shared: &Shared,
         conn: ConnId,
-        ip: Option<IpAddr>,
+        ip: IpAddr,
         out: &mut Actions,
     ) {
         if self.retiring.is_some() {
@@ -530,15 +525,8 @@ impl Leader {
         }
     }
 
-    pub(super) fn log_read(
-        &mut self,
-        shared: &mut Shared,
-        read: ReadId,
-        entries: &[Entry],
-        end: LogEnd,
-        out: &mut Actions,
-    ) {
-        let failed = self.learners.log_read(shared, self.epoch, read, entries, end, out);
+    pub(super) fn log_read(&mut self, shared: &mut Shared, batch: &LogBatch, out: &mut Actions) {
+        let failed = self.learners.log_read(shared, self.epoch, batch, out);
         if let Some((conn, why)) = failed {
             self.drop_learner(shared, conn, why, out);
         }

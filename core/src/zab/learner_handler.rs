@@ -12,7 +12,7 @@ use super::link::{Outbound, PacketReader};
 use super::sync_plan::{Plan, Situation, Step, Walk, plan};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, DiskAction};
-use crate::event::LogEnd;
+use crate::event::{LogBatch, LogEnd};
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::entries::{Entries, Entry};
@@ -55,7 +55,7 @@ pub(super) struct LearnerHandler {
     pub(super) heard: Time,
     /// When it was accepted: what it is has to be said soon after, however many bytes arrive.
     pub(super) opened: Time,
-    pub(super) ip: Option<IpAddr>,
+    pub(super) ip: IpAddr,
     /// Another link claims its place since then, and it was not heard after that.
     pub(super) doubted: Option<Time>,
     /// The epoch of its ACKEPOCH.
@@ -96,7 +96,7 @@ impl Phase {
 }
 
 impl LearnerHandler {
-    pub(super) fn new(conn: ConnId, now: Time, ip: Option<IpAddr>) -> LearnerHandler {
+    pub(super) fn new(conn: ConnId, now: Time, ip: IpAddr) -> LearnerHandler {
         LearnerHandler {
             conn,
             server: ServerId(-1),
@@ -178,20 +178,19 @@ impl LearnerHandler {
         &mut self,
         shared: &mut Shared,
         epoch: Epoch,
-        read: ReadId,
-        entries: &[Entry],
-        end: LogEnd,
+        batch: &LogBatch,
         out: &mut Actions,
     ) -> bool {
-        let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == read) else { return true };
+        let LogBatch { read, entries, end } = batch;
+        let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == *read) else { return true };
         let max = log_walk.then.last().map_or(shared.history.last_processed, Entries::last);
         log_walk.bytes += entries.iter().map(|entry| entry.body.len()).sum::<usize>();
-        let mut fits = end != LogEnd::Unusable && log_walk.bytes <= LOG_BYTES;
+        let mut fits = *end != LogEnd::Unusable && log_walk.bytes <= LOG_BYTES;
         // The part of the stream goes out past what is held.
         let mut stream = Outbound::new(self.conn);
         core::mem::swap(&mut self.outbound, &mut stream);
         fits = fits && self.walk(&mut log_walk.walk, entries.iter().cloned(), max, out);
-        if fits && end == LogEnd::Complete {
+        if fits && *end == LogEnd::Complete {
             let then = core::mem::take(&mut log_walk.then);
             let then = then.iter().flat_map(Entries::each);
             fits = self.walk(&mut log_walk.walk, then, max, out) && log_walk.walk.begun();
@@ -203,12 +202,12 @@ impl LearnerHandler {
             (true, LogEnd::Complete | LogEnd::Unusable) => self.outbound.release(out),
             (false, _) if log_walk.walk.begun() => {
                 // Part of it is sent; only a new connection can start over.
-                out.push(Action::Disk(DiskAction::CancelRead { read }));
+                out.push(Action::Disk(DiskAction::CancelRead { read: *read }));
                 self.outbound.forget_held();
                 return false;
             }
             (false, _) => {
-                out.push(Action::Disk(DiskAction::CancelRead { read }));
+                out.push(Action::Disk(DiskAction::CancelRead { read: *read }));
                 self.outbound.forget_held();
                 self.begin_snapshot(shared, out);
                 self.start_forwarding(shared, epoch, out);

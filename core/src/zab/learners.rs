@@ -11,10 +11,9 @@ use tracing::info;
 use super::learner_handler::{LearnerHandler, Phase};
 use super::{Delivery, Shared, limits};
 use crate::action::{Action, Actions, Reason};
-use crate::event::LogEnd;
+use crate::event::LogBatch;
 use crate::quorum::AckSet;
-use crate::types::{ConnId, Epoch, ReadId, ServerId, Time};
-use crate::wire::entries::Entry;
+use crate::types::{ConnId, Epoch, ServerId, Time};
 use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 /// The longest packet of a learner before it is in sync.
@@ -42,13 +41,12 @@ pub(super) enum Contest {
 
 /// Whether a connection comes from where a member is configured. Names are not resolved here, and
 /// members may connect from elsewhere: it only decides who goes first when there are too many.
-fn is_address_of_a_member(shared: &Shared, ip: Option<IpAddr>) -> bool {
-    let is_host = |host: &str| host.parse().ok() == ip;
+fn is_address_of_a_member(shared: &Shared, ip: IpAddr) -> bool {
+    let is_host = |host: &str| host.parse() == Ok(ip);
     let members = shared.members.current().members.values();
-    ip.is_some()
-        && members
-            .flat_map(|member| &member.addresses)
-            .any(|a| is_host(&a.quorum.host) || is_host(&a.election.host))
+    members
+        .flat_map(|member| &member.addresses)
+        .any(|a| is_host(&a.quorum.host) || is_host(&a.election.host))
 }
 
 /// How much of learners one server bears.
@@ -121,7 +119,7 @@ impl Learners {
         now: Time,
         shared: &Shared,
         conn: ConnId,
-        ip: Option<IpAddr>,
+        ip: IpAddr,
         out: &mut Actions,
     ) {
         let strangers = self.iter().filter(|l| l.phase == Phase::Hello);
@@ -316,14 +314,12 @@ impl Learners {
         &mut self,
         shared: &mut Shared,
         epoch: Epoch,
-        read: ReadId,
-        entries: &[Entry],
-        end: LogEnd,
+        batch: &LogBatch,
         out: &mut Actions,
     ) -> Option<(ConnId, Reason)> {
         let mut failed = None;
         for learner in &mut self.all {
-            if !learner.log_read(shared, epoch, read, entries, end, out) {
+            if !learner.log_read(shared, epoch, batch, out) {
                 self.failed_by_log.insert(learner.server);
                 let why = Reason::Protocol("the log cannot be read to the end of a DIFF");
                 failed = Some((learner.conn, why));

@@ -4,7 +4,7 @@
 //! another replicated state machine can ride on it as well as the znode tree does.
 //!
 //! What is acknowledged is durable: an ACK, an epoch, a NEWLEADER's acknowledgement is emitted
-//! only after [`Persisted`](crate::event::Event::Persisted) has reached the ticket of the write
+//! only after [`Persisted`](crate::event::DiskEvent::Persisted) has reached the ticket of the write
 //! that it stands for.
 
 mod admission;
@@ -44,7 +44,7 @@ use crate::wire::client::Id;
 use crate::wire::entries::Entries;
 use crate::wire::quorum::ProposalRoom;
 
-pub use ensemble::{Ensemble, Input, Role};
+pub use ensemble::{Ensemble, Role};
 pub use history::Start;
 
 use histories::{Refusals, Wish};

@@ -11,8 +11,8 @@ use super::learner_handler::Phase;
 use super::learners::{ALREADY_HERE, Contest, Learners, Limits};
 use super::{Delivery, Shared};
 use crate::action::{Action, Actions, Reason};
-use crate::event::LogEnd;
-use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
+use crate::event::LogBatch;
+use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
 use crate::wire::OpCode;
 use crate::wire::entries::Entry;
 use crate::wire::quorum::{
@@ -183,15 +183,8 @@ impl ObserverMaster {
         }
     }
 
-    pub(super) fn log_read(
-        &mut self,
-        shared: &mut Shared,
-        read: ReadId,
-        entries: &[Entry],
-        end: LogEnd,
-        out: &mut Actions,
-    ) {
-        let failed = self.learners.log_read(shared, self.epoch, read, entries, end, out);
+    pub(super) fn log_read(&mut self, shared: &mut Shared, batch: &LogBatch, out: &mut Actions) {
+        let failed = self.learners.log_read(shared, self.epoch, batch, out);
         if let Some((conn, why)) = failed {
             self.drop(shared, conn, why, out);
         }

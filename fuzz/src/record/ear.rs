@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use zabkeeper_core::action::{Action, DiskAction};
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::{DiskEvent, Event, LogBatch, NetEvent};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::ConnId;
 use zabkeeper_core::wire::entries::Entry;
@@ -22,30 +22,30 @@ impl Ear {
     /// Lines for an event: what happens, and what messages it brings.
     pub(super) fn event(&mut self, event: &Event<Store>) -> Vec<String> {
         match event {
-            Event::Opened { conn, port, .. } => {
+            Event::Net(NetEvent::Opened { conn, port, .. }) => {
                 self.taps.insert(*conn, Tap::new(*port));
             }
-            Event::Received { conn, bytes } => {
+            Event::Net(NetEvent::Received { conn, bytes }) => {
                 if let Some(told) = self.hear(*conn, bytes, false) {
                     return with(format!("Received {conn} {} bytes", bytes.len()), told);
                 }
             }
-            Event::LogRead { read, entries, end } => {
+            Event::Disk(DiskEvent::LogRead(LogBatch { read, entries, end })) => {
                 let entries = entries.iter().map(|entry| transaction(entry.zxid, &entry.body));
                 return with(format!("LogRead {} {end:?}", read.0), entries.collect());
             }
-            Event::Closed { conn } => {
+            Event::Net(NetEvent::Closed { conn }) => {
                 self.taps.remove(conn);
             }
             Event::Tick
-            | Event::Identified { .. }
-            | Event::Writable { .. }
-            | Event::Persisted { .. }
-            | Event::SnapshotReady
-            | Event::Recovering(_)
-            | Event::Recovered(_)
-            | Event::DiskFailed(_)
-            | Event::Surveyed(_) => {}
+            | Event::Net(NetEvent::Identified { .. })
+            | Event::Net(NetEvent::Writable { .. })
+            | Event::Disk(DiskEvent::Persisted { .. })
+            | Event::Disk(DiskEvent::SnapshotReady)
+            | Event::Disk(DiskEvent::Recovering(_))
+            | Event::Disk(DiskEvent::Recovered(_))
+            | Event::Disk(DiskEvent::Failed(_))
+            | Event::Host(_) => {}
         }
         vec![event_text(event)]
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use zabkeeper_core::action::{Action, DiskAction};
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::{DiskEvent, Event, LogBatch, NetEvent};
 use zabkeeper_core::store::Store;
 
 /// How many bytes of a message are shown.
@@ -13,20 +13,26 @@ const SHOWN: usize = 48;
 pub fn event_text(event: &Event<Store>) -> String {
     match event {
         Event::Tick => "Tick".to_string(),
-        Event::Opened { conn, port, peer } => format!("Opened {conn} {port:?} {peer}"),
-        Event::Identified { conn, subject } => format!("Identified {conn} {subject:?}"),
-        Event::Received { conn, bytes } => format!("Received {conn} {}", shown(bytes)),
-        Event::Writable { conn } => format!("Writable {conn}"),
-        Event::Closed { conn } => format!("Closed {conn}"),
-        Event::Persisted { upto } => format!("Persisted {}", upto.0),
-        Event::LogRead { read, entries, end } => {
+        Event::Net(NetEvent::Opened { conn, port, peer }) => {
+            format!("Opened {conn} {port:?} {peer}")
+        }
+        Event::Net(NetEvent::Identified { conn, subject }) => {
+            format!("Identified {conn} {subject:?}")
+        }
+        Event::Net(NetEvent::Received { conn, bytes }) => {
+            format!("Received {conn} {}", shown(bytes))
+        }
+        Event::Net(NetEvent::Writable { conn }) => format!("Writable {conn}"),
+        Event::Net(NetEvent::Closed { conn }) => format!("Closed {conn}"),
+        Event::Disk(DiskEvent::Persisted { upto }) => format!("Persisted {}", upto.0),
+        Event::Disk(DiskEvent::LogRead(LogBatch { read, entries, end })) => {
             format!("LogRead {} {} entries, {end:?}", read.0, entries.len())
         }
-        Event::SnapshotReady => "SnapshotReady".to_string(),
-        Event::Recovering(p) => {
+        Event::Disk(DiskEvent::SnapshotReady) => "SnapshotReady".to_string(),
+        Event::Disk(DiskEvent::Recovering(p)) => {
             format!("Recovering {}/{} bytes, {} entries", p.bytes_done, p.bytes_total, p.entries)
         }
-        Event::Recovered(r) => format!(
+        Event::Disk(DiskEvent::Recovered(r)) => format!(
             "Recovered ticket {} zxid {} epochs {}/{} nodes {} digest {:#x} tail {}",
             r.ticket.0,
             r.last_zxid,
@@ -36,8 +42,10 @@ pub fn event_text(event: &Event<Store>) -> String {
             r.state.digest(),
             r.tail.len()
         ),
-        Event::DiskFailed(fault) => format!("DiskFailed {}: {}", fault.exit_code, fault.what),
-        Event::Surveyed(host) => {
+        Event::Disk(DiskEvent::Failed(fault)) => {
+            format!("DiskFailed {}: {}", fault.exit_code, fault.what)
+        }
+        Event::Host(host) => {
             format!("Surveyed {}/{} bytes", host.data_dir_bytes, host.data_log_dir_bytes)
         }
     }

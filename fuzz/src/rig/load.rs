@@ -2,7 +2,7 @@
 
 use zabkeeper_core::config::Config;
 use zabkeeper_core::disk::{Disk, DiskOptions, MemoryFiles, drive};
-use zabkeeper_core::event::{DiskFault, Event, Recovered};
+use zabkeeper_core::event::{DiskEvent, DiskFault, Recovered};
 use zabkeeper_core::node::{disk_options, store_options};
 use zabkeeper_core::store::{Store, StoreOptions};
 
@@ -32,8 +32,8 @@ pub(crate) fn load_with(
     };
     drive(&mut disk, &mut execute, &mut events);
     match events.pop() {
-        Some(Event::Recovered(recovered)) => Outcome::Recovered(recovered),
-        Some(Event::DiskFailed(fault)) => Outcome::Failed(fault),
+        Some(DiskEvent::Recovered(recovered)) => Outcome::Recovered(recovered),
+        Some(DiskEvent::Failed(fault)) => Outcome::Failed(fault),
         other => panic!("neither recovered nor failed: {other:?}"),
     }
 }

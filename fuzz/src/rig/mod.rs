@@ -8,7 +8,7 @@ use bytes::Bytes;
 use zabkeeper_core::action::{Action, DiskAction, Fault};
 use zabkeeper_core::config::Config;
 use zabkeeper_core::disk::{Disk, MemoryFiles};
-use zabkeeper_core::event::{Event, Port};
+use zabkeeper_core::event::{Event, NetEvent, Port};
 use zabkeeper_core::node::{Node, disk_options, store_options};
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, Epoch, HostPort, Now, Ticket, Time, Zxid};
@@ -117,7 +117,7 @@ impl Rig {
         let conn = ConnId::accepted(self.accepted);
         self.conns.insert(conn, Conn { port, wire: Wire::Open, sent: VecDeque::new() });
         let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-        self.step(Event::Opened { conn, port, peer });
+        self.step(Event::Net(NetEvent::Opened { conn, port, peer }));
         conn
     }
 
@@ -128,14 +128,14 @@ impl Rig {
         };
         found.wire = Wire::Open;
         let (port, peer) = (found.port, SocketAddr::from(([127, 0, 0, 1], 3888)));
-        self.step(Event::Opened { conn, port, peer });
+        self.step(Event::Net(NetEvent::Opened { conn, port, peer }));
     }
 
     /// Bytes arrive, unless the connection is gone.
     pub(crate) fn receive(&mut self, conn: ConnId, bytes: Bytes) {
         if self.is_open(conn) && !bytes.is_empty() {
             self.received += bytes.len();
-            self.step(Event::Received { conn, bytes });
+            self.step(Event::Net(NetEvent::Received { conn, bytes }));
         }
     }
 
@@ -145,7 +145,7 @@ impl Rig {
             && matches!(found.wire, Wire::Open | Wire::Dialling)
         {
             found.wire = Wire::ClosedByPeer;
-            self.step(Event::Closed { conn });
+            self.step(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
@@ -213,7 +213,7 @@ impl Rig {
     pub(crate) fn disk_operation(&mut self) -> bool {
         if let Some(conn) = self.writable.pop_front() {
             if self.is_open(conn) {
-                self.step(Event::Writable { conn });
+                self.step(Event::Net(NetEvent::Writable { conn }));
             }
             return true;
         }
@@ -225,7 +225,7 @@ impl Rig {
         }
         let moved = operation.is_some() || !events.is_empty();
         for event in events {
-            self.step(event);
+            self.step(Event::Disk(event));
         }
         moved
     }

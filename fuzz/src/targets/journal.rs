@@ -1,7 +1,7 @@
 //! Journals of recorded runs, which come from other people's machines.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::{DiskEvent, Event};
 use zabkeeper_core::journal::{ConfigSource, Encoder, Item, SegmentReader, Start, segment_head};
 use zabkeeper_core::types::{Now, Time};
 
@@ -30,7 +30,7 @@ pub fn journal(data: &[u8]) {
     for item in items {
         match item {
             // A recovered state is as large as it is, and has its own digest.
-            Item::Event(_, Event::Recovered(_)) => continue,
+            Item::Event(_, Event::Disk(DiskEvent::Recovered(_))) => continue,
             Item::Event(now, ref event) => encoder.event(now, event),
             Item::Actions(digest) => encoder.actions(digest),
             Item::End(ref why) => encoder.end(why),

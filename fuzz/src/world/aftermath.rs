@@ -10,7 +10,7 @@
 use bytes::{Bytes, BytesMut};
 use zabkeeper_core::action::DiskAction;
 use zabkeeper_core::disk::{self, Disk};
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::DiskEvent;
 use zabkeeper_core::node;
 use zabkeeper_core::store::{Effects, Store};
 use zabkeeper_core::types::{Epoch, SessionId, Ticket, Zxid};
@@ -228,12 +228,12 @@ impl World {
     fn recovers(&mut self, server: usize) -> Option<Store> {
         let events = self.disk_does(server, Vec::new());
         events.into_iter().find_map(|event| match event {
-            Event::Recovered(recovered) => Some(recovered.state),
+            DiskEvent::Recovered(recovered) => Some(recovered.state),
             _ => None,
         })
     }
 
-    fn disk_does(&mut self, server: usize, actions: Vec<DiskAction>) -> Vec<Event<Store>> {
+    fn disk_does(&mut self, server: usize, actions: Vec<DiskAction>) -> Vec<DiskEvent<Store>> {
         let config = self.servers[server].config();
         let mut disk: Disk<Store> =
             Disk::new(node::disk_options(&config), node::store_options(&config));

@@ -25,7 +25,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use fastrand::Rng;
 use zabkeeper_core::action::Actions;
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::DiskEvent;
 use zabkeeper_core::quorum;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::Time;
@@ -85,7 +85,7 @@ pub struct World {
     // Buffers that are used again.
     arrivals: Vec<(End, Arrival)>,
     out: Actions,
-    events: Vec<Event<Store>>,
+    events: Vec<DiskEvent<Store>>,
 }
 
 /// What happened so far, and what is heard on each connection.

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use zabkeeper_core::action::{DiskAction, EpochFile};
 use zabkeeper_core::disk::{self, Disk};
-use zabkeeper_core::event::Event;
+use zabkeeper_core::event::DiskEvent;
 use zabkeeper_core::node;
 use zabkeeper_core::store::{Effects, Store};
 use zabkeeper_core::types::{Epoch, SessionId, Ticket, Zxid};
@@ -120,19 +120,19 @@ impl World {
         &mut self,
         server: usize,
         disk: &mut Disk<Store>,
-        events: &mut Vec<Event<Store>>,
+        events: &mut Vec<DiskEvent<Store>>,
     ) -> Result<(), String> {
         let files = &mut self.servers[server].disk.files;
         disk::drive(disk, &mut |op| files.execute(op), events);
         for event in events.drain(..) {
             match event {
-                Event::Recovered(recovered) => {
+                DiskEvent::Recovered(recovered) => {
                     let last = recovered.last_zxid.max(Zxid::ZERO);
                     let checked = self.zab.recovered(server, last);
                     checked.map_err(|violation| violation.to_string())?;
                 }
-                Event::Persisted { upto } => self.zab.persisted(server, upto),
-                Event::DiskFailed(fault) => return Err(fault.what),
+                DiskEvent::Persisted { upto } => self.zab.persisted(server, upto),
+                DiskEvent::Failed(fault) => return Err(fault.what),
                 _ => {}
             }
         }

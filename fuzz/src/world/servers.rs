@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 use zabkeeper_core::action::{Action, DiskAction, Fault};
 use zabkeeper_core::config::Config;
 use zabkeeper_core::disk::{Completion, Disk, DiskOptions, FileOp};
-use zabkeeper_core::event::{Event, Port};
+use zabkeeper_core::event::{DiskEvent, Event, NetEvent, Port};
 use zabkeeper_core::journal::Start;
 use zabkeeper_core::node::{self, Node};
 use zabkeeper_core::store::Store;
@@ -363,7 +363,10 @@ impl World {
                     let conn = ConnId::accepted(process.accepted);
                     process.conns.insert(conn, place);
                     self.network.name(place, conn);
-                    self.step(index, Event::Opened { conn, port, peer: address(from) });
+                    self.step(
+                        index,
+                        Event::Net(NetEvent::Opened { conn, port, peer: address(from) }),
+                    );
                 }
             }
             Input::Arrived(Some(conn), arrival) => {
@@ -372,13 +375,13 @@ impl World {
                 }
                 let event = match arrival {
                     Arrival::Opened { port, peer } => {
-                        Event::Opened { conn, port, peer: address(peer) }
+                        Event::Net(NetEvent::Opened { conn, port, peer: address(peer) })
                     }
-                    Arrival::Bytes(bytes) => Event::Received { conn, bytes },
-                    Arrival::Writable => Event::Writable { conn },
+                    Arrival::Bytes(bytes) => Event::Net(NetEvent::Received { conn, bytes }),
+                    Arrival::Writable => Event::Net(NetEvent::Writable { conn }),
                     Arrival::Closed => {
                         process.conns.remove(&conn);
-                        Event::Closed { conn }
+                        Event::Net(NetEvent::Closed { conn })
                     }
                     Arrival::Dialled { .. } => return,
                 };
@@ -412,13 +415,13 @@ impl World {
         }
         if self.is_over {
             // Nothing that a disk says is compared with what it promised.
-        } else if let Event::Recovered(recovered) = &event {
+        } else if let Event::Disk(DiskEvent::Recovered(recovered)) = &event {
             let last = recovered.last_zxid;
             let checked = self.zab.recovered(index, last.max(Zxid::ZERO));
             let checked = checked.and_then(|()| check::disk::logs(server.id, &server.disk.files));
             (server.is_excused, server.is_refusing) = (server.disk.is_unreliable(), false);
             self.check(checked);
-        } else if let Event::Persisted { upto } = &event {
+        } else if let Event::Disk(DiskEvent::Persisted { upto }) = &event {
             self.zab.persisted(index, *upto);
         }
         let server = &mut self.servers[index];
@@ -640,9 +643,9 @@ impl World {
         self.events = events;
     }
 
-    fn disk_said(&mut self, index: usize, events: &mut Vec<Event<Store>>) {
+    fn disk_said(&mut self, index: usize, events: &mut Vec<DiskEvent<Store>>) {
         for event in events.drain(..) {
-            self.step(index, event);
+            self.step(index, Event::Disk(event));
         }
     }
 

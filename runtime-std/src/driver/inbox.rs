@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use zabkeeper_core::event::{Event, Host};
+use zabkeeper_core::event::{DiskEvent, HostStats};
 use zabkeeper_core::node::Node;
 use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{Epoch, HostPort};
@@ -14,9 +14,9 @@ use zabkeeper_core::zab::Role;
 #[derive(Debug)]
 pub enum Message {
     /// Its disk did something.
-    Disk(Vec<Event<Store>>),
+    Disk(Vec<DiskEvent<Store>>),
     /// How its machine is.
-    Surveyed(Host),
+    Surveyed(HostStats),
     /// Answer what is answered, let the disk finish, end.
     Stop,
     /// End as if the process had been killed: nothing more is said to anybody.

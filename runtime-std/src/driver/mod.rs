@@ -16,7 +16,7 @@ use std::{fmt, mem};
 
 use bytes::Bytes;
 use zabkeeper_core::action::{Action, Actions, Fault, Reason};
-use zabkeeper_core::event::{Event, Port};
+use zabkeeper_core::event::{Event, NetEvent, Port};
 use zabkeeper_core::journal::Start;
 use zabkeeper_core::node::Node;
 use zabkeeper_core::store::Store;
@@ -232,10 +232,10 @@ impl<S: Sockets> Driver<S> {
         match message {
             Message::Disk(events) => {
                 for event in events {
-                    self.step(event);
+                    self.step(Event::Disk(event));
                 }
             }
-            Message::Surveyed(host) => self.step(Event::Surveyed(Box::new(host))),
+            Message::Surveyed(host) => self.step(Event::Host(Box::new(host))),
             Message::Stop => self.end(Ended::Stopped),
             Message::Kill => self.end(Ended::Killed),
             Message::CutOff(cut_off) => self.cut_off(cut_off),
@@ -282,21 +282,21 @@ impl<S: Sockets> Driver<S> {
     /// A dial has led nowhere.
     pub fn dial_failed(&mut self, conn: ConnId) {
         if self.dialled.remove(&conn).is_some() {
-            self.step(Event::Closed { conn });
+            self.step(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
     /// A connection has read this. What the core has closed meanwhile says no more.
     pub fn received(&mut self, conn: ConnId, bytes: Bytes) {
         if self.connections.contains_key(&conn) {
-            self.step(Event::Received { conn, bytes });
+            self.step(Event::Net(NetEvent::Received { conn, bytes }));
         }
     }
 
     /// The other side has closed the connection, or it is broken.
     pub fn ended(&mut self, conn: ConnId) {
         if self.abandon(conn) {
-            self.step(Event::Closed { conn });
+            self.step(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
@@ -354,7 +354,7 @@ impl<S: Sockets> Driver<S> {
         let connection =
             Connection { port, peer, socket, lane, blocked: false, awaited: false, dirty: false };
         self.connections.insert(conn, connection);
-        self.step(Event::Opened { conn, port, peer });
+        self.step(Event::Net(NetEvent::Opened { conn, port, peer }));
     }
 
     fn step(&mut self, event: Event<Store>) {
@@ -376,7 +376,7 @@ impl<S: Sockets> Driver<S> {
         match action {
             Action::Dial { conn, port, to } => {
                 if self.cut_off.contains(&to) {
-                    self.ready.push_back(Event::Closed { conn });
+                    self.ready.push_back(Event::Net(NetEvent::Closed { conn }));
                 } else {
                     self.dialled.insert(conn, to.clone());
                     self.sockets.dial(conn, port, to, self.dial_limit);
@@ -495,7 +495,7 @@ impl<S: Sockets> Driver<S> {
     /// The core hears of it in the next turn.
     fn broken(&mut self, conn: ConnId) {
         if self.abandon(conn) {
-            self.ready.push_back(Event::Closed { conn });
+            self.ready.push_back(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
@@ -541,7 +541,7 @@ impl<S: Sockets> Driver<S> {
             }
             if connection.awaited && connection.lane.has_room() {
                 connection.awaited = false;
-                self.ready.push_back(Event::Writable { conn });
+                self.ready.push_back(Event::Net(NetEvent::Writable { conn }));
             }
         }
         self.dirty = dirty;

@@ -22,10 +22,10 @@ struct Model {
 
 impl Model {
     /// The outcome of a truncation: behind the oldest snapshot nothing is cut.
-    fn settle(&mut self, events: &[Event<History>]) {
+    fn settle(&mut self, events: &[DiskEvent<History>]) {
         let Some((ticket, after)) = self.truncation else { return };
         let recovered = events.iter().find_map(|event| match event {
-            Event::Recovered(recovered) if recovered.ticket == ticket => Some(recovered),
+            DiskEvent::Recovered(recovered) if recovered.ticket == ticket => Some(recovered),
             _other => None,
         });
         let Some(recovered) = recovered else { return };
@@ -226,8 +226,8 @@ fn run(seed: u64, reorder: bool) {
     };
     for _life in 0..6 {
         let mut server = reboot(files, &mut rng, reorder);
-        let Some(Event::Recovered(recovered)) =
-            server.events.iter().rev().find(|event| !matches!(event, Event::Recovering(_)))
+        let Some(DiskEvent::Recovered(recovered)) =
+            server.events.iter().rev().find(|event| !matches!(event, DiskEvent::Recovering(_)))
         else {
             panic!("seed {seed}: {:?}", server.events)
         };
@@ -248,7 +248,7 @@ fn run(seed: u64, reorder: bool) {
                 break;
             }
         }
-        if let Some(Event::DiskFailed(fault)) = server.events.last() {
+        if let Some(DiskEvent::Failed(fault)) = server.events.last() {
             panic!("seed {seed}: {fault:?}");
         }
         model.settle(&server.events);
@@ -260,7 +260,7 @@ fn run(seed: u64, reorder: bool) {
         }
         let again = reboot(files.clone(), &mut rng, reorder);
         let recovered = match again.events.last() {
-            Some(Event::Recovered(recovered)) => recovered,
+            Some(DiskEvent::Recovered(recovered)) => recovered,
             other => panic!("seed {seed}: {other:?}"),
         };
         check(recovered, &model, persisted, seed);
@@ -268,7 +268,7 @@ fn run(seed: u64, reorder: bool) {
         files.crash(&mut rng, reorder);
         let once_more = reboot(files, &mut rng, reorder);
         match once_more.events.last() {
-            Some(Event::Recovered(later)) => {
+            Some(DiskEvent::Recovered(later)) => {
                 assert_eq!(later.state, recovered.state, "seed {seed}: it was not durable");
                 let epochs = (later.current_epoch, later.accepted_epoch);
                 let before = (recovered.current_epoch, recovered.accepted_epoch);

@@ -47,7 +47,7 @@ fn a_full_disk_costs_a_local_snapshot_only() {
             server.disk.submit(action);
         }
         fail(&mut server, verb, "tmp.snapshot", kind);
-        assert!(server.events.iter().any(|e| matches!(e, Event::SnapshotReady)), "{verb}");
+        assert!(server.events.iter().any(|e| matches!(e, DiskEvent::SnapshotReady)), "{verb}");
         assert_eq!(server.names("/data/version-2").len(), 3, "{verb}: nothing is left of it");
         server.append(3);
         server.drive();

@@ -133,7 +133,7 @@ fn padded(log: &[u8], len: usize) -> Vec<u8> {
     log
 }
 
-fn boot(options: DiskOptions, files: &mut MemoryFiles) -> (Disk<Raw>, Vec<Event<Raw>>) {
+fn boot(options: DiskOptions, files: &mut MemoryFiles) -> (Disk<Raw>, Vec<DiskEvent<Raw>>) {
     let (mut disk, mut events) = (Disk::new(options, ()), Vec::new());
     drive(&mut disk, &mut |op| files.execute(op), &mut events);
     (disk, events)
@@ -178,7 +178,7 @@ fn every_snapshot_is_written_again_to_the_same_bytes() {
         }
         let options = DiskOptions { serialize_last_zxid: has_last, ..options() };
         let (mut disk, events) = boot(options, &mut files);
-        let Some(Event::Recovered(recovered)) = events.into_iter().next_back() else {
+        let Some(DiskEvent::Recovered(recovered)) = events.into_iter().next_back() else {
             panic!("{name} cannot be loaded")
         };
         let (zxid, digest) = recovered.state.loaded.unwrap_or_default();
@@ -219,7 +219,7 @@ fn whole_directories_of_zookeeper_are_recovered() {
         let alone = DiskOptions { ensemble: false, ..options() };
         let before: Vec<String> = files.paths().map(String::from).collect();
         let (_, events) = boot(alone, &mut files);
-        let Some(Event::Recovered(recovered)) = events.last() else { panic!("{dir}") };
+        let Some(DiskEvent::Recovered(recovered)) = events.last() else { panic!("{dir}") };
         let state = &recovered.state;
         assert_eq!(state.loaded.map(|(zxid, _)| zxid), Some(Zxid(base)), "{dir}");
         let expected: Vec<Zxid> = (first..=last).map(Zxid).collect();
@@ -242,7 +242,7 @@ fn compressed_snapshots_of_zookeeper_are_recovered() {
             files.put(&format!("/log/version-2/{log_name}"), &padded(log, *len));
         }
         let (_, events) = boot(options(), &mut files);
-        let Some(Event::Recovered(recovered)) = events.last() else { panic!("{name}") };
+        let Some(DiskEvent::Recovered(recovered)) = events.last() else { panic!("{name}") };
         let (zxid, digest) = recovered.state.loaded.unwrap_or_default();
         assert_eq!(zxid, Zxid(0x38), "{name}");
         // Those that were compressed with Snappy were taken before anything was applied.

@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::*;
 use crate::action::EpochFile;
-use crate::event::{LogEnd, Recovered};
+use crate::event::{DiskEvent, LogBatch, LogEnd, Recovered};
 use crate::types::{Epoch, ReadId, Ticket, Zxid};
 use crate::wire::entries::{Entries, Entry};
 
@@ -104,7 +104,7 @@ struct Server {
     disk: Disk<History>,
     files: MemoryFiles,
     ticket: Ticket,
-    events: Vec<Event<History>>,
+    events: Vec<DiskEvent<History>>,
 }
 
 impl Server {
@@ -173,7 +173,7 @@ impl Server {
     }
     fn persisted(&self) -> Ticket {
         let all = self.events.iter().filter_map(|event| match event {
-            Event::Persisted { upto } => Some(*upto),
+            DiskEvent::Persisted { upto } => Some(*upto),
             _other => None,
         });
         all.max().unwrap_or_default()
@@ -181,7 +181,7 @@ impl Server {
     #[track_caller]
     fn recovered(&self) -> &Recovered<History> {
         let last = self.events.iter().rev().find_map(|event| match event {
-            Event::Recovered(recovered) => Some(recovered),
+            DiskEvent::Recovered(recovered) => Some(recovered),
             _other => None,
         });
         last.unwrap_or_else(|| panic!("{:?}", self.events))
@@ -189,7 +189,7 @@ impl Server {
     #[track_caller]
     fn fault(&self) -> (&str, i32) {
         match self.events.last() {
-            Some(Event::DiskFailed(fault)) => (&fault.what, fault.exit_code),
+            Some(DiskEvent::Failed(fault)) => (&fault.what, fault.exit_code),
             other => panic!("{other:?}"),
         }
     }
@@ -222,7 +222,7 @@ fn tail_of(recovered: &Recovered<History>) -> String {
 fn reads(server: &Server) -> (Vec<i64>, Option<LogEnd>) {
     let (mut zxids, mut last) = (Vec::new(), None);
     for event in &server.events {
-        if let Event::LogRead { read: ReadId(1), entries, end } = event {
+        if let DiskEvent::LogRead(LogBatch { read: ReadId(1), entries, end }) = event {
             zxids.extend(entries.iter().map(|e| e.zxid.0));
             last = Some(*end);
         }

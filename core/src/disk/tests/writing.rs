@@ -121,7 +121,7 @@ fn appends_go_on_while_a_snapshot_is_written() {
     let (ticket, last_zxid) = (server.ticket.take(), Zxid(43));
     server.disk.submit(DiskAction::SnapshotEnd { ticket, digest: None, last_zxid });
     server.drive();
-    assert_eq!(server.events.iter().filter(|e| matches!(e, Event::SnapshotReady)).count(), 40);
+    assert_eq!(server.events.iter().filter(|e| matches!(e, DiskEvent::SnapshotReady)).count(), 40);
     assert!(server.names("/data/version-2").contains(&"snapshot.3".to_string()));
     assert_eq!(server.names("/log/version-2"), ["log.1", "log.4"], "the log is rolled");
     server.restart();

@@ -71,13 +71,13 @@ fn looking(leader: i64, round: i64) -> Vote {
 fn a_smaller_id_is_called_back_at_its_configured_address_whatever_it_names() {
     let (mut server, mut out) = server();
     let conn = ConnId::accepted(1);
-    server.opened(Time(0), conn, None, &mut out);
+    server.opened(Time(0), conn, ELSEWHERE, &mut out);
     server.received(Time(0), conn, &hello(1, "moved:4000"), &mut out);
     assert_eq!(closed(&out, conn), Some(Reason::Done));
     let dial = dials(&out).remove(0);
     assert_eq!(dial.1, "s1:3888");
     out.clear();
-    server.opened(Time(0), dial.0, None, &mut out);
+    server.opened(Time(0), dial.0, ELSEWHERE, &mut out);
     assert_eq!(sent(&out, dial.0)[0], hello(2, "s2:3888"));
     assert_eq!(votes(&out, dial.0), [looking(2, 1)], "the vote that waited for it");
 
@@ -86,34 +86,30 @@ fn a_smaller_id_is_called_back_at_its_configured_address_whatever_it_names() {
     out.clear();
     for n in 2..=9 {
         let conn = ConnId::accepted(n);
-        server.opened(Time(0), conn, None, &mut out);
+        server.opened(Time(0), conn, ELSEWHERE, &mut out);
         server.received(Time(0), conn, &hello(1, "s1:3888"), &mut out);
     }
     assert_eq!(closed(&out, dial.0), None);
     let again = dials(&out);
     assert_eq!(again.len(), 1);
-    server.opened(Time(0), again[0].0, None, &mut out);
+    server.opened(Time(0), again[0].0, ELSEWHERE, &mut out);
     assert_eq!(closed(&out, dial.0), Some(Reason::Replaced));
 }
 
 #[test]
 fn who_is_in_no_list_is_called_back_where_it_called_from_and_nowhere_else() {
-    for (ip, expected) in
-        [(None, None), (Some(IpAddr::from([10, 0, 0, 9])), Some("10.0.0.9:22".into()))]
-    {
-        let (mut server, mut out) = server();
-        let conn = ConnId::accepted(1);
-        server.opened(Time(0), conn, ip, &mut out);
-        server.received(Time(0), conn, &hello(0, "metadata.internal:22"), &mut out);
-        assert_eq!(dials(&out).pop().map(|dial| dial.1), expected);
-    }
+    let (mut server, mut out) = server();
+    let conn = ConnId::accepted(1);
+    server.opened(Time(0), conn, IpAddr::from([10, 0, 0, 9]), &mut out);
+    server.received(Time(0), conn, &hello(0, "metadata.internal:22"), &mut out);
+    assert_eq!(dials(&out).pop().map(|dial| dial.1), Some("10.0.0.9:22".into()));
 }
 
 /// Two connections that claim to be server 3's, of which the first may be.
 fn claimed_twice(server: &mut Election, out: &mut Vec<Action>) -> [ConnId; 2] {
     let both = [1, 2].map(ConnId::accepted);
     for conn in both {
-        server.opened(Time(0), conn, None, out);
+        server.opened(Time(0), conn, ELSEWHERE, out);
         server.received(Time(0), conn, &hello(3, "s3:3888"), out);
     }
     both
@@ -134,7 +130,7 @@ fn of_a_member_that_is_claimed_twice_only_what_it_says_when_dialled_counts() {
     assert_eq!(ask.iter().map(|dial| &*dial.1).collect::<Vec<_>>(), ["s3:3888"]);
     let asking = ask[0].0;
     out.clear();
-    server.opened(Time(0), asking, None, &mut out);
+    server.opened(Time(0), asking, ELSEWHERE, &mut out);
     let said = sent(&out, asking);
     let question = Hello::take(&mut BytesMut::from(&said[0][..])).unwrap().unwrap();
     assert!(question.from > ServerId(255), "the answer comes on this connection");
@@ -149,7 +145,7 @@ fn a_member_that_could_not_be_followed_is_believed_again_when_it_answers() {
     let (mut server, mut out) = server();
     server.doubt(Time(0), ServerId(3));
     let conn = ConnId::accepted(1);
-    server.opened(Time(0), conn, None, &mut out);
+    server.opened(Time(0), conn, ELSEWHERE, &mut out);
     server.received(Time(0), conn, &hello(3, "s3:3888"), &mut out);
     out.clear();
     server.received(Time(0), conn, &framed(&looking(3, 1)), &mut out);
@@ -161,7 +157,7 @@ fn a_member_that_could_not_be_followed_is_believed_again_when_it_answers() {
     server.received(Time(0).plus_ms(200), conn, &framed(&looking(3, 1)), &mut out);
     assert_eq!(server.current_vote().leader, ServerId(2));
     let asking = dials(&out).into_iter().find(|dial| dial.1 == "s3:3888").unwrap().0;
-    server.opened(Time(0).plus_ms(200), asking, None, &mut out);
+    server.opened(Time(0).plus_ms(200), asking, ELSEWHERE, &mut out);
     server.received(Time(0).plus_ms(200), asking, &framed(&looking(1, 1)), &mut out);
     let better = Vote { zxid: Zxid(7), ..looking(3, 1) };
     server.received(Time(0).plus_ms(200), conn, &framed(&better), &mut out);
@@ -182,7 +178,7 @@ fn a_list_is_taken_over_only_from_where_a_member_was_dialled() {
     };
     for (n, id) in [(1, 3), (2, 300)] {
         let conn = ConnId::accepted(n);
-        server.opened(Time(0), conn, None, &mut out);
+        server.opened(Time(0), conn, ELSEWHERE, &mut out);
         server.received(Time(0), conn, &hello(id, "s3:3888"), &mut out);
         out.clear();
         server.received(Time(0), conn, &message(&looking(3, 1)), &mut out);
@@ -190,7 +186,7 @@ fn a_list_is_taken_over_only_from_where_a_member_was_dialled() {
         assert_eq!(server.current_vote().leader, ServerId(2));
         if id == 3 {
             let asking = dials(&out).remove(0).0;
-            server.opened(Time(0), asking, None, &mut out);
+            server.opened(Time(0), asking, ELSEWHERE, &mut out);
             server.received(Time(0), asking, &message(&looking(3, 1)), &mut out);
             assert_eq!(server.take_heard().unwrap().members.len(), 1);
         }
@@ -203,7 +199,7 @@ fn a_larger_id_is_asked_to_call_back_once_and_given_time_to() {
     server.tick(Time(0).plus_ms(200), &mut out);
     let dial = dials(&out).into_iter().find(|d| d.1 == "s3:3888").unwrap().0;
     out.clear();
-    server.opened(Time(0).plus_ms(201), dial, None, &mut out);
+    server.opened(Time(0).plus_ms(201), dial, ELSEWHERE, &mut out);
     assert_eq!(sent(&out, dial), [hello(2, "s2:3888")]);
     assert_eq!(closed(&out, dial), Some(Reason::Done));
     out.clear();
@@ -213,7 +209,7 @@ fn a_larger_id_is_asked_to_call_back_once_and_given_time_to() {
     assert!(dials(&out).iter().all(|d| d.1 != "s3:3888"), "{out:?}");
     out.clear();
     let back = ConnId::accepted(1);
-    server.opened(Time(0).plus_ms(203), back, None, &mut out);
+    server.opened(Time(0).plus_ms(203), back, ELSEWHERE, &mut out);
     server.received(Time(0).plus_ms(203), back, &hello(3, "s3:3888"), &mut out);
     assert_eq!(votes(&out, back), [vote], "the newest vote took the older one's place");
 }
@@ -223,7 +219,7 @@ fn the_last_message_is_said_again_on_a_new_connection() {
     let (mut server, mut out) = server();
     for n in 1..=2 {
         let conn = ConnId::accepted(n);
-        server.opened(Time(0), conn, None, &mut out);
+        server.opened(Time(0), conn, ELSEWHERE, &mut out);
         server.received(Time(0), conn, &hello(3, "s3:3888"), &mut out);
         assert_eq!(votes(&out, conn), [looking(2, 1)]);
     }
@@ -253,7 +249,7 @@ fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
     let (mut server, mut out) = server();
     for n in 0..1000 {
         let conn = ConnId::accepted(n);
-        server.opened(Time(0), conn, None, &mut out);
+        server.opened(Time(0), conn, ELSEWHERE, &mut out);
         server.received(Time(0), conn, &hello(100 + n as i64, "x:1"), &mut out);
         server.received(Time(0), conn, &framed(&looking(3, 1)), &mut out);
         assert_eq!(votes(&out, conn), [looking(2, 1)], "stranger {n}");
@@ -262,7 +258,7 @@ fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
         out.clear();
     }
     let conn = ConnId::accepted(1000);
-    server.opened(Time(0), conn, None, &mut out);
+    server.opened(Time(0), conn, ELSEWHERE, &mut out);
     server.received(Time(0), conn, &hello(100, "x:1"), &mut out);
     assert_eq!((closed(&out, conn), votes(&out, conn)), (None, Vec::new()));
     assert_eq!(server.current_vote(), Vote { version: 0, ..looking(2, 1) }, "nothing counted");
@@ -272,13 +268,13 @@ fn a_stranger_is_told_the_vote_but_neither_counted_nor_remembered() {
 fn connections_that_say_nothing_are_few_and_end() {
     let (mut server, mut out) = server();
     for n in 0..500 {
-        server.opened(Time(0), ConnId::accepted(n), None, &mut out);
+        server.opened(Time(0), ConnId::accepted(n), ELSEWHERE, &mut out);
     }
     let owned = (0..500).filter(|n| server.owns(ConnId::accepted(*n))).count();
     assert_eq!(owned, 64);
     // A member that comes now is heard all the same.
     let member = ConnId::accepted(1000);
-    server.opened(Time(0), member, None, &mut out);
+    server.opened(Time(0), member, ELSEWHERE, &mut out);
     server.received(Time(0), member, &hello(3, "s3:3888"), &mut out);
     out.clear();
     server.tick(Time(0).plus_ms(5000), &mut out);
@@ -290,7 +286,7 @@ fn connections_that_say_nothing_are_few_and_end() {
 fn without_the_third() -> (Election, Vec<Action>) {
     let (mut server, mut out) = server();
     let third = ConnId::accepted(1);
-    server.opened(Time(0), third, None, &mut out);
+    server.opened(Time(0), third, ELSEWHERE, &mut out);
     server.received(Time(0), third, &hello(3, "s3:3888"), &mut out);
     server.closed(Time(0), third, &mut out);
     out.clear();
@@ -311,7 +307,7 @@ fn who_accepts_connections_and_ends_them_is_looked_for_three_times_and_then_late
             looks += 1;
             assert!(looks < 100, "it is dialled over and over");
             out.clear();
-            server.opened(now, conn, None, out);
+            server.opened(now, conn, ELSEWHERE, out);
             assert_eq!(sent(out, conn).len(), 1, "it is asked to call back");
             server.closed(now, conn, out);
         }
@@ -327,13 +323,13 @@ fn that_somebody_leads_is_said_once_and_not_again_on_later_connections() {
     let (mut server, mut out) = without_the_third();
     let first = ConnId::accepted(2);
     let call_back = |server: &mut Election, conn: ConnId, out: &mut Vec<Action>| {
-        server.opened(Time(0), conn, None, out);
+        server.opened(Time(0), conn, ELSEWHERE, out);
         server.received(Time(0), conn, &hello(1, "s1:3888"), out);
         dials(out).into_iter().find(|dial| dial.1 == "s1:3888").unwrap().0
     };
     let refused = dials(&out).into_iter().find(|dial| dial.1 == "s3:3888").unwrap().0;
     let to_first = call_back(&mut server, first, &mut out);
-    server.opened(Time(0), to_first, None, &mut out);
+    server.opened(Time(0), to_first, ELSEWHERE, &mut out);
     assert_eq!(votes(&out, to_first), [looking(2, 1)]);
     out.clear();
     server.closed(Time(0), refused, &mut out);
@@ -341,6 +337,6 @@ fn that_somebody_leads_is_said_once_and_not_again_on_later_connections() {
     assert_eq!(said.iter().map(|vote| vote.state).collect::<Vec<_>>(), [PeerState::Leading]);
     out.clear();
     let again = call_back(&mut server, ConnId::accepted(3), &mut out);
-    server.opened(Time(0), again, None, &mut out);
+    server.opened(Time(0), again, ELSEWHERE, &mut out);
     assert_eq!(votes(&out, again), [], "{out:?}");
 }

@@ -15,6 +15,9 @@ use crate::action::Action;
 use crate::config::{LearnerType, Member, ServerAddress};
 use crate::types::HostPort;
 
+/// The address of a connection that no member opened.
+const ELSEWHERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
+
 /// Several servers and the connections among them; virtual time.
 struct World {
     servers: BTreeMap<i64, Election>,
@@ -107,7 +110,7 @@ impl World {
             Action::Dial { conn, to, .. } => {
                 let target: i64 = to.host.rsplit(['s', '.']).next().unwrap().parse().unwrap();
                 if self.dying.take_if(|id| *id == target).is_some() {
-                    self.servers.get_mut(&from).unwrap().opened(now, conn, None, &mut out);
+                    self.servers.get_mut(&from).unwrap().opened(now, conn, ELSEWHERE, &mut out);
                     return self.break_end(from, conn);
                 }
                 if !self.alive(target) {
@@ -117,10 +120,10 @@ impl World {
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((from, conn), (target, other));
                 self.wires.insert((target, other), (from, conn));
-                let ip = Some(IpAddr::from([10, 0, 0, from as u8]));
+                let ip = IpAddr::from([10, 0, 0, from as u8]);
                 self.servers.get_mut(&target).unwrap().opened(now, other, ip, &mut out);
                 self.queue.extend(out.drain(..).map(|a| (target, a)));
-                self.servers.get_mut(&from).unwrap().opened(now, conn, None, &mut out);
+                self.servers.get_mut(&from).unwrap().opened(now, conn, ELSEWHERE, &mut out);
                 self.queue.extend(out.into_iter().map(|a| (from, a)));
             }
             Action::Send { conn, bytes } => {
@@ -558,7 +561,7 @@ fn garbage_closes_its_connection_and_nothing_else() {
         // An HTTP request reads as the id of a server before 3.5, then as an impossible length.
         let conn = ConnId::accepted(900 + n as u64);
         let mut out = Vec::new();
-        server.opened(Time(0), conn, None, &mut out);
+        server.opened(Time(0), conn, ELSEWHERE, &mut out);
         for piece in bad.chunks(5) {
             server.received(Time(0), conn, &Bytes::copy_from_slice(piece), &mut out);
         }

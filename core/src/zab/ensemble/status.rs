@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Ensemble, Part, Role};
-use crate::types::{Epoch, ServerId, Ticket, Zxid};
+use crate::types::{Epoch, ServerId};
 
 impl Ensemble {
     /// What this server is.
@@ -33,21 +33,6 @@ impl Ensemble {
         }
     }
 
-    /// The last zxid that the rider was given; `epoch<<32` for a fresh leader.
-    pub fn last_processed(&self) -> Zxid {
-        self.shared.history.last_processed
-    }
-
-    /// The last zxid in the log.
-    pub fn last_logged(&self) -> Zxid {
-        self.shared.history.last_logged
-    }
-
-    /// The highest durable ticket.
-    pub fn persisted(&self) -> Ticket {
-        self.shared.persisted
-    }
-
     /// Learners of this leader, or of this observer master, that are up to date, with whether they
     /// observe.
     pub fn active_learners(&self) -> Vec<(ServerId, bool)> {
@@ -70,15 +55,6 @@ impl Ensemble {
     pub fn learner_count(&self) -> usize {
         match &self.part {
             Part::Leader(leader) => leader.learners.len(),
-            _ => 0,
-        }
-    }
-
-    /// Proposals that wait for their commit.
-    pub fn outstanding(&self) -> usize {
-        match &self.part {
-            Part::Leader(leader) => leader.outstanding(),
-            Part::Solo(solo) => solo.outstanding.len(),
             _ => 0,
         }
     }

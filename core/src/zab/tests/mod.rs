@@ -14,9 +14,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::event::NetEvent;
 use crate::types::{Epoch, Zxid};
 use crate::wire::quorum::ForwardedRequest;
-use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
+use crate::zab::{Delivery, Ensemble, EnsembleOptions, Role, Start};
 use world::World;
 
 #[test]
@@ -319,12 +320,12 @@ fn garbage_on_the_quorum_port_closes_its_connection_only() {
         let leader = world.servers.get_mut(&3).unwrap().ensemble.as_mut().unwrap();
         leader.step(
             now,
-            Input::Opened { conn, port: crate::event::Port::Quorum, ip: None },
+            NetEvent::Opened { conn, port: crate::event::Port::Quorum, peer: world::STRANGER },
             &mut out,
         );
         for piece in bad.chunks(7) {
             let bytes = Bytes::copy_from_slice(piece);
-            leader.step(now, Input::Received { conn, bytes }, &mut out);
+            leader.step(now, NetEvent::Received { conn, bytes }, &mut out);
         }
         assert!(!leader.owns(conn), "{bad:?}");
         while leader.next_delivery().is_some_and(|d| matches!(d, Delivery::LearnerGone { .. })) {}

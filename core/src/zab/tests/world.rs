@@ -5,18 +5,26 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::action::{Action, Actions, ConfigSave, DiskAction, EpochFile};
 use crate::config::{EnsembleConfig, LearnerType, Member, ServerAddress};
-use crate::event::{LogEnd, Port};
+use crate::event::{LogBatch, LogEnd, NetEvent, Port};
 use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
 use crate::wire::OpCode;
 use crate::wire::entries::Entry;
 use crate::wire::quorum::ForwardedRequest;
-use crate::zab::{Delivery, Ensemble, EnsembleOptions, Input, Role, Start};
+use crate::zab::{Delivery, Ensemble, EnsembleOptions, Role, Start};
+
+/// The address of a connection that no member opened.
+pub(super) const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+
+/// The address of a member.
+fn address_of(id: i64) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, id as u8], 2888))
+}
 
 /// What survives a crash.
 #[derive(Clone, Debug, Default)]
@@ -261,7 +269,7 @@ impl World {
             .collect();
         for ((id, conn), _) in broken {
             self.wires.remove(&(id, conn));
-            self.input(id, Input::Closed { conn });
+            self.input(id, NetEvent::Closed { conn });
         }
     }
 
@@ -325,13 +333,18 @@ impl World {
         applied.map(|(_, p)| String::from_utf8(p.to_vec()).unwrap()).collect()
     }
 
-    fn input(&mut self, id: i64, input: Input) {
+    fn input(&mut self, id: i64, event: NetEvent) {
+        self.with_time(id, |ensemble, now, out| ensemble.step(now, event, out));
+    }
+
+    /// Lets a server act, if it is alive.
+    fn with_time(&mut self, id: i64, act: impl FnOnce(&mut Ensemble, Time, &mut Actions)) {
         let mut out = Actions::new();
         let now = self.now;
         let Some(ensemble) = self.servers.get_mut(&id).and_then(|s| s.ensemble.as_mut()) else {
             return;
         };
-        ensemble.step(now, input, &mut out);
+        act(ensemble, now, &mut out);
         self.after(id, out);
     }
 
@@ -438,33 +451,34 @@ impl World {
                 *self.joins.entry(from).or_default() += usize::from(port == Port::Quorum);
                 let cut = self.cut.contains(&(from.min(target), from.max(target)));
                 if cut || !self.alive(target) {
-                    return self.input(from, Input::Closed { conn });
+                    return self.input(from, NetEvent::Closed { conn });
                 }
                 self.accepted += 1;
                 let other = ConnId::accepted(self.accepted);
                 self.wires.insert((from, conn), (target, other));
                 self.wires.insert((target, other), (from, conn));
-                let ip = Some(IpAddr::from([10, 0, 0, from as u8]));
-                self.input(target, Input::Opened { conn: other, port, ip });
-                self.input(from, Input::Opened { conn, port, ip: None });
+                let peer = address_of(from);
+                self.input(target, NetEvent::Opened { conn: other, port, peer });
+                let peer = address_of(target);
+                self.input(from, NetEvent::Opened { conn, port, peer });
             }
             Action::Send { conn, bytes } => {
                 let unasked = self.unasked.entry((from, conn)).or_default();
                 *unasked += bytes.len();
                 self.most_unasked = self.most_unasked.max(*unasked);
                 if let Some((to, other)) = self.wires.get(&(from, conn)).copied() {
-                    self.input(to, Input::Received { conn: other, bytes });
+                    self.input(to, NetEvent::Received { conn: other, bytes });
                 }
             }
             Action::Close { conn, .. } => {
                 if let Some((to, other)) = self.wires.remove(&(from, conn)) {
                     self.wires.remove(&(to, other));
-                    self.input(to, Input::Closed { conn: other });
+                    self.input(to, NetEvent::Closed { conn: other });
                 }
             }
             Action::AwaitWritable { conn } => {
                 self.unasked.remove(&(from, conn));
-                self.input(from, Input::Writable { conn });
+                self.input(from, NetEvent::Writable { conn });
             }
             Action::Disk(action) => self.servers.get_mut(&from).unwrap().lane.push_back(action),
             Action::Pause { .. } | Action::Resume { .. } | Action::Listen { .. } => {}
@@ -515,7 +529,7 @@ impl World {
                     let config = server.platter.last_config();
                     if let Some(ensemble) = &mut server.ensemble {
                         config.into_iter().for_each(|config| ensemble.remember_state(config));
-                        ensemble.step(now, Input::Persisted { upto: ticket }, &mut out);
+                        ensemble.persisted(now, ticket, &mut out);
                         ensemble.truncated(now, ticket, start, &mut out);
                     }
                     self.after(id, out);
@@ -527,12 +541,13 @@ impl World {
                     let wanted = |e: &&Entry| e.zxid >= from && e.zxid <= upto;
                     let entries = log.iter().filter(wanted).cloned().collect();
                     let end = if reaches { LogEnd::Complete } else { LogEnd::Unusable };
-                    self.input(id, Input::LogRead { read, entries, end });
+                    let batch = LogBatch { read, entries, end };
+                    self.with_time(id, |e, now, out| e.log_read(now, &batch, out));
                 }
             }
         }
         if upto > Ticket(0) {
-            self.input(id, Input::Persisted { upto });
+            self.with_time(id, |e, now, out| e.persisted(now, upto, out));
         }
     }
 
@@ -540,7 +555,7 @@ impl World {
     pub(super) fn stranger(&mut self, id: i64, said: &Bytes) -> ConnId {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
-        self.input(id, Input::Opened { conn, port: Port::Quorum, ip: None });
+        self.input(id, NetEvent::Opened { conn, port: Port::Quorum, peer: STRANGER });
         self.say(id, conn, said);
         conn
     }
@@ -548,7 +563,7 @@ impl World {
     /// More from there.
     pub(super) fn say(&mut self, id: i64, conn: ConnId, said: &Bytes) {
         if !said.is_empty() {
-            self.input(id, Input::Received { conn, bytes: said.clone() });
+            self.input(id, NetEvent::Received { conn, bytes: said.clone() });
         }
     }
 
@@ -589,7 +604,7 @@ impl World {
             let Some(next) = deadlines.min().filter(|t| *t <= end) else { break };
             self.now = next.max(self.now);
             for id in self.servers.keys().copied().collect::<Vec<_>>() {
-                self.input(id, Input::Tick);
+                self.with_time(id, |e, now, out| e.tick(now, out));
             }
         }
         self.now = end;
@@ -626,7 +641,7 @@ impl World {
     pub(super) fn pass(&mut self, ms: u64) {
         self.now = self.now.plus_ms(ms);
         for id in self.servers.keys().copied().collect::<Vec<_>>() {
-            self.input(id, Input::Tick);
+            self.with_time(id, |e, now, out| e.tick(now, out));
         }
     }
 }
