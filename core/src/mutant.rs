@@ -69,6 +69,17 @@ impl Mutant {
     ];
 }
 
+/// `mutant!(Name => statement)` runs the statement if that bug is switched on. It stands on lines
+/// of its own: a reader of the protocol skips it, and no condition depends on a switch.
+macro_rules! mutant {
+    ($name:ident => $wrong:expr) => {
+        if $crate::mutant::Mutant::$name.is_on() {
+            $wrong
+        }
+    };
+}
+pub(crate) use mutant;
+
 #[cfg(feature = "mutants")]
 mod switch {
     use core::sync::atomic::{AtomicUsize, Ordering};

@@ -146,6 +146,25 @@ impl ConnId {
     }
 }
 
+/// Numbers the connections that one part of the core dials. The parts of one server take disjoint
+/// numbers, so that a [`ConnId`] never names two connections.
+#[derive(Clone, Debug)]
+pub(crate) struct DialIds(u64);
+
+impl DialIds {
+    /// Connections of the election port: even numbers.
+    pub(crate) const ELECTION: DialIds = DialIds(2);
+    /// Connections of the quorum port: odd numbers.
+    pub(crate) const QUORUM: DialIds = DialIds(3);
+
+    /// The next connection's id.
+    pub(crate) const fn next(&mut self) -> ConnId {
+        let conn = ConnId::dialled(self.0);
+        self.0 += 2;
+        conn
+    }
+}
+
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.0 & !Self::DIALLED;

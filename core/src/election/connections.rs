@@ -14,7 +14,7 @@ use super::hello::Hello;
 use crate::action::{Action, Actions, Reason};
 use crate::event::Port;
 use crate::quorum::Membership;
-use crate::types::{ConnId, HostPort, ServerId, Time};
+use crate::types::{ConnId, DialIds, HostPort, ServerId, Time};
 
 /// The longest notification (`PACKETMAXSIZE`).
 const MAX_MESSAGE: usize = 512 * 1024;
@@ -69,7 +69,7 @@ pub(super) struct Connections {
     /// What is known of members.
     peers: BTreeMap<ServerId, Peer>,
     /// Dial attempts in all, for the connection ids.
-    dials: u64,
+    dial_ids: DialIds,
 }
 
 /// A member, whether there is a connection with it or not.
@@ -110,7 +110,7 @@ impl Connections {
             links: BTreeMap::new(),
             by_peer: BTreeMap::new(),
             peers: BTreeMap::new(),
-            dials: 0,
+            dial_ids: DialIds::ELECTION,
         }
     }
 
@@ -185,8 +185,7 @@ impl Connections {
     }
 
     fn begin_dial(&mut self, link: Link, to: HostPort, out: &mut Actions) {
-        self.dials += 1;
-        let conn = ConnId::dialled(self.dials * 2);
+        let conn = self.dial_ids.next();
         self.links.insert(conn, link);
         out.push(Action::Dial { conn, port: Port::Election, to });
     }

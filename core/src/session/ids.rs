@@ -2,7 +2,7 @@
 //! `ZooKeeperServer.generatePasswd`).
 
 use crate::access::auth::is_same_secret;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::SessionId;
 
 /// Below the server's id.
@@ -24,8 +24,8 @@ impl SessionIds {
     /// `clock_ms` must not be what it was at an earlier start of this server. Seed 0 makes no key:
     /// ids count up, as ZooKeeper's do.
     pub(crate) fn new(server: i64, clock_ms: i64, seed: u64) -> SessionIds {
-        let repeats = Mutant::SessionIdsRepeat.is_on();
-        let (clock_ms, seed) = if repeats { (0, 1) } else { (clock_ms, seed) };
+        let (mut clock_ms, mut seed) = (clock_ms, seed);
+        mutant!(SessionIdsRepeat => (clock_ms, seed) = (0, 1));
         let mut rng = fastrand::Rng::with_seed(seed ^ 0xa076_1d64_78bd_642f);
         let keys = (seed != 0).then(|| (rng.u64(..), rng.u64(..)));
         SessionIds { server, next: (clock_ms as u64) << 16, keys }

@@ -39,7 +39,7 @@ use crate::action::{Action, Actions, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::election::ElectionOptions;
 use crate::quorum::Membership;
-use crate::types::{ConnId, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::types::{ConnId, DialIds, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
 use crate::wire::entries::Entries;
 use crate::wire::quorum::ProposalRoom;
@@ -237,7 +237,7 @@ struct Shared {
     refusals: Refusals,
     /// Why this server wants all of the leader's state, if it does.
     wish: Option<Wish>,
-    dials: u64,
+    dial_ids: DialIds,
     /// Learners that were sent no snapshot to begin with, since that was asked.
     diffs: u64,
 }
@@ -265,7 +265,7 @@ impl Shared {
             wish: None,
             limit_pause_ms: 0,
             long_told: None,
-            dials: 0,
+            dial_ids: DialIds::QUORUM,
             diffs: 0,
         }
     }
@@ -284,8 +284,7 @@ impl Shared {
         self.options.tick_time_ms * ticks
     }
     fn dial_id(&mut self) -> ConnId {
-        self.dials += 1;
-        ConnId::dialled(self.dials * 2 + 1)
+        self.dial_ids.next()
     }
     /// Appends to the log; the entries are pending until they are committed. A configuration in
     /// them is durable before they are. `serves`: they are new, in a role that is established.
