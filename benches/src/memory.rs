@@ -7,7 +7,7 @@ use zabkeeper_core::action::{Action, DiskAction};
 use zabkeeper_core::config::{Config, EnsembleConfig};
 use zabkeeper_core::event::NetEvent;
 use zabkeeper_core::types::{ConnId, ServerId, Ticket, Time};
-use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Start};
+use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, RecoveredLog};
 
 /// Connections in memory have no addresses; this one stands for all.
 const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
@@ -55,7 +55,7 @@ impl Memory {
             let me = ServerId(id as i64 + 1);
             let mut ensemble = Ensemble::new(me, members.clone(), options.clone());
             let mut out = Vec::new();
-            ensemble.start(Time(0), Start::default(), &mut out);
+            ensemble.start(Time(0), RecoveredLog::default(), &mut out);
             Server { ensemble, out, written: Ticket(0), wires: Vec::new() }
         };
         let mut memory = Memory {

@@ -13,7 +13,7 @@ use zabkeeper_core::config::{Config, EnsembleConfig};
 use zabkeeper_core::event::{LogBatch, LogEnd, NetEvent};
 use zabkeeper_core::types::{ConnId, Epoch, ServerId, Time, Zxid};
 use zabkeeper_core::wire::entries::Entry;
-use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Start};
+use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, RecoveredLog};
 
 /// Connections in memory have no addresses; this one stands for all.
 const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
@@ -68,7 +68,7 @@ impl World {
         let options = EnsembleOptions { tick_time_ms: 200, ..EnsembleOptions::default() };
         let mut ensemble = Ensemble::new(ServerId(at as i64 + 1), self.members.clone(), options);
         let disk = &self.servers[at].disk;
-        let start = Start {
+        let start = RecoveredLog {
             last_zxid: disk.log.last().map_or(Zxid::ZERO, |entry| entry.zxid),
             tail: disk.log.clone(),
             current_epoch: disk.current,

@@ -12,7 +12,7 @@
 //! use zabkeeper_core::wire::entries::Entries;
 //! use zabkeeper_core::types::{ConnId, ServerId, Time, Zxid};
 //! use zabkeeper_core::event::NetEvent;
-//! use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, Start};
+//! use zabkeeper_core::zab::{Delivery, Ensemble, EnsembleOptions, RecoveredLog};
 //!
 //! let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.1=1:2888:3888\nserver.2=2:2888:3888\nserver.3=3:2888:3888";
 //! let members = Config::parse("zoo.cfg", text, Some("1"), None)?.0.ensemble.unwrap();
@@ -62,7 +62,7 @@
 //! };
 //! for at in 0..3 {
 //!     let mut out = Vec::new();
-//!     servers[at].start(Time(0), Start::default(), &mut out);
+//!     servers[at].start(Time(0), RecoveredLog::default(), &mut out);
 //!     run(&mut servers, Time(0), out.into_iter().map(|action| (at, action)).collect());
 //! }
 //! for ms in (100..3000).step_by(100) {

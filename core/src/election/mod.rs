@@ -123,7 +123,7 @@ impl Election {
         let members = Arc::new(Membership::new(config, None));
         Election {
             me,
-            config_text: members.current().to_text(),
+            config_text: members.committed().to_text(),
             connections: Connections::new(me, members.clone(), options.handshake_ms),
             members,
             options,
@@ -142,7 +142,7 @@ impl Election {
     /// From now on these are the members. A round that is under way has to begin anew with
     /// [`Election::look`] (`QuorumPeer.restartLeaderElection`).
     pub fn set_members(&mut self, members: Arc<Membership>) {
-        self.config_text = members.current().to_text();
+        self.config_text = members.committed().to_text();
         self.connections.set_members(members.clone());
         self.members = members;
     }
@@ -179,8 +179,8 @@ impl Election {
         // Who votes in a configuration that may come does so for others. If it knew more than the
         // one whom they elected, and who was not taken for a leader by it, then it may be the only
         // one who can lead.
-        let is_candidate = self.members.current().is_voter(self.me);
-        let is_voter_to_be = !is_candidate && self.members.may_vote(self.me);
+        let is_candidate = self.members.committed().is_voter(self.me);
+        let is_voter_to_be = !is_candidate && self.members.is_voter_in_any(self.me);
         let last = self.current;
         let was_elected = last.state == PeerState::Following && last.peer_epoch.0 >= 0;
         let knew_less = (last.peer_epoch, last.zxid) < (current_epoch, last_zxid);
@@ -204,7 +204,7 @@ impl Election {
     ) {
         // The clock may have been taken from a peer, so that it can be anything.
         self.clock = self.clock.wrapping_add(1);
-        let votes = self.members.may_vote(self.me);
+        let votes = self.members.is_voter_in_any(self.me);
         let mut round = Round::new(self.me, candidate, votes, self.clock);
         prepare(&mut round);
         round.weigh(now, &self.members, self.options.finalize_wait_ms);
@@ -387,13 +387,13 @@ impl Election {
 
     /// Whether this is a newer configuration that could be taken over.
     fn is_to_adopt(&self, text: &str) -> bool {
-        self.options.adopts_configurations && version_of(text) > self.members.current().version
+        self.options.adopts_configurations && version_of(text) > self.members.committed().version
     }
 
     /// A peer's configuration: whoever looks for a leader by an older one takes it over.
     fn hear(&mut self, from: ServerId, text: &str) {
         let version = version_of(text);
-        let mine = self.members.current().version;
+        let mine = self.members.committed().version;
         if version <= mine || !matches!(self.state, State::Looking { .. }) {
             return;
         }
@@ -417,7 +417,7 @@ impl Election {
         if !self.begun {
             return;
         }
-        if !self.members.may_vote(from) {
+        if !self.members.is_voter_in_any(from) {
             if vote.state == PeerState::Looking && self.answers_stranger(now, from) {
                 self.tell(now, from, out);
             }
@@ -429,12 +429,12 @@ impl Election {
             }
             return;
         };
-        let votes = self.members.may_vote(self.me);
+        let votes = self.members.is_voter_in_any(self.me);
         let finalize = self.options.finalize_wait_ms;
         // Who had a leader when it was told the vote took no notice of it.
         let unaware = vote.state == PeerState::Looking
             && (round.wakes(from) | (vote.round < round.proposal.round));
-        let outcome = if self.members.may_vote(vote.leader) {
+        let outcome = if self.members.is_voter_in_any(vote.leader) {
             *say_again_at = now.plus_ms(*wait_ms);
             round.take(now, from, vote, votes, &self.members, finalize)
         } else if vote.state == PeerState::Looking

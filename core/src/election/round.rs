@@ -168,7 +168,7 @@ impl Round {
     fn take_settled(&mut self, from: ServerId, vote: Vote, members: &Membership) -> Outcome {
         let agreed = |votes: &BTreeMap<ServerId, Vote>| {
             let yes = supporters(votes, &vote);
-            members.is_quorum(&yes) || (vote.leader != self.me && members.is_current_quorum(&yes))
+            members.is_quorum(&yes) || (vote.leader != self.me && members.is_committed_quorum(&yes))
         };
         if vote.round == self.proposal.round {
             // Within a round the leader says it all: some may not know the new epoch yet.

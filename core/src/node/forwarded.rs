@@ -61,7 +61,8 @@ impl Forwarded {
 impl Node {
     /// Whether requests wait for the next turn, and not for the leader.
     pub(super) fn has_more_requests(&self) -> bool {
-        !self.forwarded.is_empty() || (self.serve.has_submissions() && !self.ensemble.is_choked())
+        !self.forwarded.is_empty()
+            || (self.serve.has_submissions() && !self.ensemble.is_request_backlog_full())
     }
 
     /// Does one thing that clients ask: of this server's own, then of each learner's. False:
@@ -71,7 +72,7 @@ impl Node {
             return false;
         }
         let mut is_done = false;
-        if !self.ensemble.is_choked()
+        if !self.ensemble.is_request_backlog_full()
             && let Some(submission) = self.serve.next_submission()
         {
             self.submit(now, submission, out);

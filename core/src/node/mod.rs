@@ -43,7 +43,7 @@ use crate::wire::jute::{Reader, Writer};
 use crate::wire::quorum::ForwardedRequest;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
 use crate::wire::{ErrorCode, OpCode, Record};
-use crate::zab::{Delivery, Ensemble, Role, Start};
+use crate::zab::{Delivery, Ensemble, RecoveredLog, Role};
 
 use cleaner::Cleaner;
 use figures::Watch;
@@ -123,12 +123,12 @@ impl Node {
         let options = options::ensemble_options(&config);
         let mut ensemble = match &config.ensemble {
             Some(members) => Ensemble::new(config.my_id, Arc::new(members.clone()), options),
-            None => Ensemble::solo(options),
+            None => Ensemble::standalone(options),
         };
         if let Some(next) = &config.next
             && !Mutant::ChangeForgottenByRestart.is_on()
         {
-            ensemble.remember(next.clone());
+            ensemble.restore_proposed_config(next.clone());
         }
         let snap_bytes = u64::try_from(config.snap_size_limit_kb).unwrap_or(0) << 10;
         let store_options = StoreOptions { hash_seed: seed, ..store_options(&config) };
@@ -469,7 +469,7 @@ impl Node {
         info!(zxid = %recovered.last_zxid, nodes = self.store.node_count(),
             epoch = recovered.current_epoch, ms = now.mono.ms_since(self.started),
             "the data directory is loaded");
-        let start = Start {
+        let start = RecoveredLog {
             last_zxid: recovered.last_zxid,
             tail: recovered.tail,
             current_epoch: Epoch(recovered.current_epoch),
@@ -584,7 +584,7 @@ impl Node {
     /// none: its clients will ask another server.
     fn next_zxid(&mut self, now: Now, out: &mut Actions) -> Option<Zxid> {
         let next = self.ensemble.next_zxid();
-        if next.is_none() && !self.ensemble.is_retiring() {
+        if next.is_none() && !self.ensemble.is_handing_over() {
             self.ensemble.abdicate(now.mono, "the epoch's zxid counter is used up", out);
         }
         next

@@ -42,7 +42,7 @@ impl Node {
         if let Some(config) = config_of(&self.store)
             && !Mutant::ChangeForgottenByRestart.is_on()
         {
-            self.ensemble.remember_state(config);
+            self.ensemble.restore_state_config(config);
         }
     }
 

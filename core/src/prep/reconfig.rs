@@ -72,10 +72,10 @@ impl Prep {
         }
         session.ok()?;
         let membership = members.membership.ok_or(ErrorCode::Unimplemented)?;
-        if membership.next().is_some() {
+        if membership.proposed().is_some() {
             return Err(ErrorCode::ReconfigInProgress);
         }
-        let now = membership.current();
+        let now = membership.committed();
         if asked.from != -1 && asked.from != now.version {
             return Err(ErrorCode::BadVersion);
         }

@@ -13,12 +13,12 @@ use crate::types::ServerId;
 /// The members as one server knows them. It never changes: a reconfiguration makes a new one.
 #[derive(Debug)]
 pub struct Membership {
-    current: Arc<EnsembleConfig>,
+    committed: Arc<EnsembleConfig>,
     verifier: Box<dyn Verifier>,
     /// Proposed, and not known to be committed: newer than `current`.
-    next: Option<(Arc<EnsembleConfig>, Box<dyn Verifier>)>,
+    proposed: Option<(Arc<EnsembleConfig>, Box<dyn Verifier>)>,
     /// Proposed, and not logged by this server: it has not agreed to that.
-    unlogged: Option<Arc<EnsembleConfig>>,
+    proposed_not_logged: Option<Arc<EnsembleConfig>>,
 }
 
 impl Membership {
@@ -29,43 +29,48 @@ impl Membership {
             let verifier = verifier(&next);
             (next, verifier)
         });
-        Membership { verifier: verifier(&current), current, next, unlogged: None }
+        Membership {
+            verifier: verifier(&current),
+            committed: current,
+            proposed: next,
+            proposed_not_logged: None,
+        }
     }
 
     /// Quorums of `unlogged` are not needed. But others may have agreed to it, and need a leader
     /// among its voters: they are heard.
-    pub fn with_unlogged(self, unlogged: Option<Arc<EnsembleConfig>>) -> Membership {
+    pub fn with_proposed_not_logged(self, unlogged: Option<Arc<EnsembleConfig>>) -> Membership {
         let unlogged = unlogged.filter(|config| config.version > self.last_seen().version);
-        Membership { unlogged, ..self }
+        Membership { proposed_not_logged: unlogged, ..self }
     }
 
     /// The configuration that was committed last.
-    pub fn current(&self) -> &Arc<EnsembleConfig> {
-        &self.current
+    pub fn committed(&self) -> &Arc<EnsembleConfig> {
+        &self.committed
     }
 
     /// The one that was proposed and is not known to be committed.
-    pub fn next(&self) -> Option<&Arc<EnsembleConfig>> {
-        self.next.as_ref().map(|(next, _)| next)
+    pub fn proposed(&self) -> Option<&Arc<EnsembleConfig>> {
+        self.proposed.as_ref().map(|(next, _)| next)
     }
 
     /// One that was proposed and does not count for this server.
-    pub fn unlogged(&self) -> Option<&Arc<EnsembleConfig>> {
-        self.unlogged.as_ref()
+    pub fn proposed_not_logged(&self) -> Option<&Arc<EnsembleConfig>> {
+        self.proposed_not_logged.as_ref()
     }
 
     /// All that are known.
-    fn known(&self) -> impl Iterator<Item = &Arc<EnsembleConfig>> {
-        core::iter::once(&self.current).chain(self.next()).chain(&self.unlogged)
+    fn all(&self) -> impl Iterator<Item = &Arc<EnsembleConfig>> {
+        core::iter::once(&self.committed).chain(self.proposed()).chain(&self.proposed_not_logged)
     }
 
     /// The newest that was seen, committed or not.
     pub fn last_seen(&self) -> &Arc<EnsembleConfig> {
-        self.next().unwrap_or(&self.current)
+        self.proposed().unwrap_or(&self.committed)
     }
 
     /// Whether these are a quorum of the current members alone.
-    pub fn is_current_quorum(&self, acks: &AckSet) -> bool {
+    pub fn is_committed_quorum(&self, acks: &AckSet) -> bool {
         self.verifier.is_quorum(acks)
     }
 
@@ -73,18 +78,18 @@ impl Membership {
     pub fn is_blocked_by(&self, absent: &AckSet) -> bool {
         !self
             .verifier
-            .is_quorum(&self.current.voters().filter(|id| !absent.contains(*id)).collect())
+            .is_quorum(&self.committed.voters().filter(|id| !absent.contains(*id)).collect())
     }
 
     /// Whether a server has a vote, now or in a configuration that may come.
-    pub fn may_vote(&self, id: ServerId) -> bool {
-        self.known().any(|config| config.is_voter(id))
+    pub fn is_voter_in_any(&self, id: ServerId) -> bool {
+        self.all().any(|config| config.is_voter(id))
     }
 
     /// Everybody who may vote, ascending.
     pub fn voters(&self) -> impl Iterator<Item = ServerId> + '_ {
         let mut all: alloc::vec::Vec<ServerId> =
-            self.known().flat_map(|config| config.voters()).collect();
+            self.all().flat_map(|config| config.voters()).collect();
         all.sort_unstable();
         all.dedup();
         all.into_iter()
@@ -92,13 +97,13 @@ impl Membership {
 
     /// A member of any configuration, as the first says that knows it.
     pub fn member(&self, id: ServerId) -> Option<&Member> {
-        self.known().find_map(|config| config.members.get(&id))
+        self.all().find_map(|config| config.members.get(&id))
     }
 
     /// Whether a server is to observe. One that is no member follows without a vote
     /// (`QuorumPeer.updateLearnerType`).
     pub fn observes(&self, id: ServerId) -> bool {
-        self.current.members.get(&id).is_some_and(|member| member.role == LearnerType::Observer)
+        self.committed.members.get(&id).is_some_and(|member| member.role == LearnerType::Observer)
     }
 }
 
@@ -106,7 +111,7 @@ impl Verifier for Membership {
     fn is_quorum(&self, acks: &AckSet) -> bool {
         let of_next = |(_, next): &(_, Box<dyn Verifier>)| next.is_quorum(acks);
         let is_agreed =
-            self.next.as_ref().is_none_or(of_next) || Mutant::NextMembersNotAsked.is_on();
+            self.proposed.as_ref().is_none_or(of_next) || Mutant::NextMembersNotAsked.is_on();
         self.verifier.is_quorum(acks) && is_agreed
     }
 
@@ -142,21 +147,22 @@ mod tests {
         ] {
             assert_eq!(joint.is_quorum(&acks(ids)), expected, "{ids:?}");
         }
-        assert!(joint.is_current_quorum(&acks(&[1, 2])));
+        assert!(joint.is_committed_quorum(&acks(&[1, 2])));
         assert_eq!(joint.voters().map(|id| id.0).collect::<alloc::vec::Vec<_>>(), [1, 2, 3, 4, 5]);
-        assert!(joint.may_vote(ServerId(5)) && joint.member(ServerId(5)).is_some());
+        assert!(joint.is_voter_in_any(ServerId(5)) && joint.member(ServerId(5)).is_some());
         assert_eq!(joint.last_seen().version, 2);
     }
 
     #[test]
     fn voters_of_what_is_not_logged_are_heard_and_not_needed() {
         let unlogged = Some(config(2, &[3, 4]));
-        let members = Membership::new(config(1, &[1, 2, 3]), None).with_unlogged(unlogged.clone());
+        let members =
+            Membership::new(config(1, &[1, 2, 3]), None).with_proposed_not_logged(unlogged.clone());
         assert!(members.is_quorum(&acks(&[1, 2])) && !members.is_quorum(&acks(&[3, 4])));
-        assert!(members.may_vote(ServerId(4)) && members.member(ServerId(4)).is_some());
-        assert!(members.next().is_none() && members.last_seen().version == 1);
-        let later = Membership::new(config(2, &[1, 2, 3]), None).with_unlogged(unlogged);
-        assert!(later.unlogged().is_none() && !later.may_vote(ServerId(4)));
+        assert!(members.is_voter_in_any(ServerId(4)) && members.member(ServerId(4)).is_some());
+        assert!(members.proposed().is_none() && members.last_seen().version == 1);
+        let later = Membership::new(config(2, &[1, 2, 3]), None).with_proposed_not_logged(unlogged);
+        assert!(later.proposed_not_logged().is_none() && !later.is_voter_in_any(ServerId(4)));
     }
 
     #[test]
@@ -172,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_not_newer_does_not_count() {
         let alone = Membership::new(config(2, &[1, 2, 3]), Some(config(1, &[7])));
-        assert!(alone.next().is_none() && alone.is_quorum(&acks(&[1, 2])));
-        assert!(!alone.may_vote(ServerId(7)));
+        assert!(alone.proposed().is_none() && alone.is_quorum(&acks(&[1, 2])));
+        assert!(!alone.is_voter_in_any(ServerId(7)));
     }
 }

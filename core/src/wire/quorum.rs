@@ -216,44 +216,6 @@ pub(crate) fn put_frame(
     out.put_slice(&[0xff; FRAME_TAIL]);
 }
 
-/// What is allocated at once for proposals.
-const ROOM_BYTES: usize = 64 << 10;
-
-/// Where transactions are encoded once, for the log and for every follower. They wait here for
-/// others to go with; many share one allocation, which is freed with the last of them.
-#[derive(Default, Debug)]
-pub(crate) struct ProposalRoom {
-    room: BytesMut,
-    count: usize,
-}
-
-impl ProposalRoom {
-    /// Encodes a proposal; `body` appends the transaction to the buffer that it is given, about
-    /// `hint` bytes. Gives those that were encoded before and are to go without it.
-    pub(crate) fn encode(
-        &mut self,
-        zxid: Zxid,
-        hint: usize,
-        body: impl FnOnce(&mut BytesMut),
-    ) -> Option<Entries> {
-        let size = FRAME_HEAD + hint + FRAME_TAIL;
-        let mut before = None;
-        if self.room.capacity() - self.room.len() < size {
-            before = self.take();
-            self.room = BytesMut::with_capacity(size.max(ROOM_BYTES));
-        }
-        put_frame(&mut self.room, PacketType::Proposal, zxid, body);
-        self.count += 1;
-        before
-    }
-
-    /// What has been encoded.
-    pub(crate) fn take(&mut self) -> Option<Entries> {
-        let count = core::mem::take(&mut self.count);
-        (count > 0).then(|| Entries::of_frames(self.room.split().freeze(), count))
-    }
-}
-
 /// What stands at the front of a stream: a packet, or as many as differ in nothing but their
 /// consecutive zxids and their transactions.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -433,39 +395,6 @@ mod tests {
             assert_eq!(QuorumPacket::parse(&bytes.slice(..n), 1000), Ok(None), "{n} bytes");
         }
         assert_eq!(QuorumPacket::parse(&bytes, 1000), Ok(Some((packet, bytes.len()))));
-    }
-
-    #[test]
-    fn proposals_are_encoded_once_for_log_and_wire() {
-        let mut room = ProposalRoom::default();
-        let body = |n: i64| alloc::format!("transaction {n}");
-        let mut batches = alloc::vec::Vec::new();
-        for n in 1..=3000 {
-            let zxid = Zxid(0x1_0000_0000 + n);
-            let text = if n == 9 { "x".repeat(70_000) } else { body(n) };
-            batches.extend(room.encode(zxid, text.len(), |out| out.put_slice(text.as_bytes())));
-        }
-        batches.extend(room.take());
-        assert_eq!(room.take(), None);
-        let lengths: alloc::vec::Vec<usize> = batches.iter().map(Entries::len).collect();
-        assert_eq!((lengths.iter().sum(), lengths[0], lengths[1]), (3000, 8, 1), "{lengths:?}");
-        let mut n = 0;
-        for mut batch in batches {
-            for (zxid, bytes) in batch.clone().iter() {
-                n += 1;
-                assert_eq!(zxid, Zxid(0x1_0000_0000 + n));
-                assert!(n == 9 || *bytes == *body(n).as_bytes());
-            }
-            let packets = Packets::take(&mut batch.frames().clone(), 80_000).unwrap().unwrap();
-            let kind = PacketType::Proposal;
-            assert_eq!(packets, Packets::Entries { kind, entries: batch.clone() });
-            let first = batch.split_to(1).unwrap_or(batch);
-            let packet = QuorumPacket::parse(first.frames(), 80_000).unwrap().unwrap().0;
-            assert_eq!(
-                (packet.zxid, packet.data),
-                (first.first(), first.each().next().map(|e| e.body))
-            );
-        }
     }
 
     #[test]

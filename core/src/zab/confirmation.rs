@@ -12,7 +12,7 @@ use crate::quorum::{AckSet, Membership, Verifier};
 use crate::types::{ServerId, Zxid};
 use crate::wire::quorum::PacketType;
 
-/// The rounds of one reign.
+/// The rounds of one leadership term.
 #[derive(Debug, Default)]
 pub(super) struct Confirmation {
     /// The round that began last.
@@ -74,7 +74,7 @@ impl Confirmation {
 
     /// A learner is sent a PING.
     pub(super) fn ping(&self, learner: &mut LearnerHandler, last_proposed: Zxid) {
-        learner.outbound.bare(PacketType::Ping, last_proposed);
+        learner.outbound.header_only(PacketType::Ping, last_proposed);
         // Before UPTODATE it answers none.
         if learner.phase == Phase::Active {
             learner.answers.ping(self.round);
@@ -122,8 +122,9 @@ impl Confirmation {
                 return has_more;
             }
             (self.round, self.proposed) = (self.round + 1, last_proposed);
-            let is_asked =
-                |l: &&mut LearnerHandler| l.phase == Phase::Active && members.may_vote(l.server);
+            let is_asked = |l: &&mut LearnerHandler| {
+                l.phase == Phase::Active && members.is_voter_in_any(l.server)
+            };
             for learner in learners.iter_mut().filter(is_asked) {
                 // One that is slow is asked again when it has answered.
                 if learner.answers.asked.is_none() {

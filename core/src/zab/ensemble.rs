@@ -10,12 +10,13 @@ use core::net::IpAddr;
 use bytes::{Bytes, BytesMut};
 use tracing::{info, warn};
 
-use super::early::{Early, Waiting};
-use super::histories::Wish;
+use super::foreign_history::FullSyncReason;
 use super::leader::Leader;
 use super::learner::Learner;
 use super::learners::Learners;
-use super::{Delivery, EnsembleOptions, Shared, Start};
+use super::pending_learners::{PendingLearner, PendingLearners};
+use super::standalone::Standalone;
+use super::{Delivery, EnsembleOptions, RecoveredLog, Replica};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::election::{Election, PeerState};
@@ -23,118 +24,84 @@ use crate::event::{LogBatch, NetEvent, Port};
 use crate::quorum::Membership;
 use crate::types::{ConnId, ServerId, Ticket, Time, Zxid};
 use crate::wire::client::Id;
-use crate::wire::entries::Entries;
 use crate::wire::quorum::{PacketType, QuorumPacket};
 
-/// What a server is at the moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// The data directory is being loaded.
-    Recovering,
-    /// No leader is known.
-    Looking,
-    /// Leads (once established, it serves).
-    Leading {
-        /// A quorum is in sync.
-        established: bool,
-    },
-    /// Follows (once up to date, it serves).
-    Following {
-        /// Up to date.
-        active: bool,
-        /// Has no vote.
-        observing: bool,
-    },
-    /// The only server there is.
-    Standalone,
-}
-
 #[derive(Debug)]
-enum Part {
+enum RoleState {
     Recovering,
     /// The role ended while the log was being cut: the outcome decides what is voted for.
     Reloading(Ticket),
     Looking,
     Leader(Box<Leader>),
     Learner(Box<Learner>),
-    Solo(Solo),
-}
-
-/// A server without an ensemble: a quorum of its own disk.
-#[derive(Debug, Default)]
-struct Solo {
-    /// Appended, and how many at a time.
-    outstanding: VecDeque<(Ticket, usize)>,
-    last_proposed: Zxid,
-}
-
-impl Solo {
-    fn append(&mut self, shared: &mut Shared, entries: Entries, out: &mut Actions) {
-        let count = entries.len();
-        let ticket = shared.append(entries, true, out);
-        self.outstanding.push_back((ticket, count));
-    }
+    Standalone(Standalone),
 }
 
 /// One server's part in the ensemble.
 #[derive(Debug)]
 pub struct Ensemble {
-    shared: Shared,
+    replica: Replica,
     election: Option<Election>,
-    part: Part,
-    early: Early,
+    state: RoleState,
+    pending_learners: PendingLearners,
 }
 
 impl Ensemble {
     /// A member of an ensemble; [`Ensemble::start`] sets it going.
     pub fn new(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Ensemble {
         let election = Election::new(me, config.clone(), options.election);
-        let shared = Shared::new(me, config, options);
+        let replica = Replica::new(me, config, options);
         Ensemble {
-            shared,
+            replica,
             election: Some(election),
-            part: Part::Recovering,
-            early: Early::default(),
+            state: RoleState::Recovering,
+            pending_learners: PendingLearners::default(),
         }
     }
 
     /// A server alone: no election, no epochs, zxids go on from where the log ends
     /// (`ZooKeeperServer` standalone).
-    pub fn solo(options: EnsembleOptions) -> Ensemble {
-        let shared = Shared::new(ServerId(0), Arc::default(), options);
-        Ensemble { shared, election: None, part: Part::Recovering, early: Early::default() }
+    pub fn standalone(options: EnsembleOptions) -> Ensemble {
+        let replica = Replica::new(ServerId(0), Arc::default(), options);
+        Ensemble {
+            replica,
+            election: None,
+            state: RoleState::Recovering,
+            pending_learners: PendingLearners::default(),
+        }
     }
 
     /// A configuration that was proposed, and may have been committed, as the disk says. Quorums of
     /// it are needed, too, if it is newer than what is known.
-    pub fn remember(&mut self, config: EnsembleConfig) {
-        if self.shared.options.reconfig.is_some()
-            && config.version > self.shared.members.last_seen().version
+    pub fn restore_proposed_config(&mut self, config: EnsembleConfig) {
+        if self.replica.options.reconfig.is_some()
+            && config.version > self.replica.members.last_seen().version
         {
-            self.shared.remember(config);
+            self.replica.restore_proposed_config(config);
         }
     }
 
     /// The configuration that a loaded state was left with, which may be newer than what is known.
     /// Who goes by a list without a version has written it himself, and knows better: until one
     /// with a version takes its place.
-    pub fn remember_state(&mut self, config: EnsembleConfig) {
-        self.shared.in_history = Some(Arc::new(config.clone()));
-        if self.shared.members.current().version != 0 {
-            self.remember(config);
+    pub fn restore_state_config(&mut self, config: EnsembleConfig) {
+        self.replica.last_logged_config = Some(Arc::new(config.clone()));
+        if self.replica.members.committed().version != 0 {
+            self.restore_proposed_config(config);
         }
     }
 
     /// The data directory is loaded: look for a leader, or serve alone.
-    pub fn start(&mut self, now: Time, start: Start, out: &mut Actions) {
-        self.shared.load(start);
+    pub fn start(&mut self, now: Time, start: RecoveredLog, out: &mut Actions) {
+        self.replica.load(start);
         if self.election.is_some() {
             self.look(now, out);
         } else {
-            let last_proposed = self.shared.history.last_logged.max(Zxid::ZERO);
-            self.part = Part::Solo(Solo { outstanding: VecDeque::new(), last_proposed });
+            let last_proposed = self.replica.history.last_logged.max(Zxid::ZERO);
+            self.state =
+                RoleState::Standalone(Standalone { outstanding: VecDeque::new(), last_proposed });
             let epoch = last_proposed.epoch();
-            self.shared.deliveries.push_back(Delivery::Leading { epoch });
+            self.replica.deliveries.push_back(Delivery::Leading { epoch });
         }
     }
 
@@ -148,11 +115,11 @@ impl Ensemble {
             NetEvent::Received { conn, bytes } => self.received(now, conn, bytes, out),
             NetEvent::Closed { conn } => self.closed(now, conn, out),
             NetEvent::Writable { conn } => {
-                if let Part::Learner(learner) = &mut self.part {
+                if let RoleState::Learner(learner) = &mut self.state {
                     learner.writable(conn);
                 }
-                if let Some((learners, shared)) = self.learners() {
-                    learners.writable(shared, conn);
+                if let Some((learners, replica)) = self.learners() {
+                    learners.writable(replica, conn);
                 }
             }
             // Certificates are of clients.
@@ -171,18 +138,18 @@ impl Ensemble {
     /// Everything up to the ticket is durable.
     pub fn persisted(&mut self, now: Time, upto: Ticket, out: &mut Actions) {
         self.append_proposed(out);
-        self.shared.persisted = self.shared.persisted.max(upto);
-        match &mut self.part {
-            Part::Leader(leader) => leader.persisted(&mut self.shared, out),
-            Part::Learner(learner) => learner.persisted(&mut self.shared, out),
-            Part::Solo(solo) => {
+        self.replica.persisted = self.replica.persisted.max(upto);
+        match &mut self.state {
+            RoleState::Leader(leader) => leader.persisted(&mut self.replica, out),
+            RoleState::Learner(learner) => learner.persisted(&mut self.replica, out),
+            RoleState::Standalone(standalone) => {
                 while let Some((_, count)) =
-                    solo.outstanding.pop_front_if(|(ticket, _)| *ticket <= upto)
+                    standalone.outstanding.pop_front_if(|(ticket, _)| *ticket <= upto)
                 {
-                    self.shared.history.commit(count, &mut self.shared.deliveries);
+                    self.replica.history.commit(count, &mut self.replica.deliveries);
                 }
             }
-            Part::Recovering | Part::Reloading(_) | Part::Looking => {}
+            RoleState::Recovering | RoleState::Reloading(_) | RoleState::Looking => {}
         }
         self.settle(now, out);
     }
@@ -190,12 +157,12 @@ impl Ensemble {
     /// The disk answers a [`ReadLog`](crate::action::DiskAction::ReadLog).
     pub fn log_read(&mut self, now: Time, batch: &LogBatch, out: &mut Actions) {
         self.append_proposed(out);
-        let shared = &mut self.shared;
-        match &mut self.part {
-            Part::Leader(leader) => leader.log_read(shared, batch, out),
-            Part::Learner(learner) => {
+        let replica = &mut self.replica;
+        match &mut self.state {
+            RoleState::Leader(leader) => leader.log_read(replica, batch, out),
+            RoleState::Learner(learner) => {
                 if let Some(observers) = &mut learner.observers {
-                    observers.log_read(shared, batch, out);
+                    observers.log_read(replica, batch, out);
                 }
             }
             _ => {}
@@ -205,15 +172,18 @@ impl Ensemble {
 
     /// The next thing for the rider; drain it after every call.
     pub fn next_delivery(&mut self) -> Option<Delivery> {
-        self.shared.deliveries.pop_front()
+        self.replica.deliveries.pop_front()
     }
 
     /// When [`Ensemble::tick`] has work.
     pub fn deadline(&self) -> Option<Time> {
-        let part = match &self.part {
-            Part::Leader(leader) => Some(leader.deadline()),
-            Part::Learner(learner) => Some(learner.deadline(&self.shared)),
-            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => None,
+        let part = match &self.state {
+            RoleState::Leader(leader) => Some(leader.deadline()),
+            RoleState::Learner(learner) => Some(learner.deadline(&self.replica)),
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Standalone(_) => None,
         };
         let election = self.election.as_ref().and_then(Election::deadline);
         [part, election].into_iter().flatten().min()
@@ -221,27 +191,31 @@ impl Ensemble {
 
     /// Whether a connection is one of the ensemble's.
     pub fn owns(&self, conn: ConnId) -> bool {
-        let part = match &self.part {
-            Part::Leader(leader) => leader.learners.owns(conn),
-            Part::Learner(learner) => learner.owns(conn),
-            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => false,
+        let part = match &self.state {
+            RoleState::Leader(leader) => leader.learners.owns(conn),
+            RoleState::Learner(learner) => learner.owns(conn),
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Standalone(_) => false,
         };
-        part || self.early.owns(conn) || self.election.as_ref().is_some_and(|e| e.owns(conn))
+        part || self.pending_learners.owns(conn)
+            || self.election.as_ref().is_some_and(|e| e.owns(conn))
     }
 
     // ---- for the rider
 
     /// The next ticket of the disk's lane: the rider's own writes share the count.
     pub fn ticket(&mut self) -> Ticket {
-        self.shared.ticket()
+        self.replica.ticket()
     }
 
     /// The zxid that the next proposal gets. `None`: not an established leader, or the epoch's
     /// counter is used up ([`Ensemble::abdicate`] then begins a new epoch).
     pub fn next_zxid(&self) -> Option<Zxid> {
-        match &self.part {
-            Part::Leader(leader) if leader.established() => leader.next_zxid(),
-            Part::Solo(solo) => Some(solo.last_proposed.next()),
+        match &self.state {
+            RoleState::Leader(leader) if leader.established() => leader.next_zxid(),
+            RoleState::Standalone(standalone) => Some(standalone.last_proposed.next()),
             _ => None,
         }
     }
@@ -249,10 +223,10 @@ impl Ensemble {
     /// Leader: the last transaction that was proposed, also of those that wait to be sent; else the
     /// last in the log.
     pub fn last_proposed(&self) -> Zxid {
-        match &self.part {
-            Part::Leader(leader) => leader.last_proposed,
-            Part::Solo(solo) => solo.last_proposed,
-            _ => self.shared.history.last_logged,
+        match &self.state {
+            RoleState::Leader(leader) => leader.last_proposed,
+            RoleState::Standalone(standalone) => standalone.last_proposed,
+            _ => self.replica.history.last_logged,
         }
     }
 
@@ -272,29 +246,32 @@ impl Ensemble {
     ) -> usize {
         assert_eq!(Some(zxid), self.next_zxid(), "only a leader proposes, without a gap");
         let (mut bytes, mut has_config) = (0, false);
-        let read_config = self.shared.options.reconfig;
-        let before = self.shared.room.encode(zxid, size, |room| {
+        let read_config = self.replica.options.reconfig;
+        let before = self.replica.proposal_buffer.encode(zxid, size, |room| {
             let start = room.len();
             body(room);
             let body = room.get(start..).unwrap_or_default();
             bytes = body.len();
             has_config = read_config.is_some_and(|read| read(body).is_some());
         });
-        let shared = &mut self.shared;
-        match &mut self.part {
-            Part::Leader(leader) => {
+        let replica = &mut self.replica;
+        match &mut self.state {
+            RoleState::Leader(leader) => {
                 if let Some(before) = before {
-                    leader.append(shared, before, out);
+                    leader.append(replica, before, out);
                 }
                 leader.proposed(zxid);
             }
-            Part::Solo(solo) => {
+            RoleState::Standalone(standalone) => {
                 if let Some(before) = before {
-                    solo.append(shared, before, out);
+                    standalone.append(replica, before, out);
                 }
-                solo.last_proposed = zxid;
+                standalone.last_proposed = zxid;
             }
-            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Learner(_) => {}
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Learner(_) => {}
         }
         if has_config {
             // From here on it counts, too.
@@ -307,23 +284,26 @@ impl Ensemble {
     /// learners.
     pub fn flush(&mut self, out: &mut Actions) {
         self.append_proposed(out);
-        if let Part::Leader(leader) = &mut self.part {
+        if let RoleState::Leader(leader) = &mut self.state {
             leader.learners.flush(out);
         }
     }
 
     fn append_proposed(&mut self, out: &mut Actions) {
-        let Some(entries) = self.shared.room.take() else { return };
-        match &mut self.part {
-            Part::Leader(leader) => leader.append(&mut self.shared, entries, out),
-            Part::Solo(solo) => solo.append(&mut self.shared, entries, out),
-            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Learner(_) => {}
+        let Some(entries) = self.replica.proposal_buffer.take() else { return };
+        match &mut self.state {
+            RoleState::Leader(leader) => leader.append(&mut self.replica, entries, out),
+            RoleState::Standalone(standalone) => standalone.append(&mut self.replica, entries, out),
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Learner(_) => {}
         }
     }
 
     /// Gives the lead up, for instance because the zxid counter is used up.
     pub fn abdicate(&mut self, now: Time, why: &str, out: &mut Actions) {
-        if matches!(self.part, Part::Leader(_)) {
+        if matches!(self.state, RoleState::Leader(_)) {
             self.append_proposed(out);
             warn!(why, "stepping down");
             self.look(now, out);
@@ -332,33 +312,33 @@ impl Ensemble {
 
     /// Learner: forwards a client's request.
     pub fn request(&mut self, data: Bytes, auth: Option<Arc<[Id]>>, out: &mut Actions) {
-        if let Part::Learner(learner) = &mut self.part {
+        if let RoleState::Learner(learner) = &mut self.state {
             learner.request(data, auth, out);
         }
     }
 
     /// Learner: the link to the leader has no room for more requests; it will, or it goes.
-    pub fn is_choked(&self) -> bool {
-        matches!(&self.part, Part::Learner(learner) if learner.room.is_used_up())
+    pub fn is_request_backlog_full(&self) -> bool {
+        matches!(&self.state, RoleState::Learner(learner) if learner.backlog.is_full())
     }
 
     /// Learner: asks whether a session may be re-attached.
     pub fn revalidate(&mut self, data: Bytes, out: &mut Actions) {
-        if let Part::Learner(learner) = &mut self.part {
+        if let RoleState::Learner(learner) = &mut self.state {
             learner.revalidate(data, out);
         }
     }
 
     /// Learner: answers [`Delivery::Ping`] with the sessions that were active.
     pub fn pong(&mut self, touches: Bytes, out: &mut Actions) {
-        if let Part::Learner(learner) = &mut self.part {
+        if let RoleState::Learner(learner) = &mut self.state {
             learner.pong(touches, out);
         }
     }
 
     /// Leader: answers [`Delivery::Revalidate`].
     pub fn revalidated(&mut self, learner: ConnId, data: Bytes) {
-        if let Part::Leader(leader) = &mut self.part {
+        if let RoleState::Leader(leader) = &mut self.state {
             let packet = QuorumPacket::new(PacketType::Revalidate, Zxid(-1), Some(data));
             leader.send(learner, &packet);
         }
@@ -367,9 +347,9 @@ impl Ensemble {
     /// Leader: a client asked for a sync, through this learner, or this server's own:
     /// [`Delivery::Synced`] follows.
     pub fn sync(&mut self, learner: Option<ConnId>) {
-        match &mut self.part {
-            Part::Leader(leader) => leader.sync(&mut self.shared, learner),
-            Part::Solo(_) => self.shared.deliveries.push_back(Delivery::Synced),
+        match &mut self.state {
+            RoleState::Leader(leader) => leader.sync(&mut self.replica, learner),
+            RoleState::Standalone(_) => self.replica.deliveries.push_back(Delivery::Synced),
             _ => {}
         }
     }
@@ -392,15 +372,15 @@ impl Ensemble {
     /// Learner: the snapshot is complete and its writes are in the disk's lane; `rest` follows
     /// it in the stream.
     pub fn snapshot_received(&mut self, now: Time, rest: Bytes, out: &mut Actions) {
-        if let Part::Learner(learner) = &mut self.part {
-            learner.snapshot_received(&mut self.shared, rest, out);
+        if let RoleState::Learner(learner) = &mut self.state {
+            learner.snapshot_received(&mut self.replica, rest, out);
         }
         self.settle(now, out);
     }
 
     /// Learner: the snapshot cannot be read.
     pub fn snapshot_refused(&mut self, now: Time, what: &str, out: &mut Actions) {
-        if let Part::Learner(learner) = &mut self.part {
+        if let RoleState::Learner(learner) = &mut self.state {
             learner.snapshot_refused(what);
         }
         self.settle(now, out);
@@ -409,8 +389,8 @@ impl Ensemble {
     /// Learner: its state is not the leader's. It leaves, and is no candidate until it has all of a
     /// leader's state in its place.
     pub fn diverged(&mut self, now: Time, out: &mut Actions) {
-        if let Part::Learner(learner) = &mut self.part {
-            self.shared.wish = Some(Wish::Diverged);
+        if let RoleState::Learner(learner) = &mut self.state {
+            self.replica.full_sync_reason = Some(FullSyncReason::Diverged);
             learner.leave("the state of this server is not the leader's");
         }
         self.settle(now, out);
@@ -418,14 +398,14 @@ impl Ensemble {
 
     /// Learner: the log is cut and the state loaded anew; or left as it was, if the log does not
     /// show that place.
-    pub fn truncated(&mut self, now: Time, ticket: Ticket, start: Start, out: &mut Actions) {
-        self.shared.persisted = self.shared.persisted.max(ticket);
-        match &mut self.part {
-            Part::Learner(learner) if learner.truncating() == Some(ticket) => {
-                learner.truncated(&mut self.shared, start, out);
+    pub fn truncated(&mut self, now: Time, ticket: Ticket, start: RecoveredLog, out: &mut Actions) {
+        self.replica.persisted = self.replica.persisted.max(ticket);
+        match &mut self.state {
+            RoleState::Learner(learner) if learner.truncating() == Some(ticket) => {
+                learner.truncated(&mut self.replica, start, out);
             }
-            Part::Reloading(expected) if *expected == ticket => {
-                self.shared.load(start);
+            RoleState::Reloading(expected) if *expected == ticket => {
+                self.replica.load(start);
                 self.look(now, out);
             }
             _ => {}
@@ -435,55 +415,59 @@ impl Ensemble {
 
     /// The members: those that count, and those that may come.
     pub fn members(&self) -> &Arc<Membership> {
-        &self.shared.members
+        &self.replica.members
     }
 
     /// Leader: whether a quorum of these members is connected and up to date
     /// (`Leader.isQuorumSynced`).
     pub fn has_synced_quorum(&self, now: Time, config: &EnsembleConfig) -> bool {
-        match &self.part {
-            Part::Leader(leader) => leader.has_synced_quorum(now, &self.shared, config),
+        match &self.state {
+            RoleState::Leader(leader) => leader.has_synced_quorum(now, &self.replica, config),
             _ => false,
         }
     }
 
     /// Leader: a reconfiguration has named another one. This one proposes nothing more.
-    pub fn is_retiring(&self) -> bool {
-        matches!(&self.part, Part::Leader(leader) if leader.is_retiring())
+    pub fn is_handing_over(&self) -> bool {
+        matches!(&self.state, RoleState::Leader(leader) if leader.is_handing_over())
     }
 
     // ---- inside
 
     /// Whom this server leads: a leader's learners, or a follower's observers.
-    fn learners(&mut self) -> Option<(&mut Learners, &mut Shared)> {
-        let learners = match &mut self.part {
-            Part::Leader(leader) => &mut leader.learners,
-            Part::Learner(learner) => &mut learner.observers.as_mut()?.learners,
+    fn learners(&mut self) -> Option<(&mut Learners, &mut Replica)> {
+        let learners = match &mut self.state {
+            RoleState::Leader(leader) => &mut leader.learners,
+            RoleState::Learner(learner) => &mut learner.observers.as_mut()?.learners,
             _ => return None,
         };
-        Some((learners, &mut self.shared))
+        Some((learners, &mut self.replica))
     }
 
     fn time_passed(&mut self, now: Time, out: &mut Actions) {
         if let Some(election) = &mut self.election {
             election.tick(now, out);
         }
-        match &mut self.part {
-            Part::Leader(leader) => {
-                leader.tick(now, &mut self.shared, out);
-                let is_over = leader.next_zxid().is_none() && !leader.is_retiring();
+        match &mut self.state {
+            RoleState::Leader(leader) => {
+                leader.tick(now, &mut self.replica, out);
+                let is_over = leader.next_zxid().is_none() && !leader.is_handing_over();
                 if leader.established() && is_over {
                     self.abdicate(now, "the epoch's zxid counter is used up", out);
                 }
             }
-            Part::Learner(learner) => learner.tick(now, &mut self.shared, out),
-            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => {}
+            RoleState::Learner(learner) => learner.tick(now, &mut self.replica, out),
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Standalone(_) => {}
         }
     }
 
     fn opened(&mut self, now: Time, conn: ConnId, port: Port, ip: IpAddr, out: &mut Actions) {
-        match (port, &mut self.part) {
-            (Port::Election, Part::Recovering | Part::Solo(_)) | (Port::Client, _) => {
+        match (port, &mut self.state) {
+            (Port::Election, RoleState::Recovering | RoleState::Standalone(_))
+            | (Port::Client, _) => {
                 out.push(Action::Close { conn, why: Reason::NotServing });
             }
             (Port::Election, _) => {
@@ -491,43 +475,43 @@ impl Ensemble {
                     election.opened(now, conn, ip, out);
                 }
             }
-            (Port::Quorum, Part::Learner(learner)) if learner.owns(conn) => {
-                learner.opened(now, &self.shared, conn, out);
+            (Port::Quorum, RoleState::Learner(learner)) if learner.owns(conn) => {
+                learner.opened(now, &self.replica, conn, out);
             }
-            (Port::Quorum, Part::Leader(leader)) if !conn.is_dialled() => {
-                leader.opened(now, &self.shared, conn, ip, out);
+            (Port::Quorum, RoleState::Leader(leader)) if !conn.is_dialled() => {
+                leader.opened(now, &self.replica, conn, ip, out);
             }
-            (Port::Quorum, Part::Learner(learner)) if !conn.is_dialled() => {
+            (Port::Quorum, RoleState::Learner(learner)) if !conn.is_dialled() => {
                 match &mut learner.observers {
                     Some(observers) => {
-                        observers.learners.opened(now, &self.shared, conn, ip, out);
+                        observers.learners.opened(now, &self.replica, conn, ip, out);
                     }
                     None => out.push(Action::Close { conn, why: Reason::NotServing }),
                 }
             }
-            (Port::Quorum, Part::Looking) if !conn.is_dialled() => {
-                self.early.opened(conn, ip, out);
+            (Port::Quorum, RoleState::Looking) if !conn.is_dialled() => {
+                self.pending_learners.opened(conn, ip, out);
             }
             (Port::Quorum, _) => out.push(Action::Close { conn, why: Reason::NotServing }),
         }
     }
 
     fn received(&mut self, now: Time, conn: ConnId, bytes: Bytes, out: &mut Actions) {
-        match &mut self.part {
-            Part::Leader(leader) if leader.learners.owns(conn) => {
-                leader.received(now, &mut self.shared, conn, bytes, out);
+        match &mut self.state {
+            RoleState::Leader(leader) if leader.learners.owns(conn) => {
+                leader.received(now, &mut self.replica, conn, bytes, out);
             }
-            Part::Learner(learner) if learner.leads(conn) => {
-                learner.observer_said(now, &mut self.shared, conn, bytes, out);
+            RoleState::Learner(learner) if learner.leads(conn) => {
+                learner.observer_said(now, &mut self.replica, conn, bytes, out);
             }
-            Part::Learner(learner) if learner.owns(conn) => {
-                learner.received(now, &mut self.shared, bytes, out);
+            RoleState::Learner(learner) if learner.owns(conn) => {
+                learner.received(now, &mut self.replica, bytes, out);
             }
             _ => {
                 if let Some(election) = self.election.as_mut().filter(|e| e.owns(conn)) {
                     return election.received(now, conn, &bytes, out);
                 }
-                self.early.received(conn, &bytes, out);
+                self.pending_learners.received(conn, &bytes, out);
             }
         }
     }
@@ -536,16 +520,16 @@ impl Ensemble {
         if let Some(election) = &mut self.election {
             election.closed(now, conn, out);
         }
-        self.early.closed(conn);
-        match &mut self.part {
-            Part::Leader(leader) => leader.closed(&mut self.shared, conn),
-            Part::Learner(learner) if learner.leads(conn) => {
+        self.pending_learners.closed(conn);
+        match &mut self.state {
+            RoleState::Leader(leader) => leader.closed(&mut self.replica, conn),
+            RoleState::Learner(learner) if learner.leads(conn) => {
                 if let Some(observers) = &mut learner.observers {
-                    observers.learners.closed(&mut self.shared, conn);
+                    observers.learners.closed(&mut self.replica, conn);
                 }
             }
-            Part::Learner(learner) if learner.owns(conn) => {
-                learner.closed(now, &mut self.shared);
+            RoleState::Learner(learner) if learner.owns(conn) => {
+                learner.closed(now, &mut self.replica);
             }
             _ => {}
         }
@@ -553,22 +537,28 @@ impl Ensemble {
 
     /// After every step: what ended, what was elected, what was gathered.
     fn settle(&mut self, now: Time, out: &mut Actions) {
-        if let (Part::Leader(leader), Some(election)) = (&mut self.part, &mut self.election) {
-            leader.prove(now, &mut self.shared, election, out);
+        if let (RoleState::Leader(leader), Some(election)) = (&mut self.state, &mut self.election) {
+            leader.prove(now, &mut self.replica, election, out);
         }
-        let ended = match &mut self.part {
-            Part::Leader(leader) => leader.ended(),
-            Part::Learner(learner) => learner.ended(),
-            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => None,
+        let ended = match &mut self.state {
+            RoleState::Leader(leader) => leader.ended(),
+            RoleState::Learner(learner) => learner.ended(),
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Standalone(_) => None,
         };
         if let Some(why) = ended {
             warn!(why, "the role is over");
-            let appointed = match &mut self.part {
-                Part::Leader(leader) => leader.successor(),
-                Part::Learner(learner) => learner.appointed(),
-                Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => None,
+            let appointed = match &mut self.state {
+                RoleState::Leader(leader) => leader.successor(),
+                RoleState::Learner(learner) => learner.appointed(),
+                RoleState::Recovering
+                | RoleState::Reloading(_)
+                | RoleState::Looking
+                | RoleState::Standalone(_) => None,
             };
-            if let (Part::Learner(learner), Some(election)) = (&self.part, &mut self.election)
+            if let (RoleState::Learner(learner), Some(election)) = (&self.state, &mut self.election)
                 && learner.is_unreachable()
             {
                 election.doubt(now, learner.leader);
@@ -580,8 +570,8 @@ impl Ensemble {
         }
         self.introduce_members();
         if let Some(config) = self.election.as_mut().and_then(Election::take_heard)
-            && matches!(self.part, Part::Looking)
-            && self.shared.activate(Arc::new(config), out)
+            && matches!(self.state, RoleState::Looking)
+            && self.replica.activate(Arc::new(config), out)
         {
             // The round was one of other members.
             self.search(now, out);
@@ -589,12 +579,12 @@ impl Ensemble {
         if let Some(vote) = self.election.as_mut().and_then(Election::take_result) {
             self.elected(now, vote.leader, vote.state, out);
         }
-        if core::mem::take(&mut self.shared.serves)
+        if core::mem::take(&mut self.replica.serves)
             && let Some(election) = &mut self.election
         {
-            election.update_epoch(self.shared.history.current_epoch);
+            election.update_epoch(self.replica.history.current_epoch);
         }
-        if let Part::Leader(leader) = &mut self.part {
+        if let RoleState::Leader(leader) = &mut self.state {
             leader.learners.flush(out);
         }
     }
@@ -603,32 +593,32 @@ impl Ensemble {
         if let Some(election) = &mut self.election {
             election.settled(state);
         }
-        let early = self.early.take();
-        if leader == self.shared.me {
-            let mut reign = Box::new(Leader::new(now, &mut self.shared, out));
-            for Waiting { conn, ip, said } in early {
-                reign.opened(now, &self.shared, conn, ip, out);
-                if !said.is_empty() {
-                    reign.received(now, &mut self.shared, conn, said.freeze(), out);
+        let early = self.pending_learners.take();
+        if leader == self.replica.me {
+            let mut elected_history = Box::new(Leader::new(now, &mut self.replica, out));
+            for PendingLearner { conn, ip, buffered } in early {
+                elected_history.opened(now, &self.replica, conn, ip, out);
+                if !buffered.is_empty() {
+                    elected_history.received(now, &mut self.replica, conn, buffered.freeze(), out);
                 }
             }
-            self.part = Part::Leader(reign);
+            self.state = RoleState::Leader(elected_history);
         } else {
-            for Waiting { conn, .. } in early {
+            for PendingLearner { conn, .. } in early {
                 out.push(Action::Close { conn, why: Reason::NotServing });
             }
-            let mut learner = Box::new(Learner::new(now, &self.shared, leader));
-            learner.tick(now, &mut self.shared, out);
-            self.part = Part::Learner(learner);
+            let mut learner = Box::new(Learner::new(now, &self.replica, leader));
+            learner.tick(now, &mut self.replica, out);
+            self.state = RoleState::Learner(learner);
         }
     }
 
     /// The election learns who the members are.
     fn introduce_members(&mut self) {
-        if core::mem::take(&mut self.shared.members_are_new)
+        if core::mem::take(&mut self.replica.members_are_new)
             && let Some(election) = &mut self.election
         {
-            election.set_members(self.shared.members.clone());
+            election.set_members(self.replica.members.clone());
         }
     }
 
@@ -636,12 +626,12 @@ impl Ensemble {
     /// (`QuorumPeer.reconfigFlagSet`).
     fn appoint(&mut self, now: Time, leader: ServerId, out: &mut Actions) {
         if let Some(ticket) = self.leave(now, out) {
-            self.part = Part::Reloading(ticket);
+            self.state = RoleState::Reloading(ticket);
             return;
         }
         self.introduce_members();
         let Some(election) = &mut self.election else { return };
-        election.appoint(leader, self.shared.history.last_logged);
+        election.appoint(leader, self.replica.history.last_logged);
         let state = election.current_vote().state;
         self.elected(now, leader, state, out);
     }
@@ -649,18 +639,18 @@ impl Ensemble {
     fn look(&mut self, now: Time, out: &mut Actions) {
         if let Some(ticket) = self.leave(now, out) {
             info!("waiting for the truncation before the next election");
-            self.part = Part::Reloading(ticket);
+            self.state = RoleState::Reloading(ticket);
             return;
         }
-        self.part = Part::Looking;
+        self.state = RoleState::Looking;
         self.search(now, out);
     }
 
     fn search(&mut self, now: Time, out: &mut Actions) {
         self.introduce_members();
-        let (zxid, epoch) = (self.shared.history.last_logged, self.shared.history.current_epoch);
+        let (zxid, epoch) = (self.replica.history.last_logged, self.replica.history.current_epoch);
         if let Some(election) = &mut self.election {
-            let may_lead = self.shared.wish != Some(Wish::Diverged);
+            let may_lead = self.replica.full_sync_reason != Some(FullSyncReason::Diverged);
             election.look(now, zxid, epoch, may_lead, out);
         }
     }
@@ -668,23 +658,26 @@ impl Ensemble {
     /// The role ends. What is given back has to be awaited first: the log is being cut.
     fn leave(&mut self, now: Time, out: &mut Actions) -> Option<Ticket> {
         let mut reloading = None;
-        match &mut self.part {
-            Part::Leader(leader) => leader.learners.close(out),
-            Part::Learner(learner) => {
+        match &mut self.state {
+            RoleState::Leader(leader) => leader.learners.close(out),
+            RoleState::Learner(learner) => {
                 reloading = learner.truncating();
                 if !learner.active() {
                     // An election among settled peers takes no time: the pause is made here.
-                    let pause_ms = self.shared.refusals.pause_ms(super::learner::RETRY_MS);
+                    let pause_ms = self.replica.refusals.pause_ms(super::learner::RETRY_MS);
                     let pause = now.plus_ms(pause_ms);
-                    self.shared.join_not_before = self.shared.join_not_before.max(pause);
+                    self.replica.join_not_before = self.replica.join_not_before.max(pause);
                 }
                 learner.close(out);
             }
-            Part::Recovering | Part::Reloading(_) | Part::Looking | Part::Solo(_) => {}
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Standalone(_) => {}
         }
         // First nobody is served any more: what follows is not known to be committed.
-        self.shared.deliveries.push_back(Delivery::Looking);
-        self.shared.history.settle(&mut self.shared.deliveries);
+        self.replica.deliveries.push_back(Delivery::Looking);
+        self.replica.history.settle(&mut self.replica.deliveries);
         reloading
     }
 }

@@ -18,7 +18,7 @@ const WINDOW_BYTES: usize = 24 << 20;
 
 /// What recovery found, as far as the ensemble is concerned.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Start {
+pub struct RecoveredLog {
     /// The last zxid of the recovered state, [`Zxid::UNTRUSTED`] if it may not vote.
     pub last_zxid: Zxid,
     /// The newest transactions, oldest first, up to `last_zxid`.
@@ -53,7 +53,7 @@ impl History {
     }
 
     /// The state was loaded from disk.
-    pub(super) fn load(&mut self, start: Start) {
+    pub(super) fn load(&mut self, start: RecoveredLog) {
         self.pending.clear();
         self.clear_window();
         Entries::gather(&start.tail).for_each(|entries| self.remember(entries));
@@ -171,7 +171,7 @@ mod tests {
         }
         assert_eq!(window(&history), (Some(177), 24));
         let tail = (1..=40).map(|n| entry(n, 1 << 20)).collect();
-        history.load(Start { tail, ..Start::default() });
+        history.load(RecoveredLog { tail, ..RecoveredLog::default() });
         assert_eq!(window(&history), (Some(17), 24));
         history.replace(Zxid(300));
         assert_eq!((window(&history), history.window_bytes), ((None, 0), 0));

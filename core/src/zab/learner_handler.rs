@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tracing::info;
 
 use super::confirmation::Answers;
-use super::link::{Outbound, PacketReader};
-use super::sync_plan::{Plan, Situation, Step, Walk, plan};
-use super::{Delivery, Shared};
+use super::packet_stream::{Outbound, PacketReader};
+use super::sync_plan::{DiffStep, DiffWalk, SyncInput, SyncPlan, plan};
+use super::{Delivery, Replica};
 use crate::action::{Action, Actions, DiskAction};
 use crate::event::{LogBatch, LogEnd};
 use crate::mutant::Mutant;
@@ -25,9 +25,9 @@ const LOG_BYTES: usize = 24 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     /// Connected, has not said who it is.
-    Hello,
+    Unidentified,
     /// Has said FOLLOWERINFO; LEADERINFO waits for the epoch.
-    Introduced,
+    Identified,
     /// Was sent LEADERINFO.
     AwaitAckEpoch,
     /// Has acknowledged the epoch; another link of the same server holds its place.
@@ -52,12 +52,12 @@ pub(super) struct LearnerHandler {
     pub(super) reader: PacketReader,
     pub(super) outbound: Outbound,
     /// When it was last heard.
-    pub(super) heard: Time,
+    pub(super) last_received: Time,
     /// When it was accepted: what it is has to be said soon after, however many bytes arrive.
     pub(super) opened: Time,
     pub(super) ip: IpAddr,
     /// Another link claims its place since then, and it was not heard after that.
-    pub(super) doubted: Option<Time>,
+    pub(super) challenged_at: Option<Time>,
     /// The epoch of its ACKEPOCH.
     pub(super) acked_epoch: i32,
     /// Its last logged zxid, from ACKEPOCH.
@@ -75,7 +75,7 @@ pub(super) struct LearnerHandler {
 #[derive(Debug)]
 struct LogWalk {
     read: ReadId,
-    walk: Walk,
+    walk: DiffWalk,
     /// Of entries that were read.
     bytes: usize,
     /// The committed log in memory when the read began: what follows the log on disk.
@@ -101,13 +101,13 @@ impl LearnerHandler {
             conn,
             server: ServerId(-1),
             observer: false,
-            phase: Phase::Hello,
+            phase: Phase::Unidentified,
             reader: PacketReader::default(),
             outbound: Outbound::new(conn),
-            heard: now,
+            last_received: now,
             opened: now,
             ip,
-            doubted: None,
+            challenged_at: None,
             acked_epoch: -1,
             last_zxid: Zxid::ZERO,
             forwarding: false,
@@ -121,69 +121,69 @@ impl LearnerHandler {
     /// learner is forwarded everything. `log_allowed`: the log on disk has not failed it before.
     pub(super) fn synchronise(
         &mut self,
-        shared: &mut Shared,
+        replica: &mut Replica,
         epoch: Epoch,
         log_allowed: bool,
         out: &mut Actions,
     ) {
-        let history = &shared.history;
+        let history = &replica.history;
         let window = history.window();
         let bounds = match (window.front(), window.back()) {
             (Some(first), Some(last)) => (first.first(), last.last()),
             _ => (history.last_processed, history.last_processed),
         };
-        let situation = Situation {
+        let input = SyncInput {
             peer: self.last_zxid,
             last_processed: history.last_processed,
             window: bounds,
-            log_allowed: log_allowed && shared.options.snapshot_size_factor >= 0.0,
-            force_snapshot: shared.options.force_snapshot_sync,
+            log_allowed: log_allowed && replica.options.snapshot_size_factor >= 0.0,
+            force_snapshot: replica.options.force_snapshot_sync,
         };
-        let chosen = plan(situation);
+        let chosen = plan(input);
         info!(learner = %self.server, zxid = %self.last_zxid, leader_zxid = %history.last_processed,
             window = ?bounds, ?chosen, "synchronising a learner");
         self.phase = Phase::Syncing;
-        shared.diffs += u64::from(!matches!(chosen, Plan::Snapshot));
+        replica.diff_syncs += u64::from(!matches!(chosen, SyncPlan::Snapshot));
         match chosen {
-            Plan::UpToDate => self.outbound.bare(PacketType::Diff, self.last_zxid),
-            Plan::Truncate(zxid) => self.outbound.bare(PacketType::Trunc, zxid),
-            Plan::Window => {
-                let mut walk = Walk::new(self.last_zxid);
+            SyncPlan::UpToDate => self.outbound.header_only(PacketType::Diff, self.last_zxid),
+            SyncPlan::Truncate(zxid) => self.outbound.header_only(PacketType::Trunc, zxid),
+            SyncPlan::Window => {
+                let mut walk = DiffWalk::new(self.last_zxid);
                 if !self.walk(&mut walk, window.iter().flat_map(Entries::each), bounds.1, out)
                     || !walk.begun()
                 {
-                    self.begin_snapshot(shared, out);
+                    self.begin_snapshot(replica, out);
                 }
             }
-            Plan::Log => {
-                shared.last_read.0 += 1;
-                let read = shared.last_read;
+            SyncPlan::Log => {
+                replica.last_read.0 += 1;
+                let read = replica.last_read;
                 let then = window.iter().cloned().collect();
-                let factor = shared.options.snapshot_size_factor.min(1.0);
+                let factor = replica.options.snapshot_size_factor.min(1.0);
                 let max_bytes = (history.snapshot_bytes as f64 * factor) as u64;
                 let max_bytes = max_bytes.min(LOG_BYTES as u64);
                 let (from, upto) = (self.last_zxid, bounds.0);
-                self.log_walk = Some(LogWalk { read, walk: Walk::new(from), bytes: 0, then });
-                self.outbound.holding = true;
+                self.log_walk = Some(LogWalk { read, walk: DiffWalk::new(from), bytes: 0, then });
+                self.outbound.deferring = true;
                 out.push(Action::Disk(DiskAction::ReadLog { read, from, upto, max_bytes }));
             }
-            Plan::Snapshot => self.begin_snapshot(shared, out),
+            SyncPlan::Snapshot => self.begin_snapshot(replica, out),
         }
-        self.start_forwarding(shared, epoch, out);
+        self.start_forwarding(replica, epoch, out);
         self.outbound.flush(out);
     }
 
     /// Entries of the log on disk arrived. False: the log fails in the middle of a DIFF.
     pub(super) fn log_read(
         &mut self,
-        shared: &mut Shared,
+        replica: &mut Replica,
         epoch: Epoch,
         batch: &LogBatch,
         out: &mut Actions,
     ) -> bool {
         let LogBatch { read, entries, end } = batch;
         let Some(mut log_walk) = self.log_walk.take_if(|w| w.read == *read) else { return true };
-        let max = log_walk.then.last().map_or(shared.history.last_processed, Entries::last);
+        let max = log_walk.then.last().map_or(replica.history.last_processed, Entries::last);
         log_walk.bytes += entries.iter().map(|entry| entry.body.len()).sum::<usize>();
         let mut fits = *end != LogEnd::Unusable && log_walk.bytes <= LOG_BYTES;
         // The part of the stream goes out past what is held.
@@ -203,88 +203,88 @@ impl LearnerHandler {
             (false, _) if log_walk.walk.begun() => {
                 // Part of it is sent; only a new connection can start over.
                 out.push(Action::Disk(DiskAction::CancelRead { read: *read }));
-                self.outbound.forget_held();
+                self.outbound.discard_deferred();
                 return false;
             }
             (false, _) => {
                 out.push(Action::Disk(DiskAction::CancelRead { read: *read }));
-                self.outbound.forget_held();
-                self.begin_snapshot(shared, out);
-                self.start_forwarding(shared, epoch, out);
+                self.outbound.discard_deferred();
+                self.begin_snapshot(replica, out);
+                self.start_forwarding(replica, epoch, out);
                 self.outbound.flush(out);
             }
         }
         true
     }
 
-    fn begin_snapshot(&mut self, shared: &mut Shared, out: &mut Actions) {
-        let zxid = shared.history.last_processed;
+    fn begin_snapshot(&mut self, replica: &mut Replica, out: &mut Actions) {
+        let zxid = replica.history.last_processed;
         info!(learner = %self.server, zxid = %zxid, "sending a snapshot");
         let packet = QuorumPacket::new(PacketType::Snap, zxid, None);
         self.outbound.stream(packet.to_bytes(), out);
-        self.outbound.holding = true;
+        self.outbound.deferring = true;
         self.snapshotting = true;
-        shared.deliveries.push_back(Delivery::SnapshotWanted { learner: self.conn });
+        replica.deliveries.push_back(Delivery::SnapshotWanted { learner: self.conn });
     }
 
     /// What is proposed and not committed follows the synchronisation, then NEWLEADER. With that
     /// goes the configuration that counts once it is acknowledged by quorums. One that is
     /// proposed in this epoch comes after it: NEWLEADER would make a learner forget it.
-    fn start_forwarding(&mut self, shared: &mut Shared, epoch: Epoch, out: &mut Actions) {
+    fn start_forwarding(&mut self, replica: &mut Replica, epoch: Epoch, out: &mut Actions) {
         self.forwarding = true;
-        let of_this_epoch = shared.members.next().is_some_and(|next| {
+        let of_this_epoch = replica.members.proposed().is_some_and(|next| {
             let proposed = Zxid(next.version);
             proposed.epoch() == epoch && proposed.counter() != 0
         });
         if !of_this_epoch {
-            self.forward_pending(shared, out);
+            self.forward_pending(replica, out);
         }
         let config =
-            if of_this_epoch { shared.members.current() } else { shared.members.last_seen() };
+            if of_this_epoch { replica.members.committed() } else { replica.members.last_seen() };
         let data = Some(Bytes::from(config.to_text()));
         self.outbound.packet(&QuorumPacket::new(PacketType::NewLeader, epoch.first_zxid(), data));
         if of_this_epoch {
-            self.forward_pending(shared, out);
+            self.forward_pending(replica, out);
         }
     }
 
-    fn forward_pending(&mut self, shared: &Shared, out: &mut Actions) {
+    fn forward_pending(&mut self, replica: &Replica, out: &mut Actions) {
         if self.observer || Mutant::PendingNotForwarded.is_on() {
             return;
         }
-        for entry in shared.history.pending() {
-            self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);
+        for entry in replica.history.pending() {
+            self.outbound.framed(PacketType::Proposal, entry.zxid, &entry.body, out);
         }
     }
 
     /// Sends what the walk says; false if it gave up.
     fn walk(
         &mut self,
-        walk: &mut Walk,
+        walk: &mut DiffWalk,
         entries: impl Iterator<Item = Entry>,
         max: Zxid,
         out: &mut Actions,
     ) -> bool {
         for entry in entries {
             match walk.step(entry.zxid) {
-                Step::GiveUp => return false,
-                Step::Skip => continue,
-                Step::DiffThenSkip => {
-                    self.outbound.bare(PacketType::Diff, max);
+                DiffStep::GiveUp => return false,
+                DiffStep::Skip => continue,
+                DiffStep::DiffThenSkip => {
+                    self.outbound.header_only(PacketType::Diff, max);
                     continue;
                 }
-                Step::DiffThenSend => self.outbound.bare(PacketType::Diff, max),
-                Step::TruncThenSend(to) => self.outbound.bare(PacketType::Trunc, to),
-                Step::Send
+                DiffStep::DiffThenSend => self.outbound.header_only(PacketType::Diff, max),
+                DiffStep::TruncThenSend(to) => self.outbound.header_only(PacketType::Trunc, to),
+                DiffStep::Send
                     if Mutant::DiffSkipsAnEntry.is_on()
                         && entry.zxid.counter().is_multiple_of(8) =>
                 {
                     continue;
                 }
-                Step::Send => {}
+                DiffStep::Send => {}
             }
-            self.outbound.enveloped(PacketType::Proposal, entry.zxid, &entry.body, out);
-            self.outbound.bare(PacketType::Commit, entry.zxid);
+            self.outbound.framed(PacketType::Proposal, entry.zxid, &entry.body, out);
+            self.outbound.header_only(PacketType::Commit, entry.zxid);
         }
         true
     }

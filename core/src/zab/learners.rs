@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tracing::info;
 
 use super::learner_handler::{LearnerHandler, Phase};
-use super::{Delivery, Shared, limits};
+use super::{Delivery, Replica, limits};
 use crate::action::{Action, Actions, Reason};
 use crate::event::LogBatch;
 use crate::quorum::AckSet;
@@ -17,12 +17,12 @@ use crate::types::{ConnId, Epoch, ServerId, Time};
 use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 /// The longest packet of a learner before it is in sync.
-const FIRST_BYTES: usize = 4096;
+const MAX_JOIN_PACKET_BYTES: usize = 4096;
 /// So many links may claim to be one member's before one of them is heard further.
-const CLAIMS_OF_A_MEMBER: usize = 16;
+const MAX_CLAIMS_PER_MEMBER: usize = 16;
 /// So many learners may be outside the configuration, and so many of them at one address.
-const MOST_OUTSIDE: usize = 64;
-const OUTSIDE_OF_ONE_ADDRESS: usize = 32;
+const MAX_NONMEMBERS: usize = 64;
+const MAX_NONMEMBERS_PER_ADDRESS: usize = 32;
 
 /// Why a link that claims another one's place is closed.
 pub(super) const ALREADY_HERE: Reason =
@@ -41,9 +41,9 @@ pub(super) enum Contest {
 
 /// Whether a connection comes from where a member is configured. Names are not resolved here, and
 /// members may connect from elsewhere: it only decides who goes first when there are too many.
-fn is_address_of_a_member(shared: &Shared, ip: IpAddr) -> bool {
+fn is_address_of_a_member(replica: &Replica, ip: IpAddr) -> bool {
     let is_host = |host: &str| host.parse() == Ok(ip);
-    let members = shared.members.current().members.values();
+    let members = replica.members.committed().members.values();
     members
         .flat_map(|member| &member.addresses)
         .any(|a| is_host(&a.quorum.host) || is_host(&a.election.host))
@@ -53,9 +53,9 @@ fn is_address_of_a_member(shared: &Shared, ip: IpAddr) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Connections that have not said who they are.
-    pub(super) strangers: usize,
+    pub(super) unidentified: usize,
     /// What may wait for one learner while it is synchronised, in bytes.
-    pub(super) held_bytes: usize,
+    pub(super) deferred_bytes: usize,
 }
 
 /// Connections of learners, from their first byte on.
@@ -117,15 +117,15 @@ impl Learners {
     pub(super) fn opened(
         &mut self,
         now: Time,
-        shared: &Shared,
+        replica: &Replica,
         conn: ConnId,
         ip: IpAddr,
         out: &mut Actions,
     ) {
-        let strangers = self.iter().filter(|l| l.phase == Phase::Hello);
-        if strangers.clone().count() >= self.limits.strangers {
+        let strangers = self.iter().filter(|l| l.phase == Phase::Unidentified);
+        if strangers.clone().count() >= self.limits.unidentified {
             // The oldest has had the longest time to say who it is.
-            let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(shared, l.ip);
+            let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(replica, l.ip);
             let oldest = strangers.clone().find(is_elsewhere).or_else(|| strangers.clone().next());
             if let Some(oldest) = oldest.map(|l| l.conn) {
                 self.shed(oldest, "learners without a hello", out);
@@ -149,19 +149,19 @@ impl Learners {
     /// outside the configuration, are bounded.
     pub(super) fn named(
         &mut self,
-        shared: &Shared,
+        replica: &Replica,
         conn: ConnId,
         server: ServerId,
         out: &mut Actions,
     ) -> Result<(), &'static str> {
         let Some(ip) = self.get(conn).map(|l| l.ip) else { return Ok(()) };
-        if shared.members.member(server).is_some() {
+        if replica.members.member(server).is_some() {
             let is_claim = |l: &&LearnerHandler| {
                 l.server == server && l.conn != conn && !l.phase.holds_place()
             };
-            let claims = self.iter().filter(|l| l.phase != Phase::Hello).filter(is_claim);
-            if claims.clone().count() >= CLAIMS_OF_A_MEMBER {
-                let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(shared, l.ip);
+            let claims = self.iter().filter(|l| l.phase != Phase::Unidentified).filter(is_claim);
+            if claims.clone().count() >= MAX_CLAIMS_PER_MEMBER {
+                let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(replica, l.ip);
                 let oldest = claims.clone().find(is_elsewhere).or_else(|| claims.clone().next());
                 if let Some(oldest) = oldest.map(|l| l.conn) {
                     self.shed(oldest, "learners that claim one server", out);
@@ -170,13 +170,15 @@ impl Learners {
             return Ok(());
         }
         let is_outside = |l: &&LearnerHandler| {
-            l.phase != Phase::Hello && l.conn != conn && shared.members.member(l.server).is_none()
+            l.phase != Phase::Unidentified
+                && l.conn != conn
+                && replica.members.member(l.server).is_none()
         };
         let outside = self.iter().filter(is_outside);
         let from_there = outside.clone().filter(|l| l.ip == ip).count();
-        if outside.clone().count() >= MOST_OUTSIDE || from_there >= OUTSIDE_OF_ONE_ADDRESS {
+        if outside.clone().count() >= MAX_NONMEMBERS || from_there >= MAX_NONMEMBERS_PER_ADDRESS {
             let is_new = |l: &&LearnerHandler| {
-                !l.phase.is_in_sync() && (from_there < OUTSIDE_OF_ONE_ADDRESS || l.ip == ip)
+                !l.phase.is_in_sync() && (from_there < MAX_NONMEMBERS_PER_ADDRESS || l.ip == ip)
             };
             let Some(oldest) = outside.clone().find(is_new).map(|l| l.conn) else {
                 return Err("too many learners outside the configuration");
@@ -190,18 +192,18 @@ impl Learners {
     }
 
     /// A learner has acknowledged the epoch. True: it may go on. While another link holds the
-    /// server's place it waits, and that one has to be heard: it is sent a PING if it answers such.
-    pub(super) fn may_go_on(&mut self, now: Time, shared: &Shared, conn: ConnId) -> bool {
+    /// server's place it waits, and that one has to answer: it is sent a PING if it answers such.
+    pub(super) fn may_go_on(&mut self, now: Time, replica: &Replica, conn: ConnId) -> bool {
         let Some(server) = self.get(conn).map(|l| l.server) else { return false };
-        let zxid = shared.history.last_processed;
+        let zxid = replica.history.last_processed;
         let mut may_go_on = true;
         for holder in self.iter_mut() {
             if holder.server == server && holder.conn != conn && holder.phase.holds_place() {
-                if holder.doubted.is_none() && holder.phase.is_in_sync() {
-                    holder.outbound.bare(PacketType::Ping, zxid);
+                if holder.challenged_at.is_none() && holder.phase.is_in_sync() {
+                    holder.outbound.header_only(PacketType::Ping, zxid);
                     holder.answers.pinged(holder.phase);
                 }
-                holder.doubted.get_or_insert(now);
+                holder.challenged_at.get_or_insert(now);
                 may_go_on = false;
             }
         }
@@ -212,16 +214,18 @@ impl Learners {
     }
 
     /// What becomes of links that claim the place of another: one at a time.
-    pub(super) fn contest(&self, now: Time, shared: &Shared) -> Option<Contest> {
-        let half_tick = shared.options.tick_time_ms / 2;
-        let silence = shared.limit_ms(shared.options.sync_limit);
+    pub(super) fn contest(&self, now: Time, replica: &Replica) -> Option<Contest> {
+        let half_tick = replica.options.tick_time_ms / 2;
+        let silence = replica.limit_ms(replica.options.sync_limit);
         for newcomer in self.iter().filter(|l| l.phase == Phase::Contending) {
             let is_holder =
                 |l: &&LearnerHandler| l.server == newcomer.server && l.phase.holds_place();
             let Some(holder) = self.iter().find(is_holder) else {
                 return Some(Contest::GoesOn(newcomer.conn));
             };
-            let Some(since) = holder.doubted else { return Some(Contest::Refused(newcomer.conn)) };
+            let Some(since) = holder.challenged_at else {
+                return Some(Contest::Refused(newcomer.conn));
+            };
             // One that is being brought up to date has nothing to say.
             let wait = if holder.phase.is_in_sync() { half_tick } else { silence };
             if now.ms_since(since) >= wait {
@@ -232,14 +236,14 @@ impl Learners {
     }
 
     /// False: it was nobody's.
-    pub(super) fn closed(&mut self, shared: &mut Shared, conn: ConnId) -> bool {
+    pub(super) fn closed(&mut self, replica: &mut Replica, conn: ConnId) -> bool {
         let Ok(at) = self.place(conn) else { return false };
         let learner = self.all.remove(at);
-        if learner.phase != Phase::Hello {
+        if learner.phase != Phase::Unidentified {
             info!(learner = %learner.server, "a learner is gone");
         }
         if learner.snapshotting {
-            shared.deliveries.push_back(Delivery::SnapshotDropped { learner: conn });
+            replica.deliveries.push_back(Delivery::SnapshotDropped { learner: conn });
         }
         true
     }
@@ -253,8 +257,8 @@ impl Learners {
 
     pub(super) fn heard(&mut self, now: Time, conn: ConnId, bytes: Bytes) {
         if let Some(learner) = self.get_mut(conn) {
-            learner.heard = now;
-            learner.doubted = None;
+            learner.last_received = now;
+            learner.challenged_at = None;
             learner.reader.push(bytes);
         }
     }
@@ -262,18 +266,18 @@ impl Learners {
     /// The next whole packets of a learner that is still there.
     pub(super) fn next_packets(
         &mut self,
-        shared: &Shared,
+        replica: &Replica,
         conn: ConnId,
     ) -> Option<Result<Packets, Reason>> {
         let learner = self.get_mut(conn)?;
         // Nothing large is waited for before it is known who speaks. What a member forwards is
         // judged, and answered, as a request.
         let limit = match learner.phase {
-            Phase::Active => shared.options.max_from_members.max(shared.options.max_payload),
-            phase if phase.is_in_sync() => shared.options.max_payload,
-            _ => FIRST_BYTES.min(shared.options.max_payload),
+            Phase::Active => replica.options.max_from_members.max(replica.options.max_payload),
+            phase if phase.is_in_sync() => replica.options.max_payload,
+            _ => MAX_JOIN_PACKET_BYTES.min(replica.options.max_payload),
         };
-        learner.reader.next(limit).map_err(limits::of_learner).transpose()
+        learner.reader.next(limit).map_err(limits::learner_close_reason).transpose()
     }
 
     // ---- synchronisation
@@ -291,7 +295,7 @@ impl Learners {
     /// Begins to bring a learner up to date.
     pub(super) fn synchronise(
         &mut self,
-        shared: &mut Shared,
+        replica: &mut Replica,
         conn: ConnId,
         epoch: Epoch,
         out: &mut Actions,
@@ -299,7 +303,7 @@ impl Learners {
         if let Ok(at) = self.place(conn) {
             let learner = &mut self.all[at];
             let log_allowed = !self.failed_by_log.contains(learner.server);
-            learner.synchronise(shared, epoch, log_allowed, out);
+            learner.synchronise(replica, epoch, log_allowed, out);
         }
     }
 
@@ -312,14 +316,14 @@ impl Learners {
     /// and why it has to begin anew.
     pub(super) fn log_read(
         &mut self,
-        shared: &mut Shared,
+        replica: &mut Replica,
         epoch: Epoch,
         batch: &LogBatch,
         out: &mut Actions,
     ) -> Option<(ConnId, Reason)> {
         let mut failed = None;
         for learner in &mut self.all {
-            if !learner.log_read(shared, epoch, batch, out) {
+            if !learner.log_read(replica, epoch, batch, out) {
                 self.failed_by_log.insert(learner.server);
                 let why = Reason::Protocol("the log cannot be read to the end of a DIFF");
                 failed = Some((learner.conn, why));
@@ -328,9 +332,9 @@ impl Learners {
         failed
     }
 
-    pub(super) fn writable(&self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn writable(&self, replica: &mut Replica, conn: ConnId) {
         if self.get(conn).is_some_and(|l| l.snapshotting) {
-            shared.deliveries.push_back(Delivery::SnapshotMore { learner: conn });
+            replica.deliveries.push_back(Delivery::SnapshotMore { learner: conn });
         }
     }
 
@@ -351,16 +355,16 @@ impl Learners {
     // ---- time
 
     /// One that was silent for too long, or for whom too much waits.
-    pub(super) fn late(&self, now: Time, shared: &Shared) -> Option<ConnId> {
-        let options = &shared.options;
+    pub(super) fn late(&self, now: Time, replica: &Replica) -> Option<ConnId> {
+        let options = &replica.options;
         let (init, sync) =
-            (shared.limit_ms(options.init_limit), shared.limit_ms(options.sync_limit));
+            (replica.limit_ms(options.init_limit), replica.limit_ms(options.sync_limit));
         let late = |l: &&LearnerHandler| {
             let limit = if l.phase == Phase::Active { sync } else { init };
-            let is_nobody = l.phase == Phase::Hello && now.ms_since(l.opened) > sync;
+            let is_nobody = l.phase == Phase::Unidentified && now.ms_since(l.opened) > sync;
             is_nobody
-                || now.ms_since(l.heard) > limit
-                || l.outbound.held_bytes() > self.limits.held_bytes
+                || now.ms_since(l.last_received) > limit
+                || l.outbound.deferred_bytes() > self.limits.deferred_bytes
         };
         self.iter().find(late).map(|l| l.conn)
     }

@@ -9,7 +9,7 @@ use tracing::{debug, info};
 
 use super::learner_handler::Phase;
 use super::learners::{ALREADY_HERE, Contest, Learners, Limits};
-use super::{Delivery, Shared};
+use super::{Delivery, Replica};
 use crate::action::{Action, Actions, Reason};
 use crate::event::LogBatch;
 use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
@@ -19,7 +19,7 @@ use crate::wire::quorum::{
     ForwardedRequest, LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket,
 };
 
-const LIMITS: Limits = Limits { strangers: 16, held_bytes: 64 << 20 };
+const LIMITS: Limits = Limits { unidentified: 16, deferred_bytes: 64 << 20 };
 
 const OUT_OF_TURN: &str = "a quorum packet out of turn";
 
@@ -36,18 +36,18 @@ pub(super) struct ObserverMaster {
 }
 
 impl ObserverMaster {
-    pub(super) fn new(now: Time, shared: &Shared, epoch: Epoch) -> ObserverMaster {
+    pub(super) fn new(now: Time, replica: &Replica, epoch: Epoch) -> ObserverMaster {
         ObserverMaster {
             epoch,
             learners: Learners::new(LIMITS),
-            half_tick_at: now.plus_ms(shared.options.tick_time_ms / 2),
+            half_tick_at: now.plus_ms(replica.options.tick_time_ms / 2),
             syncs: VecDeque::new(),
             revalidations: VecDeque::new(),
         }
     }
 
-    fn drop(&mut self, shared: &mut Shared, conn: ConnId, why: Reason, out: &mut Actions) {
-        self.learners.closed(shared, conn);
+    fn drop(&mut self, replica: &mut Replica, conn: ConnId, why: Reason, out: &mut Actions) {
+        self.learners.closed(replica, conn);
         out.push(Action::Close { conn, why });
     }
 
@@ -55,45 +55,45 @@ impl ObserverMaster {
     pub(super) fn received(
         &mut self,
         now: Time,
-        shared: &mut Shared,
+        replica: &mut Replica,
         conn: ConnId,
         bytes: Bytes,
         out: &mut Actions,
     ) -> Vec<QuorumPacket> {
         let mut upstream = Vec::new();
         self.learners.heard(now, conn, bytes);
-        while let Some(packets) = self.learners.next_packets(shared, conn) {
+        while let Some(packets) = self.learners.next_packets(replica, conn) {
             let done = packets.and_then(|packets| {
                 let done = match packets {
-                    Packets::One(packet) => self.packet(shared, conn, packet, &mut upstream, out),
+                    Packets::One(packet) => self.packet(replica, conn, packet, &mut upstream, out),
                     Packets::Bare { kind: PacketType::Ack, first, .. } => self.acked(conn, first),
                     Packets::Bare { .. } | Packets::Entries { .. } => Err(OUT_OF_TURN),
                 };
                 done.map_err(Reason::Protocol)
             });
             if let Err(why) = done {
-                self.drop(shared, conn, why, out);
+                self.drop(replica, conn, why, out);
             }
         }
-        self.contest(now, shared, out);
+        self.contest(now, replica, out);
         self.learners.flush(out);
         upstream
     }
 
     /// Decides about links that claim another one's place.
-    fn contest(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
-        while let Some(contest) = self.learners.contest(now, shared) {
+    fn contest(&mut self, now: Time, replica: &mut Replica, out: &mut Actions) {
+        while let Some(contest) = self.learners.contest(now, replica) {
             match contest {
-                Contest::GoesOn(conn) => self.learners.synchronise(shared, conn, self.epoch, out),
-                Contest::Refused(conn) => self.drop(shared, conn, ALREADY_HERE, out),
-                Contest::Replaced(conn) => self.drop(shared, conn, Reason::Replaced, out),
+                Contest::GoesOn(conn) => self.learners.synchronise(replica, conn, self.epoch, out),
+                Contest::Refused(conn) => self.drop(replica, conn, ALREADY_HERE, out),
+                Contest::Replaced(conn) => self.drop(replica, conn, Reason::Replaced, out),
             }
         }
     }
 
     fn packet(
         &mut self,
-        shared: &mut Shared,
+        replica: &mut Replica,
         conn: ConnId,
         packet: QuorumPacket,
         upstream: &mut Vec<QuorumPacket>,
@@ -102,31 +102,31 @@ impl ObserverMaster {
         let Some(observer) = self.learners.get_mut(conn) else { return Ok(()) };
         let kind = PacketType::from_i32(packet.kind).ok_or("unknown type of quorum packet")?;
         match (observer.phase, kind) {
-            (Phase::Hello, PacketType::ObserverInfo) => {
+            (Phase::Unidentified, PacketType::ObserverInfo) => {
                 let data = packet.data.ok_or("OBSERVERINFO without its payload")?;
                 let info = LearnerInfo::parse(&data).map_err(|_| "malformed OBSERVERINFO")?;
                 if info.protocol_version < PROTOCOL_VERSION {
                     return Err("an observer older than Zab 1.0");
                 }
-                if info.config_version > shared.members.current().version {
+                if info.config_version > replica.members.committed().version {
                     return Err("an observer with a newer configuration");
                 }
                 (observer.server, observer.observer) = (info.server, true);
-                observer.phase = Phase::Introduced;
+                observer.phase = Phase::Identified;
                 debug!(observer = %info.server, "an observer introduces itself");
-                self.learners.named(shared, conn, info.server, out)?;
+                self.learners.named(replica, conn, info.server, out)?;
                 self.learners.greet(conn, self.epoch, out);
             }
             (Phase::AwaitAckEpoch, PacketType::AckEpoch) => {
                 observer.last_zxid = packet.zxid;
-                let now = observer.heard;
-                if self.learners.may_go_on(now, shared, conn) {
-                    self.learners.synchronise(shared, conn, self.epoch, out);
+                let now = observer.last_received;
+                if self.learners.may_go_on(now, replica, conn) {
+                    self.learners.synchronise(replica, conn, self.epoch, out);
                 }
             }
             (Phase::Active, PacketType::Ping) => {
                 let data = packet.data.unwrap_or_default();
-                shared.deliveries.push_back(Delivery::Touched { learner: conn, data });
+                replica.deliveries.push_back(Delivery::Touched { learner: conn, data });
             }
             (Phase::Active, PacketType::Request | PacketType::Revalidate) => upstream.push(packet),
             (_, PacketType::Ping) => {}
@@ -143,7 +143,7 @@ impl ObserverMaster {
         let Some(observer) = self.learners.get_mut(conn) else { return Ok(()) };
         match observer.phase {
             Phase::Syncing if zxid == self.epoch.first_zxid() => {
-                observer.outbound.bare(PacketType::UpToDate, Zxid(-1));
+                observer.outbound.header_only(PacketType::UpToDate, Zxid(-1));
                 observer.phase = Phase::Active;
                 let server = observer.server;
                 info!(observer = %server, "an observer is in sync");
@@ -173,7 +173,7 @@ impl ObserverMaster {
     ) {
         for observer in self.learners.iter_mut().filter(|o| o.forwarding) {
             let Some(leader) = next_leader else {
-                observer.outbound.enveloped(PacketType::Inform, entry.zxid, &entry.body, out);
+                observer.outbound.framed(PacketType::Inform, entry.zxid, &entry.body, out);
                 continue;
             };
             let data = Bytes::from([&leader.0.to_be_bytes(), &*entry.body].concat());
@@ -183,25 +183,25 @@ impl ObserverMaster {
         }
     }
 
-    pub(super) fn log_read(&mut self, shared: &mut Shared, batch: &LogBatch, out: &mut Actions) {
-        let failed = self.learners.log_read(shared, self.epoch, batch, out);
+    pub(super) fn log_read(&mut self, replica: &mut Replica, batch: &LogBatch, out: &mut Actions) {
+        let failed = self.learners.log_read(replica, self.epoch, batch, out);
         if let Some((conn, why)) = failed {
-            self.drop(shared, conn, why, out);
+            self.drop(replica, conn, why, out);
         }
     }
 
-    pub(super) fn tick(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
+    pub(super) fn tick(&mut self, now: Time, replica: &mut Replica, out: &mut Actions) {
         if now < self.half_tick_at {
             return;
         }
-        self.half_tick_at = now.plus_ms(shared.options.tick_time_ms / 2);
-        while let Some(conn) = self.learners.late(now, shared) {
-            self.drop(shared, conn, Reason::Timeout("a silent observer"), out);
+        self.half_tick_at = now.plus_ms(replica.options.tick_time_ms / 2);
+        while let Some(conn) = self.learners.late(now, replica) {
+            self.drop(replica, conn, Reason::Timeout("a silent observer"), out);
         }
-        self.contest(now, shared, out);
-        let zxid = shared.history.last_processed;
+        self.contest(now, replica, out);
+        let zxid = replica.history.last_processed;
         for observer in self.learners.iter_mut().filter(|o| o.phase == Phase::Active) {
-            observer.outbound.bare(PacketType::Ping, zxid);
+            observer.outbound.header_only(PacketType::Ping, zxid);
         }
         self.learners.flush(out);
     }

@@ -6,14 +6,14 @@ use crate::types::Zxid;
 
 /// Where the learner's history can be continued from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Plan {
+pub(super) enum SyncPlan {
     /// The learner has everything.
     UpToDate,
     /// Cut the learner's log here; nothing follows.
     Truncate(Zxid),
-    /// Walk the committed log in memory.
+    /// DiffWalk the committed log in memory.
     Window,
-    /// Walk the log on disk up to the committed log in memory, then that.
+    /// DiffWalk the log on disk up to the committed log in memory, then that.
     Log,
     /// Send everything.
     Snapshot,
@@ -21,7 +21,7 @@ pub(super) enum Plan {
 
 /// What the leader knows when it decides.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Situation {
+pub(super) struct SyncInput {
     /// The learner's last logged zxid.
     pub(super) peer: Zxid,
     /// The leader's last processed zxid.
@@ -35,31 +35,31 @@ pub(super) struct Situation {
 }
 
 /// The table; the first line that fits wins.
-pub(super) fn plan(s: Situation) -> Plan {
+pub(super) fn plan(s: SyncInput) -> SyncPlan {
     let (min, max) = s.window;
     let new_epoch_zxid = s.peer.counter() == 0;
     if s.force_snapshot {
-        Plan::Snapshot
+        SyncPlan::Snapshot
     } else if s.peer == s.last_processed {
-        Plan::UpToDate
+        SyncPlan::UpToDate
     } else if s.peer == Zxid::ZERO {
         // It has nothing, or wants everything.
-        Plan::Snapshot
+        SyncPlan::Snapshot
     } else if s.peer > max && !new_epoch_zxid {
         // An epoch's beginning is in no log: nothing can be cut off after it.
-        if max.counter() == 0 { Plan::Snapshot } else { Plan::Truncate(max) }
+        if max.counter() == 0 { SyncPlan::Snapshot } else { SyncPlan::Truncate(max) }
     } else if min <= s.peer && s.peer <= max {
-        Plan::Window
+        SyncPlan::Window
     } else if s.peer < min && s.log_allowed {
-        Plan::Log
+        SyncPlan::Log
     } else {
-        Plan::Snapshot
+        SyncPlan::Snapshot
     }
 }
 
 /// What to do with one committed entry on the walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
+pub(super) enum DiffStep {
     /// The learner has it.
     Skip,
     /// DIFF first; the learner has this entry.
@@ -76,33 +76,33 @@ pub(super) enum Step {
 
 /// A walk over committed entries in order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Walk {
+pub(super) struct DiffWalk {
     peer: Zxid,
     previous: Option<Zxid>,
     begun: bool,
     queued: Zxid,
 }
 
-impl Walk {
-    pub(super) fn new(peer: Zxid) -> Walk {
-        Walk { peer, previous: None, begun: false, queued: peer }
+impl DiffWalk {
+    pub(super) fn new(peer: Zxid) -> DiffWalk {
+        DiffWalk { peer, previous: None, begun: false, queued: peer }
     }
 
-    pub(super) fn step(&mut self, zxid: Zxid) -> Step {
+    pub(super) fn step(&mut self, zxid: Zxid) -> DiffStep {
         let previous = self.previous.replace(zxid);
         if zxid < self.peer {
-            return Step::Skip;
+            return DiffStep::Skip;
         }
         if self.begun {
             if zxid <= self.queued {
-                return Step::Skip;
+                return DiffStep::Skip;
             }
             self.queued = zxid;
-            return Step::Send;
+            return DiffStep::Send;
         }
         self.begun = true;
         if zxid == self.peer {
-            return Step::DiffThenSkip;
+            return DiffStep::DiffThenSkip;
         }
         // What an epoch began with is in no log. A log that goes on in this epoch began with it, too.
         // Any other says nothing of what such a learner has.
@@ -110,17 +110,17 @@ impl Walk {
             && (zxid.epoch() == self.peer.epoch() || Mutant::BeginningTakenForCommon.is_on())
         {
             self.queued = zxid;
-            return Step::DiffThenSend;
+            return DiffStep::DiffThenSend;
         }
         match previous {
             // A TRUNC cannot cross an epoch's border.
             Some(previous) if zxid.epoch() == self.peer.epoch() && self.peer.counter() != 0 => {
                 self.queued = zxid;
-                Step::TruncThenSend(previous)
+                DiffStep::TruncThenSend(previous)
             }
             _ => {
                 self.begun = Mutant::WalkBegunByGivingUp.is_on();
-                Step::GiveUp
+                DiffStep::GiveUp
             }
         }
     }
@@ -143,61 +143,61 @@ mod tests {
 
     #[test]
     fn the_table() {
-        let base = Situation {
+        let base = SyncInput {
             peer: z(2, 5),
             last_processed: z(2, 9),
             window: (z(2, 3), z(2, 9)),
             log_allowed: true,
             force_snapshot: false,
         };
-        for (name, situation, expected) in [
-            ("forced", Situation { force_snapshot: true, ..base }, Plan::Snapshot),
-            ("in sync", Situation { peer: z(2, 9), ..base }, Plan::UpToDate),
-            ("ahead", Situation { peer: z(2, 12), ..base }, Plan::Truncate(z(2, 9))),
-            ("ahead, new epoch", Situation { peer: z(3, 0), ..base }, Plan::Snapshot),
+        for (name, input, expected) in [
+            ("forced", SyncInput { force_snapshot: true, ..base }, SyncPlan::Snapshot),
+            ("in sync", SyncInput { peer: z(2, 9), ..base }, SyncPlan::UpToDate),
+            ("ahead", SyncInput { peer: z(2, 12), ..base }, SyncPlan::Truncate(z(2, 9))),
+            ("ahead, new epoch", SyncInput { peer: z(3, 0), ..base }, SyncPlan::Snapshot),
             (
                 "ahead of a leader that has committed nothing yet",
-                Situation {
+                SyncInput {
                     peer: z(2, 3),
                     last_processed: z(2, 0),
                     window: (z(2, 0), z(2, 0)),
                     ..base
                 },
-                Plan::Snapshot,
+                SyncPlan::Snapshot,
             ),
-            ("within", base, Plan::Window),
-            ("older", Situation { peer: z(1, 7), ..base }, Plan::Log),
-            ("nothing", Situation { peer: Zxid::ZERO, ..base }, Plan::Snapshot),
+            ("within", base, SyncPlan::Window),
+            ("older", SyncInput { peer: z(1, 7), ..base }, SyncPlan::Log),
+            ("nothing", SyncInput { peer: Zxid::ZERO, ..base }, SyncPlan::Snapshot),
             (
                 "older, no log",
-                Situation { peer: z(1, 7), log_allowed: false, ..base },
-                Plan::Snapshot,
+                SyncInput { peer: z(1, 7), log_allowed: false, ..base },
+                SyncPlan::Snapshot,
             ),
             (
                 "empty, fresh leader",
-                Situation {
+                SyncInput {
                     peer: Zxid::ZERO,
                     last_processed: z(1, 0),
                     window: (z(1, 0), z(1, 0)),
                     log_allowed: false,
                     ..base
                 },
-                Plan::Snapshot,
+                SyncPlan::Snapshot,
             ),
         ] {
-            assert_eq!(plan(situation), expected, "{name}");
+            assert_eq!(plan(input), expected, "{name}");
         }
     }
 
-    fn walk(peer: Zxid, entries: &[Zxid]) -> alloc::vec::Vec<Step> {
-        let mut walk = Walk::new(peer);
+    fn walk(peer: Zxid, entries: &[Zxid]) -> alloc::vec::Vec<DiffStep> {
+        let mut walk = DiffWalk::new(peer);
         entries.iter().map(|z| walk.step(*z)).collect()
     }
 
     #[test]
     fn a_walk_finds_where_the_learner_stands() {
         let entries = [z(1, 1), z(1, 2), z(2, 1), z(2, 2)];
-        use Step::*;
+        use DiffStep::*;
         assert_eq!(walk(z(1, 2), &entries), [Skip, DiffThenSkip, Send, Send]);
         assert_eq!(walk(z(2, 0), &entries), [Skip, Skip, DiffThenSend, Send]);
         assert_eq!(walk(z(1, 3), &entries)[..3], [Skip, Skip, GiveUp], "orphans across an epoch");
@@ -207,11 +207,11 @@ mod tests {
 
     #[test]
     fn an_epochs_beginning_is_common_only_to_logs_that_go_on_in_it() {
-        use Step::*;
+        use DiffStep::*;
         assert_eq!(walk(z(2, 0), &[z(1, 2), z(2, 1)]), [Skip, DiffThenSend]);
         // This leader has never heard of epoch 3, or not of what it began with.
         assert_eq!(walk(z(3, 0), &[z(1, 2), z(4, 1)]), [Skip, GiveUp]);
         assert_eq!(walk(Zxid::ZERO, &[z(1, 1)]), [GiveUp]);
-        assert!(!Walk::new(z(2, 0)).begun());
+        assert!(!DiffWalk::new(z(2, 0)).begun());
     }
 }

@@ -94,7 +94,7 @@ impl World {
                 }
             }
         }
-        let config = self.servers[&id].members.current().clone();
+        let config = self.servers[&id].members.committed().clone();
         self.servers.insert(id, Election::new(ServerId(id), config, ElectionOptions::default()));
         self
     }
@@ -292,7 +292,7 @@ fn a_server_whose_clock_is_behind_adopts_the_round() {
 #[test]
 fn a_voter_to_be_that_does_not_know_it_is_heard_when_its_round_is_ahead() {
     let mut world = World::new(2, &[]);
-    let both = world.servers[&1].members.current().clone();
+    let both = world.servers[&1].members.committed().clone();
     let mut alone = (*both).clone();
     alone.members.remove(&ServerId(2));
     let (alone, next) = (Arc::new(alone), EnsembleConfig { version: 7, ..(*both).clone() });
@@ -309,7 +309,7 @@ fn a_voter_to_be_leads_once_who_was_elected_knew_less() {
         [(6, true, "1→2 2→2"), (5, true, "1→1 2→1"), (6, false, "1→1 2→1")]
     {
         let mut world = World::new(2, &[]);
-        let both = world.servers[&1].members.current().clone();
+        let both = world.servers[&1].members.committed().clone();
         let mut alone = (*both).clone();
         alone.members.remove(&ServerId(2));
         let (alone, next) = (Arc::new(alone), EnsembleConfig { version: 7, ..(*both).clone() });
@@ -329,7 +329,7 @@ fn a_voter_to_be_leads_once_who_was_elected_knew_less() {
 #[test]
 fn who_stands_in_and_is_not_heard_gives_up() {
     let mut world = World::new(3, &[]);
-    let all = world.servers[&1].members.current().clone();
+    let all = world.servers[&1].members.committed().clone();
     let mut two = (*all).clone();
     two.members.remove(&ServerId(3));
     let (two, next) = (Arc::new(two), EnsembleConfig { version: 7, ..(*all).clone() });
@@ -369,7 +369,7 @@ fn a_voter_that_settled_before_the_new_epoch_counts_with_one_that_settled_after(
 #[test]
 fn a_candidate_without_weight_never_wins() {
     let mut world = World::new(4, &[]);
-    let mut config = (**world.servers[&1].members.current()).clone();
+    let mut config = (**world.servers[&1].members.committed()).clone();
     for (id, weight) in [(1, 1), (2, 1), (3, 1), (4, 0)] {
         config.groups.insert(ServerId(id), 1);
         config.weights.insert(ServerId(id), weight);

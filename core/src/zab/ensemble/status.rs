@@ -2,33 +2,34 @@
 
 use alloc::vec::Vec;
 
-use super::{Ensemble, Part, Role};
+use super::{Ensemble, RoleState};
 use crate::types::{Epoch, ServerId};
+use crate::zab::Role;
 
 impl Ensemble {
     /// What this server is.
     pub fn role(&self) -> Role {
-        match &self.part {
-            Part::Recovering => Role::Recovering,
-            Part::Reloading(_) | Part::Looking => Role::Looking,
-            Part::Leader(leader) => Role::Leading { established: leader.established() },
-            Part::Learner(learner) => {
+        match &self.state {
+            RoleState::Recovering => Role::Recovering,
+            RoleState::Reloading(_) | RoleState::Looking => Role::Looking,
+            RoleState::Leader(leader) => Role::Leading { established: leader.established() },
+            RoleState::Learner(learner) => {
                 Role::Following { active: learner.active(), observing: learner.observer }
             }
-            Part::Solo(_) => Role::Standalone,
+            RoleState::Standalone(_) => Role::Standalone,
         }
     }
 
     /// The current epoch of this server.
     pub fn epoch(&self) -> Epoch {
-        self.shared.history.current_epoch
+        self.replica.history.current_epoch
     }
 
     /// The leader, if one is known.
     pub fn leader(&self) -> Option<ServerId> {
-        match &self.part {
-            Part::Leader(_) => Some(self.shared.me),
-            Part::Learner(learner) => Some(learner.leader),
+        match &self.state {
+            RoleState::Leader(_) => Some(self.replica.me),
+            RoleState::Learner(learner) => Some(learner.leader),
             _ => None,
         }
     }
@@ -36,9 +37,11 @@ impl Ensemble {
     /// Learners of this leader, or of this observer master, that are up to date, with whether they
     /// observe.
     pub fn active_learners(&self) -> Vec<(ServerId, bool)> {
-        let learners = match &self.part {
-            Part::Leader(leader) => Some(&leader.learners),
-            Part::Learner(learner) => learner.observers.as_ref().map(|master| &master.learners),
+        let learners = match &self.state {
+            RoleState::Leader(leader) => Some(&leader.learners),
+            RoleState::Learner(learner) => {
+                learner.observers.as_ref().map(|master| &master.learners)
+            }
             _ => None,
         };
         let active = learners.into_iter().flat_map(|learners| learners.active());
@@ -48,13 +51,13 @@ impl Ensemble {
     /// How many learners were brought up to date by a DIFF or a TRUNC, since the last time of
     /// asking.
     pub fn take_diffs(&mut self) -> u64 {
-        core::mem::take(&mut self.shared.diffs)
+        core::mem::take(&mut self.replica.diff_syncs)
     }
 
     /// Leader: learners that are connected at all.
     pub fn learner_count(&self) -> usize {
-        match &self.part {
-            Part::Leader(leader) => leader.learners.len(),
+        match &self.state {
+            RoleState::Leader(leader) => leader.learners.len(),
             _ => 0,
         }
     }

@@ -16,16 +16,16 @@ fn z(epoch: i64, counter: u32) -> Zxid {
 
 /// Puts a history into a server's directory, as it was left by a server of this `currentEpoch`.
 fn put(world: &mut World, id: i64, current: i64, snapshot: Option<Zxid>, log: &[Zxid]) {
-    let platter = &mut world.servers.get_mut(&id).unwrap().platter;
-    (platter.current, platter.accepted) = (Epoch(current), Epoch(current));
+    let durable = &mut world.servers.get_mut(&id).unwrap().durable;
+    (durable.current, durable.accepted) = (Epoch(current), Epoch(current));
     let payload = |zxid: &Zxid| Bytes::from(format!("of {id} at {zxid}"));
     let text = |zxid: Zxid| Bytes::from(format!("{:x} snapshot of {id}\n", zxid.0));
-    platter.snapshot = snapshot.map(|zxid| (zxid, Vec::from([text(zxid)])));
-    platter.log = log.iter().map(|zxid| Entry { zxid: *zxid, body: payload(zxid) }).collect();
+    durable.snapshot = snapshot.map(|zxid| (zxid, Vec::from([text(zxid)])));
+    durable.log = log.iter().map(|zxid| Entry { zxid: *zxid, body: payload(zxid) }).collect();
 }
 
 fn log(world: &World, id: i64) -> Vec<Zxid> {
-    world.servers[&id].platter.log.iter().map(|entry| entry.zxid).collect()
+    world.servers[&id].durable.log.iter().map(|entry| entry.zxid).collect()
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_history_of_an_epoch_that_the_leader_knows_nothing_of_is_not_given_up() {
     let precious = [z(1, 1), z(2, 1), z(4, 1)];
     put(&mut world, 3, 4, None, &precious);
     // It has accepted no epoch that this leader could not propose.
-    world.servers.get_mut(&3).unwrap().platter.accepted = Epoch(1);
+    world.servers.get_mut(&3).unwrap().durable.accepted = Epoch(1);
     world.start(3).run(20_000);
     assert_eq!(world.story(), "1 follows 2, 2 leads epoch 1, 3 looks");
     assert_eq!(log(&world, 3), precious);
@@ -80,9 +80,9 @@ fn a_history_of_an_epoch_that_the_leader_knows_nothing_of_is_not_given_up() {
         world.crash(id);
     }
     for id in [1, 2] {
-        world.servers.get_mut(&id).unwrap().platter = Default::default();
+        world.servers.get_mut(&id).unwrap().durable = Default::default();
     }
-    world.servers.get_mut(&3).unwrap().platter.accepted = Epoch(4);
+    world.servers.get_mut(&3).unwrap().durable.accepted = Epoch(4);
     world.start_all().run(3000);
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 5");
     assert_eq!(world.payloads(1).len(), 3);
@@ -95,14 +95,14 @@ fn a_leader_steps_down_for_no_history_of_an_epoch_that_it_was_not_elected_with()
     for id in [1, 2] {
         put(&mut world, id, 1, None, &[z(1, 1)]);
         // Elections that came to nothing: the next epoch is later than any in server 3's log.
-        world.servers.get_mut(&id).unwrap().platter.accepted = Epoch(4);
+        world.servers.get_mut(&id).unwrap().durable.accepted = Epoch(4);
     }
     world.start(1).start(2).run(3000);
     world.propose("new");
     world.run(10);
     let precious = [z(1, 1), z(3, 1), z(3, 2)];
     put(&mut world, 3, 3, None, &precious);
-    world.servers.get_mut(&3).unwrap().platter.accepted = Epoch(7);
+    world.servers.get_mut(&3).unwrap().durable.accepted = Epoch(7);
     world.start(3).run(20_000);
     assert_eq!(world.role(2), Role::Leading { established: true });
     assert_eq!(log(&world, 3), precious, "{}", world.story());

@@ -10,34 +10,34 @@ use crate::config::EnsembleConfig;
 use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
 use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, QuorumPacket};
 use crate::zab::learner::Learner;
-use crate::zab::{Delivery, EnsembleOptions, Shared};
+use crate::zab::{Delivery, EnsembleOptions, Replica};
 
 #[test]
 fn a_ping_is_answered_once_the_learner_is_up_to_date() {
     let now = Time(0);
     let (config, options) = (EnsembleConfig::default(), EnsembleOptions::default());
-    let mut shared = Shared::new(ServerId(1), Arc::new(config), options);
-    let mut learner = Learner::new(now, &shared, ServerId(3));
+    let mut replica = Replica::new(ServerId(1), Arc::new(config), options);
+    let mut learner = Learner::new(now, &replica, ServerId(3));
     let mut out = Actions::new();
-    learner.opened(now, &shared, ConnId::dialled(1), &mut out);
+    learner.opened(now, &replica, ConnId::dialled(1), &mut out);
     let first = Epoch(1).first_zxid();
     let protocol = Some(Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes()));
-    let mut heard = |kind, zxid, data, disk_is_done: bool| {
+    let mut received = |kind, zxid, data, disk_is_done: bool| {
         let packet = QuorumPacket::new(kind, zxid, data).to_bytes();
-        learner.received(now, &mut shared, packet, &mut out);
+        learner.received(now, &mut replica, packet, &mut out);
         if disk_is_done {
-            shared.persisted = shared.last_ticket;
-            learner.persisted(&mut shared, &mut out);
+            replica.persisted = replica.last_ticket;
+            learner.persisted(&mut replica, &mut out);
         }
         assert_eq!(learner.ended(), None);
-        shared.deliveries.drain(..).collect::<Vec<_>>()
+        replica.deliveries.drain(..).collect::<Vec<_>>()
     };
-    heard(PacketType::LeaderInfo, first, protocol, true);
-    heard(PacketType::Diff, Zxid::ZERO, None, true);
+    received(PacketType::LeaderInfo, first, protocol, true);
+    received(PacketType::Diff, Zxid::ZERO, None, true);
     // The leader pings from NEWLEADER on; anything but an ACK would be taken for a failure.
-    heard(PacketType::NewLeader, first, None, false);
-    assert_eq!(heard(PacketType::Ping, first, None, false), []);
-    assert_eq!(heard(PacketType::Ping, first, None, true), []);
-    assert_eq!(heard(PacketType::UpToDate, Zxid(-1), None, true).len(), 1);
-    assert_eq!(heard(PacketType::Ping, first, None, true), [Delivery::Ping]);
+    received(PacketType::NewLeader, first, None, false);
+    assert_eq!(received(PacketType::Ping, first, None, false), []);
+    assert_eq!(received(PacketType::Ping, first, None, true), []);
+    assert_eq!(received(PacketType::UpToDate, Zxid(-1), None, true).len(), 1);
+    assert_eq!(received(PacketType::Ping, first, None, true), [Delivery::Ping]);
 }

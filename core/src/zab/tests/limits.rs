@@ -69,19 +69,22 @@ fn a_limit_has_its_own_words() {
     use crate::wire::jute::Malformed;
     use crate::zab::limits;
     let too_long = Malformed::TooLong { length: 5_000_095, limit: 1000 };
-    assert!(matches!(limits::of_learner(too_long), Reason::TooLong { length: 5_000_095, .. }));
-    assert!(matches!(limits::of_learner(Malformed::Length(-2)), Reason::Protocol(_)));
+    assert!(matches!(
+        limits::learner_close_reason(too_long),
+        Reason::TooLong { length: 5_000_095, .. }
+    ));
+    assert!(matches!(limits::learner_close_reason(Malformed::Length(-2)), Reason::Protocol(_)));
     let world = World::new(1, 0);
-    let mut shared = super::super::Shared::new(
+    let mut replica = super::super::Replica::new(
         crate::types::ServerId(1),
         alloc::sync::Arc::default(),
         super::world::options(),
     );
     assert_eq!(
-        limits::of_leader(world.now, &mut shared, too_long),
+        limits::leader_packet_error(world.now, &mut replica, too_long),
         "a packet of 5000095 bytes from the leader, and at most 1000 are taken; jute.maxbuffer is \
          1048575 here: start with -Djute.maxbuffer of the other members"
     );
-    let malformed = limits::of_leader(world.now, &mut shared, Malformed::Truncated);
+    let malformed = limits::leader_packet_error(world.now, &mut replica, Malformed::Truncated);
     assert_eq!(malformed, "malformed quorum packet from the leader");
 }

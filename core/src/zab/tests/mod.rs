@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::event::NetEvent;
 use crate::types::{Epoch, Zxid};
 use crate::wire::quorum::ForwardedRequest;
-use crate::zab::{Delivery, Ensemble, EnsembleOptions, Role, Start};
+use crate::zab::{Delivery, Ensemble, EnsembleOptions, RecoveredLog, Role};
 use world::World;
 
 #[test]
@@ -104,12 +104,12 @@ fn a_deposed_leaders_unacknowledged_tail_is_truncated() {
     assert!(x.is_some() && y.is_some());
     world.sync(3);
     world.run(1);
-    assert_eq!(world.servers[&3].platter.log.len(), 3);
+    assert_eq!(world.servers[&3].durable.log.len(), 3);
     world.crash(3).run(5000);
     assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 is down");
     world.heal().start(3).run(3000);
     assert_eq!(world.payloads(3), ["a"], "x and y never happened");
-    assert_eq!(world.servers[&3].platter.log.len(), 1);
+    assert_eq!(world.servers[&3].durable.log.len(), 1);
     world.propose("b");
     world.run(10);
     assert_eq!(world.payloads(3), ["a", "b"]);
@@ -126,7 +126,7 @@ fn an_acknowledgement_is_void_once_its_server_may_have_truncated_it() {
     world.stall([3]);
     world.propose("b");
     world.run(10);
-    assert_eq!(world.servers[&1].platter.log.len(), 2);
+    assert_eq!(world.servers[&1].durable.log.len(), 2);
     // It loses its leader and comes back: told to cut off what is not committed.
     world.stall([1]);
     world.cut(1, 3).heal();
@@ -268,11 +268,15 @@ fn what_a_quorum_has_on_disk_survives_the_crash_of_all() {
 
 #[test]
 fn the_zxid_counter_runs_out_and_a_new_epoch_begins() {
-    let mut solo = Ensemble::solo(EnsembleOptions::default());
+    let mut standalone = Ensemble::standalone(EnsembleOptions::default());
     let mut out = Vec::new();
     let last_zxid = Zxid::new(Epoch(1), 5);
-    solo.start(Default::default(), Start { last_zxid, ..Start::default() }, &mut out);
-    assert_eq!(solo.next_zxid(), Some(Zxid::new(Epoch(1), 6)), "standalone goes on in place");
+    standalone.start(
+        Default::default(),
+        RecoveredLog { last_zxid, ..RecoveredLog::default() },
+        &mut out,
+    );
+    assert_eq!(standalone.next_zxid(), Some(Zxid::new(Epoch(1), 6)), "standalone goes on in place");
 
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
@@ -286,7 +290,7 @@ fn the_zxid_counter_runs_out_and_a_new_epoch_begins() {
 fn a_member_that_says_it_accepted_the_last_epoch_does_not_end_the_ensemble() {
     for epoch in [i64::from(i32::MAX), i64::from(i32::MAX) - 1, -1] {
         let mut world = World::new(3, 0);
-        world.servers.get_mut(&2).unwrap().platter.accepted = Epoch(epoch);
+        world.servers.get_mut(&2).unwrap().durable.accepted = Epoch(epoch);
         world.start_all().run(5000);
         assert!(world.story().ends_with("3 leads epoch 1"), "{epoch}: {}", world.story());
         world.propose("a");
@@ -301,7 +305,7 @@ fn a_member_ahead_of_the_leaders_epoch_is_taken_in_by_a_later_one() {
     world.start(1).start(3).run(3000);
     world.propose("a");
     world.run(10);
-    world.servers.get_mut(&2).unwrap().platter.accepted = Epoch(5);
+    world.servers.get_mut(&2).unwrap().durable.accepted = Epoch(5);
     world.start(2).run(3000);
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 6");
     world.propose("b");
@@ -466,7 +470,7 @@ fn a_follower_leads_observers() {
     assert_eq!(learners(&world, other).len(), 2);
     assert_eq!(world.payloads(4), ["a", "b"]);
     // A late one that has lost everything gets a snapshot.
-    world.crash(5).servers.get_mut(&5).unwrap().platter = Default::default();
+    world.crash(5).servers.get_mut(&5).unwrap().durable = Default::default();
     world.start(5).run(3000);
     world.propose("c");
     world.run(10);

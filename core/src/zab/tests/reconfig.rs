@@ -12,7 +12,7 @@ use crate::action::{Action, Actions, ConfigSave, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::quorum::{AckSet, Membership};
 use crate::types::{Epoch, ServerId, Zxid};
-use crate::zab::{Role, Shared};
+use crate::zab::{Replica, Role};
 
 /// Three servers whose configuration has its first version.
 fn three() -> World {
@@ -26,10 +26,10 @@ fn three() -> World {
 fn a_static_configuration_gets_the_version_of_the_first_epoch() {
     let world = three();
     for id in 1..=3 {
-        let platter = &world.servers[&id].platter;
-        let saved = platter.config.as_ref().unwrap();
+        let durable = &world.servers[&id].durable;
+        let saved = durable.config.as_ref().unwrap();
         assert_eq!((saved.version, saved.members.len()), (0x1_0000_0000, 3), "server {id}");
-        assert!(platter.next.is_none());
+        assert!(durable.next.is_none());
     }
 }
 
@@ -120,7 +120,7 @@ fn a_change_that_was_logged_everywhere_is_completed_after_a_crash_of_all() {
         world.crash(id);
     }
     for id in 1..=4 {
-        assert!(world.servers[&id].platter.next.is_some(), "server {id} has seen it");
+        assert!(world.servers[&id].durable.next.is_some(), "server {id} has seen it");
     }
     world.start_all().run(5000);
     for id in 1..=4 {
@@ -140,7 +140,7 @@ fn a_change_that_only_its_leader_has_seen_is_forgotten() {
     world.heal().run(5000);
     assert_eq!(world.story(), "1 follows 2, 2 leads epoch 2, 3 follows 2");
     assert_eq!((world.config(3), world.payloads(3)), ("1 2 3".into(), Vec::from(["a".into()])));
-    assert!(world.servers[&3].platter.next.as_ref().is_none_or(|n| n.version <= 0x1_0000_0000));
+    assert!(world.servers[&3].durable.next.as_ref().is_none_or(|n| n.version <= 0x1_0000_0000));
 }
 
 /// Servers 2 and 3 vote. Server 3 has proposed 1 and 2, was heard by server 1 only, and is gone: the
@@ -154,7 +154,7 @@ fn with_a_change_that_its_leader_has_not_logged() -> World {
     world.cut(2, 3).run(20);
     world.crash_after_one_write(3);
     assert_eq!((world.config(1), world.config(2)), ("2 3 -> 1 2".into(), "2 3".into()));
-    let (one, three) = (&world.servers[&1].platter, &world.servers[&3].platter);
+    let (one, three) = (&world.servers[&1].durable, &world.servers[&3].durable);
     assert_eq!(one.next, three.next);
     assert!(one.log.len() > three.log.len());
     world.heal();
@@ -189,7 +189,7 @@ fn the_old_members_go_on_when_they_know_that_the_change_was_not_committed() {
     world.propose("a");
     world.cut(2, 3).run(20);
     world.crash(3).servers.get_mut(&3).unwrap().stalled = false;
-    let logged = |world: &World, id: i64| world.servers[&id].platter.log.len();
+    let logged = |world: &World, id: i64| world.servers[&id].durable.log.len();
     assert_eq!(logged(&world, 1), logged(&world, 2) + 1, "server 1 knows more than server 2");
     assert_eq!((world.config(1), world.config(2)), ("2 3 -> 1 2".into(), "2 3 -> 1 2".into()));
     world.heal().start(3);
@@ -203,20 +203,20 @@ fn the_old_members_go_on_when_they_know_that_the_change_was_not_committed() {
 }
 
 /// A server that knows of voters 1, 2 and 3, of 3, 4 and 5 to come, and of no other change.
-fn between_two() -> (Shared, Arc<EnsembleConfig>, Arc<EnsembleConfig>) {
+fn between_two() -> (Replica, Arc<EnsembleConfig>, Arc<EnsembleConfig>) {
     let config = |version: i64, text: &str| EnsembleConfig { version, ..members(text) };
     let (now, next) = (config(0x1_0000_0002, "1 2 3"), config(0x1_0000_0005, "3 4 5"));
     let (now, next) = (Arc::new(now), Arc::new(next));
-    let mut shared = Shared::new(ServerId(2), now.clone(), options());
-    shared.members = Arc::new(Membership::new(now.clone(), Some(next.clone())));
-    (shared, now, next)
+    let mut replica = Replica::new(ServerId(2), now.clone(), options());
+    replica.members = Arc::new(Membership::new(now.clone(), Some(next.clone())));
+    (replica, now, next)
 }
 
 #[test]
 fn a_change_is_uncommitted_if_those_without_it_leave_no_quorum_and_nothing_came_between() {
-    let (mut shared, now, next) = between_two();
+    let (mut replica, now, next) = between_two();
     let acks = |ids: &[i64]| ids.iter().map(|id| ServerId(*id)).collect::<AckSet>();
-    for (successive, without, expected) in [
+    for (adjacent_versions, without, expected) in [
         (None, &[1, 3][..], false),
         (Some((1, next.version)), &[1, 3], false),
         (Some((now.version, next.version + 1)), &[1, 3], false),
@@ -224,16 +224,20 @@ fn a_change_is_uncommitted_if_those_without_it_leave_no_quorum_and_nothing_came_
         (Some((now.version, next.version)), &[1], false),
         (Some((now.version, next.version)), &[1, 4, 5], false),
     ] {
-        shared.successive = successive;
-        assert_eq!(shared.is_uncommitted(&acks(without)), expected, "{successive:?} {without:?}");
+        replica.adjacent_versions = adjacent_versions;
+        assert_eq!(
+            replica.cannot_have_committed(&acks(without)),
+            expected,
+            "{adjacent_versions:?} {without:?}"
+        );
     }
-    shared.members = Arc::new(Membership::new(now, None));
-    assert!(!shared.is_uncommitted(&acks(&[1, 2, 3])), "there is no change");
+    replica.members = Arc::new(Membership::new(now, None));
+    assert!(!replica.cannot_have_committed(&acks(&[1, 2, 3])), "there is no change");
 }
 
 #[test]
 fn who_is_without_a_change_ends_before_it_in_its_epoch() {
-    let (shared, _, next) = between_two();
+    let (replica, _, next) = between_two();
     let change = Zxid(next.version);
     for (epoch, last, expected) in [
         (1, Zxid(change.0 - 1), true),
@@ -243,20 +247,20 @@ fn who_is_without_a_change_ends_before_it_in_its_epoch() {
         (2, Zxid(change.0 - 1), false),
         (1, Zxid::UNTRUSTED, false),
     ] {
-        assert_eq!(shared.is_without_change(Epoch(epoch), last), expected, "{epoch} {last}");
+        assert_eq!(replica.lacks_proposed_config(Epoch(epoch), last), expected, "{epoch} {last}");
     }
 }
 
 #[test]
 fn what_is_given_up_leaves_what_is_logged() {
-    let (mut shared, now, next) = between_two();
+    let (mut replica, now, next) = between_two();
     let later = Arc::new(EnsembleConfig { version: 0x1_0000_0009, ..members("1 2") });
     let joint = Membership::new(now, Some(next.clone()));
-    shared.members = Arc::new(joint.with_unlogged(Some(later)));
+    replica.members = Arc::new(joint.with_proposed_not_logged(Some(later)));
     let mut out = Actions::new();
-    shared.give_up_unlogged(&mut out);
-    assert!(shared.members.unlogged().is_none());
-    assert_eq!(shared.members.next().map(|next| next.version), Some(next.version));
+    replica.discard_unlogged(&mut out);
+    assert!(replica.members.proposed_not_logged().is_none());
+    assert_eq!(replica.members.proposed().map(|next| next.version), Some(next.version));
     let saved = out.iter().any(|action| {
         let Action::Disk(DiskAction::SaveConfig { save, .. }) = action else { return false };
         matches!(&**save, ConfigSave::Next { text } if *text == next.to_text())
@@ -275,17 +279,17 @@ fn who_never_heard_of_a_change_and_is_needed_can_be_told_by_hand() {
     world.run(20);
     world.crash_after_one_write(3).crash(2);
     // Server 1 has logged both proposals, server 2 the first, server 3 neither.
-    let one = world.servers[&1].platter.clone();
+    let one = world.servers[&1].durable.clone();
     let two = world.servers.get_mut(&2).unwrap();
     two.stalled = false;
-    two.platter.log.push(one.log[one.log.len() - 2].clone());
-    two.platter.next = one.next.clone();
-    world.servers.get_mut(&3).unwrap().platter.next = None;
+    two.durable.log.push(one.log[one.log.len() - 2].clone());
+    two.durable.next = one.next.clone();
+    world.servers.get_mut(&3).unwrap().durable.next = None;
     world.start(2).start(3).run(60_000);
     let story = world.story();
     assert!(story.contains('3') && !story.contains("leads"), "3 does not know that 1 may: {story}");
     world.crash(3);
-    world.servers.get_mut(&3).unwrap().platter.next = one.next;
+    world.servers.get_mut(&3).unwrap().durable.next = one.next;
     world.start(3).run(20_000);
     for id in 1..=3 {
         assert_eq!(world.config(id), "1 2", "{}", world.story());
@@ -296,7 +300,7 @@ fn who_never_heard_of_a_change_and_is_needed_can_be_told_by_hand() {
 #[test]
 fn what_is_not_logged_does_not_hide_what_is() {
     let mut world = three();
-    let stale = world.servers[&3].platter.config.clone();
+    let stale = world.servers[&3].durable.config.clone();
     world.reconfig("2 3");
     world.run(20);
     world.stall([3]);
@@ -304,7 +308,7 @@ fn what_is_not_logged_does_not_hide_what_is() {
     world.run(20);
     world.crash_after_one_write(3);
     // Its list was written anew by hand.
-    world.servers.get_mut(&3).unwrap().platter.config = stale;
+    world.servers.get_mut(&3).unwrap().durable.config = stale;
     world.start(3);
     assert_eq!(world.config(3), "1 2 3 -> 2 3");
     for _ in 0..5000 {
@@ -349,7 +353,7 @@ fn what_one_leader_has_cut_short_is_heard_by_the_next_round() {
     world.propose("a");
     world.run(20);
     world.crash_after_one_write(3).crash(1).crash(2).crash(4);
-    let logged = |world: &World, id: i64| world.servers[&id].platter.log.len();
+    let logged = |world: &World, id: i64| world.servers[&id].durable.log.len();
     assert_eq!((logged(&world, 2), logged(&world, 3)), (0, 0));
     assert_eq!((logged(&world, 1), logged(&world, 4)), (1, 2));
     // Server 2 introduces itself to server 3 and says no more.
@@ -375,7 +379,7 @@ fn a_new_member_that_has_not_logged_that_it_is_one_finds_the_others() {
     for _ in 0..2 {
         world.start(4);
         assert_eq!(world.config(4), "1 2 3", "until it is told");
-        let next = world.servers[&4].platter.next.as_ref().unwrap();
+        let next = world.servers[&4].durable.next.as_ref().unwrap();
         assert_eq!(next.members.len(), 4, "its disk still says how it is reached");
         world.crash(4);
     }
@@ -398,8 +402,8 @@ fn who_was_to_be_a_member_and_is_not_is_told_so() {
     world.start_all().run(5000);
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 2, 4 follows 3");
     assert_eq!(world.config(4), "1 2 3");
-    let platter = &world.servers[&4].platter;
-    assert_eq!(platter.next.as_ref().unwrap().version, platter.config.as_ref().unwrap().version);
+    let durable = &world.servers[&4].durable;
+    assert_eq!(durable.next.as_ref().unwrap().version, durable.config.as_ref().unwrap().version);
 }
 
 #[test]
@@ -426,12 +430,12 @@ fn a_change_that_is_cut_off_is_forgotten_although_its_leader_is_gone_before_newl
     assert_eq!(world.config(3), "2 3 5 -> 1 3", "it has logged it");
     accepts(&mut world, 3);
     world.run(20);
-    let logged = world.servers[&3].platter.log.len();
+    let logged = world.servers[&3].durable.log.len();
     assert_eq!(world.role(5), Role::Leading { established: false });
     world.crash(5).crash(2).run(20);
     world.unstall([2, 3]);
     world.sync(3);
-    assert!(world.servers[&3].platter.log.len() < logged);
+    assert!(world.servers[&3].durable.log.len() < logged);
     world.start(1).start(2).run(5000);
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 3, 4 follows 3, 5 is down");
     assert_eq!((world.config(1), world.config(3)), ("2 3 5".into(), "2 3 5".into()));
@@ -477,7 +481,7 @@ fn old_members_alone_never_lead_once_the_change_is_committed() {
 fn old_members_never_lead_although_one_was_given_a_list_by_hand() {
     let mut world = three();
     world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
-    let stale = world.servers[&2].platter.config.clone();
+    let stale = world.servers[&2].durable.config.clone();
     world.reconfig("3 4 5");
     world.run(20);
     world.crash(2);
@@ -487,10 +491,10 @@ fn old_members_never_lead_although_one_was_given_a_list_by_hand() {
         world.crash(id);
     }
     // Server 2 could not save what it has seen; the files of server 1 were written anew by hand.
-    let platter = &mut world.servers.get_mut(&2).unwrap().platter;
-    (platter.config, platter.next) = (stale, None);
-    let platter = &mut world.servers.get_mut(&1).unwrap().platter;
-    (platter.config, platter.next) = (None, None);
+    let durable = &mut world.servers.get_mut(&2).unwrap().durable;
+    (durable.config, durable.next) = (stale, None);
+    let durable = &mut world.servers.get_mut(&1).unwrap().durable;
+    (durable.config, durable.next) = (None, None);
     world.start(1).start(2).run(10_000);
     assert_eq!(world.config(1), "1 2 3 -> 3 4 5", "the list of server 2, and the state");
     assert!(!world.story().contains("leads"), "{}", world.story());
@@ -503,20 +507,20 @@ fn old_members_never_lead_although_one_was_given_a_list_by_hand() {
 fn a_leader_by_an_old_list_does_not_wait_for_those_who_go_by_a_later_one() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
-    let stale = world.servers[&2].platter.config.clone();
+    let stale = world.servers[&2].durable.config.clone();
     world.reconfig("1 2 3 4").unwrap();
     world.run(20);
-    let later = world.servers[&2].platter.config.clone();
+    let later = world.servers[&2].durable.config.clone();
     for id in 1..=4 {
         world.crash(id);
-        world.servers.get_mut(&id).unwrap().platter.config = stale.clone();
+        world.servers.get_mut(&id).unwrap().durable.config = stale.clone();
     }
     world.stall([1, 2]);
     world.start(1).start(2).start(3).run(1000);
     assert_eq!(world.role(3), Role::Leading { established: false });
     for id in [1, 2] {
         let server = world.crash(id).servers.get_mut(&id).unwrap();
-        (server.stalled, server.platter.config) = (false, later.clone());
+        (server.stalled, server.durable.config) = (false, later.clone());
     }
     world.start(1).start(2).run(500);
     assert_eq!(world.config(3), "1 2 3 4", "long before initLimit");
@@ -581,8 +585,8 @@ fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree(
             world.start_member(id);
             if !world.alive(id) {
                 // Its operator helps.
-                let platter = &mut world.servers.get_mut(&id).unwrap().platter;
-                (platter.config, platter.next) = (Some(members("1 2 3 4 5")), None);
+                let durable = &mut world.servers.get_mut(&id).unwrap().durable;
+                (durable.config, durable.next) = (Some(members("1 2 3 4 5")), None);
                 world.start(id);
             }
         }

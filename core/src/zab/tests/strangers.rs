@@ -66,7 +66,7 @@ fn no_epoch_is_skipped_for_what_strangers_claim_while_one_is_chosen() {
         }
         world.run(10);
     }
-    let epoch = world.servers[&3].platter.accepted;
+    let epoch = world.servers[&3].durable.accepted;
     assert!(world.story().ends_with(&alloc::format!("3 leads epoch {epoch}")), "{}", world.story());
     assert!(epoch < Epoch(10), "{epoch}");
 }
@@ -94,7 +94,7 @@ fn a_member_ahead_is_taken_in_whether_its_id_is_smaller_or_larger_than_the_leade
         assert_eq!(world.leader(), Some(leader));
         world.propose("a");
         world.run(10);
-        world.servers.get_mut(&ahead).unwrap().platter.accepted = Epoch(5);
+        world.servers.get_mut(&ahead).unwrap().durable.accepted = Epoch(5);
         world.start(ahead).run(5000);
         world.propose("b");
         world.run(10);
@@ -106,7 +106,7 @@ fn a_member_ahead_is_taken_in_whether_its_id_is_smaller_or_larger_than_the_leade
 #[test]
 fn a_member_with_a_later_accepted_epoch_is_needed_and_proves_itself() {
     let mut world = World::new(3, 0);
-    world.servers.get_mut(&1).unwrap().platter.accepted = Epoch(5);
+    world.servers.get_mut(&1).unwrap().durable.accepted = Epoch(5);
     world.start(1).start(2).run(3000);
     assert_eq!(world.story(), "1 follows 2, 2 leads epoch 6, 3 is down");
 }
@@ -116,21 +116,21 @@ fn epochs_that_are_used_up_are_not_saved() {
     let mut world = World::new(3, 0);
     let last = Epoch::LAST.0 - 1;
     for id in 1..=3 {
-        world.servers.get_mut(&id).unwrap().platter.accepted = Epoch(last);
+        world.servers.get_mut(&id).unwrap().durable.accepted = Epoch(last);
     }
     world.start_all().run(3000);
     assert_eq!(world.leader(), None);
     for id in 1..=3 {
-        assert_eq!(world.servers[&id].platter.accepted, Epoch(last), "server {id}");
+        assert_eq!(world.servers[&id].durable.accepted, Epoch(last), "server {id}");
     }
 }
 
 #[test]
 fn an_epoch_that_a_follower_would_refuse_is_not_saved() {
     let mut world = World::new(3, 0);
-    world.servers.get_mut(&2).unwrap().platter.accepted = Epoch(0x7f00_0005);
+    world.servers.get_mut(&2).unwrap().durable.accepted = Epoch(0x7f00_0005);
     world.start(1).start(2).run(3000);
-    assert_eq!(world.servers[&2].platter.accepted, Epoch(0x7f00_0005));
+    assert_eq!(world.servers[&2].durable.accepted, Epoch(0x7f00_0005));
     world.start(3).run(5000);
     assert_eq!(world.leader(), Some(3), "{}", world.story());
 }

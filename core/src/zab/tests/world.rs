@@ -16,7 +16,7 @@ use crate::types::{ConnId, Epoch, HostPort, ServerId, Ticket, Time, Zxid};
 use crate::wire::OpCode;
 use crate::wire::entries::Entry;
 use crate::wire::quorum::ForwardedRequest;
-use crate::zab::{Delivery, Ensemble, EnsembleOptions, Role, Start};
+use crate::zab::{Delivery, Ensemble, EnsembleOptions, RecoveredLog, Role};
 
 /// The address of a connection that no member opened.
 pub(super) const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
@@ -28,7 +28,7 @@ fn address_of(id: i64) -> SocketAddr {
 
 /// What survives a crash.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Platter {
+pub(super) struct DurableState {
     pub(super) log: Vec<Entry>,
     pub(super) snapshot: Option<(Zxid, Vec<Bytes>)>,
     pub(super) accepted: Epoch,
@@ -43,7 +43,7 @@ pub(super) struct Platter {
 pub(super) struct Server {
     pub(super) ensemble: Option<Ensemble>,
     pub(super) applied: Vec<(Zxid, Bytes)>,
-    pub(super) platter: Platter,
+    pub(super) durable: DurableState,
     /// Disk actions that are not durable yet.
     lane: VecDeque<DiskAction>,
     /// A disk that is slow: nothing becomes durable.
@@ -141,17 +141,17 @@ impl World {
     /// One more server, with these members in its file.
     pub(super) fn join(&mut self, id: i64, file: &str) -> &mut World {
         let mut server = Server::new();
-        server.platter.config = Some(members(file));
+        server.durable.config = Some(members(file));
         self.servers.insert(id, server);
         self.start(id)
     }
 
     /// Starts a server that is down, if it is a member by what its files say: others refuse to.
     pub(super) fn start_member(&mut self, id: i64) {
-        let platter = &self.servers[&id].platter;
+        let durable = &self.servers[&id].durable;
         let has = |config: &EnsembleConfig| config.members.contains_key(&ServerId(id));
-        let config = platter.config.as_ref().unwrap_or(&self.config);
-        if !self.alive(id) && (has(config) || platter.next.as_ref().is_some_and(has)) {
+        let config = durable.config.as_ref().unwrap_or(&self.config);
+        if !self.alive(id) && (has(config) || durable.next.as_ref().is_some_and(has)) {
             self.start(id);
         }
     }
@@ -160,7 +160,7 @@ impl World {
     pub(super) fn reconfig(&mut self, text: &str) -> Option<Zxid> {
         let id = self.leader()?;
         let ensemble = self.servers[&id].ensemble.as_ref()?;
-        let zxid = ensemble.next_zxid().filter(|_| ensemble.members().next().is_none())?;
+        let zxid = ensemble.next_zxid().filter(|_| ensemble.members().proposed().is_none())?;
         let config = EnsembleConfig { version: zxid.0, ..members(text) };
         if !ensemble.has_synced_quorum(self.now, &config) {
             return None;
@@ -178,30 +178,30 @@ impl World {
             });
             told.collect::<Vec<_>>().join(" ")
         };
-        match members.next() {
-            Some(next) => format!("{} -> {}", told(members.current()), told(next)),
-            None => told(members.current()),
+        match members.proposed() {
+            Some(next) => format!("{} -> {}", told(members.committed()), told(next)),
+            None => told(members.committed()),
         }
     }
 
     pub(super) fn start(&mut self, id: i64) -> &mut World {
         let server = self.servers.get_mut(&id).unwrap();
-        let config = server.platter.config.clone().map_or(self.config.clone(), Arc::new);
+        let config = server.durable.config.clone().map_or(self.config.clone(), Arc::new);
         let observer_master_port = self.observer_master_port;
         let mut options = EnsembleOptions { observer_master_port, ..self.options.clone() };
         if let Some((of_clients, of_members)) = self.limits.get(&id) {
             (options.max_payload, options.max_from_members) = (*of_clients, *of_members);
         }
         let mut ensemble = Ensemble::new(ServerId(id), config, options);
-        if let Some(next) = server.platter.next.clone() {
-            ensemble.remember(next);
+        if let Some(next) = server.durable.next.clone() {
+            ensemble.restore_proposed_config(next);
         }
-        server.applied = server.platter.replay();
-        if let Some(config) = server.platter.last_config() {
-            ensemble.remember_state(config);
+        server.applied = server.durable.replay();
+        if let Some(config) = server.durable.last_config() {
+            ensemble.restore_state_config(config);
         }
         let last = server.applied.last().map_or(Zxid::ZERO, |(z, _)| *z);
-        let start = server.platter.start(last);
+        let start = server.durable.start(last);
         let mut out = Actions::new();
         ensemble.start(self.now, start, &mut out);
         server.ensemble = Some(ensemble);
@@ -413,7 +413,7 @@ impl World {
                         configs
                             .last()
                             .into_iter()
-                            .for_each(|config| ensemble.remember_state(config));
+                            .for_each(|config| ensemble.restore_state_config(config));
                         ensemble.snapshot_received(now, rest, &mut out);
                     }
                 }
@@ -497,38 +497,38 @@ impl World {
             let Some(action) = server.lane.pop_front() else { break };
             match action {
                 DiskAction::Append { ticket, entries } => {
-                    server.platter.log.extend(entries.each());
+                    server.durable.log.extend(entries.each());
                     upto = ticket;
                 }
                 DiskAction::SaveEpoch { ticket, file, epoch } => {
                     match file {
-                        EpochFile::Accepted => server.platter.accepted = epoch,
-                        EpochFile::Current => server.platter.current = epoch,
+                        EpochFile::Accepted => server.durable.accepted = epoch,
+                        EpochFile::Current => server.durable.current = epoch,
                     }
                     upto = ticket;
                 }
                 DiskAction::SaveConfig { ticket, save } => {
-                    server.platter.save(*save);
+                    server.durable.save(*save);
                     upto = ticket;
                 }
                 DiskAction::SnapshotBegin { zxid, .. } => {
-                    server.platter.snapshot = Some((zxid, Vec::new()));
-                    server.platter.log.clear();
+                    server.durable.snapshot = Some((zxid, Vec::new()));
+                    server.durable.log.clear();
                 }
                 DiskAction::SnapshotChunk { bytes } => {
-                    server.platter.snapshot.as_mut().unwrap().1.push(bytes);
+                    server.durable.snapshot.as_mut().unwrap().1.push(bytes);
                 }
                 DiskAction::SnapshotEnd { ticket, .. } => upto = ticket,
                 DiskAction::SnapshotAbort | DiskAction::CancelRead { .. } => {}
                 DiskAction::Truncate { ticket, after } => {
-                    let last = server.platter.truncate(after);
-                    server.applied = server.platter.replay();
-                    let start = server.platter.start(last);
+                    let last = server.durable.truncate(after);
+                    server.applied = server.durable.replay();
+                    let start = server.durable.start(last);
                     let mut out = Actions::new();
                     let now = self.now;
-                    let config = server.platter.last_config();
+                    let config = server.durable.last_config();
                     if let Some(ensemble) = &mut server.ensemble {
-                        config.into_iter().for_each(|config| ensemble.remember_state(config));
+                        config.into_iter().for_each(|config| ensemble.restore_state_config(config));
                         ensemble.persisted(now, ticket, &mut out);
                         ensemble.truncated(now, ticket, start, &mut out);
                     }
@@ -536,7 +536,7 @@ impl World {
                     upto = ticket;
                 }
                 DiskAction::ReadLog { read, from, upto, .. } => {
-                    let log = &server.platter.log;
+                    let log = &server.durable.log;
                     let reaches = log.first().is_some_and(|e| e.zxid <= from);
                     let wanted = |e: &&Entry| e.zxid >= from && e.zxid <= upto;
                     let entries = log.iter().filter(wanted).cloned().collect();
@@ -651,7 +651,7 @@ impl Server {
         Server {
             ensemble: None,
             applied: Vec::new(),
-            platter: Platter::default(),
+            durable: DurableState::default(),
             lane: VecDeque::new(),
             stalled: false,
             incoming: Vec::new(),
@@ -663,7 +663,7 @@ impl Server {
     }
 }
 
-impl Platter {
+impl DurableState {
     /// Cuts the log, if it shows where; gives the last zxid.
     fn truncate(&mut self, after: Zxid) -> Zxid {
         let begins_with = self.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
@@ -697,10 +697,10 @@ impl Platter {
         }
     }
 
-    fn start(&self, last: Zxid) -> Start {
+    fn start(&self, last: Zxid) -> RecoveredLog {
         let snapshot = self.snapshot.as_ref().map_or(Zxid::ZERO, |(z, _)| *z);
         let tail = self.log.iter().rev().take(500).rev().cloned().collect();
-        Start {
+        RecoveredLog {
             last_zxid: last.max(snapshot),
             tail,
             current_epoch: self.current,

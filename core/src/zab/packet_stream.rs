@@ -66,15 +66,22 @@ pub(super) struct Outbound {
     /// What was gathered before and filled its memory.
     full: alloc::vec::Vec<Bytes>,
     /// Shared frames and gathered bytes that wait for the end of a stream, in order.
-    held: alloc::vec::Vec<Bytes>,
-    held_bytes: usize,
-    pub(super) holding: bool,
+    deferred: alloc::vec::Vec<Bytes>,
+    deferred_bytes: usize,
+    pub(super) deferring: bool,
 }
 
 impl Outbound {
     pub(super) fn new(conn: ConnId) -> Outbound {
-        let (full, held) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
-        Outbound { conn, gathered: BytesMut::new(), full, held, held_bytes: 0, holding: false }
+        let (full, deferred) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
+        Outbound {
+            conn,
+            gathered: BytesMut::new(),
+            full,
+            deferred,
+            deferred_bytes: 0,
+            deferring: false,
+        }
     }
 
     /// Where so many bytes are gathered next: what is there already is not moved.
@@ -91,12 +98,12 @@ impl Outbound {
         &mut self.gathered
     }
 
-    pub(super) fn bare(&mut self, kind: PacketType, zxid: Zxid) {
+    pub(super) fn header_only(&mut self, kind: PacketType, zxid: Zxid) {
         put_bare(self.room(BARE_BYTES), kind, zxid);
     }
 
     /// As many of consecutive zxids.
-    pub(super) fn bares(&mut self, kind: PacketType, first: Zxid, count: usize) {
+    pub(super) fn header_only_run(&mut self, kind: PacketType, first: Zxid, count: usize) {
         let room = self.room(BARE_BYTES * count);
         for n in 0..count {
             put_bare(room, kind, Zxid(first.0.wrapping_add(n as i64)));
@@ -109,7 +116,7 @@ impl Outbound {
     }
 
     /// Packets that others are sent too.
-    pub(super) fn shared(&mut self, packets: &Bytes, out: &mut Actions) {
+    pub(super) fn send_shared(&mut self, packets: &Bytes, out: &mut Actions) {
         if packets.len() < COPY_BELOW && !self.gathered.is_empty() {
             self.room(packets.len()).put_slice(packets);
         } else {
@@ -119,13 +126,7 @@ impl Outbound {
     }
 
     /// A packet around a payload that is kept elsewhere too: PROPOSAL or INFORM of a log entry.
-    pub(super) fn enveloped(
-        &mut self,
-        kind: PacketType,
-        zxid: Zxid,
-        body: &Bytes,
-        out: &mut Actions,
-    ) {
+    pub(super) fn framed(&mut self, kind: PacketType, zxid: Zxid, body: &Bytes, out: &mut Actions) {
         if body.len() < COPY_BELOW {
             let room = self.room(BARE_BYTES + body.len());
             put_frame(room, kind, zxid, |room| room.put_slice(body));
@@ -158,30 +159,30 @@ impl Outbound {
     /// The stream is over: what was held goes out.
     pub(super) fn release(&mut self, out: &mut Actions) {
         self.flush(out);
-        self.holding = false;
-        self.held_bytes = 0;
-        for bytes in self.held.drain(..) {
+        self.deferring = false;
+        self.deferred_bytes = 0;
+        for bytes in self.deferred.drain(..) {
             out.push(Action::Send { conn: self.conn, bytes });
         }
     }
 
     /// Forgets what is held: another plan takes over.
-    pub(super) fn forget_held(&mut self) {
+    pub(super) fn discard_deferred(&mut self) {
         self.gathered.clear();
         self.full.clear();
-        self.held.clear();
-        self.held_bytes = 0;
+        self.deferred.clear();
+        self.deferred_bytes = 0;
     }
 
     /// Bytes that wait for the end of a stream.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.held_bytes
+    pub(super) fn deferred_bytes(&self) -> usize {
+        self.deferred_bytes
     }
 
     fn emit(&mut self, bytes: Bytes, out: &mut Actions) {
-        if self.holding {
-            self.held_bytes += bytes.remaining();
-            self.held.push(bytes);
+        if self.deferring {
+            self.deferred_bytes += bytes.remaining();
+            self.deferred.push(bytes);
         } else {
             out.push(Action::Send { conn: self.conn, bytes });
         }

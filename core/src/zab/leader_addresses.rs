@@ -3,16 +3,20 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::{Ended, Shared};
+use super::{Ended, Replica};
 use crate::config::LearnerType;
 use crate::types::{HostPort, ServerId};
 
 /// Where this term may be spent, in the order of the attempts: at the leader's addresses; of an
 /// observer with an `observerMasterPort`, at the other voters instead
 /// (`QuorumPeer.findLearnerMaster`), each observer beginning with another one.
-pub(super) fn masters(shared: &Shared, leader: ServerId, observer: bool) -> Vec<HostPort> {
-    let members = &shared.members.current().members;
-    if let Some(port) = shared.options.observer_master_port.filter(|_| observer) {
+pub(super) fn leader_addresses(
+    replica: &Replica,
+    leader: ServerId,
+    observer: bool,
+) -> Vec<HostPort> {
+    let members = &replica.members.committed().members;
+    if let Some(port) = replica.options.observer_master_port.filter(|_| observer) {
         let others = members
             .iter()
             .filter(|(id, member)| **id != leader && member.role == LearnerType::Participant);
@@ -20,12 +24,12 @@ pub(super) fn masters(shared: &Shared, leader: ServerId, observer: bool) -> Vec<
         let mut masters: Vec<HostPort> =
             addresses.map(|address| HostPort::new(&address.quorum.host, port)).collect();
         if !masters.is_empty() {
-            let first = usize::try_from(shared.me.0).unwrap_or(0) % masters.len();
+            let first = usize::try_from(replica.me.0).unwrap_or(0) % masters.len();
             masters.rotate_left(first);
             return masters;
         }
     }
-    let leader = shared.members.member(leader).map(|member| &member.addresses[..]);
+    let leader = replica.members.member(leader).map(|member| &member.addresses[..]);
     leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
 }
 
@@ -69,14 +73,15 @@ mod tests {
             config.members.insert(ServerId(id), member);
         }
         let config = Arc::new(config);
-        let masters = |me, observer_master_port| {
+        let addresses = |me, observer_master_port| {
             let options = EnsembleOptions { observer_master_port, ..Default::default() };
-            let shared = Shared::new(ServerId(me), config.clone(), options);
-            let masters = masters(&shared, ServerId(3), shared.members.observes(ServerId(me)));
+            let replica = Replica::new(ServerId(me), config.clone(), options);
+            let masters =
+                leader_addresses(&replica, ServerId(3), replica.members.observes(ServerId(me)));
             masters.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(masters(4, None), ["host3:2888"]);
-        assert_eq!(masters(4, Some(2191)), ["host1:2191", "host2:2191"]);
-        assert_eq!(masters(1, Some(2191)), ["host3:2888"], "a follower follows the leader");
+        assert_eq!(addresses(4, None), ["host3:2888"]);
+        assert_eq!(addresses(4, Some(2191)), ["host1:2191", "host2:2191"]);
+        assert_eq!(addresses(1, Some(2191)), ["host3:2888"], "a follower follows the leader");
     }
 }

@@ -13,7 +13,7 @@ use alloc::string::String;
 
 use tracing::error;
 
-use super::Shared;
+use super::Replica;
 use super::learner_handler::LearnerHandler;
 use crate::mutant::Mutant;
 use crate::types::{Epoch, ServerId, Time, Zxid};
@@ -30,16 +30,16 @@ const MOST_UNTOLD: u32 = 2;
 
 /// What a leader knows of the history that it was elected with.
 #[derive(Debug)]
-pub(super) struct Reign {
+pub(super) struct ElectedHistory {
     /// `currentEpoch` when it was elected.
     base: Epoch,
     /// Who was refused, and when that was said last.
-    told: BTreeMap<ServerId, Time>,
+    logged_at: BTreeMap<ServerId, Time>,
 }
 
-impl Reign {
-    pub(super) fn new(base: Epoch) -> Reign {
-        Reign { base, told: BTreeMap::new() }
+impl ElectedHistory {
+    pub(super) fn new(base: Epoch) -> ElectedHistory {
+        ElectedHistory { base, logged_at: BTreeMap::new() }
     }
 
     /// Whether a learner's last zxid is of an epoch that nobody can have established: `epoch` is the
@@ -59,16 +59,17 @@ impl Reign {
         epoch: Epoch,
         last_proposed: Zxid,
     ) -> bool {
-        let LearnerHandler { server, last_zxid: zxid, heard: now, .. } = *learner;
+        let LearnerHandler { server, last_zxid: zxid, last_received: now, .. } = *learner;
         if !self.is_unknown(zxid, epoch, last_proposed) {
             return false;
         }
         let base = self.base;
-        let is_told = self.told.get(&server).is_some_and(|at| now.ms_since(*at) < SAY_AGAIN_MS);
+        let is_told =
+            self.logged_at.get(&server).is_some_and(|at| now.ms_since(*at) < SAY_AGAIN_MS);
         if is_told {
             return true;
         }
-        self.told.insert(server, now);
+        self.logged_at.insert(server, now);
         error!(
             "server {server} is not let in: its history goes up to {zxid}, and this leader was \
             elected with one of epoch {base}, so that a quorum must have lost that, or it is of \
@@ -85,7 +86,7 @@ impl Reign {
 pub(super) struct Refusals {
     /// In a row.
     count: u32,
-    said: Option<Time>,
+    last_logged_at: Option<Time>,
 }
 
 impl Refusals {
@@ -100,14 +101,14 @@ impl Refusals {
     }
 }
 
-impl Shared {
+impl Replica {
     /// The leader does not take this server in; `what` it said or did.
     pub(super) fn refused(&mut self, now: Time, leader: ServerId, what: &str) -> String {
         let refusals = &mut self.refusals;
         refusals.count = refusals.count.saturating_add(1);
-        let is_told = refusals.said.is_some_and(|at| now.ms_since(at) < SAY_AGAIN_MS);
+        let is_told = refusals.last_logged_at.is_some_and(|at| now.ms_since(at) < SAY_AGAIN_MS);
         if refusals.count > MOST_UNTOLD && !is_told {
-            refusals.said = Some(now);
+            refusals.last_logged_at = Some(now);
             let (last, accepted) = (self.history.last_logged, self.history.accepted_epoch);
             error!(
                 "server {leader} leads, and does not take this server in: {what}. This server's \
@@ -123,7 +124,7 @@ impl Shared {
 
 /// Why a learner wants all of the leader's state, whatever it has itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wish {
+pub(super) enum FullSyncReason {
     /// Its log does not show the place where it was to be cut.
     CannotTruncate,
     /// Its tree is not the leader's. Until it has that, it is no candidate: what it has in its log
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_epoch_that_a_leader_was_not_elected_with_is_unknown_to_it() {
-        let reign = Reign::new(Epoch(3));
+        let elected_history = ElectedHistory::new(Epoch(3));
         let z = |epoch, counter| Zxid::new(Epoch(epoch), counter);
         for (zxid, is_unknown) in [
             (Zxid::UNTRUSTED, false),
@@ -149,8 +150,8 @@ mod tests {
             (z(5, 8), true),
             (z(6, 1), true),
         ] {
-            assert_eq!(reign.is_unknown(zxid, Epoch(5), z(5, 7)), is_unknown, "{zxid}");
+            assert_eq!(elected_history.is_unknown(zxid, Epoch(5), z(5, 7)), is_unknown, "{zxid}");
         }
-        assert!(reign.is_unknown(z(5, 0), Epoch(5), z(3, 9)), "not established yet");
+        assert!(elected_history.is_unknown(z(5, 0), Epoch(5), z(3, 9)), "not established yet");
     }
 }

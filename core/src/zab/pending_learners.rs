@@ -16,25 +16,25 @@ const MOST_BYTES: usize = 4096;
 
 /// A connection that waits.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingLearner {
     pub(super) conn: ConnId,
     pub(super) ip: IpAddr,
-    pub(super) said: BytesMut,
+    pub(super) buffered: BytesMut,
 }
 
 /// All of them, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Early {
-    all: Vec<Waiting>,
+pub(super) struct PendingLearners {
+    all: Vec<PendingLearner>,
 }
 
-impl Early {
+impl PendingLearners {
     pub(super) fn opened(&mut self, conn: ConnId, ip: IpAddr, out: &mut Actions) {
         if self.all.len() >= MOST {
             let conn = self.all.remove(0).conn;
             out.push(Action::Close { conn, why: Reason::Limit("learners without a leader") });
         }
-        self.all.push(Waiting { conn, ip, said: BytesMut::new() });
+        self.all.push(PendingLearner { conn, ip, buffered: BytesMut::new() });
     }
 
     pub(super) fn owns(&self, conn: ConnId) -> bool {
@@ -43,13 +43,13 @@ impl Early {
 
     pub(super) fn received(&mut self, conn: ConnId, bytes: &Bytes, out: &mut Actions) {
         let Some(at) = self.all.iter().position(|waiting| waiting.conn == conn) else { return };
-        let said = &mut self.all[at].said;
-        if said.len() + bytes.len() > MOST_BYTES {
+        let buffered = &mut self.all[at].buffered;
+        if buffered.len() + bytes.len() > MOST_BYTES {
             self.all.remove(at);
             let why = Reason::Protocol("too much said before FOLLOWERINFO was answered");
             out.push(Action::Close { conn, why });
         } else {
-            said.extend_from_slice(bytes);
+            buffered.extend_from_slice(bytes);
         }
     }
 
@@ -57,7 +57,7 @@ impl Early {
         self.all.retain(|waiting| waiting.conn != conn);
     }
 
-    pub(super) fn take(&mut self) -> Vec<Waiting> {
+    pub(super) fn take(&mut self) -> Vec<PendingLearner> {
         core::mem::take(&mut self.all)
     }
 }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn of_too_many_the_oldest_goes() {
-        let (mut early, mut out) = (Early::default(), Actions::new());
+        let (mut early, mut out) = (PendingLearners::default(), Actions::new());
         for n in 0..=MOST as u64 {
             early.opened(ConnId::accepted(n), core::net::Ipv4Addr::LOCALHOST.into(), &mut out);
         }

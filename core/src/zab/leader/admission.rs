@@ -7,16 +7,16 @@ use alloc::format;
 
 use tracing::debug;
 
-use super::Shared;
+use super::Leader;
 use super::claims::Claim;
-use super::leader::Leader;
-use super::learner_handler::Phase;
-use super::learners::{ALREADY_HERE, Contest};
 use crate::action::{Actions, Reason};
 use crate::election::{Election, Proof};
 use crate::mutant::Mutant;
 use crate::types::{ConnId, Epoch, ServerId, Time};
 use crate::wire::quorum::LearnerInfo;
+use crate::zab::Replica;
+use crate::zab::learner_handler::Phase;
+use crate::zab::learners::{ALREADY_HERE, Contest};
 
 impl Leader {
     /// Whether a learner that introduces itself may go on. What would end this reign is noted as
@@ -24,22 +24,22 @@ impl Leader {
     pub(super) fn admit(
         &mut self,
         now: Time,
-        shared: &mut Shared,
+        replica: &mut Replica,
         info: &LearnerInfo,
         accepted: Epoch,
     ) -> Result<(), &'static str> {
-        let is_member = shared.members.member(info.server).is_some();
-        let repeat_ms = shared.limit_ms(shared.options.init_limit);
-        if info.config_version > shared.members.current().version {
+        let is_member = replica.members.member(info.server).is_some();
+        let repeat_ms = replica.limit_ms(replica.options.init_limit);
+        if info.config_version > replica.members.committed().version {
             // Who was elected by the old members, and waits for them, can wait for long.
             if is_member && !self.established() {
                 let claim = Claim::Version(info.config_version);
                 self.claims.make(now, info.server, claim, repeat_ms);
-                self.believe(shared, info.server, claim);
+                self.believe(replica, info.server, claim);
             }
             return Err("a learner with a newer configuration");
         }
-        if !shared.history.accepted_epoch.may_go_on_to(accepted) {
+        if !replica.history.accepted_epoch.may_go_on_to(accepted) {
             return Err("a learner whose accepted epoch cannot be (its acceptedEpoch file)");
         }
         // It follows no leader of an earlier epoch than it has accepted, and would stay out.
@@ -47,16 +47,16 @@ impl Leader {
             if is_member && !self.learners.is_here(info.server) {
                 let claim = Claim::LeftOut(accepted);
                 self.claims.make(now, info.server, claim, repeat_ms);
-                self.believe(shared, info.server, claim);
+                self.believe(replica, info.server, claim);
             }
             return Err("a learner that has accepted a later epoch");
         }
         Ok(())
     }
 
-    fn believe(&mut self, shared: &mut Shared, server: ServerId, claim: Claim) {
+    fn believe(&mut self, replica: &mut Replica, server: ServerId, claim: Claim) {
         if Mutant::ClaimsAreBelieved.is_on() {
-            self.give_way(shared, server, claim);
+            self.give_way(replica, server, claim);
         }
     }
 
@@ -65,68 +65,68 @@ impl Leader {
     pub(super) fn choose_epoch(
         &mut self,
         now: Time,
-        shared: &mut Shared,
+        replica: &mut Replica,
         server: ServerId,
         accepted: Epoch,
         out: &mut Actions,
     ) {
-        let is_member = shared.members.member(server).is_some();
-        if accepted <= shared.history.accepted_epoch || Mutant::ClaimsAreBelieved.is_on() {
-            self.introduced(shared, server, accepted, out);
+        let is_member = replica.members.member(server).is_some();
+        if accepted <= replica.history.accepted_epoch || Mutant::ClaimsAreBelieved.is_on() {
+            self.follower_info_received(replica, server, accepted, out);
         } else if is_member && self.is_choosing() && !self.is_counted(server) {
-            let repeat_ms = shared.limit_ms(shared.options.init_limit);
+            let repeat_ms = replica.limit_ms(replica.options.init_limit);
             self.claims.make(now, server, Claim::Accepted(accepted), repeat_ms);
         }
     }
 
     /// What is claimed of members is asked of them, and what they answer counts.
-    pub(super) fn prove(
+    pub(in crate::zab) fn prove(
         &mut self,
         now: Time,
-        shared: &mut Shared,
+        replica: &mut Replica,
         election: &mut Election,
         out: &mut Actions,
     ) {
         while let Some(proof) = election.take_proof() {
-            self.proven(now, shared, &proof, out);
+            self.proven(now, replica, &proof, out);
         }
-        for member in self.claims.to_ask(now, shared.options.tick_time_ms) {
+        for member in self.claims.to_ask(now, replica.options.tick_time_ms) {
             election.ask(now, member, out);
         }
     }
 
     /// A member has answered at its configured address.
-    fn proven(&mut self, now: Time, shared: &mut Shared, proof: &Proof, out: &mut Actions) {
+    fn proven(&mut self, now: Time, replica: &mut Replica, proof: &Proof, out: &mut Actions) {
         let server = proof.member;
         match self.claims.take(server) {
             Some(claim @ Claim::Version(_))
-                if !self.established() && proof.version > shared.members.current().version =>
+                if !self.established() && proof.version > replica.members.committed().version =>
             {
-                self.give_way(shared, server, claim);
+                self.give_way(replica, server, claim);
             }
             Some(Claim::Accepted(epoch))
-                if proof.may_follow(shared.me) && !self.is_counted(server) =>
+                if proof.may_follow(replica.me) && !self.is_counted(server) =>
             {
-                self.introduced(shared, server, epoch, out);
+                self.follower_info_received(replica, server, epoch, out);
             }
             Some(claim @ Claim::LeftOut(_)) => {
-                let limit = shared.limit_ms(shared.options.init_limit);
+                let limit = replica.limit_ms(replica.options.init_limit);
                 let is_soon = |at: Time| now.ms_since(at) < limit;
-                let history = &shared.history;
+                let history = &replica.history;
                 // A history that this leader was not elected with must not be given up for another
                 // election, either.
                 let has_nothing_new = proof.log.is_some_and(|(epoch, zxid)| {
                     (epoch, zxid) <= (history.current_epoch, history.last_logged)
-                        && !self.reign.is_unknown(zxid, self.epoch, self.last_proposed)
+                        && !self.elected_history.is_unknown(zxid, self.epoch, self.last_proposed)
                 });
                 if self.established()
-                    && proof.may_follow(shared.me)
+                    && proof.may_follow(replica.me)
                     && has_nothing_new
                     && !self.learners.is_here(server)
-                    && !shared.gave_way_at.is_some_and(is_soon)
+                    && !replica.gave_way_at.is_some_and(is_soon)
                 {
-                    shared.gave_way_at = Some(now);
-                    self.give_way(shared, server, claim);
+                    replica.gave_way_at = Some(now);
+                    self.give_way(replica, server, claim);
                 }
             }
             Some(Claim::Version(_) | Claim::Accepted(_)) | None => {}
@@ -134,11 +134,11 @@ impl Leader {
     }
 
     /// This reign ends for the sake of a member.
-    fn give_way(&mut self, shared: &mut Shared, server: ServerId, claim: Claim) {
+    fn give_way(&mut self, replica: &mut Replica, server: ServerId, claim: Claim) {
         self.ended = Some(match claim {
             Claim::Version(version) => format!("server {server} goes by a later list, {version:x}"),
             Claim::LeftOut(epoch) | Claim::Accepted(epoch) => {
-                shared.epoch_heard = shared.epoch_heard.max(epoch);
+                replica.later_epoch_reported = replica.later_epoch_reported.max(epoch);
                 format!("server {server} has accepted epoch {epoch}: only a later one takes it in")
             }
         });
@@ -147,28 +147,28 @@ impl Leader {
     /// A learner that has acknowledged the epoch has its server's place.
     pub(super) fn goes_on(
         &mut self,
-        shared: &mut Shared,
+        replica: &mut Replica,
         conn: ConnId,
         out: &mut Actions,
     ) -> Result<(), &'static str> {
         let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
         learner.phase = Phase::EpochAcked;
         let epoch = learner.acked_epoch;
-        self.epoch_acked(shared, conn, epoch, out)
+        self.epoch_acked(replica, conn, epoch, out)
     }
 
     /// Decides about links that claim another one's place.
-    pub(super) fn contest(&mut self, now: Time, shared: &mut Shared, out: &mut Actions) {
-        while let Some(contest) = self.learners.contest(now, shared) {
+    pub(super) fn contest(&mut self, now: Time, replica: &mut Replica, out: &mut Actions) {
+        while let Some(contest) = self.learners.contest(now, replica) {
             debug!(?contest, "two links claim one server's place");
             match contest {
                 Contest::GoesOn(conn) => {
-                    if let Err(what) = self.goes_on(shared, conn, out) {
-                        self.drop_learner(shared, conn, Reason::Protocol(what), out);
+                    if let Err(what) = self.goes_on(replica, conn, out) {
+                        self.drop_learner(replica, conn, Reason::Protocol(what), out);
                     }
                 }
-                Contest::Refused(conn) => self.drop_learner(shared, conn, ALREADY_HERE, out),
-                Contest::Replaced(conn) => self.drop_learner(shared, conn, Reason::Replaced, out),
+                Contest::Refused(conn) => self.drop_learner(replica, conn, ALREADY_HERE, out),
+                Contest::Replaced(conn) => self.drop_learner(replica, conn, Reason::Replaced, out),
             }
         }
     }

@@ -12,14 +12,14 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 use tracing::info;
 
-use super::{Delivery, Shared};
+use super::{Delivery, Replica};
 use crate::action::{Action, Actions, ConfigSave, DiskAction};
 use crate::config::EnsembleConfig;
 use crate::mutant::Mutant;
 use crate::quorum::{AckSet, Membership};
 use crate::types::{Epoch, HostPort, ServerId, Zxid};
 
-impl Shared {
+impl Replica {
     /// The configuration that a payload carries, if it does and they may change.
     pub(super) fn config_in(&self, body: &[u8]) -> Option<EnsembleConfig> {
         self.options.reconfig.and_then(|read| read(body))
@@ -33,66 +33,66 @@ impl Shared {
     }
 
     /// This configuration was proposed last, whatever was seen before.
-    pub(super) fn saw(&mut self, config: EnsembleConfig, out: &mut Actions) {
-        let is_saved =
-            config.version == self.members.last_seen().version && self.members.unlogged().is_none();
-        if is_saved || config.version < self.members.current().version {
+    pub(super) fn note_proposed(&mut self, config: EnsembleConfig, out: &mut Actions) {
+        let is_saved = config.version == self.members.last_seen().version
+            && self.members.proposed_not_logged().is_none();
+        if is_saved || config.version < self.members.committed().version {
             return;
         }
         info!(version = %format_args!("{:x}", config.version), "a configuration is proposed");
-        self.save_seen(config, out);
+        self.persist_proposed(config, out);
     }
 
-    fn save_seen(&mut self, config: EnsembleConfig, out: &mut Actions) {
+    fn persist_proposed(&mut self, config: EnsembleConfig, out: &mut Actions) {
         let (ticket, text) = (self.ticket(), config.to_text());
         let save = Box::new(ConfigSave::Next { text });
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
-        self.remember(config);
+        self.restore_proposed_config(config);
     }
 
     /// Sees a configuration that is on disk already.
-    pub(super) fn remember(&mut self, config: EnsembleConfig) {
-        let current = self.members.current().clone();
+    pub(super) fn restore_proposed_config(&mut self, config: EnsembleConfig) {
+        let current = self.members.committed().clone();
         self.set_members(Membership::new(current, Some(Arc::new(config))));
     }
 
     /// The log ends before the proposal whose configuration is in the files. It was never
     /// acknowledged by this server, or a leader has had it cut off, so that it does not count. One of
     /// an earlier epoch may have come with NEWLEADER, acknowledged without a proposal of its own.
-    pub(super) fn forget_unlogged(&mut self) {
+    pub(super) fn ignore_unlogged(&mut self) {
         let proposed = Zxid(self.members.last_seen().version);
         let is_of_this_epoch =
             proposed.epoch() == self.history.current_epoch && proposed.counter() != 0;
         if is_of_this_epoch
             && proposed > self.history.last_logged
-            && let Some(next) = self.members.next().cloned()
+            && let Some(next) = self.members.proposed().cloned()
             && !Mutant::UnloggedChangeCounts.is_on()
         {
             info!(version = %format_args!("{:x}", proposed.0), last_logged = %self.history.last_logged,
                 "a configuration that was proposed and is not logged does not count");
-            let current = self.members.current().clone();
-            let logged = self.in_history.clone().filter(|_| current.version != 0);
-            self.set_members(Membership::new(current, logged).with_unlogged(Some(next)));
+            let current = self.members.committed().clone();
+            let logged = self.last_logged_config.clone().filter(|_| current.version != 0);
+            self.set_members(Membership::new(current, logged).with_proposed_not_logged(Some(next)));
         }
     }
 
     /// A leader brings its history: what does not count goes from the disk, too, or it would seem to
     /// be logged once later entries are.
-    pub(super) fn give_up_unlogged(&mut self, out: &mut Actions) {
+    pub(super) fn discard_unlogged(&mut self, out: &mut Actions) {
         // Nothing else may say how this server is reached; NEWLEADER takes the place of that.
-        if self.members.unlogged().is_some()
-            && self.members.current().members.contains_key(&self.me)
+        if self.members.proposed_not_logged().is_some()
+            && self.members.committed().members.contains_key(&self.me)
         {
             let counts = (**self.members.last_seen()).clone();
-            self.save_seen(counts, out);
+            self.persist_proposed(counts, out);
         }
     }
 
     /// Another configuration follows in the history: the one before it was committed, or the other
     /// would not have been proposed.
-    pub(super) fn conclude_change(&mut self, out: &mut Actions) {
-        let logged = self.in_history.as_ref().map(|config| config.version);
-        if let Some(next) = self.members.next().cloned()
+    pub(super) fn commit_superseded(&mut self, out: &mut Actions) {
+        let logged = self.last_logged_config.as_ref().map(|config| config.version);
+        if let Some(next) = self.members.proposed().cloned()
             && logged == Some(next.version)
         {
             self.activate(next, out);
@@ -101,10 +101,10 @@ impl Shared {
 
     /// Whether a server in this epoch, whose log ends here, has not logged the configuration that may
     /// come. In an epoch after the proposal's, NEWLEADER may have brought it without a transaction.
-    pub(super) fn is_without_change(&self, epoch: Epoch, last: Zxid) -> bool {
+    pub(super) fn lacks_proposed_config(&self, epoch: Epoch, last: Zxid) -> bool {
         let is_before = |change: Zxid| epoch <= change.epoch() && last < change;
         last != Zxid::UNTRUSTED
-            && self.members.next().is_some_and(|next| is_before(Zxid(next.version)))
+            && self.members.proposed().is_some_and(|next| is_before(Zxid(next.version)))
     }
 
     /// Whether the configuration that may come cannot have been committed: too few of the current
@@ -112,26 +112,27 @@ impl Shared {
     /// any more. Then nothing after it was committed either without a quorum of the current members.
     /// A later voter who knows more than all of those, and need not be known to them, must not keep
     /// them from going on.
-    pub(super) fn is_uncommitted(&self, without_change: &AckSet) -> bool {
-        let Some(next) = self.members.next() else { return false };
+    pub(super) fn cannot_have_committed(&self, lacking_proposed: &AckSet) -> bool {
+        let Some(next) = self.members.proposed() else { return false };
         if Mutant::OldMembersGoOnAlone.is_on() {
             return true;
         }
-        self.successive == Some((self.members.current().version, next.version))
-            && self.members.is_blocked_by(without_change)
+        self.adjacent_versions == Some((self.members.committed().version, next.version))
+            && self.members.is_blocked_by(lacking_proposed)
     }
 
     /// This configuration is committed and counts from here on. False if it, or a newer one, did
     /// so before.
     pub(super) fn activate(&mut self, config: Arc<EnsembleConfig>, out: &mut Actions) -> bool {
-        if config.version <= self.members.current().version {
+        if config.version <= self.members.committed().version {
             return false;
         }
         info!(version = %format_args!("{:x}", config.version), members = %config.members.len(),
             "a configuration is activated");
-        let seen = self.members.next().into_iter().chain(&self.in_history).cloned();
+        let seen = self.members.proposed().into_iter().chain(&self.last_logged_config).cloned();
         let next = seen.filter(|seen| seen.version > config.version).max_by_key(|c| c.version);
-        let unlogged = self.members.unlogged().filter(|u| u.version > config.version).cloned();
+        let unlogged =
+            self.members.proposed_not_logged().filter(|u| u.version > config.version).cloned();
         let me = config.members.get(&self.me);
         let save = Box::new(ConfigSave::Current {
             version: config.version,
@@ -142,7 +143,7 @@ impl Shared {
         let ticket = self.ticket();
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
         self.deliveries.push_back(Delivery::Reconfigured { members: config.clone() });
-        self.set_members(Membership::new(config, next).with_unlogged(unlogged));
+        self.set_members(Membership::new(config, next).with_proposed_not_logged(unlogged));
         true
     }
 
@@ -154,7 +155,7 @@ impl Shared {
 
 /// Whether a server votes in `now` and is reached as it was before: only then does it go on to
 /// lead (`Leader.getDesignatedLeader`).
-pub(super) fn goes_on_leading(id: ServerId, before: &EnsembleConfig, now: &EnsembleConfig) -> bool {
+pub(super) fn remains_leader(id: ServerId, before: &EnsembleConfig, now: &EnsembleConfig) -> bool {
     let quorum_addresses = |config: &EnsembleConfig| {
         let member = config.members.get(&id)?;
         let mut all: alloc::vec::Vec<HostPort> =

@@ -9,9 +9,9 @@ use crate::mutant::Mutant;
 use crate::quorum::{AckSet, Membership, Verifier};
 use crate::types::{ServerId, Zxid};
 
-/// Acknowledgements of one proposal; only the [`Tally`] that collected them can read them.
+/// Acknowledgements of one proposal; only the [`AckTracker`] that collected them can read them.
 #[derive(Default, Debug)]
-pub(super) struct Acks {
+pub(super) struct AckBits {
     bits: u64,
     /// Those of servers that came too late for a bit.
     more: Option<Box<AckSet>>,
@@ -19,31 +19,31 @@ pub(super) struct Acks {
 
 /// The servers that acknowledge under one leader.
 #[derive(Default, Debug)]
-pub(super) struct Tally {
+pub(super) struct AckTracker {
     /// A server's place is its bit.
     servers: Vec<ServerId>,
     /// The last quorum that was found: most proposals have the same.
-    found: Option<Found>,
+    found: Option<QuorumCache>,
 }
 
 #[derive(Debug)]
-struct Found {
+struct QuorumCache {
     bits: u64,
     joint: bool,
     members: Arc<Membership>,
 }
 
-impl Tally {
+impl AckTracker {
     /// Counts somebody's acknowledgement of these, if he may vote.
     pub(super) fn add<'a>(
         &mut self,
-        acks: impl IntoIterator<Item = &'a mut Acks>,
+        acks: impl IntoIterator<Item = &'a mut AckBits>,
         from: ServerId,
         members: &Membership,
     ) {
         let place = self.servers.iter().position(|server| *server == from);
         let place = match place {
-            None if !members.may_vote(from) => return,
+            None if !members.is_voter_in_any(from) => return,
             None => {
                 self.servers.push(from);
                 self.servers.len() - 1
@@ -62,7 +62,7 @@ impl Tally {
     }
 
     /// Takes an acknowledgement back.
-    pub(super) fn remove(&self, acks: &mut Acks, from: ServerId) {
+    pub(super) fn remove(&self, acks: &mut AckBits, from: ServerId) {
         let place = self.servers.iter().position(|server| *server == from);
         match place.map(bit) {
             Some(Some(bit)) => acks.bits &= !bit,
@@ -76,7 +76,7 @@ impl Tally {
     }
 
     /// Who has acknowledged.
-    pub(super) fn servers(&self, acks: &Acks) -> AckSet {
+    pub(super) fn servers(&self, acks: &AckBits) -> AckSet {
         let by_bit = self.servers.iter().enumerate();
         let by_bit =
             by_bit.filter(|(place, _)| bit(*place).is_some_and(|bit| acks.bits & bit != 0));
@@ -86,8 +86,13 @@ impl Tally {
 
     /// Whether that is enough for a proposal: a quorum of the members, and of those of a
     /// configuration that is proposed from its own proposal on.
-    pub(super) fn is_quorum(&mut self, acks: &Acks, zxid: Zxid, members: &Arc<Membership>) -> bool {
-        let joint = members.next().is_some_and(|next| zxid.0 >= next.version)
+    pub(super) fn is_quorum(
+        &mut self,
+        acks: &AckBits,
+        zxid: Zxid,
+        members: &Arc<Membership>,
+    ) -> bool {
+        let joint = members.proposed().is_some_and(|next| zxid.0 >= next.version)
             && !Mutant::OldQuorumCommitsAChange.is_on();
         if acks.more.is_none()
             && let Some(found) = &self.found
@@ -99,11 +104,11 @@ impl Tally {
         let servers = self.servers(acks);
         let enough = match joint {
             true => members.is_quorum(&servers),
-            false => members.is_current_quorum(&servers),
+            false => members.is_committed_quorum(&servers),
         };
         if enough && acks.more.is_none() {
             let members = Arc::clone(members);
-            self.found = Some(Found { bits: acks.bits, joint, members });
+            self.found = Some(QuorumCache { bits: acks.bits, joint, members });
         }
         enough
     }
@@ -128,36 +133,36 @@ mod tests {
     fn a_quorum_is_one_under_the_members_that_count() {
         let three = Arc::new(Membership::new(members(0, 1..=3), None));
         let joint = Arc::new(Membership::new(members(0, 1..=3), Some(members(10, 3..=5))));
-        let (mut tally, mut acks) = (Tally::default(), Acks::default());
+        let (mut ack_tracker, mut acks) = (AckTracker::default(), AckBits::default());
         for (from, expected) in [(9, false), (1, false), (1, false), (2, true)] {
-            tally.add([&mut acks], ServerId(from), &three);
-            assert_eq!(tally.is_quorum(&acks, Zxid(9), &three), expected);
+            ack_tracker.add([&mut acks], ServerId(from), &three);
+            assert_eq!(ack_tracker.is_quorum(&acks, Zxid(9), &three), expected);
         }
         // What was enough is not, from the proposal of other members on.
-        assert!(tally.is_quorum(&acks, Zxid(9), &joint));
-        assert!(!tally.is_quorum(&acks, Zxid(10), &joint));
-        tally.add([&mut acks], ServerId(4), &joint);
-        tally.add([&mut acks], ServerId(5), &joint);
-        assert!(tally.is_quorum(&acks, Zxid(10), &joint));
-        tally.remove(&mut acks, ServerId(5));
-        assert!(!tally.is_quorum(&acks, Zxid(10), &joint));
-        let servers: Vec<i64> = tally.servers(&acks).iter().map(|id| id.0).collect();
+        assert!(ack_tracker.is_quorum(&acks, Zxid(9), &joint));
+        assert!(!ack_tracker.is_quorum(&acks, Zxid(10), &joint));
+        ack_tracker.add([&mut acks], ServerId(4), &joint);
+        ack_tracker.add([&mut acks], ServerId(5), &joint);
+        assert!(ack_tracker.is_quorum(&acks, Zxid(10), &joint));
+        ack_tracker.remove(&mut acks, ServerId(5));
+        assert!(!ack_tracker.is_quorum(&acks, Zxid(10), &joint));
+        let servers: Vec<i64> = ack_tracker.servers(&acks).iter().map(|id| id.0).collect();
         assert_eq!(servers, [1, 2, 4]);
     }
 
     #[test]
     fn more_servers_than_bits_are_counted_too() {
         let many = Arc::new(Membership::new(members(0, 1..=200), None));
-        let (mut tally, mut acks) = (Tally::default(), Acks::default());
+        let (mut ack_tracker, mut acks) = (AckTracker::default(), AckBits::default());
         for id in 1..=101 {
-            assert!(!tally.is_quorum(&acks, Zxid(1), &many), "{id}");
-            tally.add([&mut acks], ServerId(id), &many);
+            assert!(!ack_tracker.is_quorum(&acks, Zxid(1), &many), "{id}");
+            ack_tracker.add([&mut acks], ServerId(id), &many);
         }
-        assert!(tally.is_quorum(&acks, Zxid(1), &many));
+        assert!(ack_tracker.is_quorum(&acks, Zxid(1), &many));
         for id in [101, 1] {
-            tally.remove(&mut acks, ServerId(id));
-            assert!(!tally.is_quorum(&acks, Zxid(1), &many));
+            ack_tracker.remove(&mut acks, ServerId(id));
+            assert!(!ack_tracker.is_quorum(&acks, Zxid(1), &many));
         }
-        assert_eq!(tally.servers(&acks).iter().count(), 99);
+        assert_eq!(ack_tracker.servers(&acks).iter().count(), 99);
     }
 }

@@ -1,4 +1,4 @@
-//! What is claimed of members on the quorum port and would end a reign, or begin a later epoch:
+//! What is claimed of members on the quorum port and would end a leadership term, or begin a later epoch:
 //! nothing comes of it before the member has been heard at its configured election address.
 
 use alloc::collections::BTreeMap;
@@ -24,7 +24,7 @@ struct Made {
     last: Time,
 }
 
-/// The claims of one reign: one for each member at most.
+/// The claims of one leadership term: one for each member at most.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     made: BTreeMap<ServerId, Made>,
@@ -36,13 +36,13 @@ impl Claims {
     /// none later.
     pub(super) fn make(&mut self, now: Time, member: ServerId, claim: Claim, repeat_ms: u64) {
         let made = self.made.entry(member).or_insert(Made { claim, since: now, last: now });
-        let goes_on = now.ms_since(made.last) <= repeat_ms;
+        let is_repeated = now.ms_since(made.last) <= repeat_ms;
         made.claim = match (made.claim, claim) {
-            (Claim::LeftOut(a), Claim::LeftOut(b)) if goes_on => Claim::LeftOut(a.min(b)),
-            (Claim::Accepted(a), Claim::Accepted(b)) if goes_on => Claim::Accepted(a.min(b)),
+            (Claim::LeftOut(a), Claim::LeftOut(b)) if is_repeated => Claim::LeftOut(a.min(b)),
+            (Claim::Accepted(a), Claim::Accepted(b)) if is_repeated => Claim::Accepted(a.min(b)),
             (_, new) => new,
         };
-        if !goes_on {
+        if !is_repeated {
             made.since = now;
         }
         made.last = now;

@@ -3,7 +3,7 @@
 
 use alloc::sync::Arc;
 
-use super::learner::Learner;
+use super::Learner;
 use crate::action::{Action, Actions};
 use crate::types::ConnId;
 use crate::wire::client::Id;
@@ -13,33 +13,38 @@ const LINK_BYTES: usize = 4 << 20;
 
 /// Requests on the way to the leader, bytes, since the link was known to take them.
 #[derive(Default, Debug)]
-pub(super) struct Room(usize);
+pub(in crate::zab) struct RequestBacklog(usize);
 
-impl Room {
+impl RequestBacklog {
     /// Whether the link has to be asked before it is given more.
-    pub(super) fn is_used_up(&self) -> bool {
+    pub(in crate::zab) fn is_full(&self) -> bool {
         self.0 >= LINK_BYTES
     }
 }
 
 impl Learner {
     /// A request with these ids goes on the way.
-    pub(super) fn take_room(&mut self, data: usize, ids: Option<&Arc<[Id]>>, out: &mut Actions) {
-        let had_room = !self.room.is_used_up();
+    pub(super) fn add_to_backlog(
+        &mut self,
+        data: usize,
+        ids: Option<&Arc<[Id]>>,
+        out: &mut Actions,
+    ) {
+        let had_room = !self.backlog.is_full();
         let ids = ids.into_iter().flat_map(|ids| ids.iter());
-        self.room.0 += data + ids.map(|id| id.scheme.len() + id.id.len()).sum::<usize>();
+        self.backlog.0 += data + ids.map(|id| id.scheme.len() + id.id.len()).sum::<usize>();
         if let Some(conn) = self.conn
             && had_room
-            && self.room.is_used_up()
+            && self.backlog.is_full()
         {
             out.push(Action::AwaitWritable { conn });
         }
     }
 
     /// The link takes more.
-    pub(super) fn writable(&mut self, conn: ConnId) {
+    pub(in crate::zab) fn writable(&mut self, conn: ConnId) {
         if self.conn == Some(conn) {
-            self.room = Room::default();
+            self.backlog = RequestBacklog::default();
         }
     }
 }
@@ -54,22 +59,22 @@ mod tests {
     #[test]
     fn the_link_is_asked_once_it_was_given_much() {
         let (config, options) = (EnsembleConfig::default(), EnsembleOptions::default());
-        let shared = crate::zab::Shared::new(ServerId(1), Arc::new(config), options);
-        let mut learner = Learner::new(Time(0), &shared, ServerId(3));
+        let replica = crate::zab::Replica::new(ServerId(1), Arc::new(config), options);
+        let mut learner = Learner::new(Time(0), &replica, ServerId(3));
         let (link, mut out) = (ConnId::dialled(1), Actions::new());
         learner.conn = Some(link);
         let id = Id { scheme: "digest".into(), id: "x".repeat(64 << 10).into() };
         let ids: Arc<[Id]> = Arc::from([id]);
         let mut asked = |learner: &mut Learner, count: usize| {
             out.clear();
-            (0..count).for_each(|_| learner.take_room(60, Some(&ids), &mut out));
+            (0..count).for_each(|_| learner.add_to_backlog(60, Some(&ids), &mut out));
             out.iter().filter(|one| matches!(one, Action::AwaitWritable { .. })).count()
         };
-        assert_eq!((asked(&mut learner, 63), learner.room.is_used_up()), (0, false));
-        assert_eq!((asked(&mut learner, 3), learner.room.is_used_up()), (1, true));
+        assert_eq!((asked(&mut learner, 63), learner.backlog.is_full()), (0, false));
+        assert_eq!((asked(&mut learner, 3), learner.backlog.is_full()), (1, true));
         learner.writable(ConnId::accepted(9));
-        assert!(learner.room.is_used_up());
+        assert!(learner.backlog.is_full());
         learner.writable(link);
-        assert_eq!((asked(&mut learner, 1), learner.room.is_used_up()), (0, false));
+        assert_eq!((asked(&mut learner, 1), learner.backlog.is_full()), (0, false));
     }
 }

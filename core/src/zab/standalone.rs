@@ -1,0 +1,24 @@
+//! A server without an ensemble.
+
+use alloc::collections::VecDeque;
+
+use super::Replica;
+use crate::action::Actions;
+use crate::types::{Ticket, Zxid};
+use crate::wire::entries::Entries;
+
+/// A server without an ensemble: a quorum of its own disk.
+#[derive(Debug, Default)]
+pub(super) struct Standalone {
+    /// Appended, and how many at a time.
+    pub(super) outstanding: VecDeque<(Ticket, usize)>,
+    pub(super) last_proposed: Zxid,
+}
+
+impl Standalone {
+    pub(super) fn append(&mut self, replica: &mut Replica, entries: Entries, out: &mut Actions) {
+        let count = entries.len();
+        let ticket = replica.append(entries, true, out);
+        self.outstanding.push_back((ticket, count));
+    }
+}
