@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use tracing::info;
 
-use super::Serve;
+use super::ClientPort;
 use super::connection::Connection;
 use crate::action::{Actions, Reason};
 use crate::budget::Work;
@@ -47,7 +47,7 @@ impl Connection {
     }
 }
 
-impl Serve {
+impl ClientPort {
     /// Who a client is, as its runtime found out before the first byte of the protocol: the
     /// subject of the certificate that it proved to own, spelled by RFC 2253 as Java's
     /// `X500Principal.getName` does.

@@ -13,7 +13,7 @@ use super::load::Load;
 use super::outbox::Outbox;
 use super::set_watches::SetWatches;
 use super::turns::Share;
-use super::{ServeOptions, Submission, WAITING_FRAMES};
+use super::{ClientPortOptions, ClientRequest, WAITING_FRAMES};
 use crate::action::{Action, Actions};
 use crate::admin::metrics::{ServerStats, Summary};
 use crate::budget::share;
@@ -69,7 +69,7 @@ impl Pending {
 #[derive(Debug)]
 pub(super) enum PendingState {
     /// Waits for the session's former requests, and is not on its way yet.
-    Held(Box<Submission>),
+    Held(Box<ClientRequest>),
     /// Waits for its transaction.
     Write,
     /// There is a transaction that may be another connection's: the answer by it, or none if it
@@ -125,19 +125,19 @@ pub(super) struct Connection {
     /// When it asked for its session.
     pub(super) asked: Time,
     /// Since when its next request has waited for those of others (`request_throttle_*`).
-    pub(super) stalled: Option<Time>,
+    pub(super) throttled_since: Option<Time>,
     /// Is one of those whose next request is not admitted.
-    pub(super) is_stalled: bool,
+    pub(super) is_throttled: bool,
     /// Is not listened to.
     pub(super) paused: bool,
     /// Has replies to take before it gets more.
-    pub(super) choked: bool,
+    pub(super) awaiting_drain: bool,
     /// Bytes sent since it was last known to take them.
-    pub(super) unconfirmed: usize,
+    pub(super) unacked_bytes: usize,
     /// Its use of the turn.
     pub(super) share: Share,
     /// The newest zxid that it was told: what it is told never goes back.
-    pub(super) told: Zxid,
+    pub(super) last_zxid: Zxid,
     pub(super) out: Outbox,
     pub(super) figures: Figures,
 }
@@ -215,14 +215,14 @@ impl Connection {
             pending_bytes: 0,
             pending_cost: 0,
             read_cost: 0,
-            told: Zxid::ZERO,
+            last_zxid: Zxid::ZERO,
             heard: now,
             asked: now,
-            stalled: None,
-            is_stalled: false,
+            throttled_since: None,
+            is_throttled: false,
             paused: false,
-            choked: false,
-            unconfirmed: 0,
+            awaiting_drain: false,
+            unacked_bytes: 0,
             share: Share::default(),
             out: Outbox::default(),
             figures: Figures::default(),
@@ -231,8 +231,8 @@ impl Connection {
 
     /// Whether more requests would be too many; `part` 2: whether half of them would.
     /// `load` is that of all connections.
-    pub(super) fn is_busy(&self, options: &ServeOptions, load: &Load, part: usize) -> bool {
-        self.choked
+    pub(super) fn is_busy(&self, options: &ClientPortOptions, load: &Load, part: usize) -> bool {
+        self.awaiting_drain
             || self.pending_cost > share(options.turn_budget) / part
             || (load.is_full(options) && !self.pending.is_empty())
             || self.pending.len() >= options.outstanding_limit.div_ceil(part)
@@ -268,7 +268,7 @@ impl Connection {
         error: ErrorCode,
         body: impl FnOnce(&mut BytesMut),
     ) {
-        self.told = self.told.max(zxid);
+        self.last_zxid = self.last_zxid.max(zxid);
         let size = self.frame(|out| {
             ReplyHeader { xid, zxid, err: error as i32 }.write(out);
             if error == ErrorCode::Ok {

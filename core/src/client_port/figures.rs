@@ -4,12 +4,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::Serve;
+use super::ClientPort;
 use super::connection::{Connection, Phase};
 use crate::admin;
 use crate::types::{ConnId, Now, SessionId, Time};
 
-impl Serve {
+impl ClientPort {
     /// How many clients are connected.
     pub fn connection_count(&self) -> usize {
         self.connections.len()

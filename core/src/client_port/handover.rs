@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::connection::{Connection, Pending, PendingState};
-use super::{Serve, Submission, reads};
+use super::{ClientPort, ClientRequest, reads};
 use crate::action::{Actions, Reason};
 use crate::mutant::Mutant;
 use crate::store::{Outcome, Store};
@@ -28,7 +28,7 @@ use crate::wire::{ErrorCode, OpCode};
 pub enum Handover {
     /// With this transaction.
     After(Zxid),
-    /// Where the answer to a [`Submission::Fence`] comes.
+    /// Where the answer to a [`ClientRequest::Fence`] comes.
     Fenced,
 }
 
@@ -171,7 +171,7 @@ fn is_blind(code: ErrorCode) -> bool {
     )
 }
 
-impl Serve {
+impl ClientPort {
     /// A session has come back, or from another server.
     pub(super) fn hand_over(&mut self, conn: ConnId, handover: Handover) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
@@ -192,7 +192,7 @@ impl Serve {
         match sessions.next().map(|connection| connection.session) {
             Some(session) => {
                 self.fences.sent += 1;
-                self.submissions.push_back(Submission::Fence { session });
+                self.submissions.push_back(ClientRequest::Fence { session });
             }
             None => self.fences.asked.clear(),
         }
@@ -211,7 +211,7 @@ impl Serve {
                 for pending in &mut connection.pending {
                     let PendingState::Held(submission) = &mut pending.state else { continue };
                     let state = match &**submission {
-                        Submission::Sync { request, .. } => {
+                        ClientRequest::Sync { request, .. } => {
                             PendingState::Sync(request.body.clone())
                         }
                         _ => PendingState::Write,
@@ -263,7 +263,7 @@ impl Serve {
     pub(super) fn dispatch(
         &mut self,
         is_held: bool,
-        submission: Submission,
+        submission: ClientRequest,
         state: PendingState,
     ) -> PendingState {
         if is_held {

@@ -7,7 +7,7 @@ use tracing::{debug, info};
 use super::connection::Phase;
 use super::handover::Handover;
 use super::throttle::Throttle;
-use super::{Serve, Service, Submission};
+use super::{ClientPort, ClientRequest, ServiceMode};
 use crate::action::{Actions, Reason};
 use crate::mutant::Mutant;
 use crate::session::{password, password_is};
@@ -16,7 +16,7 @@ use crate::types::{ConnId, Now, SessionId, Time};
 use crate::wire::client::{ConnectRequest, ConnectResponse};
 use crate::wire::{ErrorCode, Record};
 
-impl Serve {
+impl ClientPort {
     /// The handshake (`ZooKeeperServer.processConnectRequest`).
     pub(super) fn connect(
         &mut self,
@@ -80,9 +80,9 @@ impl Serve {
         self.by_session.insert(session, conn);
         self.stats.reattachments.add((!fresh).into());
         self.submissions.push_back(if fresh {
-            Submission::CreateSession { session, timeout_ms }
+            ClientRequest::CreateSession { session, timeout_ms }
         } else {
-            Submission::Reattach { session, timeout_ms }
+            ClientRequest::Reattach { session, timeout_ms }
         });
     }
 
@@ -168,7 +168,7 @@ impl Serve {
             timeout_ms: connection.timeout_ms,
             session: connection.session,
             password: Some(Bytes::copy_from_slice(&password(connection.session))),
-            read_only: connection.read_only.map(|_| self.service == Service::ReadOnly),
+            read_only: connection.read_only.map(|_| self.service == ServiceMode::ReadOnly),
         };
         connection.frame(|out| response.write(out));
         self.stats.packets_sent.add(1);
@@ -186,7 +186,7 @@ impl Serve {
                 timeout_ms: 0,
                 session: SessionId(0),
                 password: Some(Bytes::from_static(&[0; 16])),
-                read_only: connection.read_only.map(|_| self.service == Service::ReadOnly),
+                read_only: connection.read_only.map(|_| self.service == ServiceMode::ReadOnly),
             };
             connection.frame(|out| response.write(out));
             self.stats.packets_sent.add(1);

@@ -4,7 +4,7 @@
 use alloc::collections::VecDeque;
 
 use super::connection::Pending;
-use super::{ServeOptions, Submission, WAITING_FRAMES};
+use super::{ClientPortOptions, ClientRequest, WAITING_FRAMES};
 
 /// Bytes of requests that wait, of all connections, where no request may be larger than a
 /// quarter of it.
@@ -24,26 +24,30 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn add(&mut self, options: &ServeOptions, pending: &Pending) {
+    pub(super) fn add(&mut self, options: &ClientPortOptions, pending: &Pending) {
         self.requests += 1;
         self.bytes += pending.bytes + pending.ids;
         self.large += large(options, pending.bytes);
     }
 
-    pub(super) fn remove(&mut self, options: &ServeOptions, pending: &Pending) {
+    pub(super) fn remove(&mut self, options: &ClientPortOptions, pending: &Pending) {
         self.requests -= 1;
         self.bytes -= pending.bytes + pending.ids;
         self.large -= large(options, pending.bytes);
     }
 
     /// A submission is made.
-    pub(super) fn submit(&mut self, queue: &mut VecDeque<Submission>, submission: Submission) {
+    pub(super) fn submit(
+        &mut self,
+        queue: &mut VecDeque<ClientRequest>,
+        submission: ClientRequest,
+    ) {
         self.submitted += bytes(&submission);
         queue.push_back(submission);
     }
 
     /// A submission is taken.
-    pub(super) fn take(&mut self, submission: &Submission) {
+    pub(super) fn take(&mut self, submission: &ClientRequest) {
         self.submitted -= bytes(submission);
     }
 
@@ -53,15 +57,15 @@ impl Load {
     }
 
     /// Whether nobody may have more than one request.
-    pub(super) fn is_full(&self, options: &ServeOptions) -> bool {
+    pub(super) fn is_full(&self, options: &ClientPortOptions) -> bool {
         let most = WAITING_BYTES.max(WAITING_FRAMES * options.jute_max_buffer);
         self.requests > options.outstanding_limit || self.bytes.max(self.submitted) > most
     }
 }
 
-fn bytes(submission: &Submission) -> usize {
+fn bytes(submission: &ClientRequest) -> usize {
     match submission {
-        Submission::Write(request, _) | Submission::Sync { request, .. } => {
+        ClientRequest::Write(request, _) | ClientRequest::Sync { request, .. } => {
             let ids = request.auth.iter().map(|id| id.scheme.len() + id.id.len());
             request.body.len() + ids.sum::<usize>()
         }
@@ -70,6 +74,6 @@ fn bytes(submission: &Submission) -> usize {
 }
 
 /// A request's bytes, if it is a large one.
-fn large(options: &ServeOptions, bytes: usize) -> usize {
+fn large(options: &ClientPortOptions, bytes: usize) -> usize {
     if bytes > options.large_request_bytes { bytes } else { 0 }
 }

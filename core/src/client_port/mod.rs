@@ -1,6 +1,6 @@
 //! The clients of one server: connections, handshakes, sessions' order, reads, watches.
 //!
-//! A write goes out at once as a [`Submission`] and keeps its place in the session's queue;
+//! A write goes out at once as a [`ClientRequest`] and keeps its place in the session's queue;
 //! a read waits behind its own session's writes and nobody else's. When a transaction is
 //! applied, its events go to the watchers first, then the session that asked is answered and
 //! what it asked after that is released.
@@ -77,7 +77,7 @@ const MOST_PARTS_BYTES: usize = 4 << 20;
 
 /// Limits and rules of the client port (`zoo.cfg`).
 #[derive(Clone, Debug)]
-pub struct ServeOptions {
+pub struct ClientPortOptions {
     /// The top byte of new session ids; 1 for a standalone server.
     pub server: i64,
     /// Least session time-out, ms.
@@ -114,7 +114,7 @@ pub struct ServeOptions {
     pub requests: RequestThrottle,
 }
 
-impl ServeOptions {
+impl ClientPortOptions {
     /// Bytes of a multiRead's answer: more than any part of it alone can have, and more than a
     /// client with the same `jute.maxbuffer` takes.
     fn most_parts_bytes(&self) -> usize {
@@ -124,8 +124,8 @@ impl ServeOptions {
 
 /// What the clients want of the server.
 #[derive(Debug)]
-pub enum Submission {
-    /// A four-letter word: [`Serve::answer_word`].
+pub enum ClientRequest {
+    /// A four-letter word: [`ClientPort::answer_word`].
     Word {
         /// Who asks.
         conn: ConnId,
@@ -141,23 +141,23 @@ pub enum Submission {
         /// Negotiated, ms.
         timeout_ms: i32,
     },
-    /// A session of old: [`Serve::reattached`].
+    /// A session of old: [`ClientPort::reattached`].
     Reattach {
         /// Which.
         session: SessionId,
         /// Negotiated, ms.
         timeout_ms: i32,
     },
-    /// A write: its transaction answers, or [`Serve::refused`].
+    /// A write: its transaction answers, or [`ClientPort::refused`].
     Write(Request, Parsed),
-    /// A sync: [`Serve::synced`] answers.
+    /// A sync: [`ClientPort::synced`] answers.
     Sync {
         /// Whose.
         conn: ConnId,
         /// As it came.
         request: Request,
     },
-    /// A sync of this server's own: [`Serve::fence_passed`] follows its answer.
+    /// A sync of this server's own: [`ClientPort::fence_passed`] follows its answer.
     Fence {
         /// In whose name.
         session: SessionId,
@@ -176,7 +176,7 @@ const SILENCE_CHECK_MS: u64 = 1000;
 
 /// What clients may do here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Service {
+enum ServiceMode {
     /// Nothing.
     None,
     /// Read what this server knew last, if that is all they ask for.
@@ -187,27 +187,27 @@ enum Service {
 
 /// All client connections of one server.
 #[derive(Debug)]
-pub struct Serve {
-    options: ServeOptions,
-    service: Service,
+pub struct ClientPort {
+    options: ClientPortOptions,
+    service: ServiceMode,
     connections: BTreeMap<ConnId, Connection>,
     by_session: BTreeMap<SessionId, ConnId>,
     by_address: BTreeMap<IpAddr, u32>,
     /// On a read-only server: when silent clients were looked for.
     silence_checked: Time,
     /// Connections in order of opening, to find those that never ask for a session.
-    young: VecDeque<(Time, ConnId)>,
+    sessionless: VecDeque<(Time, ConnId)>,
     watches: Watches,
     /// Whom an event is told.
-    told: Vec<ConnId>,
+    event_recipients: Vec<ConnId>,
     fences: Fences,
     ids: SessionIds,
     throttle: Option<Throttle>,
     /// Requests that have no answer yet.
     load: Load,
     /// Connections whose next request is not admitted yet, in their order.
-    stalled: VecDeque<ConnId>,
-    submissions: VecDeque<Submission>,
+    throttled: VecDeque<ConnId>,
+    submissions: VecDeque<ClientRequest>,
     /// Who is sent something at the next flush.
     dirty: Vec<ConnId>,
     turns: Turns,
@@ -217,10 +217,10 @@ pub struct Serve {
     pub stats: ServerStats,
 }
 
-impl Serve {
+impl ClientPort {
     /// Nobody is connected. Clock and seed make the session ids; the key is for watched paths.
-    pub fn new(options: ServeOptions, now: Now, seed: u64, key: HashKey) -> Serve {
-        Serve {
+    pub fn new(options: ClientPortOptions, now: Now, seed: u64, key: HashKey) -> ClientPort {
+        ClientPort {
             ids: SessionIds::new(options.server, now.wall_ms, seed),
             throttle: options
                 .connection_throttle
@@ -228,16 +228,16 @@ impl Serve {
                 .map(|throttle| Throttle::new(throttle, now.mono, now.wall_ms as u64)),
             turns: Turns::new(options.turn_budget, now.mono),
             load: Load::default(),
-            stalled: VecDeque::new(),
+            throttled: VecDeque::new(),
             options,
-            service: Service::None,
+            service: ServiceMode::None,
             connections: BTreeMap::new(),
             by_session: BTreeMap::new(),
             by_address: BTreeMap::new(),
             silence_checked: now.mono,
-            young: VecDeque::new(),
+            sessionless: VecDeque::new(),
             watches: Watches::new(key),
-            told: Vec::new(),
+            event_recipients: Vec::new(),
             fences: Fences::default(),
             submissions: VecDeque::new(),
             dirty: Vec::new(),
@@ -247,7 +247,7 @@ impl Serve {
     }
 
     /// The next thing that clients want; drained after every call.
-    pub fn next_submission(&mut self) -> Option<Submission> {
+    pub fn next_submission(&mut self) -> Option<ClientRequest> {
         let next = self.submissions.pop_front()?;
         self.load.take(&next);
         Some(next)
@@ -270,27 +270,27 @@ impl Serve {
 
     /// From now on sessions are created.
     pub fn start_serving(&mut self) {
-        self.service = Service::Full;
+        self.service = ServiceMode::Full;
     }
 
     /// Whether clients are served, also with writes.
     pub fn is_serving(&self) -> bool {
-        self.service == Service::Full
+        self.service == ServiceMode::Full
     }
 
     /// From now on clients that accept it are served reads (`ReadOnlyZooKeeperServer`).
     pub fn start_read_only(&mut self) {
-        self.service = Service::ReadOnly;
+        self.service = ServiceMode::ReadOnly;
     }
 
     /// Whether reads alone are served.
     pub fn is_read_only(&self) -> bool {
-        self.service == Service::ReadOnly
+        self.service == ServiceMode::ReadOnly
     }
 
     /// The role is lost: every client goes, and what it waited for.
     pub fn stop_serving(&mut self, out: &mut Actions) {
-        self.service = Service::None;
+        self.service = ServiceMode::None;
         self.submissions.clear();
         self.load.clear_submitted();
         self.turns.clear();
@@ -327,7 +327,7 @@ impl Serve {
         }
         *self.by_address.entry(address).or_insert(0) += 1;
         self.connections.insert(conn, Connection::new(now, peer, auth::ip_id(address)));
-        self.young.push_back((now, conn));
+        self.sessionless.push_back((now, conn));
     }
 
     /// Bytes arrived.
@@ -359,8 +359,8 @@ impl Serve {
     /// A client has taken most of its replies.
     pub fn writable(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.choked = false;
-            connection.unconfirmed = 0;
+            connection.awaiting_drain = false;
+            connection.unacked_bytes = 0;
             self.resume(now, store, conn, out);
         }
     }
@@ -402,12 +402,12 @@ impl Serve {
                 self.close(conn, Reason::Timeout("the client is silent"), out);
             }
         }
-        while let Some((since, conn)) = self.young.front().copied() {
+        while let Some((since, conn)) = self.sessionless.front().copied() {
             let settled = self.connections.get(&conn).is_none_or(|c| c.phase != Phase::New);
             if !settled && now.ms_since(since) < self.options.sessionless_timeout_ms {
                 break;
             }
-            self.young.pop_front();
+            self.sessionless.pop_front();
             if !settled {
                 self.stats.sessionless_expired.add(1);
                 self.close(conn, Reason::Timeout("no session was asked for"), out);
@@ -415,16 +415,16 @@ impl Serve {
         }
     }
 
-    /// When [`Serve::tick`] has work.
+    /// When [`ClientPort::tick`] has work.
     pub fn deadline(&self) -> Option<Time> {
         let limit = self.options.sessionless_timeout_ms;
         if !self.events.is_empty() || self.turns.has_more() {
             return Some(Time(0));
         }
-        let young = self.young.front().map(|(since, _)| since.plus_ms(limit));
+        let sessionless = self.sessionless.front().map(|(since, _)| since.plus_ms(limit));
         let read_only = self.is_read_only() && !self.connections.is_empty();
         let silence = read_only.then(|| self.silence_checked.plus_ms(SILENCE_CHECK_MS));
-        young.into_iter().chain(silence).min()
+        sessionless.into_iter().chain(silence).min()
     }
 
     fn close(&mut self, conn: ConnId, why: Reason, out: &mut Actions) {
@@ -580,15 +580,15 @@ impl Serve {
     }
 
     fn fire(&mut self, trigger: &Trigger, zxid: Zxid) {
-        self.watches.fire(trigger.kind, &trigger.path, &mut self.told);
-        if self.told.is_empty() {
+        self.watches.fire(trigger.kind, &trigger.path, &mut self.event_recipients);
+        if self.event_recipients.is_empty() {
             return;
         }
-        self.stats.watch_fired(trigger.kind, self.told.len());
+        self.stats.watch_fired(trigger.kind, self.event_recipients.len());
         let mut out = BytesMut::new();
         let size = connection::frame(&mut out, |out| event(trigger.kind, &trigger.path, zxid, out));
         let shared = out.freeze();
-        for conn in self.told.drain(..) {
+        for conn in self.event_recipients.drain(..) {
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
             let access = &self.options.access;
             let allowed = access.check(&trigger.acl, perms::READ, &connection.auth).is_ok();

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{REPLY_BYTES, Serve};
+use super::{ClientPort, REPLY_BYTES};
 use crate::action::{Action, Actions};
 use crate::types::ConnId;
 
@@ -54,9 +54,9 @@ impl Outbox {
     }
 }
 
-impl Serve {
+impl ClientPort {
     /// Sends what was gathered, one send for each connection: answers, and events of
-    /// so many connections as a step may tell. [`Serve::deadline`] asks for the rest.
+    /// so many connections as a step may tell. [`ClientPort::deadline`] asks for the rest.
     pub fn flush(&mut self, out: &mut Actions) {
         let mut dirty = core::mem::take(&mut self.dirty);
         dirty.drain(..).for_each(|conn| self.send(conn, out));
@@ -72,10 +72,10 @@ impl Serve {
             && !connection.out.is_empty()
         {
             let bytes = connection.out.take();
-            connection.unconfirmed += bytes.len();
+            connection.unacked_bytes += bytes.len();
             out.push(Action::Send { conn, bytes });
-            connection.choked |= connection.unconfirmed >= REPLY_BYTES;
-            if connection.choked {
+            connection.awaiting_drain |= connection.unacked_bytes >= REPLY_BYTES;
+            if connection.awaiting_drain {
                 out.push(Action::AwaitWritable { conn });
             }
         }

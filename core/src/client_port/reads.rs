@@ -23,7 +23,7 @@ use crate::wire::{AddWatchMode, ErrorCode, OpCode, Record, WatcherType};
 const MOST_BYTES: usize = 32 << 20;
 
 /// Who reads, and with which rights.
-pub(super) struct Asker<'a> {
+pub(super) struct RequestContext<'a> {
     pub(super) conn: ConnId,
     pub(super) session: SessionId,
     pub(super) ids: &'a [Id],
@@ -34,7 +34,7 @@ pub(super) struct Asker<'a> {
     pub(super) work: Cell<Work>,
 }
 
-impl Asker<'_> {
+impl RequestContext<'_> {
     pub(super) fn check(&self, node: &NodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
         let compared = self.access.compared(node.acl(), self.ids);
         self.did(Work { nodes: 1, compared, ..Work::default() });
@@ -65,7 +65,7 @@ impl From<ErrorCode> for Refused {
 pub(super) fn read(
     store: &Store,
     watches: &mut Watches,
-    asker: &Asker<'_>,
+    context: &RequestContext<'_>,
     op: OpCode,
     body: &Bytes,
     out: &mut BytesMut,
@@ -86,30 +86,30 @@ pub(super) fn read(
             }
             let node = store.node(&request.path);
             if let Some(node) = &node {
-                asker.check(node, perms::READ)?;
+                context.check(node, perms::READ)?;
             }
             if request.watch {
-                watches.watch_data(&request.path, asker.conn)?;
+                watches.watch_data(&request.path, context.conn)?;
             }
             node.ok_or(ErrorCode::NoNode)?.stat().write(out);
             Ok(())
         }
         OpCode::GetData => {
             let request: WatchedRequest = r.record().map_err(malformed)?;
-            let node = readable(store, asker, &request.path)?;
+            let node = readable(store, context, &request.path)?;
             if request.watch {
-                watches.watch_data(&request.path, asker.conn)?;
+                watches.watch_data(&request.path, context.conn)?;
             }
             write_data(&node, out);
             Ok(())
         }
         OpCode::GetChildren | OpCode::GetChildren2 => {
             let request: WatchedRequest = r.record().map_err(malformed)?;
-            let node = readable(store, asker, &request.path)?;
+            let node = readable(store, context, &request.path)?;
             if request.watch {
-                watches.watch_children(&request.path, asker.conn)?;
+                watches.watch_children(&request.path, context.conn)?;
             }
-            write_children(asker, &node, out, MOST_BYTES)?;
+            write_children(context, &node, out, MOST_BYTES)?;
             if op == OpCode::GetChildren2 {
                 node.stat().write(out);
             }
@@ -118,8 +118,8 @@ pub(super) fn read(
         OpCode::GetAcl => {
             let path = r.text().map_err(malformed)?;
             let node = store.node(&path).ok_or(ErrorCode::NoNode)?;
-            asker.check(&node, perms::READ | perms::ADMIN)?;
-            asker.access.visible(node.acl(), asker.ids).write(out);
+            context.check(&node, perms::READ | perms::ADMIN)?;
+            context.access.visible(node.acl(), context.ids).write(out);
             node.stat().write(out);
             Ok(())
         }
@@ -127,10 +127,10 @@ pub(super) fn read(
             let prefix = r.ustring().map_err(malformed)?.unwrap_or_default();
             let trimmed = prefix.trim_matches(|c| c <= ' ');
             let all = trimmed.is_empty() || trimmed == "/";
-            let paths = store.ephemerals(asker.session);
+            let paths = store.ephemerals(context.session);
             let shown: Vec<&ByteString> =
                 paths.filter(|p| all || p.starts_with(&*prefix)).collect();
-            asker.did(Work { nodes: shown.len(), ..Work::default() });
+            context.did(Work { nodes: shown.len(), ..Work::default() });
             out.put_count(shown.len());
             for path in shown {
                 out.put_ustring(path);
@@ -138,20 +138,20 @@ pub(super) fn read(
             }
             Ok(())
         }
-        OpCode::MultiRead => multi_read(store, asker, body, out),
+        OpCode::MultiRead => multi_read(store, context, body, out),
         OpCode::GetAllChildrenNumber => {
             let path = r.text().map_err(malformed)?;
-            readable(store, asker, &path)?;
+            readable(store, context, &path)?;
             // By its empty name the root is above itself, as "/".
             let below = store.descendants(&path).unwrap_or_default() + usize::from(path.is_empty());
             out.put_i32(below as i32);
             Ok(())
         }
         OpCode::WhoAmI => {
-            out.put_count(asker.ids.len());
-            for id in asker.ids {
+            out.put_count(context.ids.len());
+            for id in context.ids {
                 out.put_ustring(&id.scheme);
-                out.put_ustring(asker.access.user(id));
+                out.put_ustring(context.access.user(id));
             }
             Ok(())
         }
@@ -161,7 +161,7 @@ pub(super) fn read(
             let mode = AddWatchMode::from_i32(r.int().map_err(malformed)?);
             let mode = mode.ok_or(ErrorCode::MarshallingError)?;
             if let Some(path) = path {
-                watches.watch(&path, asker.conn, mode)?;
+                watches.watch(&path, context.conn, mode)?;
             }
             out.put_i32(0);
             Ok(())
@@ -171,8 +171,8 @@ pub(super) fn read(
             let kind = WatcherType::from_i32(r.int().map_err(malformed)?);
             let kind = kind.ok_or(ErrorCode::MarshallingError)?;
             let was_there = path.is_some_and(|path| match op {
-                OpCode::CheckWatches => watches.contains(&path, asker.conn, kind),
-                _ => watches.remove(&path, asker.conn, kind),
+                OpCode::CheckWatches => watches.contains(&path, context.conn, kind),
+                _ => watches.remove(&path, context.conn, kind),
             });
             if was_there { Ok(()) } else { Err(ErrorCode::NoWatcher.into()) }
         }
@@ -181,9 +181,13 @@ pub(super) fn read(
 }
 
 /// The node, if it is there and may be read.
-fn readable<'a>(store: &'a Store, asker: &Asker<'_>, path: &str) -> Result<NodeRef<'a>, ErrorCode> {
+fn readable<'a>(
+    store: &'a Store,
+    context: &RequestContext<'_>,
+    path: &str,
+) -> Result<NodeRef<'a>, ErrorCode> {
     let node = store.node(path).ok_or(ErrorCode::NoNode)?;
-    asker.check(&node, perms::READ)?;
+    context.check(&node, perms::READ)?;
     Ok(node)
 }
 
@@ -193,12 +197,12 @@ fn write_data(node: &NodeRef<'_>, out: &mut BytesMut) {
 }
 
 fn write_children(
-    asker: &Asker<'_>,
+    context: &RequestContext<'_>,
     node: &NodeRef<'_>,
     out: &mut BytesMut,
     most: usize,
 ) -> Result<(), ErrorCode> {
-    asker.did(Work { nodes: node.child_count(), ..Work::default() });
+    context.did(Work { nodes: node.child_count(), ..Work::default() });
     out.put_count(node.child_count());
     for name in node.children() {
         out.put_ustring(name);
@@ -216,25 +220,25 @@ fn fits(out: &BytesMut, most: usize) -> Result<(), ErrorCode> {
 /// effect (`MultiOperationRecord`, `FinalRequestProcessor`).
 fn multi_read(
     store: &Store,
-    asker: &Asker<'_>,
+    context: &RequestContext<'_>,
     body: &Bytes,
     out: &mut BytesMut,
 ) -> Result<(), Refused> {
     let mut whole = Ok(());
-    let most = out.len() + asker.most_parts_bytes;
+    let most = out.len() + context.most_parts_bytes;
     for (op, path) in parts_to_read(body)? {
-        asker.did(Work { requests: 1, ..Work::default() });
+        context.did(Work { requests: 1, ..Work::default() });
         let Some(path) = path else {
             whole = Err(Refused { code: ErrorCode::MarshallingError, with_body: true });
             break;
         };
-        match readable(store, asker, &path) {
+        match readable(store, context, &path) {
             Ok(node) => {
                 MultiHeader { op: op as i32, done: false, err: 0 }.write(out);
                 if op == OpCode::GetData {
                     write_data(&node, out);
                 } else {
-                    write_children(asker, &node, out, most)?;
+                    write_children(context, &node, out, most)?;
                 }
                 fits(out, most)?;
             }

@@ -1,6 +1,6 @@
 //! How many requests may be under way at once (`RequestThrottler`).
 
-use super::Serve;
+use super::ClientPort;
 use crate::action::Actions;
 use crate::store::Store;
 use crate::types::{ConnId, Now, Time};
@@ -29,15 +29,15 @@ impl RequestThrottle {
     }
 }
 
-impl Serve {
+impl ClientPort {
     /// The next request of this connection has to wait.
     pub(super) fn stall(&mut self, now: Time, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        if connection.frames.buffered() > 0 && !connection.is_stalled {
-            connection.is_stalled = true;
-            connection.stalled.get_or_insert(now);
+        if connection.frames.buffered() > 0 && !connection.is_throttled {
+            connection.is_throttled = true;
+            connection.throttled_since.get_or_insert(now);
             self.stats.throttle_waits.add(1);
-            self.stalled.push_back(conn);
+            self.throttled.push_back(conn);
         }
     }
 
@@ -47,9 +47,9 @@ impl Serve {
         if self.options.requests.is_full(self.load.requests) {
             return false;
         }
-        let Some(conn) = self.stalled.pop_front() else { return false };
+        let Some(conn) = self.throttled.pop_front() else { return false };
         if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.is_stalled = false;
+            connection.is_throttled = false;
             self.pump(now, store, conn, out);
             self.resume(now, store, conn, out);
         }

@@ -11,7 +11,8 @@ use super::set_watches::{Next, SetWatches};
 use super::turns::Turns;
 use super::watches::Watches;
 use super::{
-    FRAME_AND_HEADER, REPLY_BYTES, Serve, ServeOptions, Service, Submission, event, reads,
+    ClientPort, ClientPortOptions, ClientRequest, FRAME_AND_HEADER, REPLY_BYTES, ServiceMode,
+    event, reads,
 };
 use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
@@ -24,7 +25,7 @@ use crate::wire::frame::FrameTooLong;
 use crate::wire::txn::LoggedTxn;
 use crate::wire::{ErrorCode, OpCode, Record, Word};
 
-impl Serve {
+impl ClientPort {
     /// Takes whole frames as long as the connection may be listened to.
     pub(super) fn pump(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         loop {
@@ -40,10 +41,10 @@ impl Serve {
                         self.stats.packets_received.add(1);
                         self.stats.bytes_received.add(4);
                         let argument = connection.frames.peek_after_length();
-                        self.submissions.push_back(Submission::Word { conn, word, argument });
+                        self.submissions.push_back(ClientRequest::Word { conn, word, argument });
                         return;
                     }
-                    if self.service == Service::None && word.is_some() {
+                    if self.service == ServiceMode::None && word.is_some() {
                         return self.close(conn, Reason::NotServing, out);
                     }
                 }
@@ -72,7 +73,7 @@ impl Serve {
             let frame = match connection.frames.next(max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
-                    connection.stalled = None;
+                    connection.throttled_since = None;
                     return;
                 }
                 Err(FrameTooLong { length, limit }) => {
@@ -120,7 +121,7 @@ impl Serve {
         let Some(op) = op.filter(is_known) else {
             return self.unknown(conn, header.xid, out);
         };
-        self.submissions.push_back(Submission::Touch { session, timeout_ms });
+        self.submissions.push_back(ClientRequest::Touch { session, timeout_ms });
         let is_held = connection.holds();
         let xid = if op == OpCode::Ping { XID_PING } else { header.xid };
         let request = || Request {
@@ -130,9 +131,9 @@ impl Serve {
             body: body.clone(),
             auth: connection.auth.clone(),
         };
-        let stalled_ms = connection.stalled.map_or(0, |since| now.mono.ms_since(since));
-        self.stats.throttle_queue.add(stalled_ms);
-        let is_throttled = self.options.requests.is_late(op, stalled_ms);
+        let throttled_ms = connection.throttled_since.map_or(0, |since| now.mono.ms_since(since));
+        self.stats.throttle_queue.add(throttled_ms);
+        let is_throttled = self.options.requests.is_late(op, throttled_ms);
         self.stats.throttled_ops.add(is_throttled.into());
         let state = if is_throttled {
             PendingState::Refused(ErrorCode::ThrottledOp)
@@ -143,12 +144,12 @@ impl Serve {
                 Ok(watches) => PendingState::SetWatches(watches),
                 Err(_) => PendingState::Refused(ErrorCode::MarshallingError),
             }
-        } else if self.service == Service::ReadOnly && op != OpCode::CloseSession {
+        } else if self.service == ServiceMode::ReadOnly && op != OpCode::CloseSession {
             PendingState::Refused(ErrorCode::NotReadOnly)
         } else if op == OpCode::Sync {
             match reads::sync_path(&body) {
                 Ok(_) => {
-                    let sync = Submission::Sync { conn, request: request() };
+                    let sync = ClientRequest::Sync { conn, request: request() };
                     self.dispatch(is_held, sync, PendingState::Sync(body.clone()))
                 }
                 Err(code) => PendingState::Refused(code),
@@ -156,7 +157,7 @@ impl Serve {
         } else {
             match prep::parse(op, &body) {
                 Ok(parsed) => {
-                    let write = Submission::Write(request(), parsed);
+                    let write = ClientRequest::Write(request(), parsed);
                     self.dispatch(is_held, write, PendingState::Write)
                 }
                 Err(code) => PendingState::Refused(code),
@@ -165,7 +166,7 @@ impl Serve {
         let bytes = body.len();
         let (is_sync, is_write) = match &state {
             PendingState::Held(submission) => match &**submission {
-                Submission::Sync { .. } => (true, false),
+                ClientRequest::Sync { .. } => (true, false),
                 _ => (false, true),
             },
             state => (matches!(state, PendingState::Sync(_)), matches!(state, PendingState::Write)),
@@ -218,8 +219,8 @@ impl Serve {
         while let Some(head) = connection.pending.front() {
             let (xid, op) = (head.xid, head.op);
             let zxid = store.last_zxid();
-            if connection.choked || connection.out.len() >= REPLY_BYTES {
-                connection.choked = true;
+            if connection.awaiting_drain || connection.out.len() >= REPLY_BYTES {
+                connection.awaiting_drain = true;
                 return;
             }
             if head.waits_for_others() || (!at_once && self.turns.defers(conn, connection)) {
@@ -234,7 +235,7 @@ impl Serve {
                 PendingState::Done(reply) => {
                     let Reply { zxid, code, body } = reply.clone();
                     // Reads before it may have shown more than there was when it was done.
-                    let zxid = zxid.max(connection.told);
+                    let zxid = zxid.max(connection.last_zxid);
                     connection.reply(&mut self.stats, xid, zxid, code, |out| out.put_slice(&body));
                 }
                 PendingState::Ended => {
@@ -253,7 +254,7 @@ impl Serve {
                     let result = loop {
                         // So much was missed that the client has to take some of it first.
                         if outbox.len() >= REPLY_BYTES {
-                            connection.choked = true;
+                            connection.awaiting_drain = true;
                             self.dirty.push(conn);
                             let cost =
                                 Work { bytes: share.saturating_sub(left), ..Work::default() };
@@ -317,7 +318,7 @@ impl Serve {
 
 /// What reads need of the server.
 struct Reading<'a> {
-    options: &'a ServeOptions,
+    options: &'a ClientPortOptions,
     watches: &'a mut Watches,
     turns: &'a mut Turns,
     stats: &'a mut ServerStats,
@@ -333,9 +334,9 @@ impl Reading<'_> {
             return;
         };
         let (body, zxid) = (body.clone(), self.store.last_zxid());
-        connection.told = connection.told.max(zxid);
+        connection.last_zxid = connection.last_zxid.max(zxid);
         let ids = connection.auth.clone();
-        let asker = reads::Asker {
+        let context = reads::RequestContext {
             conn,
             session: connection.session,
             ids: &ids,
@@ -347,9 +348,9 @@ impl Reading<'_> {
         let mut result = Ok(());
         let size = connection.frame(|out| {
             ReplyHeader { xid, zxid, err: 0 }.write(out);
-            result = reads::read(self.store, self.watches, &asker, op, &body, out);
+            result = reads::read(self.store, self.watches, &context, op, &body, out);
         });
-        let mut work = asker.work.get();
+        let mut work = context.work.get();
         work.bytes += size;
         connection.read_cost = work.cost().max(connection.read_cost / 2);
         self.turns.charge(connection, work);

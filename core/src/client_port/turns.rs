@@ -3,7 +3,7 @@
 
 use alloc::collections::VecDeque;
 
-use super::Serve;
+use super::ClientPort;
 use super::connection::Connection;
 use crate::action::Actions;
 use crate::budget::{Budget, Work};
@@ -81,14 +81,14 @@ impl Turns {
     }
 }
 
-impl Serve {
+impl ClientPort {
     /// A step begins; a tick begins a turn.
     pub fn begin_turn(&mut self, now: Time, is_tick: bool) {
         self.turns.budget.begin(now, is_tick);
     }
 
     /// Those who waited for this turn go on, each once, as far as the budget goes;
-    /// [`Serve::deadline`] asks for the next turn.
+    /// [`ClientPort::deadline`] asks for the next turn.
     pub fn take_turns(&mut self, now: Now, store: &Store, out: &mut Actions) {
         for _ in 0..self.turns.waiting.len() {
             let Some(conn) = self.turns.next() else { return };

@@ -30,7 +30,7 @@ impl Node {
     ///
     /// [`Store::judge`]: crate::store::Store::judge
     pub(super) fn diverged(&mut self, now: Now, mismatch: Mismatch, out: &mut Actions) {
-        if !self.serve.is_serving() {
+        if !self.client_port.is_serving() {
             return;
         }
         self.metrics.digest_mismatches_count.add(1);

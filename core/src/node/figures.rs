@@ -196,7 +196,7 @@ impl Node {
         if word != Word::Mntr {
             return;
         }
-        let (stats, metrics) = (&self.serve.stats, &mut self.metrics);
+        let (stats, metrics) = (&self.client_port.stats, &mut self.metrics);
         metrics.connection_rejected = stats.connections_rejected;
         metrics.connection_request_count = stats.connection_requests;
         metrics.connection_revalidate_count = stats.reattachments;

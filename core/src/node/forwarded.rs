@@ -62,7 +62,7 @@ impl Node {
     /// Whether requests wait for the next turn, and not for the leader.
     pub(super) fn has_more_requests(&self) -> bool {
         !self.forwarded.is_empty()
-            || (self.serve.has_submissions() && !self.ensemble.is_request_backlog_full())
+            || (self.client_port.has_submissions() && !self.ensemble.is_request_backlog_full())
     }
 
     /// Does one thing that clients ask: of this server's own, then of each learner's. False:
@@ -73,7 +73,7 @@ impl Node {
         }
         let mut is_done = false;
         if !self.ensemble.is_request_backlog_full()
-            && let Some(submission) = self.serve.next_submission()
+            && let Some(submission) = self.client_port.next_submission()
         {
             self.submit(now, submission, out);
             is_done = true;

@@ -28,7 +28,7 @@ use crate::action::{Action, Actions, DiskAction, Fault, Reason};
 use crate::admin::metrics::{BufferSizes, Metrics};
 use crate::admin::{Recovery, Whitelist};
 use crate::budget::{Budget, Work};
-use crate::client_port::{Handover, Serve, Submission};
+use crate::client_port::{ClientPort, ClientRequest, Handover};
 use crate::config::Config;
 use crate::disk::SnapshotTrigger;
 use crate::event::{DiskEvent, Event, HostStats, NetEvent, Port, Recovered};
@@ -61,7 +61,7 @@ const EXIT_UNEXPECTED: i32 = 1;
 enum Syncing {
     /// A client's.
     Client(ConnId),
-    /// This server's own ([`Submission::Fence`]).
+    /// This server's own ([`ClientRequest::Fence`]).
     Fence,
 }
 
@@ -76,7 +76,7 @@ pub struct Node {
     /// Of what replaces it.
     store_options: StoreOptions,
     prep: Prep,
-    serve: Serve,
+    client_port: ClientPort,
     /// Leader and standalone: who is alive.
     tracker: Option<SessionTracker>,
     /// Leader and standalone: what deletes containers and TTL nodes.
@@ -143,7 +143,7 @@ impl Node {
             store: Store::new(store_options),
             store_options,
             prep: Prep::new(options::prep_options(&config), key.clone()),
-            serve: Serve::new(options::serve_options(&config), now, seed, key),
+            client_port: ClientPort::new(options::client_port_options(&config), now, seed, key),
             tracker: None,
             cleaner: None,
             local: sessions::local_tracker(&config, now.mono),
@@ -175,13 +175,13 @@ impl Node {
     pub fn step(&mut self, now: Now, event: Event<Store>, out: &mut Actions) {
         let begun = out.len();
         let is_tick = matches!(event, Event::Tick);
-        self.serve.begin_turn(now.mono, is_tick);
+        self.client_port.begin_turn(now.mono, is_tick);
         self.writes.begin(now.mono, is_tick);
         match event {
             Event::Tick => {
                 self.ensemble.tick(now.mono, out);
-                self.serve.tick(now.mono, out);
-                self.serve.take_turns(now, &self.store, out);
+                self.client_port.tick(now.mono, out);
+                self.client_port.take_turns(now, &self.store, out);
                 self.expire(now, out);
                 self.clean(now, out);
             }
@@ -197,16 +197,20 @@ impl Node {
     fn net(&mut self, now: Now, event: NetEvent, out: &mut Actions) {
         match event {
             NetEvent::Opened { conn, port: Port::Client, peer } => {
-                self.serve.opened(now.mono, conn, peer, out);
+                self.client_port.opened(now.mono, conn, peer, out);
             }
-            NetEvent::Identified { conn, subject } => self.serve.identified(conn, subject, out),
-            NetEvent::Received { conn, bytes } if self.serve.owns(conn) => {
-                self.serve.received(now, &self.store, conn, bytes, out);
+            NetEvent::Identified { conn, subject } => {
+                self.client_port.identified(conn, subject, out)
             }
-            NetEvent::Writable { conn } if self.serve.owns(conn) => {
-                self.serve.writable(now, &self.store, conn, out);
+            NetEvent::Received { conn, bytes } if self.client_port.owns(conn) => {
+                self.client_port.received(now, &self.store, conn, bytes, out);
             }
-            NetEvent::Closed { conn } if self.serve.owns(conn) => self.serve.closed(conn),
+            NetEvent::Writable { conn } if self.client_port.owns(conn) => {
+                self.client_port.writable(now, &self.store, conn, out);
+            }
+            NetEvent::Closed { conn } if self.client_port.owns(conn) => {
+                self.client_port.closed(conn)
+            }
             event => self.ensemble.step(now.mono, event, out),
         }
     }
@@ -244,8 +248,8 @@ impl Node {
         let tracker = self.tracker.as_ref().and_then(SessionTracker::deadline);
         let cleaner = self.cleaner.as_ref().map(Cleaner::deadline);
         let local = self.local.as_ref().and_then(SessionTracker::deadline);
-        let (ensemble, serve) = (self.ensemble.deadline(), self.serve.deadline());
-        let all = [ensemble, serve, tracker, cleaner, local, self.read_only_due()];
+        let (ensemble, client_port) = (self.ensemble.deadline(), self.client_port.deadline());
+        let all = [ensemble, client_port, tracker, cleaner, local, self.read_only_due()];
         all.into_iter().flatten().min()
     }
 
@@ -276,7 +280,7 @@ impl Node {
 
     /// The most that was done for clients in one turn: for their reads, and for writes and words.
     pub fn most_work(&self) -> [Work; 2] {
-        [self.serve.most_work(), self.writes.most()]
+        [self.client_port.most_work(), self.writes.most()]
     }
 
     // ---- carrying things from room to room
@@ -288,12 +292,12 @@ impl Node {
                 self.deliver(now, delivery, out);
             } else if self.take_request(now, out) {
                 // What it led to goes first.
-            } else if !self.serve.admit_stalled(now, &self.store, out) {
+            } else if !self.client_port.admit_stalled(now, &self.store, out) {
                 break;
             }
         }
         self.ensemble.flush(out);
-        self.serve.flush(out);
+        self.client_port.flush(out);
     }
 
     fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Actions) {
@@ -378,7 +382,7 @@ impl Node {
                 let mut r = Reader::new(&data);
                 if let (Ok(session), Ok(valid)) = (r.record::<SessionId>(), r.boolean()) {
                     let handover = valid.then_some(Handover::Fenced);
-                    self.serve.reattached(now, &self.store, session, handover, out);
+                    self.client_port.reattached(now, &self.store, session, handover, out);
                 }
             }
             Delivery::Synced => {
@@ -391,27 +395,27 @@ impl Node {
 
     fn synced(&mut self, now: Now, syncing: Syncing, out: &mut Actions) {
         match syncing {
-            Syncing::Client(conn) => self.serve.synced(now, &self.store, conn, out),
-            Syncing::Fence => self.serve.fence_passed(now, &self.store, out),
+            Syncing::Client(conn) => self.client_port.synced(now, &self.store, conn, out),
+            Syncing::Fence => self.client_port.fence_passed(now, &self.store, out),
         }
     }
 
-    fn submit(&mut self, now: Now, submission: Submission, out: &mut Actions) {
+    fn submit(&mut self, now: Now, submission: ClientRequest, out: &mut Actions) {
         self.writes.charge(Work::request(0));
         match submission {
-            Submission::Word { conn, word, argument } => {
+            ClientRequest::Word { conn, word, argument } => {
                 self.answer_word(now, conn, word, argument, out);
             }
-            Submission::Touch { session, timeout_ms } => self.touch(now, session, timeout_ms),
-            Submission::CreateSession { session, timeout_ms } => {
+            ClientRequest::Touch { session, timeout_ms } => self.touch(now, session, timeout_ms),
+            ClientRequest::CreateSession { session, timeout_ms } => {
                 self.begin_session(now, session, timeout_ms, out);
             }
             // Who is gone again has gone elsewhere, maybe.
-            Submission::Reattach { session, .. } if !self.serve.is_attached(session) => {}
-            Submission::Reattach { session, timeout_ms } => {
+            ClientRequest::Reattach { session, .. } if !self.client_port.is_attached(session) => {}
+            ClientRequest::Reattach { session, timeout_ms } => {
                 self.reattach(now, session, timeout_ms, out);
             }
-            Submission::Write(request, parsed) => {
+            ClientRequest::Write(request, parsed) => {
                 if self.is_done_locally(now, &request, &parsed, out) {
                     return;
                 }
@@ -420,10 +424,10 @@ impl Node {
                     None => self.forward(&request, out),
                 }
             }
-            Submission::Sync { conn, request } => {
+            ClientRequest::Sync { conn, request } => {
                 self.sync(now, Syncing::Client(conn), &request, out);
             }
-            Submission::Fence { session } => {
+            ClientRequest::Fence { session } => {
                 let mut body = BytesMut::new();
                 body.put_ustring("/");
                 let (op, body, auth) = (OpCode::Sync, body.freeze(), Arc::default());
@@ -507,11 +511,11 @@ impl Node {
         }
         self.serving_since = now.mono;
         self.heard_of_all_local(now);
-        self.serve.start_serving();
+        self.client_port.start_serving();
     }
 
     fn stop_serving(&mut self, out: &mut Actions) {
-        self.serve.stop_serving(out);
+        self.client_port.stop_serving(out);
         self.prep.clear();
         self.proposed.clear();
         self.tracker = None;
@@ -543,13 +547,13 @@ impl Node {
         };
         // In the step that ends a role, what was committed before is still told.
         let is_told = match Mutant::LastEventsLostWithTheRole.is_on() {
-            false => self.serve.is_serving(),
+            false => self.client_port.is_serving(),
             true => self.serving(),
         };
         if is_told {
-            self.serve.applying(now, &self.store, &logged, out);
+            self.client_port.applying(now, &self.store, &logged, out);
         }
-        self.effects.wanted = is_told && self.serve.is_watched();
+        self.effects.wanted = is_told && self.client_port.is_watched();
         let outcome = self.store.apply(&logged, &mut self.effects);
         self.prep.committed(zxid);
         if let Some(mismatch) = self.store.take_mismatch() {
@@ -559,7 +563,7 @@ impl Node {
             self.measure_commit(now, &logged);
         }
         self.session_committed(&logged);
-        self.serve.committed(now, &self.store, &logged, &outcome, &self.effects, out);
+        self.client_port.committed(now, &self.store, &logged, &outcome, &self.effects, out);
         self.effects.triggers.clear();
         let is_due = self.trigger.appended(bytes);
         // A server that does not serve may have applied what is not committed.
@@ -605,7 +609,7 @@ impl Node {
             && request.op != OpCode::CloseSession
         {
             // Its client has gone to another server, or cannot know that it is attached there.
-            return self.serve.drop_session(request.session, Reason::Replaced, out);
+            return self.client_port.drop_session(request.session, Reason::Replaced, out);
         }
         // Whoever says so, a session's end is proposed, and nothing of it goes on.
         if request.op == OpCode::CloseSession

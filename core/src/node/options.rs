@@ -1,7 +1,7 @@
 //! What each room needs of the configuration.
 
 use crate::access::Access;
-use crate::client_port::{RequestThrottle, ServeOptions};
+use crate::client_port::{ClientPortOptions, RequestThrottle};
 use crate::config::Config;
 use crate::disk::{Compression, DiskOptions, STORABLE_BYTES};
 use crate::election::ElectionOptions;
@@ -59,8 +59,8 @@ pub(super) fn prep_options(config: &Config) -> PrepOptions {
     }
 }
 
-pub(super) fn serve_options(config: &Config) -> ServeOptions {
-    ServeOptions {
+pub(super) fn client_port_options(config: &Config) -> ClientPortOptions {
+    ClientPortOptions {
         server: if config.ensemble.is_some() { config.my_id.0 } else { 1 },
         min_session_timeout_ms: config.min_session_timeout_ms,
         max_session_timeout_ms: config.max_session_timeout_ms,

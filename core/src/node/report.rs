@@ -34,7 +34,7 @@ impl Node {
         let is_allowed = self.whitelist.allows(word);
         if word == Word::Stmk && is_allowed {
             let Some(mask) = argument else {
-                return self.serve.answer_word(conn, String::new(), out);
+                return self.client_port.answer_word(conn, String::new(), out);
             };
             self.trace_mask = mask;
         }
@@ -44,9 +44,9 @@ impl Node {
         self.writes.charge(Work { requests: 20, bytes: 4 * text.len(), ..Work::default() });
         if is_allowed && is_serving {
             match word {
-                Word::Crst => self.serve.reset_connections(),
+                Word::Crst => self.client_port.reset_connections(),
                 Word::Srst => {
-                    self.serve.stats = ServerStats::default();
+                    self.client_port.stats = ServerStats::default();
                     self.metrics = Metrics::default();
                     self.prep.take_changes();
                     self.ensemble.take_diffs();
@@ -55,7 +55,7 @@ impl Node {
                 _ => {}
             }
         }
-        self.serve.answer_word(conn, text, out);
+        self.client_port.answer_word(conn, text, out);
     }
 
     fn report(&self, now: Now, word: Word) -> Report<'_> {
@@ -65,7 +65,7 @@ impl Node {
             Role::Following { active, observing: true } => (Mode::Observer, active),
             Role::Following { active, observing: false } => (Mode::Follower, active),
             Role::Standalone => (Mode::Standalone, true),
-            Role::Looking if self.serve.is_read_only() => (Mode::ReadOnly, true),
+            Role::Looking if self.client_port.is_read_only() => (Mode::ReadOnly, true),
             Role::Recovering | Role::Looking => (Mode::Follower, false),
         };
         let serving = match (role, &self.recovery) {
@@ -93,25 +93,25 @@ impl Node {
         Report {
             serving,
             mode,
-            clients: self.serve.clients(),
-            connections: self.serve.connection_count() as u64,
-            outstanding: self.serve.outstanding() as u64,
+            clients: self.client_port.clients(),
+            connections: self.client_port.connection_count() as u64,
+            outstanding: self.client_port.outstanding() as u64,
             zxid: self.store.last_zxid(),
             node_count: self.store.node_count() as u64,
             data_size: self.store.data_bytes() as u64,
             ephemerals: self.store.ephemeral_count() as u64,
             global_sessions: self.store.sessions().len() as u64,
             local_sessions: self.local.as_ref().map_or(0, |local| local.len() as u64),
-            watches: self.serve.watch_count() as u64,
+            watches: self.client_port.watch_count() as u64,
             watched: match word {
-                Word::Wchc => Watched::BySession(self.serve.watches_by_session()),
-                Word::Wchp => Watched::ByPath(self.serve.watches_by_path()),
+                Word::Wchc => Watched::BySession(self.client_port.watches_by_session()),
+                Word::Wchp => Watched::ByPath(self.client_port.watches_by_path()),
                 _ => {
-                    let [connections, paths, watches] = self.serve.watch_summary();
+                    let [connections, paths, watches] = self.client_port.watch_summary();
                     Watched::Summary { connections, paths, watches }
                 }
             },
-            watch_bytes: self.serve.stats.watch_bytes.get(),
+            watch_bytes: self.client_port.stats.watch_bytes.get(),
             uptime_ms,
             host: &self.host,
             dump: (word == Word::Dump).then(|| self.dump(now)),
@@ -127,7 +127,7 @@ impl Node {
             observed: (mode == Mode::Observer).then(|| self.ensemble.leader()).flatten(),
             quotas: self.store.quota_figures(),
             quota_refusals: self.prep.quota_refusals(),
-            stats: &self.serve.stats,
+            stats: &self.client_port.stats,
             metrics: &self.metrics,
             conf: self.conf(),
         }
@@ -144,7 +144,7 @@ impl Node {
             local: self.local.as_ref().map(|local| local.expiring(now)),
             global,
             ephemerals: ephemerals.map(|(id, all)| (id, all.iter().map(text).collect())).collect(),
-            connections: self.serve.expiring(now),
+            connections: self.client_port.expiring(now),
         }
     }
 

@@ -41,7 +41,7 @@ impl Node {
                 tracker.touch(now.mono, session, timeout_ms);
             }
             // Without a leader there is nobody to tell.
-            None if self.serve.is_read_only() || Mutant::TouchesNotReported.is_on() => {}
+            None if self.client_port.is_read_only() || Mutant::TouchesNotReported.is_on() => {}
             None => {
                 self.touched.insert(session, timeout_ms);
             }
@@ -58,9 +58,9 @@ impl Node {
         if let Some(local) = &mut self.local {
             local.add(now.mono, session, timeout_ms);
             local.set_owner(session, Owner::Here);
-            self.serve.began(now, &self.store, session, out);
-        } else if self.serve.is_read_only() {
-            self.serve.not_begun(&self.store, session, out);
+            self.client_port.began(now, &self.store, session, out);
+        } else if self.client_port.is_read_only() {
+            self.client_port.not_begun(&self.store, session, out);
         } else {
             self.begin_global_session(now, session, timeout_ms, out);
         }
@@ -95,22 +95,22 @@ impl Node {
         let proposed = Handover::After(self.ensemble.last_proposed());
         if is_local {
             // Without a leader nothing is written.
-            let is_alone = self.tracker.is_some() || self.serve.is_read_only();
+            let is_alone = self.tracker.is_some() || self.client_port.is_read_only();
             let handover = if is_alone { proposed } else { Handover::Fenced };
-            self.serve.reattached(now, &self.store, session, Some(handover), out);
+            self.client_port.reattached(now, &self.store, session, Some(handover), out);
         } else if let Some(tracker) = &mut self.tracker {
             let valid = tracker.touch(now.mono, session, timeout_ms);
             tracker.set_owner(session, Owner::Here);
             // Its end may still come to nothing: the client is told when that is committed.
             if valid || !tracker.is_closing(session) {
                 let handover = valid.then_some(proposed);
-                self.serve.reattached(now, &self.store, session, handover, out);
+                self.client_port.reattached(now, &self.store, session, handover, out);
             }
-        } else if self.serve.is_read_only() {
+        } else if self.client_port.is_read_only() {
             // Where all sessions are global, one that this server has not heard of may have begun
             // elsewhere meanwhile: it is not ended here.
             let handover = self.local.is_none().then_some(proposed);
-            self.serve.reattached(now, &self.store, session, handover, out);
+            self.client_port.reattached(now, &self.store, session, handover, out);
         } else {
             let mut data = BytesMut::with_capacity(12);
             data.put_i64(session.0);
@@ -133,12 +133,12 @@ impl Node {
         if request.op == OpCode::CloseSession {
             if timeout_ms.is_some() {
                 self.forget_local(session);
-                self.serve.ended(now, &self.store, session, cxid, out);
-            } else if self.serve.is_read_only() {
+                self.client_port.ended(now, &self.store, session, cxid, out);
+            } else if self.client_port.is_read_only() {
                 let code = ErrorCode::NotReadOnly;
-                self.serve.refused(now, &self.store, session, cxid, code, out);
+                self.client_port.refused(now, &self.store, session, cxid, code, out);
             }
-            return timeout_ms.is_some() || self.serve.is_read_only();
+            return timeout_ms.is_some() || self.client_port.is_read_only();
         }
         let Some(timeout_ms) = timeout_ms.filter(|_| parsed.creates_ephemeral()) else {
             return false;
@@ -154,7 +154,7 @@ impl Node {
         } else if self.tracker.is_none() && !parsed.is_multi() {
             // The leader would not know the session, and would say that it expired.
             let code = ErrorCode::EphemeralOnLocalSession;
-            self.serve.refused(now, &self.store, session, cxid, code, out);
+            self.client_port.refused(now, &self.store, session, cxid, code, out);
             return true;
         }
         false
@@ -229,7 +229,7 @@ impl Node {
             info!(%session, "a local session expired");
             self.metrics.stale_sessions_expired.add(1);
             self.forget_local(session);
-            self.serve.drop_session(session, Reason::Timeout("the session expired"), out);
+            self.client_port.drop_session(session, Reason::Timeout("the session expired"), out);
         }
         let Some(tracker) = &mut self.tracker else { return };
         for session in tracker.expired(now.mono) {
@@ -238,7 +238,7 @@ impl Node {
             let Some(zxid) = self.next_zxid(now, out) else { return };
             let prepared = self.prep.close_session(&self.store, session, 0, zxid, now.wall_ms);
             self.propose(prepared, out);
-            self.serve.drop_session(session, Reason::Timeout("the session expired"), out);
+            self.client_port.drop_session(session, Reason::Timeout("the session expired"), out);
         }
     }
 
@@ -280,7 +280,7 @@ impl Node {
 
     /// When this server will serve reads only, unless it finds a leader before.
     pub(super) fn read_only_due(&self) -> Option<Time> {
-        let since = self.looking_since.filter(|_| !self.serve.is_read_only())?;
+        let since = self.looking_since.filter(|_| !self.client_port.is_read_only())?;
         Some(since.plus_ms(self.config.tick_time_ms.max(LEAST_LOOKING_MS)))
     }
 
@@ -291,9 +291,9 @@ impl Node {
         }
         if self.ensemble.role() != Role::Looking {
             self.looking_since = None;
-            if self.serve.is_read_only() {
+            if self.client_port.is_read_only() {
                 info!("reads are not served without a leader any more");
-                self.serve.stop_serving(out);
+                self.client_port.stop_serving(out);
             }
             return;
         }
@@ -302,7 +302,7 @@ impl Node {
             info!("no leader is found: serving reads to clients that ask for no more");
             self.serving_since = now.mono;
             self.heard_of_all_local(now);
-            self.serve.start_read_only();
+            self.client_port.start_read_only();
         }
     }
 }

@@ -37,7 +37,7 @@ codes! {
         NewLeader = 10,
         /// A follower introduces itself.
         FollowerInfo = 11,
-        /// Serve clients.
+        /// ClientPort clients.
         UpToDate = 12,
         /// What follows continues the learner's log.
         Diff = 13,

@@ -5,8 +5,8 @@ use crate::wire::client::AuthPacket;
 
 const ALICE: &str = "CN=alice,O=Example\\, Inc.";
 
-fn x509(access: Access) -> ServeOptions {
-    ServeOptions { access: Access { x509: true, ..access }, ..options() }
+fn x509(access: Access) -> ClientPortOptions {
+    ClientPortOptions { access: Access { x509: true, ..access }, ..options() }
 }
 
 impl Server {
@@ -20,7 +20,7 @@ impl Server {
     }
 
     fn identify(&mut self, conn: ConnId, subject: &'static str) {
-        self.serve.identified(conn, subject.into(), &mut self.out);
+        self.client_port.identified(conn, subject.into(), &mut self.out);
         self.settle();
     }
 
@@ -105,7 +105,7 @@ fn who_has_no_certificate_cannot_talk_itself_into_one() {
 #[test]
 fn a_certificate_may_be_what_is_enforced() {
     let enforced = Vec::from(["x509".into()]);
-    let options = ServeOptions { enforced_schemes: enforced, ..x509(Access::default()) };
+    let options = ClientPortOptions { enforced_schemes: enforced, ..x509(Access::default()) };
     let mut server = Server::with(options, 1);
     let known = server.known(1, ALICE);
     assert_eq!(server.code(known, OpCode::Exists, look("/")), 0);
@@ -127,7 +127,7 @@ fn where_certificates_say_nothing_who_shows_one_is_sent_away() {
 #[test]
 fn without_the_scheme_digest_there_are_no_passwords() {
     let access = Access { digest: false, ..Access::default() };
-    let mut server = Server::with(ServeOptions { access, ..options() }, 1);
+    let mut server = Server::with(ClientPortOptions { access, ..options() }, 1);
     let (conn, _) = server.client(1);
     assert_eq!(server.code(conn, OpCode::Create, create("/a", 0)), 0);
     server.push(conn, auth("digest"));
@@ -139,7 +139,7 @@ fn without_the_scheme_digest_there_are_no_passwords() {
 #[test]
 fn where_no_acl_is_checked_writes_are_free_too() {
     let access = Access { skip_acl: true, ..Access::default() };
-    let mut server = Server::with(ServeOptions { access, ..options() }, 1);
+    let mut server = Server::with(ClientPortOptions { access, ..options() }, 1);
     let (conn, _) = server.client(1);
     assert_eq!(server.code(conn, OpCode::Create, guarded("/a", "digest", "a:b")), 0);
     assert_eq!(server.code(conn, OpCode::GetData, look("/a")), 0);

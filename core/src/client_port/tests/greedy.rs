@@ -7,7 +7,7 @@ use crate::wire::client::MultiHeader;
 impl Server {
     /// The same server, whose turns the test begins.
     fn slowly(turn_budget: usize) -> Server {
-        let options = ServeOptions { turn_budget, ..options() };
+        let options = ClientPortOptions { turn_budget, ..options() };
         Server { ticks: false, ..Server::with(options, 1_700_000_000_000) }
     }
 
@@ -15,7 +15,7 @@ impl Server {
     fn turns(&mut self, conn: ConnId) -> Vec<usize> {
         let answers = |told: Vec<String>| told.iter().filter(|line| line.contains(':')).count();
         let mut all = Vec::from([answers(self.brief(conn))]);
-        while self.serve.deadline() == Some(Time(0)) {
+        while self.client_port.deadline() == Some(Time(0)) {
             self.tick();
             all.push(answers(self.brief(conn)));
             assert!(all.len() < 10_000, "it goes on for ever");
@@ -56,7 +56,7 @@ fn a_pipeline_is_answered_in_order_over_many_turns() {
     let mut turns = 0;
     loop {
         answered.extend(server.brief(conn));
-        if server.serve.deadline() != Some(Time(0)) {
+        if server.client_port.deadline() != Some(Time(0)) {
             break;
         }
         server.tick();
@@ -65,7 +65,7 @@ fn a_pipeline_is_answered_in_order_over_many_turns() {
     assert_eq!(answered, (1..500).map(|xid| format!("{xid}:0")).collect::<Vec<_>>());
     // Each turn a connection's share, a few hundred bytes and a look at a node each.
     assert!((80..500).contains(&turns), "{turns}");
-    assert!(server.serve.most_work().cost() < 20_000, "{:?}", server.serve.most_work());
+    assert!(server.client_port.most_work().cost() < 20_000, "{:?}", server.client_port.most_work());
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn a_read_sees_no_later_write_of_its_own_session_and_zxids_never_go_back() {
         let mut heard = Vec::new();
         for _ in 0..500 {
             // All that is proposed is committed in one step.
-            server.serve.begin_turn(server.now.mono, true);
-            server.serve.take_turns(server.now, &server.store, &mut server.out);
+            server.client_port.begin_turn(server.now.mono, true);
+            server.client_port.take_turns(server.now, &server.store, &mut server.out);
             // Others use the turn up.
-            server.serve.turns.budget.charge(Work::request(turn_budget));
+            server.client_port.turns.budget.charge(Work::request(turn_budget));
             while !server.proposed.is_empty() {
                 server.commit_one();
             }
@@ -148,7 +148,7 @@ fn reads_behind_a_write_wait_for_turns_too() {
         server.push(conn, many(2 + 5 * chunk..7 + 5 * chunk, OpCode::GetData, "/a"));
     }
     server.tick();
-    server.serve.begin_turn(server.now.mono, true);
+    server.client_port.begin_turn(server.now.mono, true);
     server.commit_one();
     server.settle();
     let turns = server.turns(conn);
@@ -173,13 +173,17 @@ fn the_answer_of_a_multi_read_has_a_bound_and_then_an_error() {
         heard.iter().filter(|heard| matches!(heard, Heard::Reply { .. })).map(told).collect();
     let whole = 4 * (9 + 4 + 1_000_000 + 68) + 9;
     assert_eq!(replies[..2], [(1, 0, 8), (2, 0, whole)]);
-    server.serve.writable(server.now, &server.store, conn, &mut server.out);
+    server.client_port.writable(server.now, &server.store, conn, &mut server.out);
     server.settle();
     let heard = server.hear(conn);
     let replies: Vec<_> =
         heard.iter().filter(|heard| matches!(heard, Heard::Reply { .. })).map(told).collect();
     assert_eq!(replies, [(3, ErrorCode::MarshallingError as i32, 0), (4, 0, 68)]);
-    assert!(server.serve.most_work().bytes < 12_000_000, "{:?}", server.serve.most_work());
+    assert!(
+        server.client_port.most_work().bytes < 12_000_000,
+        "{:?}",
+        server.client_port.most_work()
+    );
 }
 
 #[test]
@@ -201,8 +205,12 @@ fn a_long_set_watches_leaves_time_for_others() {
     let turns = server.turns(conn);
     assert_eq!(turns.iter().sum::<usize>(), 1);
     assert!(turns.len() > 20, "{turns:?}");
-    assert_eq!(server.serve.watch_count(), 2000);
-    assert!(server.serve.most_work().cost() < 100_000, "{:?}", server.serve.most_work());
+    assert_eq!(server.client_port.watch_count(), 2000);
+    assert!(
+        server.client_port.most_work().cost() < 100_000,
+        "{:?}",
+        server.client_port.most_work()
+    );
 }
 
 #[test]
@@ -223,7 +231,7 @@ fn an_acl_of_many_entries_is_not_gone_through_for_each_read() {
     let [Heard::Reply { err: 0, body, .. }] = &server.hear(conn)[..] else { panic!() };
     assert_eq!(body[9..13], (ErrorCode::NoAuth as i32).to_be_bytes());
     // Fifteen for the ids' address, and one for each other id.
-    let compared = server.serve.most_work().compared;
+    let compared = server.client_port.most_work().compared;
     assert!(compared < 3000 * 100, "{compared}");
 }
 

@@ -42,7 +42,7 @@ enum Heard {
 
 /// A standalone server whose log is as fast as the test wants it.
 struct Server {
-    serve: Serve,
+    client_port: ClientPort,
     store: Store,
     prep: Prep,
     now: Now,
@@ -65,8 +65,8 @@ struct Server {
     unwritten: Vec<ConnId>,
 }
 
-fn options() -> ServeOptions {
-    ServeOptions {
+fn options() -> ClientPortOptions {
+    ClientPortOptions {
         local_sessions: false,
         server: 1,
         min_session_timeout_ms: 4000,
@@ -91,13 +91,13 @@ impl Server {
         Server::with(options(), 1_700_000_000_000)
     }
 
-    fn with(options: ServeOptions, wall_ms: i64) -> Server {
+    fn with(options: ClientPortOptions, wall_ms: i64) -> Server {
         let now = Now { mono: Time(0), wall_ms };
         let access = options.access.clone();
-        let mut serve = Serve::new(options, now, 0, HashKey::new(1));
-        serve.start_serving();
+        let mut client_port = ClientPort::new(options, now, 0, HashKey::new(1));
+        client_port.start_serving();
         Server {
-            serve,
+            client_port,
             store: Store::new(StoreOptions { extended_types: true, ..StoreOptions::default() }),
             prep: Prep::new(
                 PrepOptions {
@@ -128,14 +128,14 @@ impl Server {
         let conn = ConnId::accepted(n);
         let peer = format!("127.0.0.1:{}", 40_000 + n).parse().unwrap();
         self.replies.insert(conn, (FrameReader::default(), true));
-        self.serve.opened(self.now.mono, conn, peer, &mut self.out);
+        self.client_port.opened(self.now.mono, conn, peer, &mut self.out);
         self.settle();
         conn
     }
 
     fn push(&mut self, conn: ConnId, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
-        self.serve.received(self.now, &self.store, conn, bytes, &mut self.out);
+        self.client_port.received(self.now, &self.store, conn, bytes, &mut self.out);
         self.settle();
     }
 
@@ -155,69 +155,70 @@ impl Server {
 
     fn settle(&mut self) {
         loop {
-            while let Some(submission) = self.serve.next_submission() {
+            while let Some(submission) = self.client_port.next_submission() {
                 self.submit(submission);
             }
             if self.eager && !self.proposed.is_empty() {
                 self.commit_one();
-            } else if !self.serve.admit_stalled(self.now, &self.store, &mut self.out) {
+            } else if !self.client_port.admit_stalled(self.now, &self.store, &mut self.out) {
                 break;
             }
         }
-        self.serve.flush(&mut self.out);
+        self.client_port.flush(&mut self.out);
         for action in core::mem::take(&mut self.out) {
             self.act(action);
         }
-        if self.ticks && self.serve.turns.has_more() {
+        if self.ticks && self.client_port.turns.has_more() {
             self.tick();
         }
     }
 
     /// A tick: whoever has more to do goes on for a turn.
     fn tick(&mut self) {
-        self.serve.begin_turn(self.now.mono, true);
-        self.serve.take_turns(self.now, &self.store, &mut self.out);
+        self.client_port.begin_turn(self.now.mono, true);
+        self.client_port.take_turns(self.now, &self.store, &mut self.out);
         self.settle();
     }
 
-    fn submit(&mut self, submission: Submission) {
+    fn submit(&mut self, submission: ClientRequest) {
         let (now, zxid) = (self.now, Zxid(self.zxid + 1));
         match submission {
-            Submission::Word { conn, word, .. } => {
+            ClientRequest::Word { conn, word, .. } => {
                 let text = format!("[{}]", word.name());
-                self.serve.answer_word(conn, text, &mut self.out);
+                self.client_port.answer_word(conn, text, &mut self.out);
             }
-            Submission::CreateSession { session, timeout_ms } => {
+            ClientRequest::CreateSession { session, timeout_ms } => {
                 let (store, wall_ms) = (&self.store, now.wall_ms);
                 let p = self.prep.create_session(store, session, timeout_ms, 0, zxid, wall_ms);
                 self.zxid = zxid.0;
                 self.proposed.push_back(p);
             }
-            Submission::Reattach { session, .. } => {
-                let valid = self.store.session(session).is_some() || self.serve.is_read_only();
+            ClientRequest::Reattach { session, .. } => {
+                let valid =
+                    self.store.session(session).is_some() || self.client_port.is_read_only();
                 let last = Handover::After(Zxid(self.zxid));
                 let handover = if self.follows { Handover::Fenced } else { last };
                 let handover = valid.then_some(handover);
-                self.serve.reattached(now, &self.store, session, handover, &mut self.out);
+                self.client_port.reattached(now, &self.store, session, handover, &mut self.out);
             }
-            Submission::Write(request, parsed) => {
+            ClientRequest::Write(request, parsed) => {
                 let (ok, wall_ms) = (SessionCheck::Ok, now.wall_ms);
                 let p = self.prep.prepare(&self.store, &request, parsed, ok, zxid, wall_ms);
                 self.zxid = zxid.0;
                 self.proposed.push_back(p);
             }
-            Submission::Sync { conn, .. } if self.eager => self.synced(Some(conn)),
-            Submission::Sync { conn, .. } => self.syncs.push_back(Some(conn)),
-            Submission::Fence { .. } if self.eager => self.synced(None),
-            Submission::Fence { .. } => self.syncs.push_back(None),
-            Submission::Touch { session, .. } => self.touched.push(session),
+            ClientRequest::Sync { conn, .. } if self.eager => self.synced(Some(conn)),
+            ClientRequest::Sync { conn, .. } => self.syncs.push_back(Some(conn)),
+            ClientRequest::Fence { .. } if self.eager => self.synced(None),
+            ClientRequest::Fence { .. } => self.syncs.push_back(None),
+            ClientRequest::Touch { session, .. } => self.touched.push(session),
         }
     }
 
     fn synced(&mut self, conn: Option<ConnId>) {
         match conn {
-            Some(conn) => self.serve.synced(self.now, &self.store, conn, &mut self.out),
-            None => self.serve.fence_passed(self.now, &self.store, &mut self.out),
+            Some(conn) => self.client_port.synced(self.now, &self.store, conn, &mut self.out),
+            None => self.client_port.fence_passed(self.now, &self.store, &mut self.out),
         }
     }
 
@@ -228,11 +229,11 @@ impl Server {
 
     fn commit(&mut self, txn: &LoggedTxn) {
         let mut effects = Effects { wanted: true, ..Effects::default() };
-        self.serve.applying(self.now, &self.store, txn, &mut self.out);
+        self.client_port.applying(self.now, &self.store, txn, &mut self.out);
         let outcome = self.store.apply(txn, &mut effects);
         self.prep.committed(txn.header.zxid);
         let (now, store) = (self.now, &self.store);
-        self.serve.committed(now, store, txn, &outcome, &effects, &mut self.out);
+        self.client_port.committed(now, store, txn, &outcome, &effects, &mut self.out);
     }
 
     /// Commits all that is proposed, and answers syncs.

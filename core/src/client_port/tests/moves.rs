@@ -11,7 +11,7 @@ impl Server {
         for (xid, path) in ops {
             self.ask(old, *xid, OpCode::Create, create(path, 0));
         }
-        self.serve.closed(old);
+        self.client_port.closed(old);
         (self.come(2, session), session)
     }
 
@@ -50,7 +50,7 @@ fn an_answer_to_a_lost_connection_is_not_given_to_its_successor() {
     server.eager = false;
     server.ask(old, 1, OpCode::Create, create("/old", 0));
     server.ask(old, 2, OpCode::Create, create("/old", 0));
-    server.serve.closed(old);
+    server.client_port.closed(old);
     let new = server.open(2);
     server.push(new, connect(session, Some(&password(session))));
     // This client counts from 1 again.
@@ -119,7 +119,7 @@ fn a_fence_does_not_wait_for_connections_that_are_gone() {
     let mut server = Server::new();
     server.follows = true;
     let (one, session) = server.moved(&[(1, "/old")]);
-    server.serve.closed(one);
+    server.client_port.closed(one);
     let two = server.come(3, session);
     server.ask(two, 1, OpCode::Create, create("/new", 0));
     server.catch_up();
@@ -242,7 +242,7 @@ fn a_sync_of_a_lost_connection_does_not_answer_its_successors() {
     let (old, session) = server.client(1);
     server.eager = false;
     server.ask(old, 1, OpCode::Sync, path("/"));
-    server.serve.closed(old);
+    server.client_port.closed(old);
     let new = server.come(2, session);
     server.ask(new, 1, OpCode::Sync, path("/"));
     let first = server.syncs.pop_front().unwrap();
@@ -259,18 +259,18 @@ fn the_beginning_of_a_session_is_no_answer_to_its_next_connection() {
     server.follows = true;
     let (old, session) = server.client(1);
     server.eager = false;
-    server.serve.closed(old);
+    server.client_port.closed(old);
     let new = server.open(2);
     let (store, wall_ms) = (&server.store, server.now.wall_ms);
     let begun = server.prep.create_session(store, session, 10_000, 0, Zxid(server.zxid), wall_ms);
     let hello = connect(session, Some(&password(session)));
-    server.serve.received(server.now, &server.store, new, hello, &mut server.out);
-    let asked = server.serve.next_submission();
-    assert!(matches!(asked, Some(Submission::Reattach { .. })));
+    server.client_port.received(server.now, &server.store, new, hello, &mut server.out);
+    let asked = server.client_port.next_submission();
+    assert!(matches!(asked, Some(ClientRequest::Reattach { .. })));
     server.commit(&begun);
     server.settle();
     assert_eq!(server.brief(new), [""; 0]);
-    server.submit(Submission::Reattach { session, timeout_ms: 10_000 });
+    server.submit(ClientRequest::Reattach { session, timeout_ms: 10_000 });
     server.settle();
     assert_eq!(server.brief(new), ["hello 10000"]);
 }

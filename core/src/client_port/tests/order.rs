@@ -32,7 +32,7 @@ proptest! {
         deeds in proptest::collection::vec(deed(), 1..120),
         limit in 2usize..20,
     ) {
-        let options = ServeOptions { outstanding_limit: limit, ..options() };
+        let options = ClientPortOptions { outstanding_limit: limit, ..options() };
         let mut server = Server::with(options, 1);
         let clients: Vec<ConnId> = (1..=3).map(|n| server.client(n).0).collect();
         server.create(clients[0], "/big");
@@ -95,13 +95,13 @@ proptest! {
             let count = |what| heard[client].iter().filter(|h| **h == what).count();
             prop_assert_eq!(count(Heard::Paused), count(Heard::Resumed));
         }
-        prop_assert_eq!(server.serve.outstanding(), 0);
+        prop_assert_eq!(server.client_port.outstanding(), 0);
     }
 }
 
 fn write_all(server: &mut Server) {
     for conn in core::mem::take(&mut server.unwritten) {
-        server.serve.writable(server.now, &server.store, conn, &mut server.out);
+        server.client_port.writable(server.now, &server.store, conn, &mut server.out);
         server.settle();
     }
 }

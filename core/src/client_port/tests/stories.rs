@@ -58,7 +58,7 @@ fn what_is_sent_behind_the_handshake_waits_for_the_session() {
 
 #[test]
 fn who_sends_much_before_its_session_is_there_is_not_listened_to() {
-    let options = ServeOptions { jute_max_buffer: 1000, ..options() };
+    let options = ClientPortOptions { jute_max_buffer: 1000, ..options() };
     let mut server = Server::with(options, 1);
     server.eager = false;
     let conn = server.open(1);
@@ -133,7 +133,7 @@ fn a_session_that_is_gone_or_a_wrong_password_get_an_empty_session() {
 fn a_server_that_does_not_serve_answers_words_only() {
     let mut server = Server::new();
     let (client, _) = server.client(1);
-    server.serve.stop_serving(&mut server.out);
+    server.client_port.stop_serving(&mut server.out);
     server.settle();
     assert_eq!(server.hear(client), [Heard::Closed(Reason::NotServing)]);
     let word = server.open(2);
@@ -170,7 +170,7 @@ fn words_are_told_from_lengths_however_they_arrive() {
 
 #[test]
 fn the_longest_frame_is_taken_and_one_byte_more_is_not() {
-    let options = ServeOptions { jute_max_buffer: 300, ..options() };
+    let options = ClientPortOptions { jute_max_buffer: 300, ..options() };
     let mut server = Server::with(options, 1);
     let (conn, _) = server.client(1);
     let whole = 300 - 8 - (4 + 2 + 4 + 4);
@@ -182,19 +182,19 @@ fn the_longest_frame_is_taken_and_one_byte_more_is_not() {
 
 #[test]
 fn too_many_connections_are_refused_and_make_room_when_they_go() {
-    let options = ServeOptions { max_client_connections: 2, max_connections: 3, ..options() };
+    let options = ClientPortOptions { max_client_connections: 2, max_connections: 3, ..options() };
     let mut server = Server::with(options, 1);
     let first = server.open(1);
     server.open(2);
     let third = server.open(3);
     assert_eq!(server.brief(third), ["closed"]);
-    server.serve.closed(first);
+    server.client_port.closed(first);
     let fourth = server.open(4);
     assert!(server.hear(fourth).is_empty());
     for (n, refused) in [(1, false), (2, true)] {
         let conn = ConnId::accepted(100 + n);
         let peer = format!("[2001:db8::{n}]:1").parse().unwrap();
-        server.serve.opened(Time(0), conn, peer, &mut server.out);
+        server.client_port.opened(Time(0), conn, peer, &mut server.out);
         assert_eq!(!server.out.is_empty(), refused, "{n}");
         server.out.clear();
     }
@@ -205,15 +205,15 @@ fn a_connection_without_a_session_is_closed_in_time() {
     let mut server = Server::new();
     let silent = server.open(1);
     let (talking, _) = server.client(2);
-    assert_eq!(server.serve.deadline(), Some(Time(0).plus_ms(10_000)));
-    server.serve.tick(Time(0).plus_ms(9_999), &mut server.out);
+    assert_eq!(server.client_port.deadline(), Some(Time(0).plus_ms(10_000)));
+    server.client_port.tick(Time(0).plus_ms(9_999), &mut server.out);
     server.settle();
     assert!(server.hear(silent).is_empty());
-    server.serve.tick(Time(0).plus_ms(10_000), &mut server.out);
+    server.client_port.tick(Time(0).plus_ms(10_000), &mut server.out);
     server.settle();
     assert_eq!(server.brief(silent), ["closed"]);
     assert!(server.hear(talking).is_empty());
-    assert_eq!(server.serve.deadline(), None);
+    assert_eq!(server.client_port.deadline(), None);
 }
 
 #[test]
@@ -352,12 +352,12 @@ fn authentication_is_answered_at_once_and_a_failed_one_ends_the_connection() {
         server.ask(conn, -4, OpCode::Auth, auth(scheme, b"x"));
         assert_eq!(server.brief(conn), ["-4:-115", "closed"]);
     }
-    assert_eq!(server.serve.stats.auth_failed.get(), 2);
+    assert_eq!(server.client_port.stats.auth_failed.get(), 2);
 }
 
 #[test]
 fn a_client_that_asks_faster_than_it_is_answered_has_to_wait() {
-    let options = ServeOptions { outstanding_limit: 4, ..options() };
+    let options = ClientPortOptions { outstanding_limit: 4, ..options() };
     let mut server = Server::with(options, 1);
     let (conn, _) = server.client(1);
     server.eager = false;
@@ -387,7 +387,7 @@ fn a_client_that_takes_no_replies_gets_only_so_many() {
     assert!(server.hear(conn).is_empty());
     let mut answers = 3;
     while let Some(conn) = server.unwritten.pop() {
-        server.serve.writable(server.now, &server.store, conn, &mut server.out);
+        server.client_port.writable(server.now, &server.store, conn, &mut server.out);
         server.settle();
         let replies = server.brief(conn).iter().filter(|line| line.ends_with(":0")).count();
         assert!((1..=4).contains(&replies));
@@ -406,7 +406,7 @@ fn nor_does_it_get_more_by_asking_slowly() {
     }
     assert_eq!(server.brief(conn), ["1:0", "2:0", "3:0", "4:0", "paused"]);
     assert_eq!(server.unwritten, [conn]);
-    server.serve.writable(server.now, &server.store, conn, &mut server.out);
+    server.client_port.writable(server.now, &server.store, conn, &mut server.out);
     server.settle();
     assert_eq!(server.brief(conn), ["resumed", "5:0", "6:0", "7:0", "paused"]);
 }
@@ -434,7 +434,7 @@ fn a_write_that_was_refused_without_a_transaction_keeps_its_place() {
     server.ask(conn, 2, OpCode::Create, create("/b", 0));
     server.proposed.pop_back();
     let code = ErrorCode::MarshallingError;
-    server.serve.refused(server.now, &server.store, session, 2, code, &mut server.out);
+    server.client_port.refused(server.now, &server.store, session, 2, code, &mut server.out);
     server.settle();
     assert!(server.hear(conn).is_empty());
     server.catch_up();
@@ -450,7 +450,7 @@ fn an_expired_sessions_connection_is_closed() {
     server.commit(&expiry);
     server.settle();
     assert_eq!(server.hear(conn), [Heard::Closed(Reason::Done)]);
-    assert_eq!((server.serve.connection_count(), server.serve.outstanding()), (0, 0));
+    assert_eq!((server.client_port.connection_count(), server.client_port.outstanding()), (0, 0));
 }
 
 #[test]
@@ -458,9 +458,9 @@ fn replies_of_one_step_to_one_client_are_one_send() {
     let mut server = Server::new();
     let (conn, _) = server.client(1);
     let reads: Vec<u8> = (1..=50).flat_map(|xid| request(xid, 3, look("/"))).collect();
-    server.serve.received(server.now, &server.store, conn, reads.into(), &mut server.out);
-    while server.serve.next_submission().is_some() {}
-    server.serve.flush(&mut server.out);
+    server.client_port.received(server.now, &server.store, conn, reads.into(), &mut server.out);
+    while server.client_port.next_submission().is_some() {}
+    server.client_port.flush(&mut server.out);
     assert!(matches!(&server.out[..], [Action::Send { .. }]));
 }
 
@@ -473,7 +473,7 @@ fn cons_sees_what_a_connection_did() {
     server.ask(conn, 3, OpCode::Create, create("/a", 0));
     server.now.mono = Time(0).plus_ms(57);
     server.catch_up();
-    let clients = server.serve.clients();
+    let clients = server.client_port.clients();
     let [client] = &clients[..] else { panic!() };
     assert_eq!((client.received, client.sent, client.queued), (2, 2, 0));
     let shown = client.session.as_ref().unwrap();
@@ -547,7 +547,7 @@ fn a_token_is_answered_with_none_where_no_sasl_is_configured() {
 
 #[test]
 fn where_authentication_is_enforced_nothing_is_done_before_it() {
-    let options = ServeOptions { enforced_schemes: Vec::from(["digest".into()]), ..options() };
+    let options = ClientPortOptions { enforced_schemes: Vec::from(["digest".into()]), ..options() };
     let mut server = Server::with(options, 1_700_000_000_000);
     let login = |out: &mut BytesMut| {
         out.put_i32(0);
@@ -569,8 +569,11 @@ fn where_authentication_is_enforced_nothing_is_done_before_it() {
 
 #[test]
 fn large_requests_have_a_share_of_the_memory() {
-    let options =
-        ServeOptions { large_request_bytes: 1000, large_requests_max_bytes: 5000, ..options() };
+    let options = ClientPortOptions {
+        large_request_bytes: 1000,
+        large_requests_max_bytes: 5000,
+        ..options()
+    };
     let mut server = Server::with(options, 1_700_000_000_000);
     let (conn, _) = server.client(1);
     let write = |bytes: usize| {
@@ -592,7 +595,7 @@ fn large_requests_have_a_share_of_the_memory() {
     server.ask(conn, 6, OpCode::SetData, write(5001));
     let heard = server.hear(conn);
     assert!(matches!(heard[..], [Heard::Reply { xid: 5, .. }, Heard::Closed(_)]), "{heard:?}");
-    assert_eq!(server.serve.stats.large_requests_rejected.get(), 1);
+    assert_eq!(server.client_port.stats.large_requests_rejected.get(), 1);
 }
 
 #[test]
@@ -607,14 +610,14 @@ fn who_comes_too_soon_after_others_is_sent_away() {
         decrease_ratio: 0.0,
         weights: Weights { global: 1, renew: 1, local: 1 },
     };
-    let options = ServeOptions { connection_throttle: Some(throttle), ..options() };
+    let options = ClientPortOptions { connection_throttle: Some(throttle), ..options() };
     let mut server = Server::with(options, 1_700_000_000_000);
     server.client(1);
     server.client(2);
     let conn = server.open(3);
     server.push(conn, connect(SessionId(0), None));
     assert!(matches!(server.hear(conn)[..], [Heard::Closed(Reason::Limit(_))]));
-    assert_eq!(server.serve.stats.connections_rejected.get(), 1);
+    assert_eq!(server.client_port.stats.connections_rejected.get(), 1);
 }
 
 #[test]
@@ -625,7 +628,7 @@ fn a_session_that_ends_without_a_transaction_is_answered_in_its_order() {
     server.ask(conn, 1, OpCode::Create, create("/a", 0));
     server.ask(conn, 2, OpCode::CloseSession, |_| {});
     server.proposed.pop_back();
-    server.serve.ended(server.now, &server.store, session, 2, &mut server.out);
+    server.client_port.ended(server.now, &server.store, session, 2, &mut server.out);
     server.settle();
     assert!(server.hear(conn).is_empty(), "the write before it is under way");
     server.commit_one();
@@ -638,8 +641,8 @@ fn a_read_only_server_serves_those_that_ask_for_no_more() {
     let mut server = Server::new();
     let (known, session) = server.client(1);
     server.create(known, "/a");
-    server.serve.stop_serving(&mut server.out);
-    server.serve.start_read_only();
+    server.client_port.stop_serving(&mut server.out);
+    server.client_port.start_read_only();
     server.settle();
     let ask = |session, read_only| {
         let request = ConnectRequest {
@@ -676,19 +679,19 @@ fn a_read_only_server_serves_those_that_ask_for_no_more() {
     for (ms, expected) in [(14_900, None), (15_900, Some(Reason::Timeout("the client is silent")))]
     {
         server.now.mono = Time(0).plus_ms(ms);
-        assert!(server.serve.deadline().is_some_and(|due| due <= server.now.mono));
+        assert!(server.client_port.deadline().is_some_and(|due| due <= server.now.mono));
         server.hear(conn);
-        server.serve.tick(server.now.mono, &mut server.out);
+        server.client_port.tick(server.now.mono, &mut server.out);
         server.settle();
         assert_eq!(server.hear(conn), Vec::from_iter(expected.map(Heard::Closed)), "{ms}");
     }
-    assert_eq!(server.serve.deadline(), None);
+    assert_eq!(server.client_port.deadline(), None);
 }
 
 #[test]
 fn requests_beyond_the_limit_of_all_wait_for_their_turn() {
     let requests = RequestThrottle { max_requests: 4, max_wait_ms: 500 };
-    let options = ServeOptions { requests, ..options() };
+    let options = ClientPortOptions { requests, ..options() };
     let mut server = Server::with(options, 1_700_000_000_000);
     let conns = [1, 2, 3, 4].map(|n| server.client(n).0);
     server.eager = false;
@@ -712,13 +715,13 @@ fn requests_beyond_the_limit_of_all_wait_for_their_turn() {
     assert_eq!(server.brief(conns[2]), ["3:0", "13:0"]);
     server.ask(conns[3], 5, OpCode::Exists, look("/"));
     assert_eq!(server.brief(conns[3]), ["5:0"], "what comes now does not wait");
-    let stats = &server.serve.stats;
+    let stats = &server.client_port.stats;
     assert_eq!((stats.throttled_ops.get(), stats.throttle_waits.get()), (2, 2));
 }
 
 #[test]
 fn many_requests_of_all_let_each_session_have_one() {
-    let options = ServeOptions { outstanding_limit: 3, ..options() };
+    let options = ClientPortOptions { outstanding_limit: 3, ..options() };
     let mut server = Server::with(options, 1_700_000_000_000);
     let conns = [1, 2, 3].map(|n| server.client(n).0);
     server.eager = false;

@@ -19,26 +19,26 @@ fn carry(server: &mut Server, client: &mut Client, conns: &mut Vec<ConnId>) -> V
                 ClientEvent::Connect { .. } => {
                     let conn = ConnId::accepted(100 + conns.len() as u64);
                     let peer = "127.0.0.1:5000".parse().unwrap();
-                    server.serve.opened(now.mono, conn, peer, &mut server.out);
+                    server.client_port.opened(now.mono, conn, peer, &mut server.out);
                     conns.push(conn);
                     client.connected(now.mono);
                 }
-                ClientEvent::Disconnect => server.serve.closed(*conns.last().unwrap()),
+                ClientEvent::Disconnect => server.client_port.closed(*conns.last().unwrap()),
                 _ => seen.push(event),
             }
         }
         let conn = *conns.last().unwrap();
         if let Some(bytes) = client.take_output() {
             quiet = false;
-            server.serve.received(now, &server.store, conn, bytes, &mut server.out);
+            server.client_port.received(now, &server.store, conn, bytes, &mut server.out);
         }
-        while let Some(submission) = server.serve.next_submission() {
+        while let Some(submission) = server.client_port.next_submission() {
             server.submit(submission);
         }
         while !server.proposed.is_empty() {
             server.commit_one();
         }
-        server.serve.flush(&mut server.out);
+        server.client_port.flush(&mut server.out);
         for action in core::mem::take(&mut server.out) {
             match action {
                 Action::Send { conn: to, bytes } if to == conn => {
@@ -74,7 +74,7 @@ fn a_client_keeps_its_session_and_watches_over_a_reconnect() {
     assert_eq!(carry(&mut server, &mut client, &mut conns).len(), 2);
 
     // The connection breaks; meanwhile one node changes and the other comes into being.
-    server.serve.closed(*conns.last().unwrap());
+    server.client_port.closed(*conns.last().unwrap());
     client.disconnected(Time(0));
     server.set(other, "/a");
     server.create(other, "/b");
@@ -90,7 +90,7 @@ fn a_client_keeps_its_session_and_watches_over_a_reconnect() {
     let recursive = AddWatchRequest { path: "/".into(), mode: 1 };
     client.submit(Time(0), &crate::client::Request::AddWatch(recursive)).unwrap();
     assert_eq!(carry(&mut server, &mut client, &mut conns).len(), 1);
-    server.serve.closed(*conns.last().unwrap());
+    server.client_port.closed(*conns.last().unwrap());
     client.disconnected(Time(0));
     server.create(other, "/c");
     assert_eq!(client.next_event(), Some(ClientEvent::Detached));
@@ -111,7 +111,7 @@ fn a_client_keeps_its_session_and_watches_over_a_reconnect() {
     for answer in answers {
         assert!(matches!(answer, ClientEvent::Reply { result: Ok(Response::Done), .. }));
     }
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
 
     let data = Some(Bytes::from_static(b"mine"));
     let set = SetDataRequest { path: "/a".into(), data, version: 1 };

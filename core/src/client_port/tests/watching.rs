@@ -58,7 +58,7 @@ fn a_delete_tells_each_connection_once_and_the_parents_watchers_after() {
     server.delete(writer, "/a");
     assert_eq!(server.brief(both), ["NodeDeleted /a", "NodeChildrenChanged /"]);
     assert_eq!(server.brief(parent), ["NodeChildrenChanged /"]);
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn an_event_is_kept_from_who_may_not_read_and_its_watch_is_gone_all_the_same() {
     assert!(server.brief(watcher).is_empty(), "setACL tells nobody");
     server.set(owner, "/a");
     assert!(server.brief(watcher).is_empty());
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
     server.ask(watcher, 3, OpCode::GetData, watched("/a"));
     server.ask(watcher, 4, OpCode::Exists, watched("/a"));
     server.ask(watcher, 5, OpCode::GetAcl, path("/a"));
     assert_eq!(server.brief(watcher), ["3:-102", "4:-102", "5:-102"]);
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn watches_die_with_their_connection() {
     server.ask(watcher, 1, OpCode::Exists, watched("/a"));
     server.ask(watcher, 2, OpCode::GetChildren, watched("/"));
     server.hear(watcher);
-    server.serve.closed(watcher);
-    assert_eq!(server.serve.watch_count(), 0);
+    server.client_port.closed(watcher);
+    assert_eq!(server.client_port.watch_count(), 0);
     server.create(writer, "/a");
     assert!(server.hear(watcher).is_empty());
 }
@@ -144,7 +144,7 @@ fn a_reconnected_client_hears_what_it_missed_before_the_answer() {
     server.create(writer, "/old/child");
     let brief = ["NodeCreated /missing", "NodeDataChanged /old", "NodeChildrenChanged /old"];
     assert_eq!(server.brief(watcher), brief);
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_persistent_watch_tells_of_data_and_children_again_and_again() {
     server.ask(watcher, 1, OpCode::AddWatch, add_watch("/a", PERSISTENT));
     let [Heard::Reply { err: 0, body, .. }] = &server.hear(watcher)[..] else { panic!() };
     assert_eq!(body[..], [0; 4], "a record with an error of its own");
-    assert_eq!(server.serve.watch_count(), 2, "one of data, one of children");
+    assert_eq!(server.client_port.watch_count(), 2, "one of data, one of children");
     for _ in 0..2 {
         server.create(writer, "/a");
         server.create(writer, "/a/b");
@@ -220,7 +220,7 @@ fn a_persistent_watch_tells_of_data_and_children_again_and_again() {
         ];
         assert_eq!(server.brief(watcher), brief);
     }
-    assert_eq!(server.serve.watch_count(), 2);
+    assert_eq!(server.client_port.watch_count(), 2);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_recursive_watch_tells_of_every_node_below_but_not_of_children() {
     let (writer, _) = server.client(2);
     server.ask(watcher, 1, OpCode::AddWatch, add_watch("/a", RECURSIVE));
     assert_eq!(server.brief(watcher), ["1:0"]);
-    assert_eq!(server.serve.watch_count(), 1);
+    assert_eq!(server.client_port.watch_count(), 1);
     for path in ["/a", "/ab", "/a/b", "/a/b/c"] {
         server.create(writer, path);
     }
@@ -300,7 +300,7 @@ fn watches_of_several_kinds_on_one_path_tell_of_an_event_once_and_go_one_by_one(
     server.ask(me, 5, OpCode::GetChildren, watched("/a/b"));
     server.ask(me, 6, OpCode::GetChildren, watched("/a"));
     assert_eq!(server.brief(me), ["1:0", "2:0", "3:0", "4:0", "5:0", "6:0"]);
-    assert_eq!(server.serve.watch_count(), 3 + 2);
+    assert_eq!(server.client_port.watch_count(), 3 + 2);
     server.set(writer, "/a/b");
     assert_eq!(server.brief(me), ["NodeDataChanged /a/b"]);
     server.delete(writer, "/a/b");
@@ -320,7 +320,7 @@ fn watches_of_several_kinds_on_one_path_tell_of_an_event_once_and_go_one_by_one(
     server.ask(me, 15, OpCode::RemoveWatches, watcher("/", 3));
     server.set(writer, "/a/b");
     assert_eq!(server.brief(me), ["15:0"]);
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn modes_and_types_that_are_none_are_refused_and_any_text_is_a_path() {
         server.ask(me, xid + 10, OpCode::RemoveWatches, watcher(path, 5));
     }
     assert_eq!(server.brief(me), ["9:0", "19:0", "10:0", "20:0", "11:0", "21:0"]);
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn set_watches_2_has_five_lists_and_persistent_watches_catch_up_with_nothing() {
     };
     server.ask(me, -8, OpCode::SetWatches2, |out| watches.write(out));
     assert_eq!(server.brief(me), ["NodeDataChanged /a", "NodeDeleted /gone", "-8:0"]);
-    assert_eq!(server.serve.watch_count(), 1 + 2 * 2 + 1);
+    assert_eq!(server.client_port.watch_count(), 1 + 2 * 2 + 1);
     server.create(writer, "/b");
     server.create(writer, "/a/c");
     assert_eq!(server.brief(me), ["NodeCreated /b", "NodeCreated /a/c", "NodeChildrenChanged /a"]);
@@ -463,8 +463,8 @@ fn what_a_large_set_watches_missed_is_told_as_fast_as_the_client_takes_it() {
         let part = server.hear(conn);
         assert!(part.len() * 30 <= REPLY_BYTES + 1000, "{}", part.len());
         heard.extend(part);
-        assert_eq!(server.serve.watch_count(), 0);
-        server.serve.writable(server.now, &server.store, conn, &mut server.out);
+        assert_eq!(server.client_port.watch_count(), 0);
+        server.client_port.writable(server.now, &server.store, conn, &mut server.out);
         server.settle();
     }
     heard.extend(server.hear(me));
@@ -472,7 +472,7 @@ fn what_a_large_set_watches_missed_is_told_as_fast_as_the_client_takes_it() {
     assert_eq!(heard.len(), paths + 2);
     server.heard.insert(me, heard.split_off(paths));
     assert_eq!(server.brief(me), ["-8:0", "1:0"]);
-    assert_eq!(server.serve.watch_count(), 1);
+    assert_eq!(server.client_port.watch_count(), 1);
 }
 
 #[test]
@@ -485,29 +485,31 @@ fn figures_tell_of_data_watches_and_remember_who_watched() {
     server.ask(b, 1, OpCode::GetData, watched("/x"));
     server.ask(b, 2, OpCode::AddWatch, add_watch("/y", PERSISTENT));
     server.ask(b, 3, OpCode::GetChildren, watched("/x"));
-    assert_eq!(server.serve.watch_summary(), [2, 2, 3]);
+    assert_eq!(server.client_port.watch_summary(), [2, 2, 3]);
     assert_eq!(
-        server.serve.watches_by_path(),
+        server.client_port.watches_by_path(),
         [("/x", Vec::from([session_a, session_b])), ("/y", Vec::from([session_b]))]
     );
-    assert_eq!(server.serve.watch_count(), 5);
+    assert_eq!(server.client_port.watch_count(), 5);
     server.set(a, "/x");
     // A connection whose last watch fired still counts.
-    assert_eq!(server.serve.watch_summary(), [2, 1, 1]);
+    assert_eq!(server.client_port.watch_summary(), [2, 1, 1]);
     let by_session = [(session_a, Vec::new()), (session_b, Vec::from(["/y"]))];
-    assert_eq!(server.serve.watches_by_session(), by_session);
+    assert_eq!(server.client_port.watches_by_session(), by_session);
     // One whose last watch was removed does not.
     server.ask(b, 4, OpCode::RemoveWatches, watcher("/y", 4));
-    assert_eq!(server.serve.watch_summary(), [1, 0, 0]);
-    server.serve.closed(a);
-    assert_eq!(server.serve.watch_summary(), [0, 0, 0]);
-    assert_eq!(server.serve.stats.watchers(EventType::NodeDataChanged).sum(), 2);
+    assert_eq!(server.client_port.watch_summary(), [1, 0, 0]);
+    server.client_port.closed(a);
+    assert_eq!(server.client_port.watch_summary(), [0, 0, 0]);
+    assert_eq!(server.client_port.stats.watchers(EventType::NodeDataChanged).sum(), 2);
 }
 
 #[test]
 fn while_many_are_told_of_an_event_others_are_answered() {
-    let mut server =
-        Server::with(ServeOptions { max_client_connections: 0, ..options() }, 1_700_000_000_000);
+    let mut server = Server::with(
+        ClientPortOptions { max_client_connections: 0, ..options() },
+        1_700_000_000_000,
+    );
     let (writer, _) = server.client(1);
     server.create(writer, "/a");
     let many = 10_000;
@@ -524,7 +526,7 @@ fn while_many_are_told_of_an_event_others_are_answered() {
     assert_eq!(server.brief(last), brief, "no read overtakes the event");
     let mut told = 1;
     let mut steps = 0;
-    while server.serve.deadline() == Some(Time(0)) {
+    while server.client_port.deadline() == Some(Time(0)) {
         server.settle();
         steps += 1;
         // Two steps have told others before.
@@ -534,5 +536,5 @@ fn while_many_are_told_of_an_event_others_are_answered() {
     }
     assert_eq!(told, watchers.len());
     assert!(steps >= watchers.len() / outbox::TOLD_AT_ONCE - 2, "{steps}");
-    assert_eq!(server.serve.watch_count(), 0);
+    assert_eq!(server.client_port.watch_count(), 0);
 }
