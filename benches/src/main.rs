@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use zabkeeper_benches::compare::{self, Compare};
 use zabkeeper_benches::load::{self, Failed, Load, Nodes, Op};
 use zabkeeper_benches::stop;
+use zabkeeper_core::client::ConnectString;
+use zabkeeper_core::types::HostPort;
 
 /// Measures ZooKeeper-compatible ensembles.
 #[derive(Parser)]
@@ -27,7 +29,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct LoadArguments {
-    /// host:port of the servers, with commas between.
+    /// The servers as a connect string: host:port, separated by commas.
     #[arg(long, default_value = "127.0.0.1:2181,127.0.0.1:2182,127.0.0.1:2183")]
     servers: String,
     /// Sessions, each on a connection of its own.
@@ -63,12 +65,18 @@ fn main() -> ExitCode {
 }
 
 fn load_and_tell(arguments: &LoadArguments) -> Result<(), Failed> {
-    let resolve = |at: &str| -> Result<SocketAddr, Failed> {
-        let found = at.to_socket_addrs().ok().and_then(|mut all| all.next());
-        found.ok_or_else(|| Failed(format!("--servers: {at} is no host:port that can be found")))
+    let wrong = |why: String| Failed(format!("--servers {}: {why}", arguments.servers));
+    let given = ConnectString::parse(&arguments.servers)
+        .map_err(|at| wrong(format!("{at}: expected host:port, separated by commas")))?;
+    if !given.root.is_empty() {
+        return Err(wrong(format!("the root {} is not supported", given.root)));
+    }
+    let resolve = |at: &HostPort| -> Result<SocketAddr, Failed> {
+        let found = (&*at.host, at.port).to_socket_addrs().ok().and_then(|mut all| all.next());
+        found.ok_or_else(|| wrong(format!("{at} cannot be resolved")))
     };
     let load = Load {
-        servers: arguments.servers.split(',').map(resolve).collect::<Result<_, _>>()?,
+        servers: given.servers.iter().map(resolve).collect::<Result<_, _>>()?,
         connections: arguments.connections.max(1),
         outstanding: arguments.outstanding.max(1),
         op: arguments.op,

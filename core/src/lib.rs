@@ -125,6 +125,7 @@ pub mod prep;
 pub mod quorum;
 pub mod session;
 pub mod store;
+pub mod text;
 pub mod types;
 pub mod wire;
 pub mod zab;

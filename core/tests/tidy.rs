@@ -13,6 +13,7 @@ const ROOMS: &[&str] = &[
     "types",
     "hash",
     "budget",
+    "text",
     "wire",
     "event",
     "action",

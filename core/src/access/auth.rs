@@ -8,12 +8,16 @@ use core::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytestring::ByteString;
+use nom::bytes::complete::{take_while, take_while1};
+use nom::character::complete::char;
+use nom::multi::many0_count;
 use sha1::{Digest, Sha1};
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 use sha3::{Sha3_224, Sha3_256, Sha3_384, Sha3_512};
 
 use super::distinguished_name;
 use crate::config::DigestAlgorithm;
+use crate::text;
 use crate::wire::client::Id;
 use crate::wire::network::{Address, Network};
 
@@ -41,9 +45,10 @@ impl Scheme {
     pub(crate) fn is_valid(self, id: &str) -> bool {
         match self {
             Scheme::Digest => {
+                let (user, hash) = (take_while(|c| c != ':'), take_while1(|c| c != ':'));
                 // Java's `split(":")` drops empty parts at the end.
-                let trimmed = id.trim_end_matches(':');
-                !trimmed.is_empty() && trimmed.split(':').count() == 2
+                let end = many0_count(char(':'));
+                text::read(id, (user, char(':'), hash, end)).is_some()
             }
             Scheme::Ip => Network::parse(id).is_some(),
             Scheme::X509 => distinguished_name::is_valid(id),

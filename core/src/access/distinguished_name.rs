@@ -1,7 +1,19 @@
-//! Whether a text names the subject of a certificate, as Java's `X500Principal` takes it: RFC 2253
-//! and RFC 1779 with keywords of its own.
+//! Distinguished names: the subjects of certificates, in the grammar that Java's `X500Principal`
+//! accepts. It is that of RFC 2253 and RFC 1779, with Java's own keywords.
 
-/// The keywords that Java knows; all others are written as OIDs.
+use alloc::vec::Vec;
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::{is_a, is_not, tag, tag_no_case, take_while_m_n};
+use nom::character::complete::{char, digit1, one_of};
+use nom::combinator::{eof, map_opt, not, opt, recognize, verify};
+use nom::multi::{many0_count, many1, separated_list1};
+use nom::sequence::{delimited, pair, preceded};
+
+use crate::text::{self, Parsed};
+
+/// The keywords that Java knows; other types are written as object identifiers.
 const KEYWORDS: [&str; 21] = [
     "C",
     "CN",
@@ -25,125 +37,99 @@ const KEYWORDS: [&str; 21] = [
     "T",
     "UID",
 ];
-/// What has to be escaped in a value.
-const ESCAPED: &str = ",+<>;\"";
-/// What may be; outside of quotes a space, too.
+/// Characters that a value without quotes cannot contain.
+const SPECIAL: &str = ",+<>;\"\\";
+/// Characters that a backslash may precede; outside of quotes, also a space.
 const ESCAPABLE: &str = ",=\n+<>#;\\\"";
 
-/// Whether `text` is a distinguished name; that of nobody is empty.
+/// Whether `text` is a distinguished name. The empty text is the name without attributes.
 pub(super) fn is_valid(text: &str) -> bool {
-    text.is_empty() || parts(text, [',', ';']).all(|rdn| parts(rdn, ['+', '+']).all(is_attribute))
-}
-
-/// The text between separators that are neither escaped nor within quotes.
-fn parts(text: &str, separators: [char; 2]) -> impl Iterator<Item = &str> {
-    let (mut quotes, mut escaped) = (0, false);
-    text.split(move |c| {
-        let is_plain = !escaped;
-        escaped = c == '\\' && is_plain;
-        quotes += u32::from(c == '"' && is_plain);
-        let ends = separators.contains(&c) && is_plain && quotes != 1;
-        if ends {
-            quotes = 0;
-        }
-        ends
-    })
+    let relative_name = separated_list1(char('+'), attribute);
+    let name = separated_list1(one_of(",;"), relative_name);
+    text::read(text, alt((recognize(eof), recognize(name)))).is_some()
 }
 
 /// `type=value`.
-fn is_attribute(text: &str) -> bool {
-    text.split_once('=').is_some_and(|(kind, value)| is_kind(kind) && is_value(value))
+fn attribute(text: &str) -> Parsed<'_, ()> {
+    let kind = verify(is_not("="), |kind: &str| is_kind(kind.trim_matches(|c| c <= ' ')));
+    let value = preceded(opt(is_a(" \n")), alt((encoded, quoted, plain)));
+    (kind, char('='), value).map(|_| ()).parse_complete(text)
 }
 
 fn is_kind(text: &str) -> bool {
-    let text = text.trim_matches(|c| c <= ' ').to_ascii_uppercase();
-    KEYWORDS.contains(&&*text) || is_oid(text.strip_prefix("OID.").unwrap_or(&text))
+    let is_keyword = KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(text));
+    is_keyword || text::read(text, preceded(opt(tag_no_case("OID.")), object_id)).is_some()
 }
 
-fn is_oid(text: &str) -> bool {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let small = |part: &str| part.trim_start_matches('0').parse::<u32>().unwrap_or(u32::MAX);
-    let mut numbers = text.split('.');
-    match (numbers.next(), numbers.next()) {
-        (Some(first), Some(second)) => {
-            is_number(first)
-                && is_number(second)
-                && (first.trim_matches('0').is_empty() || small(first) <= 2)
-                && (small(first) == 2 || second.trim_matches('0').is_empty() || small(second) < 40)
-                && numbers.all(is_number)
-        }
-        _ => false,
-    }
-}
-
-fn is_value(text: &str) -> bool {
-    let text = text.trim_start_matches([' ', '\n']);
-    if let Some(hex) = text.strip_prefix('#') {
-        return is_hex(hex);
-    }
-    if let Some(quoted) = text.strip_prefix('"') {
-        return is_quoted(quoted);
-    }
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c == '\\' && !is_escape(&mut chars, true) || c != '\\' && ESCAPED.contains(c) {
-            return false;
-        }
-    }
-    true
-}
-
-/// A value up to its closing quotes, and nothing behind them.
-fn is_quoted(text: &str) -> bool {
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => return chars.all(|c| matches!(c, ' ' | '\n')),
-            '\\' if !is_escape(&mut chars, false) => return false,
-            _ => {}
-        }
-    }
-    false
-}
-
-/// What follows a backslash: two hexadecimal digits, or a character that may be escaped.
-fn is_escape(chars: &mut core::str::Chars<'_>, or_space: bool) -> bool {
-    match chars.next() {
-        Some(c) if c.is_ascii_hexdigit() => chars.next().is_some_and(|c| c.is_ascii_hexdigit()),
-        Some(c) => ESCAPABLE.contains(c) || or_space && c == ' ',
-        None => false,
-    }
-}
-
-/// The digits of one DER value.
-fn is_hex(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let byte = |pair: &[u8]| u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok();
-    if !bytes.iter().all(u8::is_ascii_hexdigit) || !bytes.len().is_multiple_of(2) {
-        return false;
-    }
-    let mut bytes = bytes.chunks_exact(2).filter_map(byte);
-    let (Some(_tag), Some(length)) = (bytes.next(), bytes.next()) else { return false };
-    let length = match length {
-        0..=0x7f => Some(usize::from(length)),
-        0x81..=0x84 => {
-            let digits = bytes.by_ref().take(usize::from(length & 0x7f));
-            let (n, value) =
-                digits.fold((0, 0), |(n, value), b| (n + 1, value << 8 | usize::from(b)));
-            (n == length & 0x7f).then_some(value)
+/// Numbers with dots between them: the first is 0 to 2, the second below 40 unless the first is 2.
+fn object_id(text: &str) -> Parsed<'_, ()> {
+    let small = |digits: &str| match digits.trim_start_matches('0') {
+        "" => 0,
+        digits => digits.parse::<u32>().unwrap_or(u32::MAX),
+    };
+    let numbers = separated_list1(char('.'), digit1);
+    let is_id = move |numbers: Vec<&str>| match numbers.as_slice() {
+        [first, second, ..] => {
+            let (first, second) = (small(first), small(second));
+            (first == 2 || first < 2 && second < 40).then_some(())
         }
         _ => None,
     };
-    length == Some(bytes.count())
+    map_opt(numbers, is_id).parse_complete(text)
+}
+
+/// `#` and the hexadecimal digits of one DER value.
+fn encoded(text: &str) -> Parsed<'_, ()> {
+    let byte =
+        map_opt(take_while_m_n(2, 2, is_hex_digit), |pair| u8::from_str_radix(pair, 16).ok());
+    let is_der = |bytes: Vec<u8>| is_der(&bytes).then_some(());
+    map_opt(preceded(char('#'), many1(byte)), is_der).parse_complete(text)
+}
+
+/// A value in quotes. Only blanks may follow it.
+fn quoted(text: &str) -> Parsed<'_, ()> {
+    let content = many0_count(alt((is_not("\"\\"), escape)));
+    let end = pair(char('"'), opt(is_a(" \n")));
+    delimited(char('"'), content, end).map(|_| ()).parse_complete(text)
+}
+
+/// A value without quotes, which may be empty.
+fn plain(text: &str) -> Parsed<'_, ()> {
+    let content = many0_count(alt((is_not(SPECIAL), escape, tag("\\ "))));
+    preceded(not(one_of("#\"")), content).map(|_| ()).parse_complete(text)
+}
+
+/// A backslash, and two hexadecimal digits or one of the characters that may be escaped.
+fn escape(text: &str) -> Parsed<'_, &str> {
+    let hex = take_while_m_n(2, 2, is_hex_digit);
+    recognize(pair(char('\\'), alt((hex, recognize(one_of(ESCAPABLE)))))).parse_complete(text)
+}
+
+fn is_hex_digit(c: char) -> bool {
+    c.is_ascii_hexdigit()
+}
+
+/// Whether bytes are a tag, a length and a content of that length.
+fn is_der(bytes: &[u8]) -> bool {
+    match bytes {
+        [_tag, length @ 0..=0x7f, content @ ..] => content.len() == usize::from(*length),
+        [_tag, digits @ 0x81..=0x84, rest @ ..] => {
+            let Some((length, content)) = rest.split_at_checked(usize::from(digits & 0x7f)) else {
+                return false;
+            };
+            content.len() == length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::is_valid;
 
-    /// What Java 17's `X500Principal` says.
+    /// The answers of Java 17's `X500Principal`.
     #[test]
-    fn names_are_taken_as_java_takes_them() {
+    fn the_names_that_java_accepts_are_valid() {
         for name in [
             "",
             "CN=a",

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::text;
 use crate::wire::Word;
 
 /// The enabled words. `srvr` always is.
@@ -16,7 +17,7 @@ impl Whitelist {
         if read_only_mode {
             enabled.push(Word::Isro);
         }
-        for name in setting.unwrap_or_default().split(',').map(str::trim) {
+        for name in text::list(setting.unwrap_or_default()) {
             if name == "*" {
                 enabled.extend_from_slice(Word::ALL);
                 break;

@@ -4,6 +4,7 @@
 //! Bytes in, bytes out: whoever drives it dials the servers it asks for, carries bytes both
 //! ways, and calls [`Client::tick`] when [`Client::deadline`] has come.
 
+mod connect_string;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
+pub use self::connect_string::ConnectString;
 pub use self::request::{MultiOp, MultiResult, Request, Response};
 use self::watched::{Intent, Watched};
 use crate::types::{SessionId, Time, Zxid};

@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 
 use super::lines::{A_VERSION, version, wrong};
 use super::values::Values;
-use super::{ConfigError, EnsembleConfig, keys, lines_of, properties};
+use super::{ConfigError, EnsembleConfig, keys, lines_of};
+use crate::text::properties;
 use crate::types::HostPort;
 
 impl EnsembleConfig {

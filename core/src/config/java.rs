@@ -1,35 +1,38 @@
-//! Numbers in the spellings that Java's parsers take.
+//! Numbers in the spellings that Java's parsers accept.
+
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case};
+use nom::character::complete::{alphanumeric1, one_of};
+use nom::combinator::{opt, peek, success, value};
+use nom::sequence::terminated;
+
+use crate::text;
 
 /// `Integer.parseInt`, `Long.parseLong`.
 pub(super) fn parse(text: &str) -> Option<i64> {
-    digits(text, 10)
+    digits_of(text, 10)
 }
 
 /// `Integer.decode`, `Long.decode`: hexadecimal after `0x` and `#`, octal after `0`.
 pub(super) fn decode(text: &str) -> Option<i64> {
-    let (minus, rest) = match text.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    let hexadecimal = ["0x", "0X", "#"].iter().find_map(|prefix| rest.strip_prefix(prefix));
-    let (radix, rest) = match (hexadecimal, rest.strip_prefix('0')) {
-        (Some(rest), _) => (16, rest),
-        (None, Some(rest)) if !rest.is_empty() => (8, rest),
-        _ => (10, rest),
-    };
-    if rest.starts_with(['+', '-']) {
-        return None;
-    }
-    digits(&alloc::format!("{minus}{rest}"), radix)
+    let sign = opt(one_of("+-"));
+    let radix = alt((
+        value(16, alt((tag_no_case("0x"), tag("#")))),
+        value(8, terminated(tag("0"), peek(alphanumeric1))),
+        success(10),
+    ));
+    let (sign, radix, digits) = text::read(text, (sign, radix, alphanumeric1))?;
+    let minus = if sign == Some('-') { "-" } else { "" };
+    digits_of(&alloc::format!("{minus}{digits}"), radix)
 }
 
-fn digits(text: &str, radix: u32) -> Option<i64> {
+fn digits_of(text: &str, radix: u32) -> Option<i64> {
     i64::from_str_radix(text, radix).ok()
 }
 
 /// `Double.parseDouble`, but for hexadecimal fractions.
 pub(super) fn fraction(text: &str) -> Option<f64> {
-    let text = super::properties::trim(text);
+    let text = crate::text::properties::trim(text);
     let plain = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
     let is_plain =
         plain.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));

@@ -4,9 +4,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::properties::{self, Property};
 use super::values::{EnsembleLine, Given, Values, in_words};
 use super::{Config, ConfigError, EnsembleConfig, Member, java, keys, server_line};
+use crate::text::properties::{self, Property};
 use crate::types::{ServerId, literal};
 
 impl Values<'_> {
@@ -64,13 +64,13 @@ impl Values<'_> {
             let (kind, id) = key.split_once('.').unwrap_or((key, ""));
             let id = java::parse(id).ok_or_else(|| error(&format!("{kind}.N with a number N")))?;
             if kind == "server" {
-                let member = server_line::parse(&given.value).map_err(|w| error(w.expected()))?;
+                let member = server_line::parse(&given.value)
+                    .map_err(|mistake| error(mistake.expected()))?;
                 ensemble.members.insert(ServerId(id), member);
             } else if kind.starts_with("group") {
-                for part in server_line::java_split(&given.value, ':') {
-                    let sid = java::parse(part.trim());
-                    let sid = sid.ok_or_else(|| error("server ids parted by colons"))?;
-                    if ensemble.groups.insert(ServerId(sid), id).is_some() {
+                let sids = server_line::parse_group(&given.value);
+                for sid in sids.ok_or_else(|| error("server ids separated by colons"))? {
+                    if ensemble.groups.insert(sid, id).is_some() {
                         return Err(error("every server in one group only"));
                     }
                 }

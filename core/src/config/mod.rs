@@ -7,7 +7,6 @@ mod java;
 mod keys;
 mod lines;
 mod members;
-mod properties;
 mod read;
 mod server_line;
 mod throttle;
@@ -18,12 +17,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::text::{Position, properties};
 use crate::types::ServerId;
 
+pub use crate::text::properties::{decode, encode};
 pub use digest_algorithm::DigestAlgorithm;
 pub use dynamic::point_to;
 pub use members::{EnsembleConfig, LearnerType, Member, ServerAddress};
-pub use properties::{decode, encode};
+pub(crate) use server_line::key_and_value;
 pub use throttle::{ConnectionThrottle, Weights};
 use values::Values;
 
@@ -313,10 +314,11 @@ pub fn concerns(flag: &str) -> bool {
 }
 
 fn lines_of(name: &str, text: &str) -> Result<Vec<properties::Property>, ConfigError> {
-    properties::parse(text).map_err(|properties::Malformed { line }| ConfigError {
+    properties::parse(text).map_err(|Position { line, column }| ConfigError {
         place: format!("{name}:{line}"),
-        what: String::from(
-            "\\u without four hexadecimal digits: expected \\\\ for a backslash, or / in a path",
+        what: format!(
+            "\\u without four hexadecimal digits at column {column}: expected \\\\ for a backslash, or \
+             / in a path"
         ),
     })
 }

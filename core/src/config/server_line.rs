@@ -1,103 +1,128 @@
-//! A `server.N` line: `host:quorum:election[:type][;[host:]port]`, with several addresses
-//! parted by `|` (`QuorumPeer.QuorumServer`).
+//! The member lines of an ensemble: `server.N=host:quorum:election[:type][;[host:]port]`, with
+//! several addresses separated by `|` (`QuorumPeer.QuorumServer`), and the lists of ids in
+//! `group.N` lines.
 
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::character::complete::char;
+use nom::combinator::{map, map_opt, opt, verify};
+use nom::multi::{many0_count, many1_count};
+use nom::sequence::{pair, preceded, separated_pair, terminated};
 
 use super::java;
 use super::members::{LearnerType, Member, ServerAddress};
-use crate::types::HostPort;
+use crate::text::{self, Parsed, dropped, field, read_field, space, split};
+use crate::types::{HostPort, ServerId};
 
-/// The mistake in a line.
+/// The mistake in a member line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wrong {
-    /// Its form.
+pub(super) enum Mistake {
+    /// The line does not have the form of a member.
     Form,
-    /// One port for two.
+    /// An address has one port for the quorum and the election.
     EqualPorts,
-    /// Several roles of one member.
+    /// The addresses of the member have different roles.
     SeveralRoles,
 }
 
-impl Wrong {
-    /// The accepted form.
+impl Mistake {
+    /// The accepted form, for messages.
     pub(super) fn expected(self) -> &'static str {
         match self {
-            Wrong::Form => {
+            Mistake::Form => {
                 "host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]"
             }
-            Wrong::EqualPorts => "two ports that differ, for the quorum and for the election",
-            Wrong::SeveralRoles => "one role for all addresses of a server",
+            Mistake::EqualPorts => "two ports that differ, for the quorum and for the election",
+            Mistake::SeveralRoles => "one role for all addresses of a server",
         }
     }
 }
 
-/// An empty host is this one, as `InetAddress` has it.
+/// The meaning of an empty host, as `InetAddress` defines it.
 const EMPTY_HOST: &str = "localhost";
 
-pub(super) fn parse(value: &str) -> Result<Member, Wrong> {
-    let parts = java_split(value, ';');
-    let (servers, client) = match parts.as_slice() {
-        [servers] => (*servers, None),
-        [servers, client] => (*servers, Some(*client)),
-        _ => return Err(Wrong::Form),
-    };
+/// The characters that end a field of an address.
+const ADDRESS_ENDS: &str = ":|;";
+/// The characters that end a field of the client address.
+const CLIENT_ENDS: &str = ":;";
+
+/// Reads the value of a `server.N` line.
+pub(super) fn parse(value: &str) -> Result<Member, Mistake> {
+    let line = terminated((split('|', address), opt(preceded(char(';'), client))), dropped(';'));
+    let (servers, client) = text::read(value, line).ok_or(Mistake::Form)?;
     let mut role = None;
-    let mut addresses = Vec::new();
-    for text in java_split(servers, '|') {
-        let (address, kind) = server(text).ok_or(Wrong::Form)?;
+    let mut addresses = Vec::with_capacity(servers.len());
+    for (address, kind) in servers {
         if address.quorum.port == address.election.port {
-            return Err(Wrong::EqualPorts);
+            return Err(Mistake::EqualPorts);
         }
         addresses.push(address);
         if let Some(kind) = kind
             && *role.get_or_insert(kind) != kind
         {
-            return Err(Wrong::SeveralRoles);
+            return Err(Mistake::SeveralRoles);
         }
     }
-    let client = match client {
-        None => None,
-        Some(text) => Some(client_of(text).ok_or(Wrong::Form)?),
-    };
     Ok(Member { addresses, role: role.unwrap_or(LearnerType::Participant), client })
 }
 
-fn server(text: &str) -> Option<(ServerAddress, Option<LearnerType>)> {
-    let parts = split_colons(text.trim())?;
-    let [host, quorum, election, kind @ ..] = parts.as_slice() else { return None };
-    let kind = match kind {
-        [] => None,
-        [kind] => Some(role_of(kind)?),
-        _ => return None,
-    };
-    let host = host_of(host)?;
-    let (quorum, election) = (port(quorum)?, port(election)?);
-    let at = |port| HostPort::new(host, port);
-    Some((ServerAddress { quorum: at(quorum), election: at(election) }, kind))
+/// Reads the value of a `group.N` line: ids separated by colons.
+pub(super) fn parse_group(value: &str) -> Option<Vec<ServerId>> {
+    let id = read_field(":", |id| java::parse(id).map(ServerId));
+    text::read(value, split(':', id))
 }
 
-fn client_of(text: &str) -> Option<HostPort> {
-    match split_colons(text.trim())?.as_slice() {
-        [number] => Some(HostPort::new("0.0.0.0", port(number)?)),
-        [host, number] => Some(HostPort::new(host_of(host)?, port(number)?)),
-        _ => None,
-    }
+/// Reads one joining member of a reconfiguration: `server.N=line`. `=` may be repeated
+/// (`StringUtils.split`).
+pub(crate) fn key_and_value(text: &str) -> Option<(&str, &str)> {
+    let field = || verify(field("="), |field: &str| !field.is_empty());
+    let equals = || many0_count(pair(space, char('=')));
+    let separator = many1_count(pair(space, char('=')));
+    let fields = separated_pair(preceded(equals(), field()), separator, field());
+    text::read(text, terminated(fields, (equals(), space)))
 }
 
-fn port(text: &str) -> Option<u16> {
+/// `host:quorum:election[:type]`.
+fn address(text: &str) -> Parsed<'_, (ServerAddress, Option<LearnerType>)> {
+    let port = || preceded(char(':'), read_field(ADDRESS_ENDS, port_of));
+    let role = preceded(char(':'), read_field(ADDRESS_ENDS, role_of));
+    let fields = terminated((host(ADDRESS_ENDS), port(), port(), opt(role)), dropped(':'));
+    map(fields, |(host, quorum, election, role)| {
+        let at = |port| HostPort::new(host, port);
+        (ServerAddress { quorum: at(quorum), election: at(election) }, role)
+    })
+    .parse_complete(text)
+}
+
+/// `[host:]port`; without a host, all addresses of the machine.
+fn client(text: &str) -> Parsed<'_, HostPort> {
+    let port = || read_field(CLIENT_ENDS, port_of);
+    let with_host = map((host(CLIENT_ENDS), preceded(char(':'), port())), |(host, port)| {
+        HostPort::new(host, port)
+    });
+    let alone = map(port(), |port| HostPort::new("0.0.0.0", port));
+    terminated(alt((with_host, alone)), dropped(':')).parse_complete(text)
+}
+
+/// A name or address that can be written into a configuration file, and read again.
+fn host<'a>(
+    stops: &'static str,
+) -> impl Parser<&'a str, Output = &'a str, Error = text::Unexpected<'a>> {
+    let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
+    map_opt(text::host(stops), move |host| match host {
+        "" => Some(EMPTY_HOST),
+        "[]" => None,
+        _ => (!host.contains(is_odd)).then_some(host),
+    })
+}
+
+fn port_of(text: &str) -> Option<u16> {
     u16::try_from(java::parse(text)?).ok()
 }
 
-/// Java's `split`: without the empty parts at the end; an empty text is one part.
-pub(super) fn java_split(text: &str, at: char) -> Vec<&str> {
-    let mut parts: Vec<&str> = text.split(at).collect();
-    while parts.len() > 1 && parts.last().is_some_and(|part| part.trim().is_empty()) {
-        parts.pop();
-    }
-    parts
-}
-
+/// A role by its name, in any case.
 pub(super) fn role_of(text: &str) -> Option<LearnerType> {
     match text.trim().to_ascii_lowercase().as_str() {
         "participant" => Some(LearnerType::Participant),
@@ -106,44 +131,12 @@ pub(super) fn role_of(text: &str) -> Option<LearnerType> {
     }
 }
 
-/// A name or address that can be written into a configuration file, and read again.
-fn host_of(text: &str) -> Option<&str> {
-    let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
-    match text {
-        "" => Some(EMPTY_HOST),
-        "[]" => None,
-        _ => (!text.contains(is_odd)).then_some(text),
-    }
-}
-
-/// Splits at colons outside of brackets, which stand around IPv6 addresses; without the empty
-/// parts at the end.
-fn split_colons(text: &str) -> Option<Vec<String>> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    loop {
-        let end = match rest.strip_prefix('[') {
-            Some(_) => rest.find(']')? + 1,
-            None => rest.find(':').unwrap_or(rest.len()),
-        };
-        let (part, after) = rest.split_at(end);
-        parts.push(part.trim().to_string());
-        match after.strip_prefix(':') {
-            Some(next) => rest = next,
-            None if after.is_empty() => break,
-            None => return None,
-        }
-    }
-    while parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
-        parts.pop();
-    }
-    Some(parts)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
 
     #[test]
     fn all_forms_are_read() {
@@ -174,13 +167,13 @@ mod tests {
         for bad in
             ["", "h", "h:1", "h:1:x", "h:1:2:king", "[]:1:2", "h:1:2;3;4", "h:1:2:observer:3"]
         {
-            assert_eq!(parse(bad), Err(Wrong::Form), "{bad}");
+            assert_eq!(parse(bad), Err(Mistake::Form), "{bad}");
         }
         for bad in ["a b:1:2", "a\\b:1:2", "h:1:2;a\nb:3"] {
-            assert_eq!(parse(bad), Err(Wrong::Form), "no host can be called that: {bad:?}");
+            assert_eq!(parse(bad), Err(Mistake::Form), "no host can be called that: {bad:?}");
         }
         for bad in ["h:1:1", "h:0:0;2", "h:1:2|h:3:3"] {
-            assert_eq!(parse(bad), Err(Wrong::EqualPorts), "{bad}");
+            assert_eq!(parse(bad), Err(Mistake::EqualPorts), "{bad}");
         }
     }
 
@@ -190,7 +183,7 @@ mod tests {
         assert_eq!(role("a:1:2:observer|b:1:2"), Ok(LearnerType::Observer));
         assert_eq!(role("a:1:2|b:1:2:observer"), Ok(LearnerType::Observer));
         assert_eq!(role("a:1:2:Observer|b:1:2:observer"), Ok(LearnerType::Observer));
-        assert_eq!(role("a:1:2:observer|b:1:2:participant"), Err(Wrong::SeveralRoles));
-        assert_eq!(role("a:1:2:participant|b:1:2:observer;3"), Err(Wrong::SeveralRoles));
+        assert_eq!(role("a:1:2:observer|b:1:2:participant"), Err(Mistake::SeveralRoles));
+        assert_eq!(role("a:1:2:participant|b:1:2:observer;3"), Err(Mistake::SeveralRoles));
     }
 }

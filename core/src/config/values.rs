@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use super::keys::{self, Home, Verdict};
-use super::properties::{self, Property};
 use super::{ConfigError, Warning, java};
+use crate::text::properties::{self, Property};
 
 /// Where a setting of the JVM stands, for messages.
 const FLAG_PLACE: &str = "system property (-D, SERVER_JVMFLAGS or JVMFLAGS)";

@@ -5,10 +5,11 @@ use bytestring::ByteString;
 
 use super::request::Write;
 use super::{Parsed, Prep, Request};
-use crate::config::{EnsembleConfig, Member, ServerAddress};
+use crate::config::{self, EnsembleConfig, Member, ServerAddress};
 use crate::quorum::Membership;
 use crate::session::SessionCheck;
 use crate::store::{CONFIG_PATH, Store};
+use crate::text;
 use crate::types::{HostPort, ServerId, Zxid};
 use crate::wire::ErrorCode;
 use crate::wire::client::{ReconfigRequest, perms};
@@ -133,10 +134,7 @@ fn changed(
         next.members.remove(&id(leaving)?);
     }
     for joining in listed(&asked.joining) {
-        let mut parts = joining.split('=').map(str::trim).filter(|part| !part.is_empty());
-        let (Some(key), Some(line), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(ErrorCode::BadArguments);
-        };
+        let (key, line) = config::key_and_value(joining).ok_or(ErrorCode::BadArguments)?;
         let id = id(key.rsplit('.').next().unwrap_or_default())?;
         let member = Member::parse(line).ok_or(ErrorCode::BadArguments)?;
         let is_whole = member.client.is_some() && every_member_takes(&member, asked_of);
@@ -165,6 +163,5 @@ fn every_member_takes(member: &Member, asked_of: &Members<'_>) -> bool {
 }
 
 fn listed(text: &Option<ByteString>) -> impl Iterator<Item = &str> {
-    let parts = text.iter().flat_map(|text| text.split(','));
-    parts.map(str::trim).filter(|part| !part.is_empty())
+    text.iter().flat_map(|text| text::list(text))
 }
