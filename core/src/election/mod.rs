@@ -16,7 +16,6 @@ mod vote;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -77,7 +76,6 @@ const MOST_ANSWERS: u32 = 8;
 pub struct Election {
     me: ServerId,
     members: Arc<Membership>,
-    config_text: String,
     options: ElectionOptions,
     connections: Connections,
     /// The logical clock: counts rounds.
@@ -123,7 +121,6 @@ impl Election {
         let members = Arc::new(Membership::new(config, None));
         Election {
             me,
-            config_text: members.committed().to_text(),
             connections: Connections::new(me, members.clone(), options.handshake_ms),
             members,
             options,
@@ -142,9 +139,13 @@ impl Election {
     /// From now on these are the members. A round that is under way has to begin anew with
     /// [`Election::look`] (`QuorumPeer.restartLeaderElection`).
     pub fn set_members(&mut self, members: Arc<Membership>) {
-        self.config_text = members.committed().to_text();
         self.connections.set_members(members.clone());
         self.members = members;
+    }
+
+    /// The members that notifications are judged by.
+    pub(crate) fn members(&self) -> &Arc<Membership> {
+        &self.members
     }
 
     /// A newer configuration that a peer has told of while this server looked for a leader, once.
@@ -250,7 +251,7 @@ impl Election {
     /// Asks a member at its configured address what it says: [`Election::take_proof`] tells.
     pub fn ask(&mut self, now: Time, member: ServerId, out: &mut Actions) {
         let vote = Vote { state: PeerState::Looking, ..self.current };
-        let question = Notification::encode(&vote, &self.config_text);
+        let question = Notification::encode(&vote, self.members.text());
         self.connections.ask(now, member, &question, out);
     }
 
@@ -339,7 +340,7 @@ impl Election {
             return;
         }
         self.conclude(round.proposal);
-        let message = Notification::encode(&self.current, &self.config_text);
+        let message = Notification::encode(&self.current, self.members.text());
         for to in self.members.clone().voters().filter(|id| *id != self.me) {
             self.connections.announce(to, &message, out);
         }
@@ -495,12 +496,12 @@ impl Election {
     }
 
     fn tell(&mut self, now: Time, to: ServerId, out: &mut Actions) {
-        let message = Notification::encode(&self.current, &self.config_text);
+        let message = Notification::encode(&self.current, self.members.text());
         self.connections.send(now, to, &message, out);
     }
 
     fn broadcast(&mut self, now: Time, out: &mut Actions) {
-        let message = Notification::encode(&self.current, &self.config_text);
+        let message = Notification::encode(&self.current, self.members.text());
         let me = self.me;
         for to in self.members.clone().voters().filter(|id| *id != me) {
             self.connections.send(now, to, &message, out);

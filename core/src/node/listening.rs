@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::Node;
 use crate::action::{Action, Actions};
-use crate::config::{Config, Member};
+use crate::config::{Config, EnsembleConfig, Member};
 use crate::event::Port;
 use crate::types::HostPort;
 use crate::zab::Role;
@@ -22,13 +22,15 @@ pub(super) struct Places {
 impl Places {
     /// Those of a server that has no role yet; a runtime has opened them when the node begins.
     pub(super) fn at_start(config: &Config) -> Places {
-        Places::of(config, false).unwrap_or(Places { election: Vec::new(), quorum: Vec::new() })
+        let members = config.ensemble.as_ref();
+        let places = members.and_then(|members| Places::of(config, members, false));
+        places.unwrap_or(Places { election: Vec::new(), quorum: Vec::new() })
     }
 
     /// A follower takes observers at `observerMasterPort`, a leader only at its quorum port
     /// (`Follower.followLeader`).
-    fn of(config: &Config, takes_observers: bool) -> Option<Places> {
-        let own = config.ensemble.as_ref()?.members.get(&config.my_id)?;
+    fn of(config: &Config, members: &EnsembleConfig, takes_observers: bool) -> Option<Places> {
+        let own = members.members.get(&config.my_id)?;
         let at = |place: &HostPort| match config.quorum_listen_on_all_ips {
             true => HostPort::new("0.0.0.0", place.port),
             false => place.clone(),
@@ -56,7 +58,9 @@ impl Node {
     /// Listens for other servers where the members and this server's role want it to.
     pub(super) fn listen_for_servers(&mut self, out: &mut Actions) {
         let follows = Role::Following { active: true, observing: false };
-        let wanted = Places::of(&self.config, self.ensemble.role() == follows);
+        let takes_observers = self.ensemble.role() == follows;
+        let members = self.members.as_ref().map(|members| members.committed());
+        let wanted = members.and_then(|all| Places::of(&self.config, all, takes_observers));
         let Some(wanted) = wanted.filter(|wanted| *wanted != self.places) else { return };
         for (port, before, now) in [
             (Port::Election, &self.places.election, &wanted.election),
@@ -93,7 +97,8 @@ mod tests {
              server.1=a:1:2\nserver.2=b:3:4|c:5:6\nserver.3=d:7:8\n{more}"
         );
         let config = Config::parse("zoo.cfg", &text, Some("2"), None).unwrap().0;
-        let places = Places::of(&config, takes_observers).unwrap();
+        let members = config.ensemble.as_ref().unwrap();
+        let places = Places::of(&config, members, takes_observers).unwrap();
         (places.election, places.quorum)
     }
 
@@ -123,7 +128,8 @@ mod tests {
             Some("1"),
             None,
         );
-        let places = Places::of(&same.unwrap().0, false).unwrap();
+        let same = same.unwrap().0;
+        let places = Places::of(&same, same.ensemble.as_ref().unwrap(), false).unwrap();
         assert_eq!(
             (places.election, places.quorum),
             (vec![at("0.0.0.0", 2)], vec![at("0.0.0.0", 1)])

@@ -18,7 +18,6 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -35,6 +34,7 @@ use crate::event::{DiskEvent, Event, HostStats, NetEvent, Port, Recovered};
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
 use crate::prep::{self, Parsed, Prep, Request};
+use crate::quorum::Membership;
 use crate::session::{Owner, SessionCheck, SessionTracker};
 use crate::store::{Effects, SnapshotDecoder, Store, StoreOptions};
 use crate::types::{ConnId, Epoch, Now, SessionId, Ticket, Time, Zxid};
@@ -70,7 +70,8 @@ enum Syncing {
 pub struct Node {
     config: Config,
     whitelist: Whitelist,
-    config_text: String,
+    /// The members as of the last delivery; `None` for a standalone server.
+    members: Option<Arc<Membership>>,
     ensemble: Ensemble,
     store: Store,
     /// Of what replaces it.
@@ -138,7 +139,7 @@ impl Node {
                 config.four_letter_whitelist.as_deref(),
                 config.read_only_mode,
             ),
-            config_text: config.ensemble.as_ref().map(|e| e.to_text()).unwrap_or_default(),
+            members: config.ensemble.is_some().then(|| ensemble.members().clone()),
             ensemble,
             store: Store::new(store_options),
             store_options,
@@ -324,7 +325,7 @@ impl Node {
                     self.apply(now, zxid, Reader::within(entries.frames(), body), out);
                 }
             }
-            Delivery::Reconfigured { members } => self.reconfigured(&members, out),
+            Delivery::Reconfigured { members } => self.reconfigured(members, out),
             Delivery::Truncating => self.abort_own_snapshot(out),
             Delivery::SnapshotWanted { learner } => {
                 let walk = self.store.snapshot_walk();
@@ -505,9 +506,9 @@ impl Node {
     }
 
     fn start_serving(&mut self, now: Now) {
-        let version = self.config.ensemble.as_ref().map_or(0, |e| e.version);
-        if self.config.ensemble.is_some() {
-            self.store.show_config(&self.config_text, version, now.wall_ms);
+        if let Some(members) = &self.members {
+            let version = members.committed().version;
+            self.store.show_config(members.text(), version, now.wall_ms);
         }
         self.serving_since = now.mono;
         self.heard_of_all_local(now);

@@ -10,6 +10,7 @@ use crate::action::Actions;
 use crate::config::EnsembleConfig;
 use crate::mutant::Mutant;
 use crate::prep::{Members, Parsed, Request};
+use crate::quorum::Membership;
 use crate::session::SessionCheck;
 use crate::store::{CONFIG_PATH, Store};
 use crate::types::{Now, Zxid};
@@ -46,12 +47,12 @@ impl Node {
         }
     }
 
-    /// Other members count.
-    pub(super) fn reconfigured(&mut self, members: &Arc<EnsembleConfig>, out: &mut Actions) {
-        self.config_text = members.to_text();
-        self.config.ensemble = Some((**members).clone());
+    /// Another configuration is committed.
+    pub(super) fn reconfigured(&mut self, members: Arc<Membership>, out: &mut Actions) {
+        let committed = members.committed().clone();
+        self.members = Some(members);
         self.listen_for_servers(out);
-        if let Some(own) = members.members.get(&self.config.my_id) {
+        if let Some(own) = committed.members.get(&self.config.my_id) {
             self.listen_for_clients(own, out);
         }
     }

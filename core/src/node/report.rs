@@ -77,7 +77,7 @@ impl Node {
         let leadership = (mode == Mode::Leader).then(|| {
             let active = self.ensemble.active_learners();
             let followers = active.iter().filter(|(_, observer)| !observer).count() as u64;
-            let voters = |id| self.config.ensemble.as_ref().is_some_and(|e| e.is_voter(id));
+            let voters = |id| self.members.as_ref().is_some_and(|m| m.committed().is_voter(id));
             let non_voting =
                 active.iter().filter(|(id, observer)| !observer && !voters(*id)).count() as u64;
             Leadership {
@@ -120,7 +120,7 @@ impl Node {
                 _ => Vec::new(),
             },
             trace_mask: self.trace_mask,
-            quorum_size: self.config.ensemble.as_ref().map(|e| e.voters().count() as u64),
+            quorum_size: self.members.as_ref().map(|m| m.committed().voters().count() as u64),
             leadership,
             observers: (mode == Mode::Follower && self.config.observer_master_port.is_some())
                 .then(|| self.ensemble.active_learners().len() as u64),
@@ -150,7 +150,8 @@ impl Node {
 
     fn conf(&self) -> Conf<'_> {
         let config = &self.config;
-        let ensemble = config.ensemble.as_ref().and_then(|members| {
+        let ensemble = self.members.as_ref().and_then(|members| {
+            let members = members.committed();
             let me = members.members.get(&config.my_id)?;
             let address = me.addresses.first()?;
             Some(EnsembleConf {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::config::EnsembleConfig;
 use crate::election::ElectionOptions;
+use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ServerId, Zxid};
 use crate::wire::client::Id;
 use crate::wire::entries::Entries;
@@ -89,10 +90,10 @@ pub enum Delivery {
     },
     /// Transactions are committed. Every one is delivered once, in order.
     Committed(Entries),
-    /// From here on these are the members, whatever was said before.
+    /// Another configuration is committed.
     Reconfigured {
-        /// Committed.
-        members: Arc<EnsembleConfig>,
+        /// The members from this delivery on.
+        members: Arc<Membership>,
     },
     /// The state will be loaded anew: answer with [`Ensemble::truncated`].
     Truncating,

@@ -14,6 +14,7 @@ use super::foreign_history::FullSyncReason;
 use super::leader::Leader;
 use super::learner::Learner;
 use super::learners::Learners;
+use super::membership::ConfigEvent;
 use super::pending_learners::{PendingLearner, PendingLearners};
 use super::standalone::Standalone;
 use super::{Delivery, EnsembleOptions, RecoveredLog, Replica};
@@ -71,23 +72,22 @@ impl Ensemble {
         }
     }
 
-    /// A configuration that was proposed, and may have been committed, as the disk says. Quorums of
-    /// it are needed, too, if it is newer than what is known.
+    /// The configuration in `zoo.cfg.dynamic.next`: it was proposed, and may have been committed.
+    /// Call it before [`Ensemble::start`].
     pub fn restore_proposed_config(&mut self, config: EnsembleConfig) {
-        if self.replica.options.reconfig.is_some()
-            && config.version > self.replica.members.last_seen().version
-        {
-            self.replica.restore_proposed_config(config);
-        }
+        self.restore_config(ConfigEvent::ReadFromFile(Arc::new(config)));
     }
 
-    /// The configuration that a loaded state was left with, which may be newer than what is known.
-    /// Who goes by a list without a version has written it himself, and knows better: until one
-    /// with a version takes its place.
+    /// The configuration in a loaded state. Call it before the [`RecoveredLog`] of that state is
+    /// handed over.
     pub fn restore_state_config(&mut self, config: EnsembleConfig) {
-        self.replica.last_logged_config = Some(Arc::new(config.clone()));
-        if self.replica.members.committed().version != 0 {
-            self.restore_proposed_config(config);
+        self.restore_config(ConfigEvent::ReadFromState(Arc::new(config)));
+    }
+
+    fn restore_config(&mut self, event: ConfigEvent) {
+        if self.replica.options.reconfig.is_some() {
+            let effects = self.replica.configs.apply(event);
+            debug_assert!(effects.is_empty(), "a configuration from the disk needs no writing");
         }
     }
 
@@ -413,9 +413,9 @@ impl Ensemble {
         self.settle(now, out);
     }
 
-    /// The members: those that count, and those that may come.
+    /// The members of the ensemble, as this server knows them.
     pub fn members(&self) -> &Arc<Membership> {
-        &self.replica.members
+        self.replica.members()
     }
 
     /// Leader: whether a quorum of these members is connected and up to date
@@ -568,10 +568,10 @@ impl Ensemble {
                 None => self.look(now, out),
             }
         }
-        self.introduce_members();
+        self.share_members();
         if let Some(config) = self.election.as_mut().and_then(Election::take_heard)
             && matches!(self.state, RoleState::Looking)
-            && self.replica.activate(Arc::new(config), out)
+            && self.replica.config_event(ConfigEvent::Committed(Arc::new(config)), out)
         {
             // The round was one of other members.
             self.search(now, out);
@@ -613,12 +613,12 @@ impl Ensemble {
         }
     }
 
-    /// The election learns who the members are.
-    fn introduce_members(&mut self) {
-        if core::mem::take(&mut self.replica.members_are_new)
-            && let Some(election) = &mut self.election
+    /// Passes the members on to the election, if they have changed.
+    fn share_members(&mut self) {
+        if let Some(election) = &mut self.election
+            && !Arc::ptr_eq(election.members(), self.replica.members())
         {
-            election.set_members(self.replica.members.clone());
+            election.set_members(self.replica.members().clone());
         }
     }
 
@@ -629,7 +629,7 @@ impl Ensemble {
             self.state = RoleState::Reloading(ticket);
             return;
         }
-        self.introduce_members();
+        self.share_members();
         let Some(election) = &mut self.election else { return };
         election.appoint(leader, self.replica.history.last_logged);
         let state = election.current_vote().state;
@@ -647,7 +647,7 @@ impl Ensemble {
     }
 
     fn search(&mut self, now: Time, out: &mut Actions) {
-        self.introduce_members();
+        self.share_members();
         let (zxid, epoch) = (self.replica.history.last_logged, self.replica.history.current_epoch);
         if let Some(election) = &mut self.election {
             let may_lead = self.replica.full_sync_reason != Some(FullSyncReason::Diverged);

@@ -15,7 +15,7 @@ pub(super) fn leader_addresses(
     leader: ServerId,
     observer: bool,
 ) -> Vec<HostPort> {
-    let members = &replica.members.committed().members;
+    let members = &replica.members().committed().members;
     if let Some(port) = replica.options.observer_master_port.filter(|_| observer) {
         let others = members
             .iter()
@@ -29,7 +29,7 @@ pub(super) fn leader_addresses(
             return masters;
         }
     }
-    let leader = replica.members.member(leader).map(|member| &member.addresses[..]);
+    let leader = replica.members().member(leader).map(|member| &member.addresses[..]);
     leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
 }
 
@@ -77,7 +77,7 @@ mod tests {
             let options = EnsembleOptions { observer_master_port, ..Default::default() };
             let replica = Replica::new(ServerId(me), config.clone(), options);
             let masters =
-                leader_addresses(&replica, ServerId(3), replica.members.observes(ServerId(me)));
+                leader_addresses(&replica, ServerId(3), replica.members().observes(ServerId(me)));
             masters.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(addresses(4, None), ["host3:2888"]);

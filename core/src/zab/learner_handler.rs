@@ -232,16 +232,16 @@ impl LearnerHandler {
     /// proposed in this epoch comes after it: NEWLEADER would make a learner forget it.
     fn start_forwarding(&mut self, replica: &mut Replica, epoch: Epoch, out: &mut Actions) {
         self.forwarding = true;
-        let of_this_epoch = replica.members.proposed().is_some_and(|next| {
+        let of_this_epoch = replica.members().proposed().is_some_and(|next| {
             let proposed = Zxid(next.version);
             proposed.epoch() == epoch && proposed.counter() != 0
         });
         if !of_this_epoch {
             self.forward_pending(replica, out);
         }
-        let config =
-            if of_this_epoch { replica.members.committed() } else { replica.members.last_seen() };
-        let data = Some(Bytes::from(config.to_text()));
+        let members = replica.members();
+        let text = if of_this_epoch { members.text() } else { members.last_seen_text() };
+        let data = Some(Bytes::copy_from_slice(text.as_bytes()));
         self.outbound.packet(&QuorumPacket::new(PacketType::NewLeader, epoch.first_zxid(), data));
         if of_this_epoch {
             self.forward_pending(replica, out);

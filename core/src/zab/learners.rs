@@ -43,7 +43,7 @@ pub(super) enum Contest {
 /// members may connect from elsewhere: it only decides who goes first when there are too many.
 fn is_address_of_a_member(replica: &Replica, ip: IpAddr) -> bool {
     let is_host = |host: &str| host.parse() == Ok(ip);
-    let members = replica.members.committed().members.values();
+    let members = replica.members().committed().members.values();
     members
         .flat_map(|member| &member.addresses)
         .any(|a| is_host(&a.quorum.host) || is_host(&a.election.host))
@@ -155,7 +155,7 @@ impl Learners {
         out: &mut Actions,
     ) -> Result<(), &'static str> {
         let Some(ip) = self.get(conn).map(|l| l.ip) else { return Ok(()) };
-        if replica.members.member(server).is_some() {
+        if replica.members().member(server).is_some() {
             let is_claim = |l: &&LearnerHandler| {
                 l.server == server && l.conn != conn && !l.phase.holds_place()
             };
@@ -172,7 +172,7 @@ impl Learners {
         let is_outside = |l: &&LearnerHandler| {
             l.phase != Phase::Unidentified
                 && l.conn != conn
-                && replica.members.member(l.server).is_none()
+                && replica.members().member(l.server).is_none()
         };
         let outside = self.iter().filter(is_outside);
         let from_there = outside.clone().filter(|l| l.ip == ip).count();

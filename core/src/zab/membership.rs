@@ -1,13 +1,101 @@
-//! How the members change: which configuration was seen, which one counts, and who leads by it
-//! (`QuorumPeer.setLastSeenQuorumVerifier`, `setQuorumVerifier`, `processReconfig`).
+//! Reconfiguration: how the members of an ensemble change while it runs.
 //!
-//! A configuration is seen when it is proposed, and counts once that is committed: in between,
-//! quorums of both decide. On disk it precedes the transaction that carries it, so that nobody
-//! who has acknowledged a reconfiguration forgets that quorums of both are needed. Who is started
-//! without it in its log has not, and needs none of the next members: they may know too much for it.
+//! # The idea
+//!
+//! A reconfiguration is a transaction like any other, except that its payload is a *configuration*:
+//! the complete list of members, with their addresses and roles. Its zxid is the configuration's
+//! *version*, so configurations are ordered as the log is. The leader proposes one at a time.
+//!
+//! Two rules keep it safe. They are those of Raft's joint consensus, with one log entry instead of
+//! two:
+//!
+//! 1. A server that has the proposal in its log counts quorums of *both* configurations, the
+//!    committed one and the proposed one, in whatever it decides: elections, epochs, NEWLEADER,
+//!    commits. ([`Membership`] holds the two and answers "is this a quorum?".)
+//! 2. When the transaction is committed, by quorums of both, the proposed configuration becomes the
+//!    committed one and decides alone.
+//!
+//! Rule 1 starts when the entry is *logged*, not when it is committed, because a server that has
+//! acknowledged the entry may have made its commit possible. For the same reason the proposed
+//! configuration is on disk (`zoo.cfg.dynamic.next`) before the log entry that carries it: a server
+//! cannot acknowledge a reconfiguration and then forget it in a crash.
+//!
+//! # What one server keeps
+//!
+//! [`ConfigHistory`] is the only place where a server keeps its members. Three configurations can be
+//! known at a time, from old to new:
+//!
+//! - **committed**: in force. In `zoo.cfg.dynamic.<version>`.
+//! - **proposed**: logged, not known to be committed. In `zoo.cfg.dynamic.next`.
+//! - **proposed, not logged**: its file was written and the log entry was not (a crash in between),
+//!   or a leader cut the entry off. This server has acknowledged nothing, so it needs no quorum of
+//!   it; but it accepts notifications of its voters, because other servers may have logged it.
+//!
+//! Beside them it keeps the newest configuration **in the log** (or in the snapshot below it). It
+//! tells whether a proposed configuration is logged at all, and survives as *proposed* when an older
+//! configuration becomes committed.
+//!
+//! # Transitions
+//!
+//! Everything that can happen to a configuration is a [`ConfigEvent`]; [`ConfigHistory::apply`] is
+//! the table of transitions. It is pure: it returns the [`ConfigEffect`]s that the caller carries
+//! out. In the table `C` is the configuration of the event:
+//!
+//! ```text
+//! event             when                                    result
+//! ReadFromFile(C)   start: zoo.cfg.dynamic.next exists      C is proposed, if it is newer
+//! ReadFromState(C)  start: the snapshot or log has C        C is logged; and proposed, if it is newer
+//! LogRead           the end of the log is known             proposed and beyond the end: not logged
+//! Logged(C)         a proposal with C is appended           C is proposed and saved; a proposed one
+//!                                                           that is in the log before it was
+//!                                                           committed (overtaken)
+//! Announced(C)      NEWLEADER carries C; or a leader gives  C is proposed and saved, if it is newer
+//!                   its static list a version               than the committed one; else nothing is
+//!                                                           proposed any more (abandoned)
+//! HistoryAgreed     a leader's history is in place          not logged: forgotten, on disk, too
+//! SnapshotStarted   a leader's snapshot replaces the state  the same; and no configuration is logged
+//! Committed(C)      COMMITANDACTIVATE, UPTODATE, an         C is committed, saved and delivered; a
+//!                   established leader, a notification      newer logged or proposed one is proposed
+//! ```
+//!
+//! "Overtaken" needs a word: the leader proposes one reconfiguration at a time, so a second one in
+//! the log proves that the first was committed, even if its COMMIT never arrived here.
+//!
+//! # Worked example
+//!
+//! Members 1 2 3 (version 1:0, that is epoch 1, counter 0) become 1 2 3 4 5. Server 3 leads; 4 and 5
+//! follow it without a vote. On server 3:
+//!
+//! ```text
+//!                                  committed   proposed      in the log
+//!  at first                        123 @1:0    -             -
+//!  Logged(12345 @1:7)              123 @1:0    12345 @1:7    1:7
+//!    saves .next, then appends; the proposal goes to 1 2 4 5
+//!  ACKs of 3 4 5                   123 @1:0    12345 @1:7    1:7
+//!    three of 12345, but only one of 123: not committed
+//!  ACK of 1                        quorums of both: COMMITANDACTIVATE(1:7, leader 3)
+//!  Committed(12345 @1:7)           12345 @1:7  -             1:7
+//! ```
+//!
+//! Server 2 crashes in between, and its log ends at 1:6 although `.next` was written:
+//!
+//! ```text
+//!                                  committed   proposed      not logged    in the log
+//!  ReadFromFile(12345 @1:7)        123 @1:0    12345 @1:7    -             -
+//!  LogRead, ends at 1:6            123 @1:0    -             12345 @1:7    -
+//!    looks for a leader with quorums of 123; also accepts votes of 4 and 5
+//!  HistoryAgreed (DIFF of 3)       123 @1:0    -             -             -
+//!  Logged(12345 @1:7)              123 @1:0    12345 @1:7    -             1:7
+//!  Committed(12345 @1:7)           12345 @1:7  -             -             1:7
+//! ```
+//!
+//! `docs/reconfiguration.md` follows whole ensembles, with changes of the leader and crashes.
+//!
+//! ZooKeeper: `QuorumPeer.setLastSeenQuorumVerifier`, `setQuorumVerifier`, `processReconfig`.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use tracing::info;
@@ -15,154 +103,292 @@ use tracing::info;
 use super::{Delivery, Replica};
 use crate::action::{Action, Actions, ConfigSave, DiskAction};
 use crate::config::EnsembleConfig;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::quorum::{AckSet, Membership};
 use crate::types::{Epoch, HostPort, ServerId, Zxid};
 
+/// What can happen to the configurations of one server: see the [table](self).
+#[derive(Clone, Debug)]
+pub(super) enum ConfigEvent {
+    ReadFromFile(Arc<EnsembleConfig>),
+    ReadFromState(Arc<EnsembleConfig>),
+    /// The log (of a server in `current_epoch`) was read, and ends with `last_logged`.
+    LogRead {
+        current_epoch: Epoch,
+        last_logged: Zxid,
+    },
+    /// `in_broadcast`: the entry was proposed by the leader that this server was in sync with, so
+    /// that no other configuration came between this one and the committed one.
+    Logged {
+        config: Arc<EnsembleConfig>,
+        in_broadcast: bool,
+    },
+    Announced(Arc<EnsembleConfig>),
+    HistoryAgreed,
+    SnapshotStarted,
+    Committed(Arc<EnsembleConfig>),
+}
+
+/// What a transition requires of the world, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum ConfigEffect {
+    /// This configuration replaces the contents of `zoo.cfg.dynamic.next`.
+    SaveProposed(Arc<EnsembleConfig>),
+    /// This configuration is committed: it is saved, and the application learns of it. The file of
+    /// the proposed one is deleted unless `keeps_next`.
+    Activate { config: Arc<EnsembleConfig>, keeps_next: bool },
+}
+
+/// The configurations that one server knows, and how they came to be. See the [module](self).
+#[derive(Debug)]
+pub(super) struct ConfigHistory {
+    me: ServerId,
+    members: Arc<Membership>,
+    /// The newest configuration in the log, or in the snapshot below it.
+    last_logged: Option<Arc<EnsembleConfig>>,
+    /// The versions of the committed and the proposed configuration, if this server knows that no
+    /// other configuration was proposed between the two.
+    adjacent_versions: Option<(i64, i64)>,
+}
+
+impl ConfigHistory {
+    /// The configuration of `zoo.cfg` is the committed one, until something newer is read.
+    pub(super) fn new(me: ServerId, committed: Arc<EnsembleConfig>) -> ConfigHistory {
+        let members = Arc::new(Membership::new(committed, None));
+        ConfigHistory { me, members, last_logged: None, adjacent_versions: None }
+    }
+
+    /// The members now. A transition replaces the value; it never changes in place.
+    pub(super) fn members(&self) -> &Arc<Membership> {
+        &self.members
+    }
+
+    /// Makes one transition of the [table](self).
+    #[must_use]
+    pub(super) fn apply(&mut self, event: ConfigEvent) -> Vec<ConfigEffect> {
+        let mut effects = Vec::new();
+        match event {
+            ConfigEvent::ReadFromFile(config) => self.restore(config),
+            ConfigEvent::ReadFromState(config) => {
+                self.last_logged = Some(config.clone());
+                // A list without a version was written by hand, and overrides the state until a
+                // versioned configuration replaces it.
+                if self.members.committed().version != 0 {
+                    self.restore(config);
+                }
+            }
+            ConfigEvent::LogRead { current_epoch, last_logged } => {
+                self.last_logged.take_if(|config| Zxid(config.version) > last_logged);
+                self.ignore_unlogged(current_epoch, last_logged);
+            }
+            ConfigEvent::Logged { config, in_broadcast } => {
+                if config.version > self.members.last_seen().version {
+                    self.commit_superseded(&mut effects);
+                    let versions = (self.members.committed().version, config.version);
+                    self.adjacent_versions = in_broadcast.then_some(versions);
+                    self.propose(config.clone(), &mut effects);
+                }
+                self.last_logged = Some(config);
+            }
+            ConfigEvent::Announced(config) => {
+                let is_known = config.version == self.members.last_seen().version
+                    && self.members.proposed_not_logged().is_none();
+                if !is_known && config.version >= self.members.committed().version {
+                    self.propose(config, &mut effects);
+                }
+            }
+            ConfigEvent::HistoryAgreed => self.discard_unlogged(&mut effects),
+            ConfigEvent::SnapshotStarted => {
+                self.discard_unlogged(&mut effects);
+                self.last_logged = None;
+            }
+            ConfigEvent::Committed(config) => self.commit(config, &mut effects),
+        }
+        effects
+    }
+
+    /// Takes over a proposed configuration that is on disk already.
+    fn restore(&mut self, config: Arc<EnsembleConfig>) {
+        if config.version > self.members.last_seen().version {
+            self.set_proposed(config);
+        }
+    }
+
+    fn propose(&mut self, config: Arc<EnsembleConfig>, effects: &mut Vec<ConfigEffect>) {
+        effects.push(ConfigEffect::SaveProposed(config.clone()));
+        self.set_proposed(config);
+    }
+
+    /// If this configuration is not newer than the committed one, nothing is proposed any more.
+    fn set_proposed(&mut self, config: Arc<EnsembleConfig>) {
+        let committed = self.members.committed().clone();
+        self.members = Arc::new(Membership::new(committed, Some(config)));
+    }
+
+    /// Stops counting quorums of a proposed configuration whose entry is beyond the end of the log:
+    /// this server has not acknowledged it, and its quorums could be out of reach.
+    ///
+    /// A configuration of an earlier epoch stays: NEWLEADER may have brought it, and it was
+    /// acknowledged with that, without an entry of its own.
+    fn ignore_unlogged(&mut self, current_epoch: Epoch, last_logged: Zxid) {
+        let Some(proposed) = self.members.proposed().cloned() else { return };
+        let version = Zxid(proposed.version);
+        let is_of_this_epoch = version.epoch() == current_epoch && version.counter() != 0;
+        if !is_of_this_epoch || version <= last_logged {
+            return;
+        }
+        mutant!(UnloggedChangeCounts => return);
+        info!(version = %format_args!("{:x}", version.0), %last_logged,
+            "ignoring proposed configuration: not in the log");
+        let committed = self.members.committed().clone();
+        let logged = self.last_logged.clone().filter(|_| committed.version != 0);
+        let members = Membership::new(committed, logged).with_proposed_not_logged(Some(proposed));
+        self.members = Arc::new(members);
+    }
+
+    /// Forgets a configuration that is not logged, on disk, too: if its file stayed, the next start
+    /// could take it for a logged one, as the log is longer by then.
+    ///
+    /// A server outside the committed configuration keeps the file. It has no other record of its
+    /// own addresses, and the configuration of NEWLEADER replaces it soon.
+    fn discard_unlogged(&mut self, effects: &mut Vec<ConfigEffect>) {
+        if self.members.proposed_not_logged().is_some()
+            && self.members.committed().members.contains_key(&self.me)
+        {
+            let last_seen = self.members.last_seen().clone();
+            self.propose(last_seen, effects);
+        }
+    }
+
+    /// Another configuration follows the proposed one in the log, so that the proposed one was
+    /// committed.
+    fn commit_superseded(&mut self, effects: &mut Vec<ConfigEffect>) {
+        let logged = self.last_logged.as_ref().map(|config| config.version);
+        if let Some(proposed) = self.members.proposed().cloned()
+            && logged == Some(proposed.version)
+        {
+            self.commit(proposed, effects);
+        }
+    }
+
+    fn commit(&mut self, config: Arc<EnsembleConfig>, effects: &mut Vec<ConfigEffect>) {
+        if config.version <= self.members.committed().version {
+            return;
+        }
+        let is_newer = |known: &&Arc<EnsembleConfig>| known.version > config.version;
+        let logged_or_proposed = self.members.proposed().into_iter().chain(&self.last_logged);
+        let proposed = logged_or_proposed.filter(is_newer).max_by_key(|c| c.version).cloned();
+        let not_logged = self.members.proposed_not_logged().filter(is_newer).cloned();
+        effects.push(ConfigEffect::Activate {
+            config: config.clone(),
+            keeps_next: proposed.is_some() || not_logged.is_some(),
+        });
+        let members = Membership::new(config, proposed).with_proposed_not_logged(not_logged);
+        self.members = Arc::new(members);
+    }
+
+    // ---- questions of discovery
+
+    /// Whether a server with this epoch, whose log ends here, cannot have logged the proposed
+    /// configuration. In an epoch after the proposal's it may have it without a log entry, from
+    /// NEWLEADER; a history that is not trusted proves nothing.
+    pub(super) fn lacks_proposed(&self, current_epoch: Epoch, last_logged: Zxid) -> bool {
+        let Some(proposed) = self.members.proposed() else { return false };
+        let version = Zxid(proposed.version);
+        last_logged != Zxid::UNTRUSTED && current_epoch <= version.epoch() && last_logged < version
+    }
+
+    /// Whether the proposed configuration cannot have been committed, and never will be: the
+    /// servers in `lacking` have not logged it, accept it from no earlier leader any more, and the
+    /// other voters of the committed configuration are no quorum of it.
+    ///
+    /// Then nothing after it was committed without the committed configuration's consent either, and
+    /// discovery needs no quorum of the proposed one. Otherwise a server that is a voter only in the
+    /// proposed configuration, and unknown to the others, could block them for ever.
+    ///
+    /// The proof holds only if no other configuration came between the two.
+    pub(super) fn proposed_cannot_have_committed(&self, lacking: &AckSet) -> bool {
+        let Some(proposed) = self.members.proposed() else { return false };
+        mutant!(OldMembersGoOnAlone => return true);
+        let versions = (self.members.committed().version, proposed.version);
+        self.adjacent_versions == Some(versions) && self.members.is_blocked_by(lacking)
+    }
+}
+
 impl Replica {
-    /// The configuration that a payload carries, if it does and they may change.
+    /// The members of the ensemble as this server knows them.
+    pub(super) fn members(&self) -> &Arc<Membership> {
+        self.configs.members()
+    }
+
+    /// The configuration that a transaction carries; `None` if it carries none, or if the members
+    /// never change here.
     pub(super) fn config_in(&self, body: &[u8]) -> Option<EnsembleConfig> {
         self.options.reconfig.and_then(|read| read(body))
     }
 
-    /// What a leader sends with NEWLEADER, if they may change.
+    /// The configuration in a NEWLEADER packet; `None` if the members never change here.
     pub(super) fn config_of_leader(&self, data: Option<&Bytes>) -> Option<EnsembleConfig> {
         self.options.reconfig?;
         let text = core::str::from_utf8(data?).ok().filter(|text| text.len() > 1)?;
         EnsembleConfig::parse("NEWLEADER", text).ok()
     }
 
-    /// This configuration was proposed last, whatever was seen before.
-    pub(super) fn note_proposed(&mut self, config: EnsembleConfig, out: &mut Actions) {
-        let is_saved = config.version == self.members.last_seen().version
-            && self.members.proposed_not_logged().is_none();
-        if is_saved || config.version < self.members.committed().version {
-            return;
+    /// Makes a transition and carries out its effects. Returns whether another configuration is
+    /// committed now.
+    pub(super) fn config_event(&mut self, event: ConfigEvent, out: &mut Actions) -> bool {
+        let mut is_activated = false;
+        for effect in self.configs.apply(event) {
+            match effect {
+                ConfigEffect::SaveProposed(config) => self.save_proposed(&config, out),
+                ConfigEffect::Activate { config, keeps_next } => {
+                    self.activate(config, keeps_next, out);
+                    is_activated = true;
+                }
+            }
         }
-        info!(version = %format_args!("{:x}", config.version), "a configuration is proposed");
-        self.persist_proposed(config, out);
+        is_activated
     }
 
-    fn persist_proposed(&mut self, config: EnsembleConfig, out: &mut Actions) {
-        let (ticket, text) = (self.ticket(), config.to_text());
-        let save = Box::new(ConfigSave::Next { text });
+    fn save_proposed(&mut self, config: &EnsembleConfig, out: &mut Actions) {
+        info!(version = %format_args!("{:x}", config.version), "configuration proposed");
+        let (ticket, save) = (self.ticket(), Box::new(ConfigSave::Next { text: config.to_text() }));
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
-        self.restore_proposed_config(config);
     }
 
-    /// Sees a configuration that is on disk already.
-    pub(super) fn restore_proposed_config(&mut self, config: EnsembleConfig) {
-        let current = self.members.committed().clone();
-        self.set_members(Membership::new(current, Some(Arc::new(config))));
-    }
-
-    /// The log ends before the proposal whose configuration is in the files. It was never
-    /// acknowledged by this server, or a leader has had it cut off, so that it does not count. One of
-    /// an earlier epoch may have come with NEWLEADER, acknowledged without a proposal of its own.
-    pub(super) fn ignore_unlogged(&mut self) {
-        let proposed = Zxid(self.members.last_seen().version);
-        let is_of_this_epoch =
-            proposed.epoch() == self.history.current_epoch && proposed.counter() != 0;
-        if is_of_this_epoch
-            && proposed > self.history.last_logged
-            && let Some(next) = self.members.proposed().cloned()
-            && !Mutant::UnloggedChangeCounts.is_on()
-        {
-            info!(version = %format_args!("{:x}", proposed.0), last_logged = %self.history.last_logged,
-                "a configuration that was proposed and is not logged does not count");
-            let current = self.members.committed().clone();
-            let logged = self.last_logged_config.clone().filter(|_| current.version != 0);
-            self.set_members(Membership::new(current, logged).with_proposed_not_logged(Some(next)));
-        }
-    }
-
-    /// A leader brings its history: what does not count goes from the disk, too, or it would seem to
-    /// be logged once later entries are.
-    pub(super) fn discard_unlogged(&mut self, out: &mut Actions) {
-        // Nothing else may say how this server is reached; NEWLEADER takes the place of that.
-        if self.members.proposed_not_logged().is_some()
-            && self.members.committed().members.contains_key(&self.me)
-        {
-            let counts = (**self.members.last_seen()).clone();
-            self.persist_proposed(counts, out);
-        }
-    }
-
-    /// Another configuration follows in the history: the one before it was committed, or the other
-    /// would not have been proposed.
-    pub(super) fn commit_superseded(&mut self, out: &mut Actions) {
-        let logged = self.last_logged_config.as_ref().map(|config| config.version);
-        if let Some(next) = self.members.proposed().cloned()
-            && logged == Some(next.version)
-        {
-            self.activate(next, out);
-        }
-    }
-
-    /// Whether a server in this epoch, whose log ends here, has not logged the configuration that may
-    /// come. In an epoch after the proposal's, NEWLEADER may have brought it without a transaction.
-    pub(super) fn lacks_proposed_config(&self, epoch: Epoch, last: Zxid) -> bool {
-        let is_before = |change: Zxid| epoch <= change.epoch() && last < change;
-        last != Zxid::UNTRUSTED
-            && self.members.proposed().is_some_and(|next| is_before(Zxid(next.version)))
-    }
-
-    /// Whether the configuration that may come cannot have been committed: too few of the current
-    /// voters are left who may have logged it, as these have not, and accept it from no old leader
-    /// any more. Then nothing after it was committed either without a quorum of the current members.
-    /// A later voter who knows more than all of those, and need not be known to them, must not keep
-    /// them from going on.
-    pub(super) fn cannot_have_committed(&self, lacking_proposed: &AckSet) -> bool {
-        let Some(next) = self.members.proposed() else { return false };
-        if Mutant::OldMembersGoOnAlone.is_on() {
-            return true;
-        }
-        self.adjacent_versions == Some((self.members.committed().version, next.version))
-            && self.members.is_blocked_by(lacking_proposed)
-    }
-
-    /// This configuration is committed and counts from here on. False if it, or a newer one, did
-    /// so before.
-    pub(super) fn activate(&mut self, config: Arc<EnsembleConfig>, out: &mut Actions) -> bool {
-        if config.version <= self.members.committed().version {
-            return false;
-        }
-        info!(version = %format_args!("{:x}", config.version), members = %config.members.len(),
-            "a configuration is activated");
-        let seen = self.members.proposed().into_iter().chain(&self.last_logged_config).cloned();
-        let next = seen.filter(|seen| seen.version > config.version).max_by_key(|c| c.version);
-        let unlogged =
-            self.members.proposed_not_logged().filter(|u| u.version > config.version).cloned();
+    fn activate(&mut self, config: Arc<EnsembleConfig>, keeps_next: bool, out: &mut Actions) {
+        info!(version = %format_args!("{:x}", config.version), members = config.members.len(),
+            "configuration committed");
         let me = config.members.get(&self.me);
         let save = Box::new(ConfigSave::Current {
             version: config.version,
             text: config.to_file(),
             erases_client: me.is_some_and(|me| me.client.is_some()),
-            keeps_next: next.is_some() || unlogged.is_some(),
+            keeps_next,
         });
         let ticket = self.ticket();
         out.push(Action::Disk(DiskAction::SaveConfig { ticket, save }));
-        self.deliveries.push_back(Delivery::Reconfigured { members: config.clone() });
-        self.set_members(Membership::new(config, next).with_proposed_not_logged(unlogged));
-        true
-    }
-
-    fn set_members(&mut self, members: Membership) {
-        self.members = Arc::new(members);
-        self.members_are_new = true;
+        let members = self.members().clone();
+        self.deliveries.push_back(Delivery::Reconfigured { members });
     }
 }
 
-/// Whether a server votes in `now` and is reached as it was before: only then does it go on to
-/// lead (`Leader.getDesignatedLeader`).
-pub(super) fn remains_leader(id: ServerId, before: &EnsembleConfig, now: &EnsembleConfig) -> bool {
+/// Whether a server that leads under one configuration can lead under the next: it is a voter of
+/// both and its quorum addresses stay the same (`Leader.getDesignatedLeader`).
+pub(super) fn remains_leader(
+    id: ServerId,
+    before: &EnsembleConfig,
+    after: &EnsembleConfig,
+) -> bool {
     let quorum_addresses = |config: &EnsembleConfig| {
         let member = config.members.get(&id)?;
-        let mut all: alloc::vec::Vec<HostPort> =
+        let mut all: Vec<HostPort> =
             member.addresses.iter().map(|address| address.quorum.clone()).collect();
         all.sort_unstable();
         Some(all)
     };
-    let is_same = quorum_addresses(before) == quorum_addresses(now);
-    before.is_voter(id) && now.is_voter(id) && is_same
+    before.is_voter(id) && after.is_voter(id) && quorum_addresses(before) == quorum_addresses(after)
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ impl ObserverMaster {
                 if info.protocol_version < PROTOCOL_VERSION {
                     return Err("an observer older than Zab 1.0");
                 }
-                if info.config_version > replica.members.committed().version {
+                if info.config_version > replica.members().committed().version {
                     return Err("an observer with a newer configuration");
                 }
                 (observer.server, observer.observer) = (info.server, true);

@@ -6,27 +6,20 @@ use alloc::sync::Arc;
 use super::api::{Delivery, EnsembleOptions};
 use super::foreign_history::{FullSyncReason, Refusals};
 use super::history::{History, RecoveredLog};
+use super::membership::{ConfigEvent, ConfigHistory};
 use super::proposal_buffer::ProposalBuffer;
 use crate::action::{Action, Actions, DiskAction};
 use crate::config::EnsembleConfig;
-use crate::quorum::Membership;
-use crate::types::{ConnId, DialIds, Epoch, ReadId, ServerId, Ticket, Time, Zxid};
+use crate::types::{ConnId, DialIds, Epoch, ReadId, ServerId, Ticket, Time};
 use crate::wire::entries::Entries;
 
 /// What leader and learner share: identity, log, tickets, and the way to the rider.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) me: ServerId,
-    pub(super) members: Arc<Membership>,
-    /// The last two configurations, if this server logged the second one while it served under the
-    /// leader that proposed it: there was none in between.
-    pub(super) adjacent_versions: Option<(i64, i64)>,
-    /// The last configuration that the history has, loaded or logged.
-    pub(super) last_logged_config: Option<Arc<EnsembleConfig>>,
+    pub(super) configs: ConfigHistory,
     /// A role has begun to serve, and the election does not know it yet.
     pub(super) serves: bool,
-    /// The election does not know these members yet.
-    pub(super) members_are_new: bool,
     pub(super) options: EnsembleOptions,
     pub(super) history: History,
     /// Proposals of this server's that wait for others to go with.
@@ -63,11 +56,8 @@ impl Replica {
     ) -> Replica {
         Replica {
             me,
-            members: Arc::new(Membership::new(config, None)),
-            adjacent_versions: None,
-            last_logged_config: None,
+            configs: ConfigHistory::new(me, config),
             serves: false,
-            members_are_new: false,
             history: History::new(options.commit_log_count.max(1)),
             proposal_buffer: ProposalBuffer::default(),
             options,
@@ -93,9 +83,9 @@ impl Replica {
     /// The data directory is loaded, as it was left or with its log cut.
     pub(super) fn load(&mut self, start: RecoveredLog) {
         self.history.load(start);
-        let last = self.history.last_logged;
-        self.last_logged_config.take_if(|config| Zxid(config.version) > last);
-        self.ignore_unlogged();
+        let History { current_epoch, last_logged, .. } = self.history;
+        let effects = self.configs.apply(ConfigEvent::LogRead { current_epoch, last_logged });
+        debug_assert!(effects.is_empty(), "what was read needs no writing");
     }
     pub(super) fn limit_ms(&self, ticks: u64) -> u64 {
         self.options.tick_time_ms * ticks
@@ -104,19 +94,18 @@ impl Replica {
         self.dial_ids.next()
     }
     /// Appends to the log; the entries are pending until they are committed. A configuration in
-    /// them is durable before they are. `serves`: they are new, in a role that is established.
-    pub(super) fn append(&mut self, entries: Entries, serves: bool, out: &mut Actions) -> Ticket {
+    /// them is durable before they are. `in_broadcast`: this server is in sync with the leader that
+    /// proposed them, or is that leader.
+    pub(super) fn append(
+        &mut self,
+        entries: Entries,
+        in_broadcast: bool,
+        out: &mut Actions,
+    ) -> Ticket {
         if self.options.reconfig.is_some() {
             for (_, body) in &entries {
-                let Some(config) = self.config_in(body) else { continue };
-                let logged = Arc::new(config.clone());
-                if config.version > self.members.last_seen().version {
-                    self.commit_superseded(out);
-                    let versions = (self.members.committed().version, config.version);
-                    self.adjacent_versions = serves.then_some(versions);
-                    self.note_proposed(config, out);
-                }
-                self.last_logged_config = Some(logged);
+                let Some(config) = self.config_in(body).map(Arc::new) else { continue };
+                self.config_event(ConfigEvent::Logged { config, in_broadcast }, out);
             }
         }
         let ticket = self.ticket();

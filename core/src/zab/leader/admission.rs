@@ -28,9 +28,9 @@ impl Leader {
         info: &LearnerInfo,
         accepted: Epoch,
     ) -> Result<(), &'static str> {
-        let is_member = replica.members.member(info.server).is_some();
+        let is_member = replica.members().member(info.server).is_some();
         let repeat_ms = replica.limit_ms(replica.options.init_limit);
-        if info.config_version > replica.members.committed().version {
+        if info.config_version > replica.members().committed().version {
             // Who was elected by the old members, and waits for them, can wait for long.
             if is_member && !self.established() {
                 let claim = Claim::Version(info.config_version);
@@ -70,7 +70,7 @@ impl Leader {
         accepted: Epoch,
         out: &mut Actions,
     ) {
-        let is_member = replica.members.member(server).is_some();
+        let is_member = replica.members().member(server).is_some();
         if accepted <= replica.history.accepted_epoch || Mutant::ClaimsAreBelieved.is_on() {
             self.follower_info_received(replica, server, accepted, out);
         } else if is_member && self.is_choosing() && !self.is_counted(server) {
@@ -100,7 +100,7 @@ impl Leader {
         let server = proof.member;
         match self.claims.take(server) {
             Some(claim @ Claim::Version(_))
-                if !self.established() && proof.version > replica.members.committed().version =>
+                if !self.established() && proof.version > replica.members().committed().version =>
             {
                 self.give_way(replica, server, claim);
             }

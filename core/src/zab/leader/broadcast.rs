@@ -54,7 +54,7 @@ impl Leader {
         let place = |zxid: i64| usize::try_from(zxid.saturating_sub(oldest.0)).unwrap_or(0);
         let end = place(first.0.saturating_add(count as i64)).min(self.outstanding.len());
         let outstanding = self.outstanding.range_mut(place(first.0).min(end)..end);
-        self.ack_tracker.add(outstanding.map(|one| &mut one.acks), from, &replica.members);
+        self.ack_tracker.add(outstanding.map(|one| &mut one.acks), from, replica.members());
     }
 
     /// A sync: answered once a quorum has confirmed this leader; a learner's also not before
@@ -70,7 +70,7 @@ impl Leader {
     }
 
     pub(super) fn confirm(&mut self, replica: &mut Replica) {
-        let members = replica.members.clone();
+        let members = replica.members().clone();
         let last = self.last_proposed;
         if self.confirmation.advance(replica.me, &members, last, &mut self.learners) {
             self.answer_syncs(replica, Zxid::ZERO);
@@ -117,7 +117,7 @@ impl Leader {
                 continue;
             }
             let Some(first) = self.outstanding.front().filter(|_| count > 0) else { break };
-            let config = replica.members.proposed().filter(|next| next.version == first.zxid.0);
+            let config = replica.members().proposed().filter(|next| next.version == first.zxid.0);
             match config.cloned() {
                 Some(config) => {
                     let (zxid, acks) = (first.zxid, self.ack_tracker.servers(&first.acks));
@@ -133,14 +133,14 @@ impl Leader {
     /// How many proposals, from the oldest on, are to be committed next: a reconfiguration by
     /// itself, and up to the last one before a sync that waits.
     pub(super) fn committable(&mut self, replica: &Replica) -> usize {
-        let reconfiguration = replica.members.proposed().map(|next| next.version);
+        let reconfiguration = replica.members().proposed().map(|next| next.version);
         let awaited = self.syncs.front().map(|sync| sync.asked_at);
         let mut count = 0;
         for Outstanding { zxid, acks, .. } in &self.outstanding {
-            let is_quorum = self.ack_tracker.is_quorum(acks, *zxid, &replica.members);
+            let is_quorum = self.ack_tracker.is_quorum(acks, *zxid, replica.members());
             let is_half = || {
                 let acks = self.ack_tracker.servers(acks).iter().count();
-                acks * 2 >= replica.members.committed().voters().count()
+                acks * 2 >= replica.members().committed().voters().count()
             };
             let is_enough = Mutant::HalfIsAQuorum.is_on() && is_half();
             if !(is_quorum || is_enough) {

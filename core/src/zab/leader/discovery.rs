@@ -14,7 +14,7 @@ use crate::types::{ConnId, Epoch, ServerId, Zxid};
 use crate::wire::quorum::PacketType;
 use crate::zab::foreign_history::UNKNOWN_HISTORY;
 use crate::zab::learner_handler::Phase;
-use crate::zab::membership::remains_leader;
+use crate::zab::membership::{ConfigEvent, remains_leader};
 use crate::zab::{Delivery, Replica};
 
 impl Leader {
@@ -32,7 +32,7 @@ impl Leader {
         self.epoch = self.epoch.max(Epoch(accepted.0.saturating_add(1)));
         self.earliest = self.earliest.min(accepted);
         self.connecting.insert(id);
-        if self.connecting.contains(replica.me) && replica.members.is_quorum(&self.connecting) {
+        if self.connecting.contains(replica.me) && replica.members().is_quorum(&self.connecting) {
             if !self.earliest.may_go_on_to(self.epoch) {
                 self.ended =
                     Some(format!("epoch {} cannot follow {}: {MEND}", self.epoch, self.earliest));
@@ -85,7 +85,7 @@ impl Leader {
                 "a learner has a newer history than this leader");
             return Err("a learner with a newer history");
         }
-        if replica.lacks_proposed_config(theirs.0, theirs.1) {
+        if replica.configs.lacks_proposed(theirs.0, theirs.1) {
             self.lacking_proposed.insert(learner.server);
         }
         // Who observes may vote in the configuration that comes next.
@@ -95,14 +95,14 @@ impl Leader {
     }
 
     pub(super) fn try_finish_discovery(&mut self, replica: &mut Replica, out: &mut Actions) {
-        let members = &replica.members;
+        let members = replica.members();
         let know_all = members.is_quorum(&self.epoch_acks)
             || (members.is_committed_quorum(&self.epoch_acks)
-                && replica.cannot_have_committed(&self.lacking_proposed));
+                && replica.configs.proposed_cannot_have_committed(&self.lacking_proposed));
         if self.stage != Stage::EpochAcks || !know_all {
             return;
         }
-        replica.discard_unlogged(out);
+        replica.config_event(ConfigEvent::HistoryAgreed, out);
         let ticket = replica.ticket();
         replica.history.current_epoch = self.epoch;
         let (file, epoch) = (EpochFile::Current, self.epoch);
@@ -123,7 +123,7 @@ impl Leader {
 
     pub(super) fn try_establish(&mut self, replica: &mut Replica, out: &mut Actions) {
         let ready = self.stage == (Stage::NewLeaderAcks { saving: None });
-        if !ready || !replica.members.is_quorum(&self.new_leader_acks) {
+        if !ready || !replica.members().is_quorum(&self.new_leader_acks) {
             return;
         }
         self.stage = Stage::Broadcast;
@@ -131,11 +131,11 @@ impl Leader {
         self.last_proposed = self.epoch.first_zxid();
         info!(epoch = %self.epoch, "leading: a quorum is in sync");
         // What was proposed under an earlier leader is committed with the history.
-        let before = replica.members.committed().clone();
-        if let Some(next) = replica.members.proposed().cloned() {
-            replica.activate(next, out);
+        let before = replica.members().committed().clone();
+        if let Some(next) = replica.members().proposed().cloned() {
+            replica.config_event(ConfigEvent::Committed(next), out);
         }
-        if remains_leader(replica.me, &before, replica.members.committed()) {
+        if remains_leader(replica.me, &before, replica.members().committed()) {
             replica.deliveries.push_back(Delivery::Leading { epoch: self.epoch });
             replica.serves = true;
         } else {

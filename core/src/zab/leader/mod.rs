@@ -416,7 +416,7 @@ impl Leader {
         }
         if self.established() && !self.odd_half_tick {
             let synced = self.in_sync(now, replica);
-            if !replica.members.is_quorum(&synced) {
+            if !replica.members().is_quorum(&synced) {
                 self.ended = Some(format!("only {} in sync, no quorum", synced.iter().count()));
             }
         }

@@ -14,17 +14,17 @@ use crate::quorum::AckSet;
 use crate::types::{ServerId, Zxid};
 use crate::wire::quorum::{PacketType, QuorumPacket};
 use crate::zab::Replica;
-use crate::zab::membership::remains_leader;
+use crate::zab::membership::{ConfigEvent, remains_leader};
 
 impl Leader {
     /// A configuration out of static files has no version. Once a quorum has agreed on it, it is
     /// to count more than whatever a server that joins has in its files: it becomes the one of
     /// this epoch's beginning.
     pub(super) fn version_configuration(&mut self, replica: &mut Replica, out: &mut Actions) {
-        if replica.options.reconfig.is_some() && replica.members.last_seen().version == 0 {
+        if replica.options.reconfig.is_some() && replica.members().last_seen().version == 0 {
             let version = self.epoch.first_zxid().0;
-            let config = EnsembleConfig { version, ..(**replica.members.committed()).clone() };
-            replica.note_proposed(config, out);
+            let config = EnsembleConfig { version, ..(**replica.members().committed()).clone() };
+            replica.config_event(ConfigEvent::Announced(Arc::new(config)), out);
         }
     }
 
@@ -51,7 +51,7 @@ impl Leader {
             learner.outbound.packet(&QuorumPacket::new(kind, zxid, Some(Bytes::from(data))));
         }
         replica.history.commit(1, &mut replica.deliveries);
-        replica.activate(config, out);
+        replica.config_event(ConfigEvent::Committed(config), out);
         if leader != replica.me {
             info!(%leader, "the new configuration is led by another server");
             self.handing_over_to = Some((leader, HANDOVER_HALF_TICKS));
@@ -61,7 +61,7 @@ impl Leader {
     /// Who leads by a new configuration: this server, if it may; else whoever of the new voters
     /// has acknowledged the most (`Leader.getDesignatedLeader`).
     fn designated(&self, replica: &Replica, acks: &AckSet, config: &EnsembleConfig) -> ServerId {
-        let stays = remains_leader(replica.me, replica.members.committed(), config);
+        let stays = remains_leader(replica.me, replica.members().committed(), config);
         if stays || Mutant::RemovedLeaderGoesOn.is_on() {
             return replica.me;
         }

@@ -14,6 +14,7 @@ use crate::mutant::Mutant;
 use crate::types::{ConnId, Time, Zxid};
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket};
 use crate::zab::foreign_history::FullSyncReason;
+use crate::zab::membership::ConfigEvent;
 use crate::zab::packet_stream::{Outbound, PacketReader};
 use crate::zab::{RecoveredLog, Replica};
 
@@ -49,7 +50,7 @@ impl Learner {
         let info = LearnerInfo {
             server: replica.me,
             protocol_version: PROTOCOL_VERSION,
-            config_version: replica.members.committed().version,
+            config_version: replica.members().committed().version,
         };
         let zxid = replica.history.accepted_epoch.first_zxid();
         outbound.packet(&QuorumPacket::new(kind, zxid, Some(info.to_bytes())));
@@ -136,7 +137,7 @@ impl Learner {
             replica.full_sync_reason = Some(FullSyncReason::CannotTruncate);
             return self.ask_again(out);
         }
-        replica.discard_unlogged(out);
+        replica.config_event(ConfigEvent::HistoryAgreed, out);
         self.stage = Stage::Syncing;
         self.read_on(replica, out);
     }

@@ -10,11 +10,13 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::foreign_history::FullSyncReason;
+use super::membership::ConfigEvent;
 use super::observer_master::ObserverMaster;
 use super::packet_stream::{Outbound, PacketReader};
 use super::{Delivery, Ended, Replica, limits};
@@ -95,7 +97,7 @@ pub(super) struct Learner {
 
 impl Learner {
     pub(super) fn new(now: Time, replica: &Replica, leader: ServerId) -> Learner {
-        let observer = replica.members.observes(replica.me);
+        let observer = replica.members().observes(replica.me);
         let begins = now.max(replica.join_not_before);
         Learner {
             leader,
@@ -318,7 +320,7 @@ impl Learner {
             (Stage::AwaitSync, PacketType::Diff) => {
                 replica.full_sync_reason = None;
                 info!(zxid = %replica.history.last_logged, leader_zxid = %packet.zxid, "DIFF from the leader");
-                replica.discard_unlogged(out);
+                replica.config_event(ConfigEvent::HistoryAgreed, out);
                 self.stage = Stage::Syncing;
                 Ok(())
             }
@@ -336,8 +338,7 @@ impl Learner {
             }
             (Stage::AwaitSync, PacketType::Snap) => {
                 info!(zxid = %replica.history.last_logged, leader_zxid = %packet.zxid, "SNAP from the leader");
-                replica.discard_unlogged(out);
-                replica.last_logged_config = None;
+                replica.config_event(ConfigEvent::SnapshotStarted, out);
                 self.stage = Stage::Snapshot(packet.zxid);
                 replica.deliveries.push_back(Delivery::SnapshotBegin { zxid: packet.zxid });
                 Ok(())
@@ -359,7 +360,7 @@ impl Learner {
                 }
                 self.config = replica.config_of_leader(packet.data.as_ref());
                 if let Some(config) = self.config.clone() {
-                    replica.note_proposed(config, out);
+                    replica.config_event(ConfigEvent::Announced(Arc::new(config)), out);
                 }
                 // The log's entries stand before it in the disk's lane: the epoch is never
                 // durable ahead of the history that it stands for.

@@ -9,7 +9,7 @@ use crate::action::Actions;
 use crate::config::EnsembleConfig;
 use crate::types::{ServerId, Zxid};
 use crate::zab::Replica;
-use crate::zab::membership::remains_leader;
+use crate::zab::membership::{ConfigEvent, remains_leader};
 
 impl Learner {
     /// A reconfiguration is committed.
@@ -49,11 +49,11 @@ impl Learner {
         leader: Option<ServerId>,
         out: &mut Actions,
     ) {
-        let before = replica.members.clone();
-        if !replica.activate(Arc::new(config), out) {
+        let before = replica.members().clone();
+        if !replica.config_event(ConfigEvent::Committed(Arc::new(config)), out) {
             return;
         }
-        let now = &replica.members;
+        let now = replica.members();
         let leader_changes = match leader {
             Some(leader) => leader != self.leader,
             None => !remains_leader(self.leader, before.committed(), now.committed()),

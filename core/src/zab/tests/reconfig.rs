@@ -2,17 +2,13 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::world::{World, members, options};
-use crate::action::{Action, Actions, ConfigSave, DiskAction};
-use crate::config::EnsembleConfig;
-use crate::quorum::{AckSet, Membership};
-use crate::types::{Epoch, ServerId, Zxid};
-use crate::zab::{Replica, Role};
+use super::world::{World, members};
+use crate::types::Zxid;
+use crate::zab::Role;
 
 /// Three servers whose configuration has its first version.
 fn three() -> World {
@@ -200,72 +196,6 @@ fn the_old_members_go_on_when_they_know_that_the_change_was_not_committed() {
         assert!(!world.payloads(id).contains(&"a".into()));
     }
     assert!(world.leader().is_some(), "{}", world.story());
-}
-
-/// A server that knows of voters 1, 2 and 3, of 3, 4 and 5 to come, and of no other change.
-fn between_two() -> (Replica, Arc<EnsembleConfig>, Arc<EnsembleConfig>) {
-    let config = |version: i64, text: &str| EnsembleConfig { version, ..members(text) };
-    let (now, next) = (config(0x1_0000_0002, "1 2 3"), config(0x1_0000_0005, "3 4 5"));
-    let (now, next) = (Arc::new(now), Arc::new(next));
-    let mut replica = Replica::new(ServerId(2), now.clone(), options());
-    replica.members = Arc::new(Membership::new(now.clone(), Some(next.clone())));
-    (replica, now, next)
-}
-
-#[test]
-fn a_change_is_uncommitted_if_those_without_it_leave_no_quorum_and_nothing_came_between() {
-    let (mut replica, now, next) = between_two();
-    let acks = |ids: &[i64]| ids.iter().map(|id| ServerId(*id)).collect::<AckSet>();
-    for (adjacent_versions, without, expected) in [
-        (None, &[1, 3][..], false),
-        (Some((1, next.version)), &[1, 3], false),
-        (Some((now.version, next.version + 1)), &[1, 3], false),
-        (Some((now.version, next.version)), &[1, 3], true),
-        (Some((now.version, next.version)), &[1], false),
-        (Some((now.version, next.version)), &[1, 4, 5], false),
-    ] {
-        replica.adjacent_versions = adjacent_versions;
-        assert_eq!(
-            replica.cannot_have_committed(&acks(without)),
-            expected,
-            "{adjacent_versions:?} {without:?}"
-        );
-    }
-    replica.members = Arc::new(Membership::new(now, None));
-    assert!(!replica.cannot_have_committed(&acks(&[1, 2, 3])), "there is no change");
-}
-
-#[test]
-fn who_is_without_a_change_ends_before_it_in_its_epoch() {
-    let (replica, _, next) = between_two();
-    let change = Zxid(next.version);
-    for (epoch, last, expected) in [
-        (1, Zxid(change.0 - 1), true),
-        (0, Zxid::ZERO, true),
-        (1, change, false),
-        (1, Zxid(change.0 + 1), false),
-        (2, Zxid(change.0 - 1), false),
-        (1, Zxid::UNTRUSTED, false),
-    ] {
-        assert_eq!(replica.lacks_proposed_config(Epoch(epoch), last), expected, "{epoch} {last}");
-    }
-}
-
-#[test]
-fn what_is_given_up_leaves_what_is_logged() {
-    let (mut replica, now, next) = between_two();
-    let later = Arc::new(EnsembleConfig { version: 0x1_0000_0009, ..members("1 2") });
-    let joint = Membership::new(now, Some(next.clone()));
-    replica.members = Arc::new(joint.with_proposed_not_logged(Some(later)));
-    let mut out = Actions::new();
-    replica.discard_unlogged(&mut out);
-    assert!(replica.members.proposed_not_logged().is_none());
-    assert_eq!(replica.members.proposed().map(|next| next.version), Some(next.version));
-    let saved = out.iter().any(|action| {
-        let Action::Disk(DiskAction::SaveConfig { save, .. }) = action else { return false };
-        matches!(&**save, ConfigSave::Next { text } if *text == next.to_text())
-    });
-    assert!(saved, "{out:?}");
 }
 
 #[test]
