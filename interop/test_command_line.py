@@ -51,7 +51,7 @@ def test_a_check_tells_what_a_configuration_would_do_and_starts_nothing(tmp_path
     assert done.returncode == 0, done
     assert done.stdout.splitlines() == [
         f"{config}:7: flushDelay has no effect here",
-        f"{config}: no clientPort: nobody can connect",
+        f"{config}: no clientPort: no client can connect",
         "system property (-D, SERVER_JVMFLAGS or JVMFLAGS): maxBatchSize has no effect here",
         f"dataDir is {data}",
         "server 2 of an ensemble of 3"], done.stdout

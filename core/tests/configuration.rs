@@ -112,90 +112,95 @@ fn counts(config: &Config) -> Counts {
         all.insert(key.to_string(), value);
     };
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_string());
-    put("dataDir", config.data_dir.clone());
-    put("dataLogDir", config.data_log_dir.clone());
-    put("clientPort", config.client_port.map_or("none".to_string(), |port| port.to_string()));
+    put("dataDir", config.storage.data_dir.clone());
+    put("dataLogDir", config.storage.data_log_dir.clone());
+    put(
+        "clientPort",
+        config.network.client_port.map_or("none".to_string(), |port| port.to_string()),
+    );
     put(
         "clientPortAddress",
-        match (&config.client_port, &config.client_port_address) {
+        match (&config.network.client_port, &config.network.client_port_address) {
             (None, _) => "none".to_string(),
             (_, None) => "any".to_string(),
             (_, Some(address)) => address.clone(),
         },
     );
-    put("clientPortListenBacklog", config.listen_backlog.to_string());
-    put("tickTime", config.tick_time_ms.to_string());
-    put("minSessionTimeout", config.min_session_timeout_ms.to_string());
-    put("maxSessionTimeout", config.max_session_timeout_ms.to_string());
-    put("maxClientCnxns", config.max_client_connections.to_string());
-    put("maxCnxns", config.max_connections.to_string());
-    put("initLimit", config.init_limit.to_string());
-    put("syncLimit", config.sync_limit.to_string());
+    put("clientPortListenBacklog", config.network.listen_backlog.to_string());
+    put("tickTime", config.sessions.tick_time_ms.to_string());
+    put("minSessionTimeout", config.sessions.min_timeout_ms.to_string());
+    put("maxSessionTimeout", config.sessions.max_timeout_ms.to_string());
+    put("maxClientCnxns", config.limits.max_client_connections.to_string());
+    put("maxCnxns", config.limits.max_connections.to_string());
+    put("initLimit", config.quorum.init_limit.to_string());
+    put("syncLimit", config.quorum.sync_limit.to_string());
     put("distributed", config.ensemble.is_some().to_string());
     if let Some(ensemble) = &config.ensemble {
         put("serverId", config.my_id.to_string());
         put("members", sorted(&ensemble.to_text()));
-        put("cnxTimeout", config.cnx_timeout_ms.to_string());
-        put("electionPortBindRetry", config.election_bind_retries.to_string());
-        put("fastleader.minNotificationInterval", config.min_notification_ms.to_string());
-        put("fastleader.maxNotificationInterval", config.max_notification_ms.to_string());
+        put("cnxTimeout", config.network.cnx_timeout_ms.to_string());
+        put("electionPortBindRetry", config.network.election_bind_retries.to_string());
+        put("fastleader.minNotificationInterval", config.quorum.min_notification_ms.to_string());
+        put("fastleader.maxNotificationInterval", config.quorum.max_notification_ms.to_string());
     }
-    put("reconfigEnabled", config.reconfig_enabled.to_string());
-    put("standaloneEnabled", config.standalone_enabled.to_string());
-    put("quorumListenOnAllIPs", config.quorum_listen_on_all_ips.to_string());
-    put("observerMasterPort", config.observer_master_port.unwrap_or(0).to_string());
-    put("autopurge.snapRetainCount", config.purge_retain_count.to_string());
-    put("autopurge.purgeInterval", config.purge_interval_hours.to_string());
-    let whitelist =
-        Whitelist::parse(config.four_letter_whitelist.as_deref(), config.read_only_mode);
+    put("reconfigEnabled", config.quorum.reconfig_enabled.to_string());
+    put("standaloneEnabled", config.quorum.standalone_enabled.to_string());
+    put("quorumListenOnAllIPs", config.network.quorum_listen_on_all_ips.to_string());
+    put("observerMasterPort", config.network.observer_master_port.unwrap_or(0).to_string());
+    put("autopurge.snapRetainCount", config.storage.purge_retain_count.to_string());
+    put("autopurge.purgeInterval", config.storage.purge_interval_hours.to_string());
+    let whitelist = Whitelist::parse(
+        config.security.four_letter_whitelist.as_deref(),
+        config.sessions.read_only_mode,
+    );
     let words: BTreeSet<&str> =
         Word::ALL.iter().filter(|word| whitelist.allows(**word)).map(|word| word.name()).collect();
     put("4lw.commands.whitelist", Vec::from_iter(words).join(","));
-    put("readonlymode.enabled", config.read_only_mode.to_string());
-    put("localSessionsEnabled", config.local_sessions.to_string());
-    put("localSessionsUpgradingEnabled", config.upgrades_local_sessions.to_string());
-    put("snapCount", config.snap_count.to_string());
-    put("snapSizeLimitInKb", config.snap_size_limit_kb.to_string());
-    put("txnLogSizeLimitInKb", config.txn_log_size_limit_kb.to_string());
-    put("preAllocSize", config.pre_alloc_size_kb.to_string());
-    put("forceSync", config.force_sync.to_string());
-    put("commitLogCount", config.commit_log_count.to_string());
-    put("snapshotSizeFactor", format!("{:?}", config.snapshot_size_factor));
-    put("snapshot.compression.method", config.snapshot_compression.clone());
-    put("fsync.warningthresholdms", config.slow_sync_ms.to_string());
-    put("snapshot.trust.empty", config.trust_empty_snapshot.to_string());
-    put("db.autocreate", config.db_autocreate.to_string());
-    put("datadir.autocreate", config.datadir_autocreate.to_string());
-    put("digest.enabled", config.digest_enabled.to_string());
-    put("scheme.digest", config.digest_auth.to_string());
-    put("scheme.x509", config.x509_auth.to_string());
-    let access = Access { digest_algorithm: config.digest_algorithm, ..Access::default() };
+    put("readonlymode.enabled", config.sessions.read_only_mode.to_string());
+    put("localSessionsEnabled", config.sessions.local_sessions.to_string());
+    put("localSessionsUpgradingEnabled", config.sessions.upgrades_local_sessions.to_string());
+    put("snapCount", config.storage.snap_count.to_string());
+    put("snapSizeLimitInKb", config.storage.snap_size_limit_kb.to_string());
+    put("txnLogSizeLimitInKb", config.storage.txn_log_size_limit_kb.to_string());
+    put("preAllocSize", config.storage.pre_alloc_size_kb.to_string());
+    put("forceSync", config.storage.force_sync.to_string());
+    put("commitLogCount", config.quorum.commit_log_count.to_string());
+    put("snapshotSizeFactor", format!("{:?}", config.quorum.snapshot_size_factor));
+    put("snapshot.compression.method", config.storage.snapshot_compression.clone());
+    put("fsync.warningthresholdms", config.storage.slow_sync_ms.to_string());
+    put("snapshot.trust.empty", config.storage.trust_empty_snapshot.to_string());
+    put("db.autocreate", config.storage.db_autocreate.to_string());
+    put("datadir.autocreate", config.storage.datadir_autocreate.to_string());
+    put("digest.enabled", config.tree.digest_enabled.to_string());
+    put("scheme.digest", config.security.digest_auth.to_string());
+    put("scheme.x509", config.security.x509_auth.to_string());
+    let access = Access { digest_algorithm: config.security.digest_algorithm, ..Access::default() };
     let ids = access.authenticate("digest", Some(b"u:p"), [127, 0, 0, 1].into(), &[]).expect("ids");
     put("DigestAuthenticationProvider.digestAlg", ids[0].id.to_string());
-    put("DigestAuthenticationProvider.superDigest", or_none(&config.super_digest));
-    put("X509AuthenticationProvider.superUser", or_none(&config.x509_super_user));
-    let enforced = config.enforced_schemes.join(",");
+    put("DigestAuthenticationProvider.superDigest", or_none(&config.security.super_digest));
+    put("X509AuthenticationProvider.superUser", or_none(&config.security.x509_super_user));
+    let enforced = config.security.enforced_schemes.join(",");
     put("enforce.auth.schemes", if enforced.is_empty() { "none".to_string() } else { enforced });
     put(
         "largeRequestThreshold",
-        config.large_request_bytes.map_or("-1".to_string(), |n| n.to_string()),
+        config.limits.large_request_bytes.map_or("-1".to_string(), |n| n.to_string()),
     );
-    put("largeRequestMaxBytes", config.large_requests_max_bytes.to_string());
-    put("skipACL", config.skip_acl.to_string());
-    put("jute.maxbuffer", config.jute_max_buffer.to_string());
-    put("jute.maxbuffer.extrasize", config.jute_extra_size.to_string());
-    put("request_throttle_max_requests", config.max_requests.to_string());
-    put("throttled_op_wait_time", config.throttled_op_wait_ms.to_string());
-    put("globalOutstandingLimit", config.global_outstanding_limit.to_string());
-    put("nio.sessionlessCnxnTimeout", config.sessionless_timeout_ms.to_string());
-    put("extendedTypesEnabled", config.extended_types.to_string());
-    put("emulate353TTLNodes", config.emulate_353.to_string());
-    put("enforceQuota", config.enforce_quota.to_string());
-    put("znode.container.checkIntervalMs", config.reap_interval_ms.to_string());
-    put("znode.container.maxPerMinute", config.reap_per_minute.to_string());
-    put("znode.container.maxNeverUsedIntervalMs", config.reap_never_used_ms.to_string());
-    put("serializeLastProcessedZxid.enabled", config.serialize_last_zxid.to_string());
-    if let Some(throttle) = &config.connection_throttle {
+    put("largeRequestMaxBytes", config.limits.large_requests_max_bytes.to_string());
+    put("skipACL", config.security.skip_acl.to_string());
+    put("jute.maxbuffer", config.limits.jute_max_buffer.to_string());
+    put("jute.maxbuffer.extrasize", config.limits.jute_extra_size.to_string());
+    put("request_throttle_max_requests", config.limits.max_requests.to_string());
+    put("throttled_op_wait_time", config.limits.throttled_op_wait_ms.to_string());
+    put("globalOutstandingLimit", config.limits.global_outstanding_limit.to_string());
+    put("nio.sessionlessCnxnTimeout", config.network.sessionless_timeout_ms.to_string());
+    put("extendedTypesEnabled", config.tree.extended_types.to_string());
+    put("emulate353TTLNodes", config.tree.emulate_353.to_string());
+    put("enforceQuota", config.tree.enforce_quota.to_string());
+    put("znode.container.checkIntervalMs", config.tree.reap_interval_ms.to_string());
+    put("znode.container.maxPerMinute", config.tree.reap_per_minute.to_string());
+    put("znode.container.maxNeverUsedIntervalMs", config.tree.reap_never_used_ms.to_string());
+    put("serializeLastProcessedZxid.enabled", config.storage.serialize_last_zxid.to_string());
+    if let Some(throttle) = &config.limits.connection_throttle {
         let name = |name: &str| format!("connection_throttle_{name}");
         put(&name("tokens"), throttle.tokens.to_string());
         put(&name("fill_time"), throttle.fill_ms.to_string());

@@ -154,8 +154,8 @@ impl Boot {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        for dir in [&config.data_dir, &config.data_log_dir].map(Path::new) {
-            if config.datadir_autocreate {
+        for dir in [&config.storage.data_dir, &config.storage.data_log_dir].map(Path::new) {
+            if config.storage.datadir_autocreate {
                 make_dir(dir).map_err(|e| unusable(dir, &e))?;
             } else if !dir.is_dir() {
                 let what = format!(
@@ -166,8 +166,8 @@ impl Boot {
                 return Err(Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, what));
             }
         }
-        let lock = Lock::take(Path::new(&config.data_dir))?;
-        for dir in [&config.data_dir, &config.data_log_dir].map(Path::new) {
+        let lock = Lock::take(Path::new(&config.storage.data_dir))?;
+        for dir in [&config.storage.data_dir, &config.storage.data_log_dir].map(Path::new) {
             probe(dir)?;
         }
         let config_file = match origin {
@@ -213,14 +213,15 @@ impl Boot {
         let invalid = |what: String| Failure::new(exit::INVALID_INVOCATION, what);
         let (config, mut warnings) = source.parse().map_err(|e| invalid(e.to_string()))?;
         if let Origin::File(path) = origin
-            && config.reconfig_enabled
+            && config.quorum.reconfig_enabled
             && config.ensemble.is_some()
         {
             check_writable(path).map_err(invalid)?;
         }
         check_client_address(&config).map_err(invalid)?;
         warnings.extend(spelling::warnings(&source.name, &config));
-        if config.multi_address && !properties.sets("zookeeper.multiAddress.enabled", "true") {
+        if config.quorum.multi_address && !properties.sets("zookeeper.multiAddress.enabled", "true")
+        {
             let what = String::from(
                 "multiAddress.enabled counts here; Apache ZooKeeper takes it as a property of the \
                  JVM only: give both -Dzookeeper.multiAddress.enabled=true",
@@ -237,7 +238,7 @@ impl Boot {
 
     /// Options of its disk machine.
     pub fn disk_options(&self) -> DiskOptions {
-        let config_file = self.config.reconfig_enabled.then(|| self.config_file.clone());
+        let config_file = self.config.quorum.reconfig_enabled.then(|| self.config_file.clone());
         DiskOptions { config_file, ..node::disk_options(&self.config) }
     }
 
@@ -253,7 +254,7 @@ impl Boot {
 
     /// `autopurge.purgeInterval`.
     pub fn purge_every(&self) -> Option<Duration> {
-        let hours = Some(self.config.purge_interval_hours).filter(|h| *h > 0)?;
+        let hours = Some(self.config.storage.purge_interval_hours).filter(|h| *h > 0)?;
         Some(Duration::from_secs(hours.saturating_mul(3600)))
     }
 
@@ -262,14 +263,14 @@ impl Boot {
     pub fn listen(&self) -> Vec<Listen> {
         let config = &self.config;
         let mut listens = Vec::new();
-        if let Some(number) = config.client_port {
-            let host = config.client_port_address.clone();
+        if let Some(number) = config.network.client_port {
+            let host = config.network.client_port_address.clone();
             let host = host.filter(|host| !HostPort::new(host, number).is_wildcard());
-            let backlog = Some(config.listen_backlog).filter(|n| *n > 0);
+            let backlog = Some(config.network.listen_backlog).filter(|n| *n > 0);
             listens.push(Listen { port: Port::Client, host, number, backlog, attempts: 1 });
         }
         // 0 means for ever.
-        let attempts = match config.election_bind_retries {
+        let attempts = match config.network.election_bind_retries {
             0 => u32::MAX,
             retries => retries,
         };
@@ -277,7 +278,7 @@ impl Boot {
         for address in own.map(|m| m.addresses.as_slice()).unwrap_or_default() {
             for (port, at) in [(Port::Election, &address.election), (Port::Quorum, &address.quorum)]
             {
-                let is_everywhere = config.quorum_listen_on_all_ips || at.is_wildcard();
+                let is_everywhere = config.network.quorum_listen_on_all_ips || at.is_wildcard();
                 let host = (!is_everywhere).then(|| at.host.to_string());
                 let at = Listen { port, host, number: at.port, backlog: None, attempts };
                 // With all addresses there is one.
@@ -352,7 +353,9 @@ fn check_writable(path: &Path) -> Result<(), String> {
 
 /// A name that has no address will not have one in a moment.
 fn check_client_address(config: &Config) -> Result<(), String> {
-    let (Some(host), Some(port)) = (&config.client_port_address, config.client_port) else {
+    let (Some(host), Some(port)) =
+        (&config.network.client_port_address, config.network.client_port)
+    else {
         return Ok(());
     };
     if types::literal(host).is_some() {
@@ -446,7 +449,7 @@ mod tests {
                 &SystemProperties::collect(|_| None, given),
             )
             .unwrap();
-            (config.multi_address, warnings.len())
+            (config.quorum.multi_address, warnings.len())
         };
         let in_file = format!("{text}{key}\n");
         assert_eq!(read(&text, &[]), (false, 0));

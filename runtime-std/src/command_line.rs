@@ -283,8 +283,13 @@ mod tests {
             let line = parse(&[&["server"], words].concat()).unwrap();
             let Command::Server(args) = line.command else { panic!("{words:?}") };
             let (config, _, _) = Boot::read(&args.origin(), &SystemProperties::default())?;
-            let limit = config.max_client_connections;
-            Ok::<_, Failure>((config.client_port, config.data_dir, config.tick_time_ms, limit))
+            let limit = config.limits.max_client_connections;
+            Ok::<_, Failure>((
+                config.network.client_port,
+                config.storage.data_dir,
+                config.sessions.tick_time_ms,
+                limit,
+            ))
         };
         let expected = |tick, limit| (Some(2181), "a\\b".to_string(), tick, limit);
         assert_eq!(read(&["2181", "a\\b"]).unwrap(), expected(3000, 0));

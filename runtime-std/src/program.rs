@@ -74,9 +74,9 @@ fn check(args: &ServerArgs) -> Result<(), Failure> {
     for warning in warnings {
         logging::print(&warning.to_string());
     }
-    logging::print(&format!("dataDir is {}", config.data_dir));
-    if config.data_log_dir != config.data_dir {
-        logging::print(&format!("dataLogDir is {}", config.data_log_dir));
+    logging::print(&format!("dataDir is {}", config.storage.data_dir));
+    if config.storage.data_log_dir != config.storage.data_dir {
+        logging::print(&format!("dataLogDir is {}", config.storage.data_log_dir));
     }
     match &config.ensemble {
         Some(ensemble) => {

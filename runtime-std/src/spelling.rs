@@ -10,8 +10,10 @@ use zabkeeper_core::config::{Config, Warning, encode};
 /// What may not be meant so with the directories, if their names have such letters.
 pub(crate) fn warnings(name: &str, config: &Config) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for (key, dir) in [("dataDir", &config.data_dir), ("dataLogDir", &config.data_log_dir)] {
-        let is_said = key == "dataLogDir" && config.data_log_dir == config.data_dir;
+    for (key, dir) in
+        [("dataDir", &config.storage.data_dir), ("dataLogDir", &config.storage.data_log_dir)]
+    {
+        let is_said = key == "dataLogDir" && config.storage.data_log_dir == config.storage.data_dir;
         if dir.is_ascii() || is_said {
             continue;
         }
@@ -62,15 +64,15 @@ mod tests {
         let home = home.path().to_str().unwrap();
         assert_eq!(told(&read(format!("dataDir={home}/data\n").into_bytes())), [""; 0]);
         let config = read(format!("dataDir={home}/d\u{e4}ten\n").into_bytes());
-        assert_eq!(config.data_dir, format!("{home}/d\u{c3}\u{a4}ten"));
+        assert_eq!(config.storage.data_dir, format!("{home}/d\u{c3}\u{a4}ten"));
         let [said] = &told(&config)[..] else { panic!("one warning") };
         assert!(said.starts_with("zoo.cfg: dataDir is read as ISO-8859-1"), "{said}");
-        assert!(said.contains(&config.data_dir) && !said.contains("holds data"), "{said}");
+        assert!(said.contains(&config.storage.data_dir) && !said.contains("holds data"), "{said}");
         fs::create_dir_all(format!("{home}/d\u{e4}ten/version-2")).unwrap();
         let said = told(&config).concat();
         let meant = format!("{home}/d\u{e4}ten holds data, and this one does not");
         assert!(said.ends_with(&meant), "{said}");
-        fs::create_dir_all(format!("{}/version-2", config.data_dir)).unwrap();
+        fs::create_dir_all(format!("{}/version-2", config.storage.data_dir)).unwrap();
         assert!(told(&config).concat().ends_with("holds data, too"));
     }
 }

@@ -1,6 +1,5 @@
-//! A configuration that changes while the ensemble runs: its text as servers exchange it, and
-//! the files that hold it (`QuorumPeerConfig.parseDynamicConfig`, `writeDynamicConfig`,
-//! `editStaticConfig`).
+//! The list of members as a text that servers exchange and as the files that hold it
+//! (`QuorumPeerConfig.parseDynamicConfig`, `writeDynamicConfig`, `editStaticConfig`).
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -14,11 +13,11 @@ use crate::text::properties;
 use crate::types::HostPort;
 
 impl EnsembleConfig {
-    /// Reads the text form of [`EnsembleConfig::to_text`], as it comes in transactions, in
-    /// notifications and with NEWLEADER. `name` stands in messages.
+    /// Reads the text form of [`EnsembleConfig::to_text`], as transactions, notifications and
+    /// NEWLEADER carry it. `name` is the place in messages.
     ///
     /// # Errors
-    /// The first line that is wrong.
+    /// The first mistake.
     pub fn parse(name: &str, text: &str) -> Result<EnsembleConfig, ConfigError> {
         let mut values = Values::new(name);
         let (versions, lines): (Vec<_>, Vec<_>) =
@@ -36,8 +35,8 @@ impl EnsembleConfig {
         Ok(config)
     }
 
-    /// What `zoo.cfg.dynamic.<version>` holds: the lines in order, without the version, and no
-    /// newline at the end.
+    /// The content of `zoo.cfg.dynamic.<version>`: the lines in order, without the version and
+    /// without a newline at the end.
     pub fn to_file(&self) -> String {
         let text = self.to_text();
         let mut lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("version=")).collect();
@@ -45,9 +44,8 @@ impl EnsembleConfig {
         lines.join("\n")
     }
 
-    /// Two members that would listen at one address, if there are any
-    /// (`QuorumServer.checkAddressDuplicate`). Wildcards are anybody's, and so is what only the
-    /// machine itself can reach.
+    /// An address that two members have (`QuorumServer.checkAddressDuplicate`). Wildcard and
+    /// loopback addresses are ignored: members on different machines share them.
     pub fn shared_address(&self) -> Option<HostPort> {
         let mut seen: BTreeMap<HostPort, i64> = BTreeMap::new();
         for (id, member) in &self.members {
@@ -67,9 +65,9 @@ fn is_loopback(at: &HostPort) -> bool {
     &*at.host == "localhost" || at.ip().is_some_and(|ip| ip.is_loopback())
 }
 
-/// `zoo.cfg` as it stands once the ensemble is in the dynamic file of this name: everything that
-/// is in that file now is left out of it (`erases_client`: so are this server's client port and
-/// address); what else is there stays, comments too.
+/// The text of `zoo.cfg` after the ensemble has moved to a dynamic file of this name: without the
+/// lines that are in that file now, and with `erases_client` also without this server's client
+/// port and address. All other lines stay, comments too.
 pub fn point_to(text: &str, dynamic_file: &str, erases_client: bool) -> String {
     let is_moved = |key: &str| {
         keys::is_of_ensemble(key)
@@ -94,7 +92,7 @@ mod tests {
         server.3=c:1:2|d:1:2:observer\nversion=100000002";
 
     #[test]
-    fn the_text_is_read_back_as_it_was_written() {
+    fn written_text_is_read_back() {
         let config = EnsembleConfig::parse("x", THREE).unwrap();
         assert_eq!((config.to_text(), config.version), (THREE.into(), 0x1_0000_0002));
         assert_eq!(config.to_file(), THREE.rsplit_once('\n').unwrap().0);
@@ -114,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_belongs_to_one_member() {
+    fn address_of_two_members_is_found() {
         let shared = |text: &str| EnsembleConfig::parse("x", text).unwrap().shared_address();
         assert_eq!(shared("server.1=a:1:2;9\nserver.2=b:1:2;9"), None, "any address");
         assert_eq!(shared("server.1=a:1:2;a:9\nserver.2=b:1:9;a:9"), Some(HostPort::new("a", 9)));
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_static_file_loses_what_moves_and_keeps_the_rest() {
+    fn static_file_loses_only_the_lines_that_move() {
         let text = "# ours\ntickTime=2000\nserver.1=a:1:2\nserver.2=b:\\\n  1:2\n\
             clientPort=1\nclientPortListenBacklog=5\npeerType=observer\ngroup.1=1\n\
             dynamicConfigFile=/old";

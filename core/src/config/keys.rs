@@ -1,20 +1,62 @@
-//! Which keys there are: read here, known to ZooKeeper but without effect here, or refused
-//! because to ignore them would weaken security.
+//! The keys of ZooKeeper 3.9: read by a group of settings, known but without effect here, or refused
+//! because ignoring them would weaken security.
+
+use super::settings;
 
 /// The verdict on a setting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// It is read.
+    /// This server reads it.
     Used,
-    /// ZooKeeper knows it; here it does nothing.
+    /// ZooKeeper knows it; here it has no effect.
     NoEffect,
-    /// It promises protection that is not there.
+    /// It asks for protection that this server does not have.
     Refused,
-    /// Nobody knows it.
+    /// Neither ZooKeeper nor this server knows it.
     Unknown,
 }
 
-/// What keys that name a provider of authentication begin with.
+/// Where ZooKeeper reads a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Home {
+    /// In `zoo.cfg` only.
+    File,
+    /// As the JVM's property `zookeeper.KEY`, which a line of `zoo.cfg` sets.
+    Property,
+    /// As the JVM's property `KEY`, which no line of `zoo.cfg` sets.
+    Flag,
+    /// In `zoo.cfg`, or as the JVM's property `zookeeper.KEY`.
+    Both,
+}
+
+/// A key and its home.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) home: Home,
+}
+
+/// A key that is read in `zoo.cfg` only.
+pub(super) const fn file(name: &'static str) -> Key {
+    Key { name, home: Home::File }
+}
+
+/// A key that is a property of the JVM with the prefix `zookeeper.`, or a line of `zoo.cfg`.
+pub(super) const fn property(name: &'static str) -> Key {
+    Key { name, home: Home::Property }
+}
+
+/// A key that is a property of the JVM without a prefix.
+pub(super) const fn flag(name: &'static str) -> Key {
+    Key { name, home: Home::Flag }
+}
+
+/// A key that is read in `zoo.cfg` first, then as a property of the JVM.
+pub(super) const fn both(name: &'static str) -> Key {
+    Key { name, home: Home::Both }
+}
+
+/// The prefix of keys that name a provider of authentication.
 pub(super) const PROVIDER: &str = "authProvider.";
 /// The providers of the schemes that are here, by the names of Java's classes.
 const PROVIDERS: [&str; 3] = [DIGEST_PROVIDER, IP_PROVIDER, X509_PROVIDER];
@@ -24,77 +66,51 @@ const IP_PROVIDER: &str = "org.apache.zookeeper.server.auth.IPAuthenticationProv
 pub(super) const X509_PROVIDER: &str =
     "org.apache.zookeeper.server.auth.X509AuthenticationProvider";
 
-/// Where ZooKeeper reads a setting.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Home {
-    /// Out of `zoo.cfg`, whatever the JVM is told.
-    File,
-    /// As `zookeeper.KEY` of the JVM, which a line of `zoo.cfg` sets.
-    Property,
-    /// As `KEY` of the JVM, which no line of `zoo.cfg` sets.
-    Flag,
-    /// Out of `zoo.cfg`, or as `zookeeper.KEY` of the JVM.
-    Both,
-}
-
 /// Where a key is read.
 pub(super) fn home(key: &str) -> Home {
-    if FLAGS.binary_search(&key).is_ok() {
-        Home::Flag
-    } else if key.starts_with("multiAddress.") {
-        Home::Both
-    } else if FILE.binary_search(&key).is_ok()
-        || key.starts_with("metricsProvider.")
-        || is_of_ensemble(key)
-    {
-        Home::File
-    } else {
-        Home::Property
+    let tables = settings::KEYS.into_iter().chain([NO_EFFECT, PROTECTION]);
+    let known = tables.flatten().find(|known| known.name == key);
+    match known {
+        Some(known) => known.home,
+        None if is_of_ensemble(key) || key.starts_with("metricsProvider.") => Home::File,
+        None if key.starts_with("multiAddress.") => Home::Both,
+        None => Home::Property,
     }
 }
 
-/// Whether a key is a line about a member, a group or a weight.
+/// Whether a key is that of a member, a group or a weight.
 pub(super) fn is_of_ensemble(key: &str) -> bool {
     ["server.", "group", "weight"].iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// Judges one setting by its key, without `zookeeper.`.
 pub(super) fn judge(key: &str, value: &str) -> Verdict {
-    // A mistyped "true" was meant to protect.
-    let on = !value.eq_ignore_ascii_case("false");
+    let is_in = |table: &[Key]| table.iter().any(|known| known.name == key);
     let protects = match key {
         "secureClientPort" | "secureClientPortAddress" => true,
-        "sslQuorum"
-        | "portUnification"
-        | "quorum.auth.enableSasl"
-        | "quorum.auth.learnerRequireSasl"
-        | "quorum.auth.serverRequireSasl"
-        | "sessionRequireClientSASLAuth" => on,
+        // A mistyped "true" was meant to protect.
+        _ if is_in(PROTECTION) => !value.eq_ignore_ascii_case("false"),
         _ => key.starts_with(PROVIDER) && !PROVIDERS.contains(&value),
     };
+    let is_used = || settings::KEYS.into_iter().any(is_in);
+    let has_family = || FAMILIES.iter().any(|prefix| key.starts_with(prefix));
     if protects {
-        return Verdict::Refused;
+        Verdict::Refused
+    } else if key.starts_with(PROVIDER) || is_used() || is_done_anyway(key, value) {
+        Verdict::Used
+    } else if is_in(NO_EFFECT) || is_in(PROTECTION) || has_family() {
+        Verdict::NoEffect
+    } else {
+        Verdict::Unknown
     }
-    if key.starts_with(PROVIDER) || USED.binary_search(&key).is_ok() || is_done_anyway(key, value) {
-        return Verdict::Used;
-    }
-    let family = |prefix: &&str| key.starts_with(*prefix);
-    if NO_EFFECT.binary_search(&key).is_ok()
-        || FAMILIES.iter().any(family)
-        || SWITCHES.contains(&key)
-    {
-        return Verdict::NoEffect;
-    }
-    Verdict::Unknown
 }
 
-/// Whether the value asks for what is done here whatever the key says: nobody needs to be told
-/// that it has no effect.
+/// Whether a value asks for what this server does in any case, so that no warning is due.
 fn is_done_anyway(key: &str, value: &str) -> bool {
     DONE_ANYWAY.iter().any(|(known, done)| *known == key && value.eq_ignore_ascii_case(done))
 }
 
-/// Keys without effect, and the values that ask for what is done anyway; sorted.
+/// Keys without effect, and the value of each that asks for what this server does in any case.
 const DONE_ANYWAY: &[(&str, &str)] = &[
     ("IPAuthenticationProvider.usexforwardedfor", "false"),
     ("admin.enableServer", "false"),
@@ -127,7 +143,7 @@ const DONE_ANYWAY: &[(&str, &str)] = &[
     ("tcpKeepAlive", "true"),
 ];
 
-/// Keys without effect here whose value ZooKeeper takes for a number, and refuses if it is none.
+/// Keys without effect here whose values have to be numbers for ZooKeeper to start.
 pub(super) const NUMBERS: &[&str] = &[
     "connectToLearnerMasterLimit",
     "jvm.pause.info-threshold.ms",
@@ -137,7 +153,7 @@ pub(super) const NUMBERS: &[&str] = &[
     "quorum.cnxn.threads.size",
 ];
 
-/// The same for switches.
+/// Keys without effect here whose values have to be booleans for ZooKeeper to start.
 pub(super) const BOOLEANS: &[&str] = &[
     "jvm.pause.monitor",
     "multiAddress.reachabilityCheckEnabled",
@@ -150,273 +166,142 @@ pub(super) const BOOLEANS: &[&str] = &[
     "syncEnabled",
 ];
 
-/// Read without the prefix `zookeeper.`, sorted.
-const FLAGS: &[&str] = &[
-    "follower.nodelay",
-    "jute.maxbuffer",
-    "leader.nodelay",
-    "readonlymode.enabled",
-    "znode.container.checkIntervalMs",
-    "znode.container.maxNeverUsedIntervalMs",
-    "znode.container.maxPerMinute",
+/// Keys that ask for protection: refused, or without effect if their value is `false`.
+const PROTECTION: &[Key] = &[
+    file("portUnification"),
+    file("quorum.auth.enableSasl"),
+    file("quorum.auth.learnerRequireSasl"),
+    file("quorum.auth.serverRequireSasl"),
+    file("secureClientPort"),
+    file("secureClientPortAddress"),
+    property("sessionRequireClientSASLAuth"),
+    file("sslQuorum"),
 ];
 
-/// Read out of `zoo.cfg` only, sorted.
-const FILE: &[&str] = &[
-    "autopurge.purgeInterval",
-    "autopurge.snapRetainCount",
-    "clientPort",
-    "clientPortAddress",
-    "clientPortListenBacklog",
-    "connectToLearnerMasterLimit",
-    "dataDir",
-    "dataLogDir",
-    "dynamicConfigFile",
-    "electionAlg",
-    "initLimit",
-    "jvm.pause.info-threshold.ms",
-    "jvm.pause.monitor",
-    "jvm.pause.sleep.time.ms",
-    "jvm.pause.warn-threshold.ms",
-    "localSessionsEnabled",
-    "localSessionsUpgradingEnabled",
-    "maxClientCnxns",
-    "maxSessionTimeout",
-    "minSessionTimeout",
-    "observerMasterPort",
-    "oraclePath",
-    "peerType",
-    "portUnification",
-    "quorum.auth.enableSasl",
-    "quorum.auth.kerberos.servicePrincipal",
-    "quorum.auth.learner.saslLoginContext",
-    "quorum.auth.learnerRequireSasl",
-    "quorum.auth.server.saslLoginContext",
-    "quorum.auth.serverRequireSasl",
-    "quorum.cnxn.threads.size",
-    "quorumListenOnAllIPs",
-    "reconfigEnabled",
-    "secureClientPort",
-    "secureClientPortAddress",
-    "sslQuorum",
-    "sslQuorumReloadCertFiles",
-    "standaloneEnabled",
-    "syncEnabled",
-    "syncLimit",
-    "tickTime",
-    "version",
-];
-
-/// Refused where they promise protection, else without effect.
-const SWITCHES: &[&str] = &[
-    "sslQuorum",
-    "portUnification",
-    "quorum.auth.enableSasl",
-    "quorum.auth.learnerRequireSasl",
-    "quorum.auth.serverRequireSasl",
-    "sessionRequireClientSASLAuth",
-];
-
-/// Whole families of keys without effect.
+/// Families of keys without effect.
 const FAMILIES: &[&str] = &["admin.", "metricsProvider.", "ssl.", "jvm.pause.", "nio.", "netty."];
 
-/// Read by this server, sorted.
-const USED: &[&str] = &[
-    "4lw.commands.whitelist",
-    "DigestAuthenticationProvider.digestAlg",
-    "DigestAuthenticationProvider.enabled",
-    "DigestAuthenticationProvider.superDigest",
-    "X509AuthenticationProvider.superUser",
-    "autopurge.purgeInterval",
-    "autopurge.snapRetainCount",
-    "clientPort",
-    "clientPortAddress",
-    "clientPortListenBacklog",
-    "cnxTimeout",
-    "commitLogCount",
-    "connection_throttle_decrease_ratio",
-    "connection_throttle_drop_decrease",
-    "connection_throttle_drop_increase",
-    "connection_throttle_fill_count",
-    "connection_throttle_fill_time",
-    "connection_throttle_freeze_time",
-    "connection_throttle_global_session_weight",
-    "connection_throttle_local_session_weight",
-    "connection_throttle_renew_session_weight",
-    "connection_throttle_tokens",
-    "connection_throttle_weight_enabled",
-    "dataDir",
-    "dataLogDir",
-    "datadir.autocreate",
-    "db.autocreate",
-    "digest.enabled",
-    "dynamicConfigFile",
-    "electionAlg",
-    "electionPortBindRetry",
-    "emulate353TTLNodes",
-    "enforce.auth.enabled",
-    "enforce.auth.schemes",
-    "enforceQuota",
-    "extendedTypesEnabled",
-    "fastleader.maxNotificationInterval",
-    "fastleader.minNotificationInterval",
-    "forceSync",
-    "fsync.warningthresholdms",
-    "globalOutstandingLimit",
-    "initLimit",
-    "jute.maxbuffer",
-    "jute.maxbuffer.extrasize",
-    "largeRequestMaxBytes",
-    "largeRequestThreshold",
-    "localSessionsEnabled",
-    "localSessionsUpgradingEnabled",
-    "maxClientCnxns",
-    "maxCnxns",
-    "maxSessionTimeout",
-    "minSessionTimeout",
-    "multiAddress.enabled",
-    "nio.sessionlessCnxnTimeout",
-    "observerMasterPort",
-    "peerType",
-    "preAllocSize",
-    "protectSystemNodes",
-    "quorumListenOnAllIPs",
-    "readonlymode.enabled",
-    "reconfigEnabled",
-    "request_throttle_max_requests",
-    "serializeLastProcessedZxid.enabled",
-    "skipACL",
-    "snapCount",
-    "snapSizeLimitInKb",
-    "snapshot.compression.method",
-    "snapshot.trust.empty",
-    "snapshotSizeFactor",
-    "standaloneEnabled",
-    "syncLimit",
-    "syncNeedsQuorum",
-    "throttled_op_wait_time",
-    "tickTime",
-    "turnBudget",
-    "txnLogSizeLimitInKb",
-    "version",
-    "znode.container.checkIntervalMs",
-    "znode.container.maxNeverUsedIntervalMs",
-    "znode.container.maxPerMinute",
-];
-
-/// Of ZooKeeper 3.9, without effect here, sorted.
-const NO_EFFECT: &[&str] = &[
-    "IPAuthenticationProvider.usexforwardedfor",
-    "SASLAuthenticationProvider.superPassword",
-    "admin.commandURL",
-    "admin.enableServer",
-    "admin.httpVersion",
-    "admin.idleTimeout",
-    "admin.portUnification",
-    "admin.rateLimiterIntervalInMS",
-    "admin.restore.enabled",
-    "admin.serverAddress",
-    "admin.serverPort",
-    "admin.snapshot.enabled",
-    "allowSaslFailedClients",
-    "audit.enable",
-    "audit.impl.class",
-    "bitHashCacheSize",
-    "client.certReload",
-    "client.portUnification",
-    "clientTcpKeepAlive",
-    "closeSessionTxn.enabled",
-    "commitProcessor.maxCommitBatchSize",
-    "commitProcessor.maxReadBatchSize",
-    "commitProcessor.numWorkerThreads",
-    "commitProcessor.shutdownTimeout",
-    "connectToLearnerMasterLimit",
-    "enableEagerACLCheck",
-    "ensembleAuthName",
-    "fips-mode",
-    "flushDelay",
-    "follower.nodelay",
-    "follower.skipLearnerRequestToNextProcessor",
-    "forceSnapshotSync",
-    "forward_learner_requests_to_commit_processor_disabled",
-    "initialConfig",
-    "intBufferStartingSizeBytes",
-    "jvm.pause.info-threshold.ms",
-    "jvm.pause.monitor",
-    "jvm.pause.sleep.time.ms",
-    "jvm.pause.warn-threshold.ms",
-    "kerberos.removeHostFromPrincipal",
-    "kinit",
-    "leader.ackLoggingFrequency",
-    "leader.closeSocketAsync",
-    "leader.maxConcurrentDiffSyncs",
-    "leader.maxConcurrentSnapSyncs",
-    "leader.maxTimeToWaitForEpoch",
-    "leader.nodelay",
-    "leaderConnectDelayDuringRetryMs",
-    "leaderServes",
-    "learner.asyncSending",
-    "learner.closeSocketAsync",
-    "letAnySaslUserDoX",
-    "maxBatchSize",
-    "maxGetChildrenResponseCacheSize",
-    "maxResponseCacheSize",
-    "maxWriteQueuePollTime",
-    "messageTracker.BufferSize",
-    "messageTracker.Enabled",
-    "metricsProvider.className",
-    "multiAddress.reachabilityCheckEnabled",
-    "multiAddress.reachabilityCheckTimeoutMs",
-    "netty.advancedFlowControl.enabled",
-    "netty.server.earlyDropSecureConnectionHandshakes",
-    "netty.server.outstandingHandshake.limit",
-    "nio.directBufferBytes",
-    "nio.numSelectorThreads",
-    "nio.shutdownTimeout",
-    "observer.election.DelayMs",
-    "observer.reconnectDelayMs",
-    "observer.syncEnabled",
-    "observerMaster.sizeLimit",
-    "oraclePath",
-    "pathStats.enabled",
-    "quorum.auth.kerberos.servicePrincipal",
-    "quorum.auth.learner.saslLoginContext",
-    "quorum.auth.server.saslLoginContext",
-    "quorum.cnxn.threads.size",
-    "quorumCnxnTimeoutMs",
-    "request_stale_connection_check",
-    "request_throttle_drop_stale",
-    "request_throttle_stall_time",
-    "request_throttler.shutdownTimeout",
-    "requireKerberosConfig",
-    "sasl.serverconfig",
-    "security.auth_to_local",
-    "serverCnxnFactory",
-    "sslQuorumReloadCertFiles",
-    "superUser",
-    "syncEnabled",
-    "tcpKeepAlive",
-    "test.allowDiscontinuousProposals",
-    "testingonly.initialZxid",
-    "watchManagerName",
-    "watcherCleanIntervalInSeconds",
-    "watcherCleanThreadsNum",
-    "watcherCleanThreshold",
+/// Keys without effect here.
+const NO_EFFECT: &[Key] = &[
+    property("IPAuthenticationProvider.usexforwardedfor"),
+    property("SASLAuthenticationProvider.superPassword"),
+    property("admin.commandURL"),
+    property("admin.enableServer"),
+    property("admin.httpVersion"),
+    property("admin.idleTimeout"),
+    property("admin.portUnification"),
+    property("admin.rateLimiterIntervalInMS"),
+    property("admin.restore.enabled"),
+    property("admin.serverAddress"),
+    property("admin.serverPort"),
+    property("admin.snapshot.enabled"),
+    property("allowSaslFailedClients"),
+    property("audit.enable"),
+    property("audit.impl.class"),
+    property("bitHashCacheSize"),
+    property("client.certReload"),
+    property("client.portUnification"),
+    property("clientTcpKeepAlive"),
+    property("closeSessionTxn.enabled"),
+    property("commitProcessor.maxCommitBatchSize"),
+    property("commitProcessor.maxReadBatchSize"),
+    property("commitProcessor.numWorkerThreads"),
+    property("commitProcessor.shutdownTimeout"),
+    file("connectToLearnerMasterLimit"),
+    property("enableEagerACLCheck"),
+    property("ensembleAuthName"),
+    property("fips-mode"),
+    property("flushDelay"),
+    flag("follower.nodelay"),
+    property("follower.skipLearnerRequestToNextProcessor"),
+    property("forceSnapshotSync"),
+    property("forward_learner_requests_to_commit_processor_disabled"),
+    property("initialConfig"),
+    property("intBufferStartingSizeBytes"),
+    file("jvm.pause.info-threshold.ms"),
+    file("jvm.pause.monitor"),
+    file("jvm.pause.sleep.time.ms"),
+    file("jvm.pause.warn-threshold.ms"),
+    property("kerberos.removeHostFromPrincipal"),
+    property("kinit"),
+    property("leader.ackLoggingFrequency"),
+    property("leader.closeSocketAsync"),
+    property("leader.maxConcurrentDiffSyncs"),
+    property("leader.maxConcurrentSnapSyncs"),
+    property("leader.maxTimeToWaitForEpoch"),
+    flag("leader.nodelay"),
+    property("leaderConnectDelayDuringRetryMs"),
+    property("leaderServes"),
+    property("learner.asyncSending"),
+    property("learner.closeSocketAsync"),
+    property("letAnySaslUserDoX"),
+    property("maxBatchSize"),
+    property("maxGetChildrenResponseCacheSize"),
+    property("maxResponseCacheSize"),
+    property("maxWriteQueuePollTime"),
+    property("messageTracker.BufferSize"),
+    property("messageTracker.Enabled"),
+    file("metricsProvider.className"),
+    both("multiAddress.reachabilityCheckEnabled"),
+    both("multiAddress.reachabilityCheckTimeoutMs"),
+    property("netty.advancedFlowControl.enabled"),
+    property("netty.server.earlyDropSecureConnectionHandshakes"),
+    property("netty.server.outstandingHandshake.limit"),
+    property("nio.directBufferBytes"),
+    property("nio.numSelectorThreads"),
+    property("nio.shutdownTimeout"),
+    property("observer.election.DelayMs"),
+    property("observer.reconnectDelayMs"),
+    property("observer.syncEnabled"),
+    property("observerMaster.sizeLimit"),
+    file("oraclePath"),
+    property("pathStats.enabled"),
+    file("quorum.auth.kerberos.servicePrincipal"),
+    file("quorum.auth.learner.saslLoginContext"),
+    file("quorum.auth.server.saslLoginContext"),
+    file("quorum.cnxn.threads.size"),
+    property("quorumCnxnTimeoutMs"),
+    property("request_stale_connection_check"),
+    property("request_throttle_drop_stale"),
+    property("request_throttle_stall_time"),
+    property("request_throttler.shutdownTimeout"),
+    property("requireKerberosConfig"),
+    property("sasl.serverconfig"),
+    property("security.auth_to_local"),
+    property("serverCnxnFactory"),
+    file("sslQuorumReloadCertFiles"),
+    property("superUser"),
+    file("syncEnabled"),
+    property("tcpKeepAlive"),
+    property("test.allowDiscontinuousProposals"),
+    property("testingonly.initialZxid"),
+    property("watchManagerName"),
+    property("watcherCleanIntervalInSeconds"),
+    property("watcherCleanThreadsNum"),
+    property("watcherCleanThreshold"),
 ];
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
-    fn the_tables_are_sorted_and_share_nothing() {
-        let tables = [USED, NO_EFFECT, FLAGS, FILE];
-        assert!(tables.iter().all(|table| table.is_sorted()) && DONE_ANYWAY.is_sorted());
-        assert!(USED.iter().all(|key| NO_EFFECT.binary_search(key).is_err()));
+    fn every_key_is_in_one_sorted_table() {
+        let mut all = Vec::new();
+        for table in settings::KEYS.into_iter().chain([NO_EFFECT, PROTECTION]) {
+            assert!(table.is_sorted_by_key(|key| key.name), "{table:?}");
+            all.extend(table.iter().map(|key| key.name));
+        }
+        assert!(DONE_ANYWAY.is_sorted());
+        all.sort_unstable();
+        let twice = all.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(twice, None);
     }
 
     #[test]
-    fn a_value_that_asks_for_what_is_done_anyway_has_its_effect() {
+    fn value_that_asks_for_the_default_gives_no_warning() {
         for (key, value) in DONE_ANYWAY {
             assert_eq!(judge(key, value), Verdict::Used, "{key}={value}");
             assert_ne!(judge(key, "another"), Verdict::Used, "{key}: only with this value");

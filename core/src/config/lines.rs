@@ -1,28 +1,29 @@
-//! The lines about members, groups and weights, and what they must agree about.
+//! The lines of members, groups and weights, and the rules between them.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::values::{EnsembleLine, Given, Values, in_words};
-use super::{Config, ConfigError, EnsembleConfig, Member, java, keys, server_line};
+use super::values::{EnsembleLine, Given, MS, Values, one_line};
+use super::{ConfigError, EnsembleConfig, Member, NetworkConfig, java, keys, server_line};
 use crate::text::properties::{self, Property};
 use crate::types::{ServerId, literal};
 
 impl Values<'_> {
-    /// Takes the `dynamicConfigFile`, which holds the ensemble and nothing else. Gives its
-    /// version, which its name ends with (`zoo.cfg.dynamic.<hex>`).
+    /// Takes the `dynamicConfigFile`, which holds the ensemble and nothing else. Returns its
+    /// version, the end of its name (`zoo.cfg.dynamic.<hex>`).
     pub(super) fn take_dynamic(
         &mut self,
         name: &str,
         lines: Vec<Property>,
     ) -> Result<i64, ConfigError> {
         if let Some(EnsembleLine { key, given }) = self.ensemble.first() {
-            let what = format!("{key} belongs into the dynamicConfigFile, {name}: move it there");
+            let what = format!("{key} belongs in the dynamicConfigFile, {name}: move it there");
             return Err(ConfigError { place: given.place.clone(), what });
         }
         if let Some(version) = lines.iter().find(|line| properties::trim(&line.key) == "version") {
-            let what = "version is no line of a dynamicConfigFile: its name ends with the version";
+            let what =
+                "a dynamicConfigFile has no version line: the version is the end of its name";
             let place = format!("{name}:{}", version.line);
             return Err(ConfigError { place, what: String::from(what) });
         }
@@ -31,7 +32,7 @@ impl Values<'_> {
         Ok(suffix.and_then(version).unwrap_or(0))
     }
 
-    /// Takes lines of an ensemble and of nothing else.
+    /// Takes lines that may describe an ensemble and nothing else.
     pub(super) fn take_members(
         &mut self,
         name: &str,
@@ -48,7 +49,7 @@ impl Values<'_> {
         Ok(())
     }
 
-    /// The version of an ensemble that stands in `zoo.cfg` itself.
+    /// The version of an ensemble that is listed in `zoo.cfg` itself.
     pub(super) fn static_version(&self) -> Result<i64, ConfigError> {
         match self.word("version") {
             None => Ok(0),
@@ -56,7 +57,7 @@ impl Values<'_> {
         }
     }
 
-    /// The `server`, `group` and `weight` lines, each read by itself.
+    /// Reads the `server`, `group` and `weight` lines, each on its own.
     pub(super) fn members(&self) -> Result<EnsembleConfig, ConfigError> {
         let mut ensemble = EnsembleConfig::default();
         for EnsembleLine { key, given } in &self.ensemble {
@@ -92,7 +93,7 @@ impl Values<'_> {
         }
     }
 
-    /// Whether this is a member of an ensemble, be it of one, and not a standalone server.
+    /// Whether the server is a member of an ensemble, perhaps of one, and not standalone.
     pub(super) fn is_distributed(&self, ensemble: &EnsembleConfig) -> Result<bool, ConfigError> {
         let standalone = self.boolean("standaloneEnabled", true)?;
         match ensemble.voters().count() {
@@ -108,8 +109,8 @@ impl Values<'_> {
         }
     }
 
-    /// The rules between an ensemble's lines (`QuorumPeerConfig`, `QuorumHierarchical`), and what
-    /// only members are asked for.
+    /// Checks the rules between an ensemble's lines (`QuorumPeerConfig`, `QuorumHierarchical`), and
+    /// the settings that only a member needs.
     pub(super) fn check_ensemble(
         &self,
         ensemble: &EnsembleConfig,
@@ -130,13 +131,12 @@ impl Values<'_> {
             }
         }
         match self.word("cnxTimeout").map(java::parse) {
-            Some(None | Some(..=0 | 0x8000_0000..)) => {
-                Err(self.error("cnxTimeout", "a whole number of milliseconds, 1 or more"))
-            }
+            Some(None | Some(..=0 | 0x8000_0000..)) => Err(self.error("cnxTimeout", MS)),
             _ => Ok(()),
         }
     }
 
+    /// Checks that groups hold all voters, and members only.
     pub(super) fn check_groups(&self, ensemble: &EnsembleConfig) -> Result<(), ConfigError> {
         let grouped = !ensemble.groups.is_empty() || !ensemble.weights.is_empty();
         for id in ensemble.voters() {
@@ -153,7 +153,7 @@ impl Values<'_> {
         Ok(())
     }
 
-    /// Others must find a member where its line says.
+    /// Checks that peers can reach each member at the ports of its line.
     fn check_ports(&self, ensemble: &EnsembleConfig) -> Result<(), ConfigError> {
         for EnsembleLine { key, given } in &self.ensemble {
             let id = key.strip_prefix("server.").and_then(java::parse).map(ServerId);
@@ -173,8 +173,7 @@ impl Values<'_> {
         Ok(())
     }
 
-    /// Several addresses of one server are taken where that is switched on, as in
-    /// `QuorumServer`.
+    /// Checks that a server with several addresses is allowed to have them (`QuorumServer`).
     pub(super) fn check_addresses(
         &self,
         ensemble: &EnsembleConfig,
@@ -193,36 +192,37 @@ impl Values<'_> {
         Err(ConfigError { place, what })
     }
 
-    /// The client address in this server's own line wins over `clientPort`, which must not
-    /// contradict it. Names are not resolved here: only literal addresses can contradict.
+    /// Applies the client address of this server's member line, which `clientPort` and
+    /// `clientPortAddress` must not contradict. Names are not resolved: only literal addresses
+    /// can contradict.
     pub(super) fn client_address(
         &self,
-        config: &mut Config,
+        network: &mut NetworkConfig,
         me: Option<&Member>,
     ) -> Result<(), ConfigError> {
         let Some(line) = me.and_then(|member| member.client.as_ref()) else { return Ok(()) };
-        if config.client_port.is_some_and(|port| port != line.port) {
+        if network.client_port.is_some_and(|port| port != line.port) {
             let expected = format!("{}, as in this server's own line", line.port);
             return Err(self.error("clientPort", &expected));
         }
         let ip = |host: &str| literal(host).map(|(ip, _)| ip);
-        let given = config.client_port_address.as_deref().and_then(ip);
+        let given = network.client_port_address.as_deref().and_then(ip);
         if let (Some(given), Some(here)) = (given, ip(&line.host))
             && given != here
         {
             let expected = format!("{}, as in this server's own line", line.host);
             return Err(self.error("clientPortAddress", &expected));
         }
-        config.client_port = Some(line.port);
-        config.client_port_address = (!line.is_wildcard()).then(|| line.host.to_string());
+        network.client_port = Some(line.port);
+        network.client_port_address = (!line.is_wildcard()).then(|| line.host.to_string());
         Ok(())
     }
 
-    /// Says so if no client can connect.
-    pub(super) fn warn_of_client_port(&self, config: &Config) {
-        match config.client_port {
-            None => self.warn_of_all("no clientPort: nobody can connect"),
-            Some(0) => self.warn_of_all("clientPort is 0: nobody knows where to connect"),
+    /// Warns if no client can connect.
+    pub(super) fn warn_of_client_port(&self, network: &NetworkConfig) {
+        match network.client_port {
+            None => self.warn_of_all("no clientPort: no client can connect"),
+            Some(0) => self.warn_of_all("clientPort is 0: clients cannot know the port"),
             Some(_) => {}
         }
     }
@@ -231,12 +231,13 @@ impl Values<'_> {
 /// The form of a version, for messages.
 pub(super) const A_VERSION: &str = "a hexadecimal number";
 
-/// A version: hexadecimal, and not negative, as it is written without a sign.
+/// Reads a version: hexadecimal, and not negative.
 pub(super) fn version(text: &str) -> Option<i64> {
     i64::from_str_radix(text, 16).ok().filter(|version| *version >= 0)
 }
 
+/// An error about a line of an ensemble.
 pub(super) fn wrong(key: &str, given: &Given, expected: &str) -> ConfigError {
-    let what = in_words(&format!("{key}={}: expected {expected}", given.value));
+    let what = one_line(&format!("{key}={}: expected {expected}", given.value));
     ConfigError { place: given.place.clone(), what }
 }

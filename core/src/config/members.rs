@@ -1,5 +1,4 @@
-//! The ensemble as configured: members, groups and weights, and the text that servers
-//! exchange about it (`QuorumVerifier.toString`).
+//! An ensemble: its members, groups and weights, and its text form (`QuorumVerifier.toString`).
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -8,21 +7,21 @@ use core::fmt::Write as _;
 
 use crate::types::{HostPort, ServerId};
 
-/// Whether a member votes.
+/// The role of a member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LearnerType {
-    /// Votes, and its ACKs count.
+    /// A voter: its vote and its ACKs count.
     Participant,
-    /// Receives INFORMs, never votes.
+    /// A learner without a vote, which receives INFORMs.
     Observer,
 }
 
 /// One of a member's addresses (several only with `multiAddress.enabled`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ServerAddress {
-    /// Where learners connect when this member leads.
+    /// The address for learners while this member leads.
     pub quorum: HostPort,
-    /// Where election notifications go.
+    /// The address for election notifications.
     pub election: HostPort,
 }
 
@@ -31,29 +30,30 @@ pub struct ServerAddress {
 pub struct Member {
     /// At least one address, in the order of the file.
     pub addresses: Vec<ServerAddress>,
-    /// Votes or not.
+    /// Voter or observer.
     pub role: LearnerType,
-    /// The client address after `;`, if the dynamic line gave one.
+    /// The client address, which stands after `;`.
     pub client: Option<HostPort>,
 }
 
 impl Member {
-    /// Reads what stands behind `server.N=`: `host:quorum:election[:type][;[host:]port]`.
+    /// Reads the value of a `server.N` line: `host:quorum:election[:type][;[host:]port]`. None if
+    /// it is malformed.
     pub fn parse(line: &str) -> Option<Member> {
         super::server_line::parse(line).ok()
     }
 }
 
-/// The whole ensemble (`QuorumMaj`, `QuorumHierarchical`).
+/// A list of members, with a version (`QuorumMaj`, `QuorumHierarchical`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EnsembleConfig {
     /// All members by id.
     pub members: BTreeMap<ServerId, Member>,
-    /// Group of a server, for hierarchical quorums; empty means majority.
+    /// The group of each server, for hierarchical quorums; empty: majority quorums.
     pub groups: BTreeMap<ServerId, i64>,
-    /// Weight of a server; missing is 1.
+    /// The weight of each server; 1 if it is missing.
     pub weights: BTreeMap<ServerId, i64>,
-    /// The configuration's version: a zxid, 0 for a static file.
+    /// The version: the zxid of the transaction that proposed it; 0 of a list in a file.
     pub version: i64,
 }
 
@@ -63,8 +63,7 @@ impl EnsembleConfig {
         self.members.iter().filter(|(_, m)| m.role == LearnerType::Participant).map(|(id, _)| *id)
     }
 
-    /// A member of whom this text gives several addresses, which are taken with
-    /// `multiAddress.enabled` only.
+    /// A member with several addresses, which needs `multiAddress.enabled`.
     pub fn with_several_addresses(&self) -> Option<ServerId> {
         self.members.iter().find(|(_, m)| m.addresses.len() > 1).map(|(id, _)| *id)
     }

@@ -1,4 +1,4 @@
-//! A file of text in, a configuration or one line of complaint out.
+//! Texts in, a configuration or an error of one line out.
 
 use super::*;
 
@@ -9,22 +9,25 @@ fn parse(text: &str, myid: Option<&str>) -> Result<(Config, Vec<Warning>), Confi
     Config::parse("zoo.cfg", text, myid, None)
 }
 
-fn said(warnings: &[Warning]) -> Vec<String> {
+fn texts(warnings: &[Warning]) -> Vec<String> {
     warnings.iter().map(Warning::to_string).collect()
 }
 
 #[test]
-fn a_standalone_file_has_zookeepers_defaults() {
+fn standalone_server_has_zookeepers_defaults() {
     let (config, warnings) = parse("dataDir=/d\nclientPort=2181\n", None).unwrap();
     assert!(warnings.is_empty() && config.ensemble.is_none());
-    assert_eq!((config.tick_time_ms, config.data_log_dir.as_str()), (3000, "/d"));
-    assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (6000, 60_000));
-    assert_eq!((config.max_client_connections, config.snap_count), (60, 100_000));
-    assert_eq!((config.jute_max_buffer, config.jute_extra_size), (1_048_575, 1_048_575));
+    assert_eq!((config.sessions.tick_time_ms, config.storage.data_log_dir.as_str()), (3000, "/d"));
+    assert_eq!((config.sessions.min_timeout_ms, config.sessions.max_timeout_ms), (6000, 60_000));
+    assert_eq!((config.limits.max_client_connections, config.storage.snap_count), (60, 100_000));
+    assert_eq!(
+        (config.limits.jute_max_buffer, config.limits.jute_extra_size),
+        (1_048_575, 1_048_575)
+    );
 }
 
 #[test]
-fn an_ensemble_file_knows_its_members() {
+fn ensemble_has_the_members_of_its_lines() {
     let (config, _) = parse(ENSEMBLE, Some("2\n")).unwrap();
     let ensemble = config.ensemble.unwrap();
     assert_eq!(config.my_id, ServerId(2));
@@ -37,13 +40,13 @@ fn an_ensemble_file_knows_its_members() {
 }
 
 #[test]
-fn properties_of_the_jvm_stand_without_prefix_and_the_last_one_counts() {
+fn prefix_in_zoo_cfg_has_no_effect_and_the_last_of_equal_keys_counts() {
     let text =
         "dataDir=/d\nclientPort=1\nzookeeper.snapCount=7\nforceSync=no\nsnapCount=8\nsnapCount=9\n";
     let (config, warnings) = parse(text, None).unwrap();
-    assert_eq!((config.snap_count, config.force_sync), (9, false));
+    assert_eq!((config.storage.snap_count, config.storage.force_sync), (9, false));
     assert_eq!(
-        said(&warnings),
+        texts(&warnings),
         [
             "zoo.cfg:3: zookeeper.snapCount has no effect in zoo.cfg; ZooKeeper reads it as snapCount \
           there"
@@ -52,13 +55,18 @@ fn properties_of_the_jvm_stand_without_prefix_and_the_last_one_counts() {
 }
 
 #[test]
-fn flags_of_the_jvm_count_where_zookeeper_reads_them() {
+fn jvm_properties_count_where_zookeeper_reads_them() {
     let read = |text: &str, flags: &[(&str, &str)]| {
         let flags: Vec<_> = flags.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let text = format!("dataDir=/d\nclientPort=1\n{text}");
         let sources = Sources { name: "zoo.cfg", text: &text, flags: &flags, ..Sources::default() };
         let (config, warnings) = Config::read(&sources).unwrap();
-        (config.jute_max_buffer, config.snap_count, config.tick_time_ms, said(&warnings))
+        (
+            config.limits.jute_max_buffer,
+            config.storage.snap_count,
+            config.sessions.tick_time_ms,
+            texts(&warnings),
+        )
     };
     let place = "system property (-D, SERVER_JVMFLAGS or JVMFLAGS)";
     for (text, flags, counts, warning) in [
@@ -122,36 +130,36 @@ fn flags_of_the_jvm_count_where_zookeeper_reads_them() {
 }
 
 #[test]
-fn what_keeps_clients_out_is_told() {
+fn settings_that_keep_clients_out_give_warnings() {
     for (text, warning) in [
-        ("", "zoo.cfg: no clientPort: nobody can connect"),
-        ("clientPort=0\n", "zoo.cfg: clientPort is 0: nobody knows where to connect"),
-        ("server.1=h:1:2\n", "zoo.cfg: no clientPort: nobody can connect"),
+        ("", "zoo.cfg: no clientPort: no client can connect"),
+        ("clientPort=0\n", "zoo.cfg: clientPort is 0: clients cannot know the port"),
+        ("server.1=h:1:2\n", "zoo.cfg: no clientPort: no client can connect"),
         (
             "clientPort=1\nclientPortAddress=\n",
             "zoo.cfg:3: clientPortAddress=: localhost counts, as in ZooKeeper",
         ),
     ] {
         let (_, warnings) = parse(&format!("dataDir=/d\n{text}"), Some("1")).unwrap();
-        assert_eq!(said(&warnings), [warning], "{text}");
+        assert_eq!(texts(&warnings), [warning], "{text}");
     }
     let alone = parse("dataDir=/d\nserver.1=a:1:2;2181\n", Some("1")).unwrap();
-    assert_eq!(said(&alone.1), [] as [String; 0]);
+    assert_eq!(texts(&alone.1), [] as [String; 0]);
 }
 
 #[test]
-fn a_byte_order_mark_is_told() {
+fn byte_order_mark_gives_a_warning() {
     let mark = decode("\u{feff}".as_bytes());
     let (config, warnings) =
         parse(&format!("{mark}tickTime=5\ndataDir=/d\nclientPort=1\n"), None).unwrap();
-    assert_eq!(config.tick_time_ms, 3000);
-    assert!(said(&warnings).iter().any(|line| line.contains("byte order mark")), "{warnings:?}");
+    assert_eq!(config.sessions.tick_time_ms, 3000);
+    assert!(texts(&warnings).iter().any(|line| line.contains("byte order mark")), "{warnings:?}");
     let error = parse(&format!("{mark}dataDir=/d\n"), None).unwrap_err().to_string();
     assert!(error.starts_with("zoo.cfg: dataDir is missing") && error.contains("byte order mark"));
 }
 
 #[test]
-fn the_members_of_a_changing_ensemble_have_ports_of_their_own() {
+fn equal_and_unknown_ports_of_members_are_refused() {
     let head = "dataDir=/d\nclientPort=1\ninitLimit=5\nsyncLimit=2\nserver.1=a:1:2\n";
     for (line, expected) in [
         ("server.2=b:1:1", "two ports that differ, for the quorum and for the election"),
@@ -163,13 +171,13 @@ fn the_members_of_a_changing_ensemble_have_ports_of_their_own() {
     }
     let (_, warnings) = parse(&format!("{head}server.2=a:2:3\n"), Some("1")).unwrap();
     assert_eq!(
-        said(&warnings),
+        texts(&warnings),
         ["zoo.cfg: two members have the address a:2: only one can listen there"]
     );
 }
 
 #[test]
-fn what_is_wrong_is_told_in_one_line_with_its_place() {
+fn mistakes_are_reported_in_one_line_with_their_place() {
     for (text, myid, expected) in [
         ("clientPort=1\n", None, "zoo.cfg: dataDir is missing: expected a directory"),
         (
@@ -233,17 +241,17 @@ fn what_is_wrong_is_told_in_one_line_with_its_place() {
 }
 
 #[test]
-fn keys_without_effect_and_unknown_keys_are_told_once() {
+fn keys_without_effect_and_unknown_keys_give_one_warning() {
     let text = "dataDir=/d\nadmin.enableServer=true\nsnapCuont=5\nsnapCuont=6\nclientPort=1\n";
     let (_, warnings) = parse(text, None).unwrap();
     assert_eq!(
-        said(&warnings),
+        texts(&warnings),
         ["zoo.cfg:2: admin.enableServer has no effect here", "zoo.cfg:4: unknown key snapCuont"]
     );
 }
 
 #[test]
-fn several_addresses_of_a_server_are_taken_where_they_are_switched_on() {
+fn several_addresses_of_a_member_need_multi_address() {
     let line = "server.2=b:1:2|c:1:2";
     let text = format!("dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.1=a:1:2\n{line}\n");
     let expected = "zoo.cfg:5: server.2 has several addresses: expected one, or \
@@ -259,7 +267,7 @@ fn several_addresses_of_a_server_are_taken_where_they_are_switched_on() {
     for on in ["multiAddress.enabled=true", "multiAddress.enabled=TRUE"] {
         let text = format!("{text}{on}\nclientPort=1\n");
         let (config, warnings) = parse(&text, Some("1")).unwrap();
-        assert!(config.multi_address && warnings.is_empty(), "{on}");
+        assert!(config.quorum.multi_address && warnings.is_empty(), "{on}");
     }
     let error = parse("dataDir=/d\nserver.1=a:1:2:observer|b:1:2:participant\n", None);
     assert_eq!(
@@ -270,10 +278,10 @@ fn several_addresses_of_a_server_are_taken_where_they_are_switched_on() {
 }
 
 #[test]
-fn addresses_are_spelled_as_java_spells_them() {
+fn addresses_are_normalized_as_java_does() {
     let text = "dataDir=/d\nclientPort=2181\nclientPortAddress=::1%lo\n";
     let (config, _) = parse(text, None).unwrap();
-    assert_eq!(config.client_port_address.as_deref(), Some("0:0:0:0:0:0:0:1%lo"));
+    assert_eq!(config.network.client_port_address.as_deref(), Some("0:0:0:0:0:0:0:1%lo"));
     let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nclientPort=9\nclientPortAddress=[::1]\n\
                 server.1=[::1]:1:2;[0:0::1]:9\nserver.2=[FE80::2%eth0]:1:2:observer\n\
                 server.3=[::ffff:10.0.0.3]:1:2;[::]:9\n";
@@ -287,11 +295,11 @@ fn addresses_are_spelled_as_java_spells_them() {
     // Of the member with the wildcard, clients come to every address.
     let (config, _) =
         parse(text.replace("clientPortAddress=[::1]\n", "").as_str(), Some("3")).unwrap();
-    assert_eq!(config.client_port_address, None);
+    assert_eq!(config.network.client_port_address, None);
 }
 
 #[test]
-fn safety_is_given_up_by_the_exact_word_alone() {
+fn only_the_exact_word_switches_safety_off() {
     for (line, sync, skip) in [
         ("", true, false),
         ("forceSync=no", false, false),
@@ -300,29 +308,29 @@ fn safety_is_given_up_by_the_exact_word_alone() {
         ("skipACL=false", true, false),
     ] {
         let (config, _) = parse(&format!("dataDir=/d\n{line}\n"), None).unwrap();
-        assert_eq!((config.force_sync, config.skip_acl), (sync, skip), "{line}");
+        assert_eq!((config.storage.force_sync, config.security.skip_acl), (sync, skip), "{line}");
     }
     for (line, word) in [("forceSync=false", "yes"), ("skipACL=true", "no"), ("skipACL=YES", "no")]
     {
         let (config, warnings) =
             parse(&format!("dataDir=/d\nclientPort=1\n{line}\n"), None).unwrap();
-        assert_eq!((config.force_sync, config.skip_acl), (true, false), "{line}");
+        assert_eq!((config.storage.force_sync, config.security.skip_acl), (true, false), "{line}");
         let unsafe_word = if word == "yes" { "no" } else { "yes" };
         let expected =
             format!("zoo.cfg:3: {line} is not {unsafe_word}: {word} counts, as in ZooKeeper");
-        assert_eq!(said(&warnings), [expected]);
+        assert_eq!(texts(&warnings), [expected]);
     }
     let (config, warnings) =
         parse("dataDir=/d\nclientPort=1\nsnapshot.trust.empty=yes\n", None).unwrap();
-    assert!(!config.trust_empty_snapshot);
+    assert!(!config.storage.trust_empty_snapshot);
     assert_eq!(
-        said(&warnings),
+        texts(&warnings),
         ["zoo.cfg:3: snapshot.trust.empty=yes is not true: false counts, as in ZooKeeper"]
     );
 }
 
 #[test]
-fn promised_protection_is_never_ignored() {
+fn unsupported_protection_is_refused() {
     for line in [
         "secureClientPort=1",
         "sslQuorum=TRUE",
@@ -343,33 +351,33 @@ fn promised_protection_is_never_ignored() {
 }
 
 #[test]
-fn enforced_authentication_names_schemes_that_are_there() {
+fn enforced_schemes_must_be_enabled() {
     let on = "dataDir=/d\nenforce.auth.enabled=true\n";
     let (config, _) = parse(&format!("{on}enforce.auth.schemes=digest, ip\n"), None).unwrap();
-    assert_eq!(config.enforced_schemes, ["digest", "ip"]);
+    assert_eq!(config.security.enforced_schemes, ["digest", "ip"]);
     for (line, expected) in [
         ("", "zoo.cfg:2: enforce.auth.enabled=true: expected enforce.auth.schemes beside it"),
         (
             "enforce.auth.schemes=digest,sasl\n",
-            "zoo.cfg:3: enforce.auth.schemes=digest,sasl: expected ip or digest, parted by commas",
+            "zoo.cfg:3: enforce.auth.schemes=digest,sasl: expected ip or digest, separated by commas",
         ),
     ] {
         let error = parse(&format!("{on}{line}"), None).unwrap_err().to_string();
         assert_eq!(error, expected);
     }
     let (config, _) = parse("dataDir=/d\nenforce.auth.schemes=digest\n", None).unwrap();
-    assert!(config.enforced_schemes.is_empty());
+    assert!(config.security.enforced_schemes.is_empty());
 }
 
 #[test]
-fn providers_of_authentication_are_known_by_their_classes() {
+fn authentication_providers_are_recognized_by_class() {
     let read = |lines: &str| {
         let (config, warnings) =
             parse(&format!("dataDir=/d\nclientPort=1\n{lines}"), None).unwrap();
         assert_eq!(warnings, []);
         config
     };
-    let schemes = |config: &Config| (config.digest_auth, config.x509_auth);
+    let schemes = |config: &Config| (config.security.digest_auth, config.security.x509_auth);
     let class = |name: &str| format!("org.apache.zookeeper.server.auth.{name}\n");
     let x509 = format!("authProvider.1={}", class("X509AuthenticationProvider"));
     let no_digest = "DigestAuthenticationProvider.enabled=false\n";
@@ -382,18 +390,18 @@ fn providers_of_authentication_are_known_by_their_classes() {
     let root = "X509AuthenticationProvider.superUser=CN=root,O=a\n";
     let config = read(&format!("{x509}{ip}{no_digest}{root}"));
     assert_eq!(schemes(&config), (false, true));
-    assert_eq!(config.x509_super_user.as_deref(), Some("CN=root,O=a"));
+    assert_eq!(config.security.x509_super_user.as_deref(), Some("CN=root,O=a"));
     let enforced = "enforce.auth.enabled=true\nenforce.auth.schemes=x509\n";
-    assert_eq!(read(&format!("{x509}{enforced}")).enforced_schemes, ["x509"]);
+    assert_eq!(read(&format!("{x509}{enforced}")).security.enforced_schemes, ["x509"]);
     let error = parse(&format!("dataDir=/d\n{no_digest}{enforced}"), None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "zoo.cfg:4: enforce.auth.schemes=x509: expected ip, parted by commas"
+        "zoo.cfg:4: enforce.auth.schemes=x509: expected ip, separated by commas"
     );
 }
 
 #[test]
-fn the_client_address_of_the_own_line_wins_and_may_not_be_contradicted() {
+fn client_address_of_the_member_line_wins_and_must_not_be_contradicted() {
     let two = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nserver.2=b:1:2\n";
     for (lines, expected) in [
         ("server.1=a:1:2;2181", Ok((2181, None))),
@@ -412,19 +420,20 @@ fn the_client_address_of_the_own_line_wins_and_may_not_be_contradicted() {
     ] {
         let read = parse(&format!("{two}{lines}\n"), Some("1")).map(|(c, _)| c);
         let read = read.as_ref().map_err(ConfigError::to_string);
-        let read = read.map(|c| (c.client_port.unwrap(), c.client_port_address.as_deref()));
+        let read = read
+            .map(|c| (c.network.client_port.unwrap(), c.network.client_port_address.as_deref()));
         assert_eq!(read, expected.map_err(String::from));
     }
     let alone = "dataDir=/d\nserver.1=a:1:2;127.0.0.1:2181\n";
     let (config, _) = parse(alone, Some("1")).unwrap();
     assert_eq!(
-        (config.client_port, config.my_id, config.ensemble),
+        (config.network.client_port, config.my_id, config.ensemble),
         (Some(2181), ServerId(0), None)
     );
 }
 
 #[test]
-fn lines_of_an_ensemble_agree_with_each_other() {
+fn inconsistent_ensemble_lines_are_refused() {
     let head = "dataDir=/d\ninitLimit=5\nsyncLimit=2\n";
     for (lines, expected) in [
         ("standaloneEnabled=false", "zoo.cfg: no server votes: expected at least one participant"),
@@ -465,7 +474,7 @@ fn lines_of_an_ensemble_agree_with_each_other() {
 }
 
 #[test]
-fn a_dynamic_file_holds_the_ensemble_and_its_version() {
+fn dynamic_file_holds_members_and_its_name_the_version() {
     let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\ndynamicConfigFile=/c/zoo.cfg.dynamic\n";
     let read = |name: &str, dynamic: &str| {
         Config::parse("zoo.cfg", text, Some("1"), Some((name, dynamic)))
@@ -477,7 +486,7 @@ fn a_dynamic_file_holds_the_ensemble_and_its_version() {
     assert_eq!(read("zoo.cfg.dynamic.100000002", two), Ok((0x1_0000_0002, 0)));
     assert_eq!(
         read("dyn", &format!("{two}version=1f\n")).unwrap_err(),
-        "dyn:3: version is no line of a dynamicConfigFile: its name ends with the version"
+        "dyn:3: a dynamicConfigFile has no version line: the version is the end of its name"
     );
     assert_eq!(
         read("dyn", "tickTime=1\n").unwrap_err(),
@@ -487,17 +496,17 @@ fn a_dynamic_file_holds_the_ensemble_and_its_version() {
     let error = Config::parse("zoo.cfg", &both, Some("1"), Some(("dyn", two))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "zoo.cfg:5: server.1 belongs into the dynamicConfigFile, dyn: move it there"
+        "zoo.cfg:5: server.1 belongs in the dynamicConfigFile, dyn: move it there"
     );
 }
 
 #[test]
-fn no_text_breaks_a_message_into_lines_or_a_sum_out_of_its_bounds() {
+fn control_characters_and_overflows_are_contained() {
     let error = parse("dataDir=/d\ntickTime=a\\nb\n", None).unwrap_err().to_string();
     assert!(error.starts_with("zoo.cfg:2: tickTime=a b: expected"), "{error}");
     let error = parse("dataDir=/d\nx=C:\\users\n", None).unwrap_err().to_string();
     assert!(error.starts_with("zoo.cfg:2: \\u without four hexadecimal digits"), "{error}");
     assert!(parse("dataDir=/d\ntickTime=18446744073709551615\n", None).is_err());
     let (config, _) = parse("dataDir=/d\ntickTime=2147483647\n", None).unwrap();
-    assert_eq!(config.max_session_timeout_ms, i32::MAX);
+    assert_eq!(config.sessions.max_timeout_ms, i32::MAX);
 }

@@ -1,6 +1,6 @@
-//! What was said about each key, and how ZooKeeper reads it: keys of `zoo.cfg` as
-//! `QuorumPeerConfig` does, where a wrong value is an error; properties of the JVM as
-//! `Integer.getInteger` and `Boolean.getBoolean` do, where it is the default, and a warning.
+//! The values of all keys, and the ways in which ZooKeeper reads them. `QuorumPeerConfig` reads
+//! keys of `zoo.cfg`: a wrong value is an error. `Integer.getInteger` and `Boolean.getBoolean`
+//! read properties of the JVM: a wrong value gives the default, and here a warning.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -12,10 +12,14 @@ use super::keys::{self, Home, Verdict};
 use super::{ConfigError, Warning, java};
 use crate::text::properties::{self, Property};
 
-/// Where a setting of the JVM stands, for messages.
+/// The place of a property of the JVM, for messages.
 const FLAG_PLACE: &str = "system property (-D, SERVER_JVMFLAGS or JVMFLAGS)";
-/// What a line of `zoo.cfg` puts before its key, if `QuorumPeerConfig` does not read it.
+/// The prefix that ZooKeeper puts before a key of `zoo.cfg` that `QuorumPeerConfig` does not read.
 const PREFIX: &str = "zookeeper.";
+
+/// The expected values of frequent kinds, for messages.
+pub(super) const MS: &str = "a whole number of milliseconds, 1 or more";
+pub(super) const NUMBER: &str = "a whole number of 32 bits";
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -24,27 +28,27 @@ pub(super) struct Given {
     pub(super) value: String,
 }
 
-/// A line about a member, a group or a weight.
+/// A line of a member, a group or a weight.
 #[derive(Debug)]
 pub(super) struct EnsembleLine {
     pub(super) key: String,
     pub(super) given: Given,
 }
 
-/// All that `zoo.cfg`, the dynamic file and the JVM's flags say.
+/// The settings of `zoo.cfg`, of the dynamic file, and of the JVM.
 pub(super) struct Values<'a> {
     pub(super) name: &'a str,
     /// By key.
     file: BTreeMap<String, Given>,
-    /// By the whole name of the JVM's property.
+    /// By the whole name of a property of the JVM.
     properties: BTreeMap<String, Given>,
     /// In the order of the file.
     pub(super) ensemble: Vec<EnsembleLine>,
     warnings: RefCell<Vec<Warning>>,
 }
 
-/// A text from a file that does not break a message into lines.
-pub(super) fn in_words(text: &str) -> String {
+/// A text of a file on one line, for messages.
+pub(super) fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
@@ -59,10 +63,10 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Takes flags of the JVM, whole names and values. `zoo.cfg` comes after them.
+    /// Takes properties of the JVM by their whole names. `zoo.cfg` is taken after them.
     ///
     /// # Errors
-    /// A setting promises protection that is not there.
+    /// A setting asks for protection that this server does not have.
     pub(super) fn take_flags(&mut self, flags: &[(String, String)]) -> Result<(), ConfigError> {
         for (name, value) in flags {
             let given = Given { place: String::from(FLAG_PLACE), value: value.clone() };
@@ -79,7 +83,7 @@ impl<'a> Values<'a> {
             };
             match elsewhere {
                 None => self.judge(short, &given)?,
-                // The JVM's own, and other libraries'.
+                // A property of the JVM itself or of another library.
                 Some(_) if key.is_none() && keys::judge(short, value) == Verdict::Unknown => {}
                 Some(elsewhere) => {
                     self.warn(&given, format!("-D{name} has no effect; ZooKeeper {elsewhere}"));
@@ -93,7 +97,7 @@ impl<'a> Values<'a> {
     /// Takes the lines of `zoo.cfg`.
     ///
     /// # Errors
-    /// A setting promises protection that is not there.
+    /// A setting asks for protection that this server does not have.
     pub(super) fn take_file(&mut self, lines: Vec<Property>) -> Result<(), ConfigError> {
         let mut last = BTreeMap::new();
         for line in lines {
@@ -139,7 +143,7 @@ impl<'a> Values<'a> {
         self.ensemble.push(EnsembleLine { key, given });
     }
 
-    /// A line as it counts, with its place.
+    /// The key and the value of a line, as ZooKeeper trims them.
     pub(super) fn given(&self, name: &str, line: Property) -> (String, Given) {
         let place = format!("{name}:{}", line.line);
         let value = properties::trim(&line.value).to_string();
@@ -147,7 +151,7 @@ impl<'a> Values<'a> {
     }
 
     fn judge(&self, key: &str, given: &Given) -> Result<(), ConfigError> {
-        let value = in_words(&given.value);
+        let value = one_line(&given.value);
         match keys::judge(key, &given.value) {
             Verdict::Used => {}
             Verdict::Refused => {
@@ -158,24 +162,24 @@ impl<'a> Values<'a> {
                 return Err(ConfigError { place: given.place.clone(), what });
             }
             Verdict::NoEffect => self.warn(given, format!("{key} has no effect here")),
-            Verdict::Unknown => self.warn(given, format!("unknown key {}", in_words(key))),
+            Verdict::Unknown => self.warn(given, format!("unknown key {}", one_line(key))),
         }
         Ok(())
     }
 
-    /// Says what may not be meant so.
+    /// Adds a warning about a setting.
     pub(super) fn warn(&self, given: &Given, what: String) {
         let place = given.place.clone();
-        self.warnings.borrow_mut().push(Warning { place, what: in_words(&what) });
+        self.warnings.borrow_mut().push(Warning { place, what: one_line(&what) });
     }
 
-    /// The same of the file as a whole.
+    /// Adds a warning about `zoo.cfg` as a whole.
     pub(super) fn warn_of_all(&self, what: &str) {
         let given = Given { place: String::from(self.name), value: String::new() };
         self.warn(&given, String::from(what));
     }
 
-    /// All that may not be meant so, what is about the files first.
+    /// All warnings, those about files first.
     pub(super) fn into_warnings(self) -> Vec<Warning> {
         let mut warnings = self.warnings.into_inner();
         warnings.sort_by_key(|warning| warning.place == FLAG_PLACE);
@@ -197,12 +201,12 @@ impl<'a> Values<'a> {
         self.properties.get(&name)
     }
 
-    /// An error about a key: what it is, and what is expected.
+    /// An error about a key: its value, and the accepted values.
     pub(super) fn error(&self, key: &str, expected: &str) -> ConfigError {
         match self.find(key) {
             Some(Given { place, value }) => ConfigError {
                 place: place.clone(),
-                what: format!("{key}={}: expected {expected}", in_words(value)),
+                what: format!("{key}={}: expected {expected}", one_line(value)),
             },
             None => ConfigError {
                 place: String::from(self.name),
@@ -211,17 +215,17 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// A text that is not empty.
+    /// A text; none if it is empty.
     pub(super) fn text(&self, key: &str) -> Option<String> {
         self.find(key).map(|given| given.value.clone()).filter(|value| !value.is_empty())
     }
 
-    /// A text, also an empty one.
+    /// A text, which may be empty.
     pub(super) fn word(&self, key: &str) -> Option<&str> {
         self.find(key).map(|given| given.value.as_str())
     }
 
-    /// A property of the JVM that has this name, without a prefix.
+    /// A property of the JVM by its whole name.
     pub(super) fn flag(&self, name: &str) -> Option<&str> {
         self.properties.get(name).map(|given| given.value.as_str())
     }
@@ -343,6 +347,31 @@ impl<'a> Values<'a> {
         is_it
     }
 
+    /// A property with a least value. Below it, `otherwise` counts.
+    pub(super) fn at_least(&self, key: &str, default: i32, least: i32, otherwise: i32) -> i32 {
+        let number = self.integer(key, default);
+        if number >= least || number == default {
+            number
+        } else {
+            self.instead(key, number, otherwise)
+        }
+    }
+
+    /// A property in milliseconds that has to be positive for ZooKeeper to start.
+    pub(super) fn positive_ms(&self, key: &str, default: i32) -> Result<u64, ConfigError> {
+        match self.integer(key, default) {
+            ..=0 => Err(self.error(key, MS)),
+            ms => Ok(or_zero(ms).into()),
+        }
+    }
+
+    /// A property that is an interval in milliseconds: at least 1.
+    pub(super) fn interval_ms(&self, key: &str, default: i32) -> u64 {
+        let ms = self.integer(key, default);
+        self.instead_here(key, ms, ms.max(1));
+        or_zero(ms.max(1)).into()
+    }
+
     /// Whether any `authProvider.NAME` is this class.
     pub(super) fn has_provider(&self, class: &str) -> bool {
         let is_provider = |name: &str| {
@@ -350,4 +379,24 @@ impl<'a> Values<'a> {
         };
         self.properties.iter().any(|(name, given)| is_provider(name) && given.value == class)
     }
+
+    /// Checks keys without effect here whose wrong values keep ZooKeeper from starting.
+    pub(super) fn check_unused(&self) -> Result<(), ConfigError> {
+        for key in keys::NUMBERS {
+            let bits = if key.starts_with("jvm.") { 64 } else { 32 };
+            let fits = |n: i64| bits == 64 || i32::try_from(n).is_ok();
+            if self.word(key).is_some_and(|text| !java::parse(text).is_some_and(fits)) {
+                return Err(self.error(key, &format!("a whole number of {bits} bits")));
+            }
+        }
+        for key in keys::BOOLEANS {
+            self.boolean(key, false)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number; 0 in the place of a negative one.
+pub(super) fn or_zero(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
 }

@@ -39,10 +39,10 @@ pub(super) struct Cleaner {
 impl Cleaner {
     pub(super) fn new(now: Time, config: &Config) -> Cleaner {
         Cleaner {
-            interval_ms: config.reap_interval_ms,
-            pause_ms: 60_000u64.checked_div(config.reap_per_minute),
-            max_never_used_ms: config.reap_never_used_ms,
-            next_round: now.plus_ms(config.reap_interval_ms),
+            interval_ms: config.tree.reap_interval_ms,
+            pause_ms: 60_000u64.checked_div(config.tree.reap_per_minute),
+            max_never_used_ms: config.tree.reap_never_used_ms,
+            next_round: now.plus_ms(config.tree.reap_interval_ms),
             goes_on: None,
             at: ByteString::new(),
         }

@@ -31,7 +31,7 @@ impl Places {
     /// (`Follower.followLeader`).
     fn of(config: &Config, members: &EnsembleConfig, takes_observers: bool) -> Option<Places> {
         let own = members.members.get(&config.my_id)?;
-        let at = |place: &HostPort| match config.quorum_listen_on_all_ips {
+        let at = |place: &HostPort| match config.network.quorum_listen_on_all_ips {
             true => HostPort::new("0.0.0.0", place.port),
             false => place.clone(),
         };
@@ -45,7 +45,7 @@ impl Places {
         let all = own.addresses.iter();
         let election = all.clone().map(|a| at(&a.election)).fold(Vec::new(), once);
         let mut quorum = all.map(|a| at(&a.quorum)).fold(Vec::new(), once);
-        if let Some(port) = config.observer_master_port.filter(|_| takes_observers) {
+        if let Some(port) = config.network.observer_master_port.filter(|_| takes_observers) {
             let masters: Vec<HostPort> =
                 quorum.iter().map(|place| HostPort::new(&place.host, port)).collect();
             quorum = masters.into_iter().fold(quorum, once);
@@ -78,8 +78,11 @@ impl Node {
         let Some(client) = &own.client else { return };
         let host = Some(client.host.to_string()).filter(|_| !client.is_wildcard());
         let config = &mut self.config;
-        if (config.client_port, &config.client_port_address) != (Some(client.port), &host) {
-            (config.client_port, config.client_port_address) = (Some(client.port), host);
+        if (config.network.client_port, &config.network.client_port_address)
+            != (Some(client.port), &host)
+        {
+            (config.network.client_port, config.network.client_port_address) =
+                (Some(client.port), host);
             out.push(Action::Listen { port: Port::Client, at: Arc::from([client.clone()]) });
         }
     }

@@ -131,13 +131,13 @@ impl Node {
         {
             ensemble.restore_proposed_config(next.clone());
         }
-        let snap_bytes = u64::try_from(config.snap_size_limit_kb).unwrap_or(0) << 10;
+        let snap_bytes = u64::try_from(config.storage.snap_size_limit_kb).unwrap_or(0) << 10;
         let store_options = StoreOptions { hash_seed: seed, ..store_options(&config) };
         let key = HashKey::new(seed);
         Node {
             whitelist: Whitelist::parse(
-                config.four_letter_whitelist.as_deref(),
-                config.read_only_mode,
+                config.security.four_letter_whitelist.as_deref(),
+                config.sessions.read_only_mode,
             ),
             members: config.ensemble.is_some().then(|| ensemble.members().clone()),
             ensemble,
@@ -152,11 +152,11 @@ impl Node {
             touched: BTreeMap::new(),
             ending: BTreeSet::new(),
             forwarded: Forwarded::default(),
-            writes: Budget::new(config.turn_budget, now.mono),
+            writes: Budget::new(config.limits.turn_budget, now.mono),
             syncing: VecDeque::new(),
             proposed: VecDeque::new(),
             snapshots: Snapshots::default(),
-            trigger: SnapshotTrigger::new(config.snap_count, snap_bytes, seed),
+            trigger: SnapshotTrigger::new(config.storage.snap_count, snap_bytes, seed),
             effects: Effects::default(),
             recovery: None,
             diverged_at: None,
@@ -495,7 +495,7 @@ impl Node {
         }
         self.prep.clear();
         self.proposed.clear();
-        let mut tracker = SessionTracker::new(now.mono, self.config.tick_time_ms);
+        let mut tracker = SessionTracker::new(now.mono, self.config.sessions.tick_time_ms);
         let known = |_: &(SessionId, i32)| !Mutant::SessionForgottenByLeader.is_on();
         for (session, timeout_ms) in self.store.sessions().filter(known) {
             tracker.add(now.mono, session, timeout_ms);

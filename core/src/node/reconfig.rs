@@ -72,9 +72,9 @@ impl Node {
         let (ensemble, config) = (&self.ensemble, &self.config);
         let is_synced = |next: &EnsembleConfig| ensemble.has_synced_quorum(now.mono, next);
         let members = Members {
-            enabled: config.reconfig_enabled,
-            multi_address: config.multi_address,
-            standalone_enabled: config.standalone_enabled,
+            enabled: config.quorum.reconfig_enabled,
+            multi_address: config.quorum.multi_address,
+            standalone_enabled: config.quorum.standalone_enabled,
             membership: config.ensemble.is_some().then(|| &**ensemble.members()),
             is_synced: &is_synced,
         };

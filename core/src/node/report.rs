@@ -122,8 +122,9 @@ impl Node {
             trace_mask: self.trace_mask,
             quorum_size: self.members.as_ref().map(|m| m.committed().voters().count() as u64),
             leadership,
-            observers: (mode == Mode::Follower && self.config.observer_master_port.is_some())
-                .then(|| self.ensemble.active_learners().len() as u64),
+            observers: (mode == Mode::Follower
+                && self.config.network.observer_master_port.is_some())
+            .then(|| self.ensemble.active_learners().len() as u64),
             observed: (mode == Mode::Observer).then(|| self.ensemble.leader()).flatten(),
             quotas: self.store.quota_figures(),
             quota_refusals: self.prep.quota_refusals(),
@@ -155,8 +156,8 @@ impl Node {
             let me = members.members.get(&config.my_id)?;
             let address = me.addresses.first()?;
             Some(EnsembleConf {
-                init_limit: config.init_limit,
-                sync_limit: config.sync_limit,
+                init_limit: config.quorum.init_limit,
+                sync_limit: config.quorum.sync_limit,
                 election_port: address.election.port,
                 quorum_port: address.quorum.port,
                 role: me.role,
@@ -165,17 +166,17 @@ impl Node {
         });
         let disk = disk_options(config);
         Conf {
-            client_port: config.client_port.map_or(-1, i32::from),
+            client_port: config.network.client_port.map_or(-1, i32::from),
             secure_client_port: -1,
             data_dir: disk.snapshots_at().to_string(),
             data_dir_size: self.host.data_dir_bytes,
             data_log_dir: disk.logs_at().to_string(),
             data_log_size: self.host.data_log_dir_bytes,
-            tick_time_ms: config.tick_time_ms,
-            max_client_connections: config.max_client_connections.into(),
-            min_session_timeout_ms: config.min_session_timeout_ms.into(),
-            max_session_timeout_ms: config.max_session_timeout_ms.into(),
-            listen_backlog: config.listen_backlog,
+            tick_time_ms: config.sessions.tick_time_ms,
+            max_client_connections: config.limits.max_client_connections.into(),
+            min_session_timeout_ms: config.sessions.min_timeout_ms.into(),
+            max_session_timeout_ms: config.sessions.max_timeout_ms.into(),
+            listen_backlog: config.network.listen_backlog,
             server_id: if ensemble.is_some() { config.my_id.0 } else { 0 },
             ensemble,
         }

@@ -25,8 +25,8 @@ const LEAST_LOOKING_MS: u64 = 2000;
 
 /// Standalone servers have no use for local sessions.
 pub(super) fn local_tracker(config: &Config, now: Time) -> Option<SessionTracker> {
-    let is_wanted = config.local_sessions && config.ensemble.is_some();
-    is_wanted.then(|| SessionTracker::new(now, config.tick_time_ms))
+    let is_wanted = config.sessions.local_sessions && config.ensemble.is_some();
+    is_wanted.then(|| SessionTracker::new(now, config.sessions.tick_time_ms))
 }
 
 impl Node {
@@ -143,7 +143,7 @@ impl Node {
         let Some(timeout_ms) = timeout_ms.filter(|_| parsed.creates_ephemeral()) else {
             return false;
         };
-        if self.config.upgrades_local_sessions {
+        if self.config.sessions.upgrades_local_sessions {
             if self.tracker.is_some() && self.next_zxid(now, out).is_none() {
                 // The next epoch's leader will be asked again: until then it stays what it is.
                 return true;
@@ -281,12 +281,12 @@ impl Node {
     /// When this server will serve reads only, unless it finds a leader before.
     pub(super) fn read_only_due(&self) -> Option<Time> {
         let since = self.looking_since.filter(|_| !self.client_port.is_read_only())?;
-        Some(since.plus_ms(self.config.tick_time_ms.max(LEAST_LOOKING_MS)))
+        Some(since.plus_ms(self.config.sessions.tick_time_ms.max(LEAST_LOOKING_MS)))
     }
 
     /// Begins and ends to serve reads only, as the role says.
     pub(super) fn switch_read_only(&mut self, now: Now, out: &mut Actions) {
-        if !self.config.read_only_mode {
+        if !self.config.sessions.read_only_mode {
             return;
         }
         if self.ensemble.role() != Role::Looking {

@@ -361,8 +361,8 @@ impl Rig {
 /// A configuration, with small files.
 pub(crate) fn config(text: &str, id: Option<&str>) -> Config {
     let (mut config, _) = Config::parse("zoo.cfg", text, id, None).expect("a good configuration");
-    config.pre_alloc_size_kb = 1;
-    config.snap_count = 12;
+    config.storage.pre_alloc_size_kb = 1;
+    config.storage.snap_count = 12;
     config
 }
 

@@ -19,8 +19,8 @@ pub fn zoo_cfg(data: &[u8]) {
             for warning in &warnings {
                 names_a_line_of(&warning.place, text, dynamic);
             }
-            assert!(config.tick_time_ms > 0, "a server's clock ticks");
-            assert!(config.min_session_timeout_ms <= config.max_session_timeout_ms);
+            assert!(config.sessions.tick_time_ms > 0, "a server's clock ticks");
+            assert!(config.sessions.min_timeout_ms <= config.sessions.max_timeout_ms);
             assert_eq!(
                 Config::parse("zoo.cfg", text, myid, dynamic.map(|t| ("dynamic", t))).map(|c| c.0),
                 Ok(config.clone())

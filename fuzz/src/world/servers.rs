@@ -184,7 +184,7 @@ impl World {
         let config_file = server.config_file();
         let options = DiskOptions { config_file, ..node::disk_options(&config) };
         let disk = Disk::new(options, node::store_options(&config));
-        let dial_limit_ms = config.cnx_timeout_ms;
+        let dial_limit_ms = config.network.cnx_timeout_ms;
         let (seed, now) = (server.rng.u64(..), server.clock.now(self.now));
         let journal = self.journals.as_mut().map(|journals| {
             let name = format!("server{}-run{}", server.id, server.run);

@@ -157,7 +157,7 @@ impl<S: Sockets> Driver<S> {
                 .map_err(|e| unexpected("host thread", e))?;
         let clock = Clock::start();
         let Boot { config, source, lock, .. } = boot;
-        let dial_limit = Duration::from_millis(config.cnx_timeout_ms);
+        let dial_limit = Duration::from_millis(config.network.cnx_timeout_ms);
         let start = Start::new(source, seed(), clock.now());
         let (seed, now) = (start.seed, start.now);
         let recorder =

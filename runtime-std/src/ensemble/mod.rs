@@ -391,7 +391,7 @@ impl Ensemble {
         let place = self.layout.as_ref().and_then(|l| l.places.get(server.checked_sub(1)?));
         let place = place.ok_or(EnsembleError::NoSuchServer(server))?;
         let mut boot = Boot::load(&place.config, &Default::default()).map_err(failed)?;
-        boot.config.finalize_wait_ms = FINALIZE_WAIT_MS;
+        boot.config.quorum.finalize_wait_ms = FINALIZE_WAIT_MS;
         let (sender, ended) = channel();
         let told = move |result| drop(sender.send(result));
         let (inbox, thread) = program::spawn::<Threads>(boot, None, || {}, told).map_err(failed)?;

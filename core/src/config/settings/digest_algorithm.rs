@@ -1,26 +1,18 @@
-//! How the scheme `digest` hashes (`DigestAuthenticationProvider.digestAlg`).
+//! The hash functions of the scheme `digest` (`DigestAuthenticationProvider.digestAlg`).
 
 /// A hash function, by a name of Java's `MessageDigest`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
 pub enum DigestAlgorithm {
-    /// `SHA1`.
     #[default]
     Sha1,
-    /// `SHA-224`.
     Sha224,
-    /// `SHA-256`.
     Sha256,
-    /// `SHA-384`.
     Sha384,
-    /// `SHA-512`.
     Sha512,
-    /// `SHA3-224`.
     Sha3_224,
-    /// `SHA3-256`.
     Sha3_256,
-    /// `SHA3-384`.
     Sha3_384,
-    /// `SHA3-512`.
     Sha3_512,
 }
 
@@ -29,7 +21,7 @@ impl DigestAlgorithm {
     pub(super) const NAMES: &str =
         "SHA1, SHA-224, SHA-256, SHA-384, SHA-512, SHA3-224, SHA3-256, SHA3-384 or SHA3-512";
 
-    /// In any case, as Java takes names; the dash may be missing in those without `SHA3`.
+    /// The algorithm of a name in any case, as Java accepts it: only SHA-3 needs its dash.
     pub(super) fn from_name(name: &str) -> Option<DigestAlgorithm> {
         Some(match name.to_ascii_uppercase().as_str() {
             "SHA" | "SHA1" | "SHA-1" => DigestAlgorithm::Sha1,
