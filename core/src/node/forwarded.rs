@@ -7,13 +7,14 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 
 use super::Node;
+use super::duty::Duty;
 use crate::action::Actions;
 use crate::types::{ConnId, Now};
 use crate::wire::client::Id;
 
 /// One thing asked through a learner. What it asks later may depend on it.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum LearnerRequest {
     Request { data: Bytes, auth: Arc<[Id]> },
     Revalidate { data: Bytes },
 }
@@ -22,7 +23,7 @@ pub(super) enum Asked {
 #[derive(Default, Debug)]
 pub(super) struct Forwarded {
     /// Of each learner, or nothing any more.
-    by_learner: BTreeMap<ConnId, VecDeque<Asked>>,
+    by_learner: BTreeMap<ConnId, VecDeque<LearnerRequest>>,
     /// Learners of whom something waits, in order.
     turns: VecDeque<ConnId>,
 }
@@ -32,7 +33,7 @@ impl Forwarded {
         self.turns.is_empty()
     }
 
-    pub(super) fn push(&mut self, learner: ConnId, asked: Asked) {
+    pub(super) fn push(&mut self, learner: ConnId, asked: LearnerRequest) {
         let all = self.by_learner.entry(learner).or_default();
         if all.is_empty() {
             self.turns.push_back(learner);
@@ -41,7 +42,7 @@ impl Forwarded {
     }
 
     /// The oldest of the learner whose turn it is.
-    pub(super) fn next(&mut self) -> Option<(ConnId, Asked)> {
+    pub(super) fn next(&mut self) -> Option<(ConnId, LearnerRequest)> {
         let learner = self.turns.pop_front()?;
         let all = self.by_learner.get_mut(&learner)?;
         let asked = all.pop_front()?;
@@ -61,7 +62,7 @@ impl Forwarded {
 impl Node {
     /// Whether requests wait for the next turn, and not for the leader.
     pub(super) fn has_more_requests(&self) -> bool {
-        !self.forwarded.is_empty()
+        matches!(&self.duty, Duty::Leading(leading) if !leading.forwarded.is_empty())
             || (self.client_port.has_submissions() && !self.ensemble.is_request_backlog_full())
     }
 
@@ -73,16 +74,18 @@ impl Node {
         }
         let mut is_done = false;
         if !self.ensemble.is_request_backlog_full()
-            && let Some(submission) = self.client_port.next_submission()
+            && let Some(request) = self.client_port.next_submission()
         {
-            self.submit(now, submission, out);
+            self.client_request(now, request, out);
             is_done = true;
         }
-        match self.forwarded.next() {
-            Some((learner, Asked::Request { data, auth })) => {
+        match self.duty.leading().and_then(|leading| leading.forwarded.next()) {
+            Some((learner, LearnerRequest::Request { data, auth })) => {
                 self.forwarded(now, learner, &data, auth, out);
             }
-            Some((learner, Asked::Revalidate { data })) => self.revalidate(now, learner, &data),
+            Some((learner, LearnerRequest::Revalidate { data })) => {
+                self.revalidate(now, learner, &data)
+            }
             None => return is_done,
         }
         true
@@ -190,14 +193,15 @@ mod tests {
     fn learners_take_turns_and_each_keeps_its_order() {
         let mut forwarded = Forwarded::default();
         let (first, second, third) = (ConnId(1), ConnId(2), ConnId(3));
-        let asked = |data: &'static [u8]| Asked::Revalidate { data: Bytes::from_static(data) };
+        let asked =
+            |data: &'static [u8]| LearnerRequest::Revalidate { data: Bytes::from_static(data) };
         for (learner, data) in [(first, b"a"), (first, b"b"), (first, b"c"), (second, b"d")] {
             forwarded.push(learner, asked(data));
         }
         forwarded.push(third, asked(b"e"));
         forwarded.push(third, asked(b"f"));
         let mut next = || match forwarded.next() {
-            Some((learner, Asked::Revalidate { data })) => Some((learner.0, data)),
+            Some((learner, LearnerRequest::Revalidate { data })) => Some((learner.0, data)),
             _ => None,
         };
         let one = |learner, data| Some((learner, Bytes::from_static(data)));

@@ -1,69 +1,62 @@
 //! One server: the rooms put together. Events are routed to the room that owns them, and what
 //! a room says is carried to the one that wants it.
 
-mod cleaner;
+mod client_requests;
 mod divergence;
-mod figures;
+mod duty;
+mod following;
 mod forwarded;
-mod listening;
+mod leading;
+mod listen_addresses;
+mod local_sessions;
+mod metrics;
 mod options;
+mod read_only;
+mod reaper;
 mod reconfig;
 mod report;
-mod sessions;
 mod snapshots;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::action::{Action, Actions, DiskAction, Fault, Reason};
+use crate::action::{Action, Actions, DiskAction, Fault};
 use crate::admin::metrics::{BufferSizes, Metrics};
 use crate::admin::{Recovery, Whitelist};
 use crate::budget::{Budget, Work};
-use crate::client_port::{ClientPort, ClientRequest, Handover};
+use crate::client_port::{ClientPort, Handover};
 use crate::config::Config;
 use crate::disk::SnapshotTrigger;
 use crate::event::{DiskEvent, Event, HostStats, NetEvent, Port, Recovered};
 use crate::hash::HashKey;
 use crate::mutant::Mutant;
-use crate::prep::{self, Parsed, Prep, Request};
+use crate::prep::Prep;
 use crate::quorum::Membership;
-use crate::session::{Owner, SessionCheck, SessionTracker};
+use crate::session::SessionTracker;
 use crate::store::{Effects, SnapshotDecoder, Store, StoreOptions};
-use crate::types::{ConnId, Epoch, Now, SessionId, Ticket, Time, Zxid};
-use crate::wire::client::Id;
-use crate::wire::jute::{Reader, Writer};
-use crate::wire::quorum::ForwardedRequest;
-use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
-use crate::wire::{ErrorCode, OpCode, Record};
+use crate::types::{Epoch, Now, SessionId, Ticket, Time, Zxid};
+use crate::wire::jute::Reader;
+use crate::wire::txn::LoggedTxn;
 use crate::zab::{Delivery, Ensemble, RecoveredLog, Role};
 
-use cleaner::Cleaner;
-use figures::Watch;
-use forwarded::{Asked, Forwarded};
-use listening::Places;
+use duty::Duty;
+use following::Following;
+use forwarded::LearnerRequest;
+use listen_addresses::ListenAddresses;
+use metrics::LatencyTracker;
 pub use options::{disk_options, store_options};
-use snapshots::{Incoming, Progress, Snapshots, next_chunk, signature};
+use snapshots::{Incoming, Snapshots};
 pub use state::Decoder;
 
 /// ZooKeeper's exit code for what should not happen.
 const EXIT_UNEXPECTED: i32 = 1;
-
-/// Whose sync the leader is asked for.
-#[derive(Clone, Copy, Debug)]
-enum Syncing {
-    /// A client's.
-    Client(ConnId),
-    /// This server's own ([`ClientRequest::Fence`]).
-    Fence,
-}
 
 /// One server, driven by events, answering with actions.
 #[derive(Debug)]
@@ -78,26 +71,14 @@ pub struct Node {
     store_options: StoreOptions,
     prep: Prep,
     client_port: ClientPort,
-    /// Leader and standalone: who is alive.
-    tracker: Option<SessionTracker>,
-    /// Leader and standalone: what deletes containers and TTL nodes.
-    cleaner: Option<Cleaner>,
-    /// Sessions that only this server knows, if there may be any.
+    /// The data of the present role.
+    duty: Duty,
+    /// Sessions that only this server knows, if it may have any.
     local: Option<SessionTracker>,
     /// Since when this server has looked for a leader.
     looking_since: Option<Time>,
-    /// Learner: sessions that were active since the last ping.
-    touched: BTreeMap<SessionId, i32>,
-    /// Leader: learners that asked for a session whose end is not committed.
-    ending: BTreeSet<(SessionId, ConnId)>,
-    /// Leader: what learners' clients ask, and is not done yet.
-    forwarded: Forwarded,
     /// The cost of this turn's writes and words.
     writes: Budget,
-    /// This server's own syncs, in their order at the leader.
-    syncing: VecDeque<Syncing>,
-    /// Own proposals as they were made, to be applied without decoding them.
-    proposed: VecDeque<LoggedTxn>,
     snapshots: Snapshots,
     trigger: SnapshotTrigger,
     effects: Effects,
@@ -108,12 +89,12 @@ pub struct Node {
     serving_since: Time,
     proposal_sizes: BufferSizes,
     /// Where the runtime listens for other servers.
-    places: Places,
+    listen_addresses: ListenAddresses,
     host: HostStats,
     /// What `stmk` set.
     trace_mask: i64,
     metrics: Metrics,
-    watch: Watch,
+    latencies: LatencyTracker,
 }
 
 impl Node {
@@ -145,16 +126,10 @@ impl Node {
             store_options,
             prep: Prep::new(options::prep_options(&config), key.clone()),
             client_port: ClientPort::new(options::client_port_options(&config), now, seed, key),
-            tracker: None,
-            cleaner: None,
-            local: sessions::local_tracker(&config, now.mono),
+            duty: Duty::Idle,
+            local: local_sessions::local_tracker(&config, now.mono),
             looking_since: None,
-            touched: BTreeMap::new(),
-            ending: BTreeSet::new(),
-            forwarded: Forwarded::default(),
             writes: Budget::new(config.limits.turn_budget, now.mono),
-            syncing: VecDeque::new(),
-            proposed: VecDeque::new(),
             snapshots: Snapshots::default(),
             trigger: SnapshotTrigger::new(config.storage.snap_count, snap_bytes, seed),
             effects: Effects::default(),
@@ -163,11 +138,11 @@ impl Node {
             started: now.mono,
             serving_since: now.mono,
             proposal_sizes: BufferSizes::default(),
-            places: Places::at_start(&config),
+            listen_addresses: ListenAddresses::at_start(&config),
             host: HostStats::default(),
             trace_mask: report::TRACE_MASK,
             metrics: Metrics::default(),
-            watch: Watch::new(now),
+            latencies: LatencyTracker::new(now),
             config,
         }
     }
@@ -183,8 +158,9 @@ impl Node {
                 self.ensemble.tick(now.mono, out);
                 self.client_port.tick(now.mono, out);
                 self.client_port.take_turns(now, &self.store, out);
-                self.expire(now, out);
-                self.clean(now, out);
+                self.expire_local_sessions(now, out);
+                self.expire_sessions(now, out);
+                self.reap(now, out);
             }
             Event::Net(event) => self.net(now, event, out),
             Event::Disk(event) => self.disk(now, event, out),
@@ -246,11 +222,13 @@ impl Node {
         if self.has_more_requests() {
             return Some(Time(0));
         }
-        let tracker = self.tracker.as_ref().and_then(SessionTracker::deadline);
-        let cleaner = self.cleaner.as_ref().map(Cleaner::deadline);
+        let (tracker, reaper) = match &self.duty {
+            Duty::Leading(leading) => (leading.tracker.deadline(), Some(leading.reaper.deadline())),
+            Duty::Idle | Duty::Following(_) => (None, None),
+        };
         let local = self.local.as_ref().and_then(SessionTracker::deadline);
         let (ensemble, client_port) = (self.ensemble.deadline(), self.client_port.deadline());
-        let all = [ensemble, client_port, tracker, cleaner, local, self.read_only_due()];
+        let all = [ensemble, client_port, tracker, reaper, local, self.read_only_due()];
         all.into_iter().flatten().min()
     }
 
@@ -317,6 +295,7 @@ impl Node {
             }
             Delivery::Following { .. } => {
                 self.store.judge();
+                self.duty = Duty::Following(Following::default());
                 self.start_serving(now);
                 self.listen_for_servers(out);
             }
@@ -348,37 +327,34 @@ impl Node {
             }
             Delivery::SnapshotBytes(bytes) => self.snapshot_bytes(now, bytes, out),
             Delivery::Request { learner, data, auth, .. } => {
-                self.forwarded.push(learner, Asked::Request { data, auth });
+                if let Some(leading) = self.duty.leading() {
+                    leading.forwarded.push(learner, LearnerRequest::Request { data, auth });
+                }
             }
             Delivery::Revalidate { learner, data } => {
-                self.forwarded.push(learner, Asked::Revalidate { data });
+                if let Some(leading) = self.duty.leading() {
+                    leading.forwarded.push(learner, LearnerRequest::Revalidate { data });
+                }
             }
             Delivery::Touched { data, .. } => {
                 let mut r = Reader::new(&data);
                 while let (Ok(session), Ok(timeout_ms)) = (r.record::<SessionId>(), r.int()) {
-                    match &mut self.tracker {
-                        Some(tracker) => {
-                            tracker.touch(now.mono, session, timeout_ms);
+                    match &mut self.duty {
+                        Duty::Leading(leading) => {
+                            leading.tracker.touch(now.mono, session, timeout_ms);
                         }
-                        // An observer's, which this follower tells the leader.
-                        None => {
-                            self.touched.insert(session, timeout_ms);
-                        }
+                        // Of an observer that this follower leads: it reports them to the leader.
+                        Duty::Following(following) => following.touch(session, timeout_ms),
+                        Duty::Idle => {}
                     }
                 }
             }
             Delivery::LearnerGone { learner } => {
-                self.forwarded.forget(learner);
-                self.ending.retain(|(_, waiting)| *waiting != learner);
-            }
-            Delivery::Ping => {
-                let mut touches = BytesMut::with_capacity(12 * self.touched.len());
-                for (session, timeout_ms) in core::mem::take(&mut self.touched) {
-                    touches.put_i64(session.0);
-                    touches.put_i32(timeout_ms);
+                if let Some(leading) = self.duty.leading() {
+                    leading.forget_learner(learner);
                 }
-                self.ensemble.pong(touches.freeze(), out);
             }
+            Delivery::Ping => self.answer_ping(out),
             Delivery::Revalidated { data } => {
                 let mut r = Reader::new(&data);
                 if let (Ok(session), Ok(valid)) = (r.record::<SessionId>(), r.boolean()) {
@@ -387,79 +363,11 @@ impl Node {
                 }
             }
             Delivery::Synced => {
-                if let Some(syncing) = self.syncing.pop_front() {
-                    self.synced(now, syncing, out);
+                if let Some(pending) = self.duty.pending_syncs().and_then(VecDeque::pop_front) {
+                    self.synced(now, pending, out);
                 }
             }
         }
-    }
-
-    fn synced(&mut self, now: Now, syncing: Syncing, out: &mut Actions) {
-        match syncing {
-            Syncing::Client(conn) => self.client_port.synced(now, &self.store, conn, out),
-            Syncing::Fence => self.client_port.fence_passed(now, &self.store, out),
-        }
-    }
-
-    fn submit(&mut self, now: Now, submission: ClientRequest, out: &mut Actions) {
-        self.writes.charge(Work::request(0));
-        match submission {
-            ClientRequest::Word { conn, word, argument } => {
-                self.answer_word(now, conn, word, argument, out);
-            }
-            ClientRequest::Touch { session, timeout_ms } => self.touch(now, session, timeout_ms),
-            ClientRequest::CreateSession { session, timeout_ms } => {
-                self.begin_session(now, session, timeout_ms, out);
-            }
-            // Who is gone again has gone elsewhere, maybe.
-            ClientRequest::Reattach { session, .. } if !self.client_port.is_attached(session) => {}
-            ClientRequest::Reattach { session, timeout_ms } => {
-                self.reattach(now, session, timeout_ms, out);
-            }
-            ClientRequest::Write(request, parsed) => {
-                if self.is_done_locally(now, &request, &parsed, out) {
-                    return;
-                }
-                match &self.tracker {
-                    Some(_) => self.write(now, &request, parsed, Owner::Here, out),
-                    None => self.forward(&request, out),
-                }
-            }
-            ClientRequest::Sync { conn, request } => {
-                self.sync(now, Syncing::Client(conn), &request, out);
-            }
-            ClientRequest::Fence { session } => {
-                let mut body = BytesMut::new();
-                body.put_ustring("/");
-                let (op, body, auth) = (OpCode::Sync, body.freeze(), Arc::default());
-                let request = Request { session, cxid: 0, op, body, auth };
-                self.sync(now, Syncing::Fence, &request, out);
-            }
-        }
-    }
-
-    fn sync(&mut self, now: Now, syncing: Syncing, request: &Request, out: &mut Actions) {
-        match &self.tracker {
-            Some(_) => {
-                self.syncing.push_back(syncing);
-                self.ensemble.sync(None);
-            }
-            None if Mutant::SyncStaysHere.is_on() => self.synced(now, syncing, out),
-            None => {
-                self.syncing.push_back(syncing);
-                self.forward(request, out);
-            }
-        }
-    }
-
-    fn forward(&mut self, request: &Request, out: &mut Actions) {
-        let forwarded = ForwardedRequest {
-            session: request.session,
-            cxid: request.cxid,
-            op: request.op as i32,
-            body: request.body.clone(),
-        };
-        self.ensemble.request(forwarded.to_bytes(), Some(request.auth.clone()), out);
     }
 
     // ---- roles
@@ -488,43 +396,20 @@ impl Node {
         }
     }
 
-    fn lead(&mut self, now: Now, epoch: Epoch) {
-        if self.config.ensemble.is_some() {
-            self.store.judge();
-            self.store.set_last_zxid(epoch.first_zxid());
-        }
-        self.prep.clear();
-        self.proposed.clear();
-        let mut tracker = SessionTracker::new(now.mono, self.config.sessions.tick_time_ms);
-        let known = |_: &(SessionId, i32)| !Mutant::SessionForgottenByLeader.is_on();
-        for (session, timeout_ms) in self.store.sessions().filter(known) {
-            tracker.add(now.mono, session, timeout_ms);
-        }
-        self.tracker = Some(tracker);
-        self.cleaner = Some(Cleaner::new(now.mono, &self.config));
-        self.start_serving(now);
-    }
-
     fn start_serving(&mut self, now: Now) {
         if let Some(members) = &self.members {
             let version = members.committed().version;
             self.store.show_config(members.text(), version, now.wall_ms);
         }
         self.serving_since = now.mono;
-        self.heard_of_all_local(now);
+        self.touch_local_sessions(now);
         self.client_port.start_serving();
     }
 
     fn stop_serving(&mut self, out: &mut Actions) {
         self.client_port.stop_serving(out);
+        self.duty = Duty::Idle;
         self.prep.clear();
-        self.proposed.clear();
-        self.tracker = None;
-        self.cleaner = None;
-        self.touched.clear();
-        self.ending.clear();
-        self.forwarded = Forwarded::default();
-        self.syncing.clear();
         self.snapshots.learners.clear();
         if self.snapshots.incoming.take().is_some() {
             out.push(Action::Disk(DiskAction::SnapshotAbort));
@@ -535,7 +420,7 @@ impl Node {
 
     fn apply(&mut self, now: Now, zxid: Zxid, mut body: Reader<'_>, out: &mut Actions) {
         let bytes = body.remaining();
-        let own = self.proposed.pop_front_if(|t| t.header.zxid == zxid);
+        let own = self.duty.leading().and_then(|leading| leading.take_proposed(zxid));
         let logged: LoggedTxn = match own.map_or_else(|| body.record(), Ok) {
             Ok(logged) => logged,
             Err(what) => {
@@ -571,184 +456,6 @@ impl Node {
         let may = self.serving() || Mutant::SnapshotOfUncommitted.is_on();
         if is_due && self.snapshots.may_begin(now) && may {
             self.begin_own_snapshot(now, out);
-        }
-    }
-
-    fn propose(&mut self, txn: LoggedTxn, out: &mut Actions) {
-        let (zxid, most) = (txn.header.zxid, txn.size_bound());
-        let bytes = self.ensemble.propose(zxid, most, |room| txn.write(room), out);
-        self.proposal_sizes.add(bytes);
-        self.metrics.prep_processor_request_queued.add(1);
-        if self.config.ensemble.is_some() {
-            self.metrics.proposal_count.add(1);
-        }
-        self.proposed.push_back(txn);
-    }
-
-    /// The next zxid, or a new election if the epoch's counter is used up. A leader that goes has
-    /// none: its clients will ask another server.
-    fn next_zxid(&mut self, now: Now, out: &mut Actions) -> Option<Zxid> {
-        let next = self.ensemble.next_zxid();
-        if next.is_none() && !self.ensemble.is_handing_over() {
-            self.ensemble.abdicate(now.mono, "the epoch's zxid counter is used up", out);
-        }
-        next
-    }
-
-    fn write(
-        &mut self,
-        now: Now,
-        request: &Request,
-        parsed: Parsed,
-        owner: Owner,
-        out: &mut Actions,
-    ) {
-        let Some(zxid) = self.next_zxid(now, out) else { return };
-        let check = self.check_session(request.session, owner);
-        if check == SessionCheck::Moved
-            && owner == Owner::Here
-            && request.op != OpCode::CloseSession
-        {
-            // Its client has gone to another server, or cannot know that it is attached there.
-            return self.client_port.drop_session(request.session, Reason::Replaced, out);
-        }
-        // Whoever says so, a session's end is proposed, and nothing of it goes on.
-        if request.op == OpCode::CloseSession
-            && let Some(tracker) = &mut self.tracker
-        {
-            tracker.closing(request.session);
-        }
-        let prepared = self.prepare(now, request, parsed, check, zxid);
-        self.writes.charge(self.prep.take_work());
-        self.propose(prepared, out);
-    }
-
-    /// A learner's client asks.
-    fn forwarded(
-        &mut self,
-        now: Now,
-        learner: ConnId,
-        data: &Bytes,
-        auth: Arc<[Id]>,
-        out: &mut Actions,
-    ) {
-        let Ok(forwarded) = ForwardedRequest::parse(data) else {
-            return warn!(%learner, "a REQUEST that cannot be read is ignored");
-        };
-        let (session, cxid) = (forwarded.session, forwarded.cxid);
-        self.writes.charge(Work::request(data.len()));
-        let owner = Owner::Learner(learner);
-        let op = OpCode::from_i32(forwarded.op);
-        match op {
-            Some(OpCode::Sync) => return self.ensemble.sync(Some(learner)),
-            Some(OpCode::CreateSession) => {
-                let timeout_ms = Reader::new(&forwarded.body).int().unwrap_or(0);
-                return self.create_session(now, session, timeout_ms, cxid, owner, out);
-            }
-            _ => {}
-        }
-        let parsed = op
-            .ok_or(ErrorCode::Unimplemented)
-            .and_then(|op| prep::parse(op, &forwarded.body).map(|parsed| (op, parsed)));
-        match parsed {
-            Ok((op, parsed)) => {
-                let body = forwarded.body;
-                let request = Request { session, cxid, op, body, auth };
-                if Mutant::RequestForwardedTwice.is_on() && cxid % 16 == 3 {
-                    self.write(now, &request, parsed.clone(), owner, out);
-                }
-                self.write(now, &request, parsed, owner, out);
-            }
-            Err(code) => {
-                // The learner did not look into the request; its client waits for an answer.
-                let Some(zxid) = self.next_zxid(now, out) else { return };
-                let has_moved = self.check_session(session, owner) == SessionCheck::Moved;
-                let code = if has_moved { ErrorCode::SessionMoved } else { code };
-                let time_ms = now.wall_ms;
-                let op = OpCode::Error as i32;
-                let header = TxnHeader { client: session, cxid, zxid, time_ms, op };
-                self.propose(LoggedTxn { header, txn: Txn::error(code), digest: None }, out);
-            }
-        }
-    }
-
-    // ---- snapshots
-
-    fn begin_own_snapshot(&mut self, now: Now, out: &mut Actions) {
-        let walk = self.store.snapshot_walk();
-        let zxid = walk.zxid();
-        info!(%zxid, nodes = self.store.node_count(), "taking a snapshot");
-        let begin = DiskAction::SnapshotBegin { zxid, from_leader: false };
-        out.push(Action::Disk(begin));
-        self.snapshots.begin(now, walk);
-        self.own_snapshot_chunk(now, out);
-    }
-
-    fn own_snapshot_chunk(&mut self, now: Now, out: &mut Actions) {
-        let Some(walk) = &mut self.snapshots.own else { return };
-        let (bytes, complete) = next_chunk(walk, &self.store);
-        out.push(Action::Disk(DiskAction::SnapshotChunk { bytes }));
-        if complete {
-            let took_ms = self.snapshots.end(now);
-            self.metrics.snapshottime.add(took_ms);
-            let digest = (self.store.last_zxid(), self.store.digest());
-            self.end_snapshot(digest, out);
-        }
-    }
-
-    fn end_snapshot(&mut self, digest: (Zxid, u64), out: &mut Actions) {
-        let last_zxid = self.store.last_zxid();
-        let digest = self.store.digest_enabled().then_some(digest);
-        let ticket = self.ensemble.ticket();
-        out.push(Action::Disk(DiskAction::SnapshotEnd { ticket, digest, last_zxid }));
-    }
-
-    fn abort_own_snapshot(&mut self, out: &mut Actions) {
-        if self.snapshots.own.take().is_some() {
-            out.push(Action::Disk(DiskAction::SnapshotAbort));
-        }
-    }
-
-    fn learner_snapshot_chunk(&mut self, learner: ConnId, out: &mut Actions) {
-        let Some(walk) = self.snapshots.learners.get_mut(&learner) else { return };
-        let (bytes, complete) = next_chunk(walk, &self.store);
-        self.ensemble.snapshot_chunk(learner, bytes, out);
-        if complete {
-            self.snapshots.learners.remove(&learner);
-            self.measure_learner_snapshots();
-            self.ensemble.snapshot_chunk(learner, signature(), out);
-            self.ensemble.snapshot_end(learner, out);
-        }
-    }
-
-    fn snapshot_bytes(&mut self, now: Now, bytes: Bytes, out: &mut Actions) {
-        let Some(incoming) = &mut self.snapshots.incoming else { return };
-        let chunk = |body: Bytes, out: &mut Actions| {
-            if !body.is_empty() {
-                out.push(Action::Disk(DiskAction::SnapshotChunk { bytes: body }));
-            }
-        };
-        match incoming.push(bytes) {
-            Ok(Progress::Body(body)) => chunk(body, out),
-            Ok(Progress::Complete { body, rest }) => {
-                chunk(body, out);
-                if let Some(incoming) = self.snapshots.incoming.take() {
-                    self.store = incoming.finish();
-                    self.store.leave_unjudged();
-                    info!(zxid = %self.store.last_zxid(), nodes = self.store.node_count(),
-                        "the leader's snapshot is complete");
-                    self.trigger.reset();
-                    self.remember_config();
-                    // At which zxid the tree has this digest is not known: at none that counts.
-                    self.end_snapshot((Zxid::ZERO, self.store.digest()), out);
-                    self.ensemble.snapshot_received(now.mono, rest, out);
-                }
-            }
-            Err(what) => {
-                self.snapshots.incoming = None;
-                out.push(Action::Disk(DiskAction::SnapshotAbort));
-                self.ensemble.snapshot_refused(now.mono, &what, out);
-            }
         }
     }
 }

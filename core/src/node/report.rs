@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytestring::ByteString;
 
 use super::Node;
+use super::duty::Duty;
 use super::options::disk_options;
 use crate::action::Actions;
 use crate::admin::metrics::{BufferSizes, Metrics, ServerStats};
@@ -135,9 +136,11 @@ impl Node {
     }
 
     fn dump(&self, now: Now) -> Dump {
-        let global = match &self.tracker {
-            Some(tracker) => GlobalSessions::Tracked(tracker.expiring(now)),
-            None => GlobalSessions::Known(self.store.sessions().collect()),
+        let global = match &self.duty {
+            Duty::Leading(leading) => GlobalSessions::Tracked(leading.tracker.expiring(now)),
+            Duty::Idle | Duty::Following(_) => {
+                GlobalSessions::Known(self.store.sessions().collect())
+            }
         };
         let ephemerals = self.store.ephemerals_by_session();
         let text = |path: &ByteString| String::from(&**path);

@@ -3,7 +3,10 @@
 use alloc::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use tracing::info;
 
+use super::Node;
+use crate::action::{Action, Actions, DiskAction};
 use crate::store::{SnapshotDecoder, SnapshotWalk, Store};
 use crate::types::{ConnId, Now, Time, Zxid};
 use crate::wire::jute::Writer;
@@ -135,6 +138,86 @@ impl Incoming {
     pub(super) fn finish(self) -> Store {
         let zxid = self.zxid;
         self.decoder.finish(zxid)
+    }
+}
+
+impl Node {
+    pub(super) fn begin_own_snapshot(&mut self, now: Now, out: &mut Actions) {
+        let walk = self.store.snapshot_walk();
+        let zxid = walk.zxid();
+        info!(%zxid, nodes = self.store.node_count(), "taking a snapshot");
+        let begin = DiskAction::SnapshotBegin { zxid, from_leader: false };
+        out.push(Action::Disk(begin));
+        self.snapshots.begin(now, walk);
+        self.own_snapshot_chunk(now, out);
+    }
+
+    pub(super) fn own_snapshot_chunk(&mut self, now: Now, out: &mut Actions) {
+        let Some(walk) = &mut self.snapshots.own else { return };
+        let (bytes, complete) = next_chunk(walk, &self.store);
+        out.push(Action::Disk(DiskAction::SnapshotChunk { bytes }));
+        if complete {
+            let took_ms = self.snapshots.end(now);
+            self.metrics.snapshottime.add(took_ms);
+            let digest = (self.store.last_zxid(), self.store.digest());
+            self.end_snapshot(digest, out);
+        }
+    }
+
+    pub(super) fn end_snapshot(&mut self, digest: (Zxid, u64), out: &mut Actions) {
+        let last_zxid = self.store.last_zxid();
+        let digest = self.store.digest_enabled().then_some(digest);
+        let ticket = self.ensemble.ticket();
+        out.push(Action::Disk(DiskAction::SnapshotEnd { ticket, digest, last_zxid }));
+    }
+
+    pub(super) fn abort_own_snapshot(&mut self, out: &mut Actions) {
+        if self.snapshots.own.take().is_some() {
+            out.push(Action::Disk(DiskAction::SnapshotAbort));
+        }
+    }
+
+    pub(super) fn learner_snapshot_chunk(&mut self, learner: ConnId, out: &mut Actions) {
+        let Some(walk) = self.snapshots.learners.get_mut(&learner) else { return };
+        let (bytes, complete) = next_chunk(walk, &self.store);
+        self.ensemble.snapshot_chunk(learner, bytes, out);
+        if complete {
+            self.snapshots.learners.remove(&learner);
+            self.measure_learner_snapshots();
+            self.ensemble.snapshot_chunk(learner, signature(), out);
+            self.ensemble.snapshot_end(learner, out);
+        }
+    }
+
+    pub(super) fn snapshot_bytes(&mut self, now: Now, bytes: Bytes, out: &mut Actions) {
+        let Some(incoming) = &mut self.snapshots.incoming else { return };
+        let chunk = |body: Bytes, out: &mut Actions| {
+            if !body.is_empty() {
+                out.push(Action::Disk(DiskAction::SnapshotChunk { bytes: body }));
+            }
+        };
+        match incoming.push(bytes) {
+            Ok(Progress::Body(body)) => chunk(body, out),
+            Ok(Progress::Complete { body, rest }) => {
+                chunk(body, out);
+                if let Some(incoming) = self.snapshots.incoming.take() {
+                    self.store = incoming.finish();
+                    self.store.leave_unjudged();
+                    info!(zxid = %self.store.last_zxid(), nodes = self.store.node_count(),
+                        "the leader's snapshot is complete");
+                    self.trigger.reset();
+                    self.remember_config();
+                    // At which zxid the tree has this digest is not known: at none that counts.
+                    self.end_snapshot((Zxid::ZERO, self.store.digest()), out);
+                    self.ensemble.snapshot_received(now.mono, rest, out);
+                }
+            }
+            Err(what) => {
+                self.snapshots.incoming = None;
+                out.push(Action::Disk(DiskAction::SnapshotAbort));
+                self.ensemble.snapshot_refused(now.mono, &what, out);
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::zab::Role;
 
 /// What is under way, and since when.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct LatencyTracker {
     role: Role,
     /// Without a leader, or without its clients.
     unavailable_since: Time,
@@ -34,10 +34,10 @@ struct Appended {
     made_ms: Option<i64>,
 }
 
-impl Watch {
-    pub(super) fn new(now: Now) -> Watch {
+impl LatencyTracker {
+    pub(super) fn new(now: Now) -> LatencyTracker {
         let now = now.mono;
-        Watch {
+        LatencyTracker {
             role: Role::Recovering,
             unavailable_since: now,
             looking_since: now,
@@ -57,7 +57,7 @@ impl Node {
     /// After every event: what it has done to this server's role, and what it gave to the disk.
     pub(super) fn measure(&mut self, now: Now, actions: &[Action]) {
         let role = self.ensemble.role();
-        if role != self.watch.role {
+        if role != self.latencies.role {
             self.role_changed(now.mono, role);
         }
         for action in actions {
@@ -71,7 +71,7 @@ impl Node {
     }
 
     fn role_changed(&mut self, now: Time, role: Role) {
-        let (watch, metrics) = (&mut self.watch, &mut self.metrics);
+        let (watch, metrics) = (&mut self.latencies, &mut self.metrics);
         let before = core::mem::replace(&mut watch.role, role);
         let is_serving = |role| {
             matches!(
@@ -114,20 +114,20 @@ impl Node {
     fn measure_append(&mut self, now: Now, ticket: Ticket, made_ms: Option<i64>) {
         let metrics = &mut self.metrics;
         metrics.sync_processor_request_queued.add(1);
-        metrics.sync_processor_queue_size.add(self.watch.appended.len() as u64);
+        metrics.sync_processor_queue_size.add(self.latencies.appended.len() as u64);
         // To an observer nothing is proposed.
-        if let Role::Following { active: true, observing: false } = self.watch.role {
+        if let Role::Following { active: true, observing: false } = self.latencies.role {
             metrics.learner_proposal_received_count.add(1);
             if let Some(latency) = made_ms.and_then(|ms| since_ms(now, ms)) {
                 metrics.proposal_latency.add(latency);
             }
         }
-        self.watch.appended.push_back(Appended { ticket, at: now.mono, made_ms });
+        self.latencies.appended.push_back(Appended { ticket, at: now.mono, made_ms });
     }
 
     /// The disk has written all up to here, in one go since it was done the last time.
     pub(super) fn measure_persisted(&mut self, now: Now, upto: Ticket) {
-        let (watch, metrics) = (&mut self.watch, &mut self.metrics);
+        let (watch, metrics) = (&mut self.latencies, &mut self.metrics);
         let before = core::mem::replace(&mut watch.persisted, now.mono);
         let acknowledges =
             !matches!(watch.role, Role::Standalone | Role::Following { observing: true, .. });
@@ -155,8 +155,8 @@ impl Node {
 
     /// What was on its way to the disk is there, or was cut off.
     pub(super) fn measure_loaded(&mut self, now: Now) {
-        self.watch.appended.clear();
-        self.watch.persisted = now.mono;
+        self.latencies.appended.clear();
+        self.latencies.persisted = now.mono;
         self.metrics.dbinittime.add(now.mono.ms_since(self.started));
     }
 
@@ -167,7 +167,7 @@ impl Node {
         if let Some(latency) = latency {
             metrics.propagation_latency.add(latency);
         }
-        match self.watch.role {
+        match self.latencies.role {
             Role::Leading { .. } => {
                 metrics.commit_count.add(1);
                 metrics.request_commit_queued.add(1);
@@ -324,7 +324,7 @@ mod tests {
         let (config, _) = Config::parse("zoo.cfg", "dataDir=/d\n", None, None).unwrap();
         let mut node = Node::new(config, 7, at(0));
         for (observing, proposals) in [(true, 0), (false, 1)] {
-            node.watch.role = Role::Following { active: true, observing };
+            node.latencies.role = Role::Following { active: true, observing };
             node.measure_append(at(100), Ticket(1), Some(at(95).wall_ms));
             node.measure_persisted(at(110), Ticket(1));
             let metrics = core::mem::take(&mut node.metrics);

@@ -14,22 +14,26 @@ use crate::zab::Role;
 
 /// Where a server listens for other servers.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Places {
+pub(super) struct ListenAddresses {
     election: Vec<HostPort>,
     quorum: Vec<HostPort>,
 }
 
-impl Places {
+impl ListenAddresses {
     /// Those of a server that has no role yet; a runtime has opened them when the node begins.
-    pub(super) fn at_start(config: &Config) -> Places {
+    pub(super) fn at_start(config: &Config) -> ListenAddresses {
         let members = config.ensemble.as_ref();
-        let places = members.and_then(|members| Places::of(config, members, false));
-        places.unwrap_or(Places { election: Vec::new(), quorum: Vec::new() })
+        let places = members.and_then(|members| ListenAddresses::of(config, members, false));
+        places.unwrap_or(ListenAddresses { election: Vec::new(), quorum: Vec::new() })
     }
 
     /// A follower takes observers at `observerMasterPort`, a leader only at its quorum port
     /// (`Follower.followLeader`).
-    fn of(config: &Config, members: &EnsembleConfig, takes_observers: bool) -> Option<Places> {
+    fn of(
+        config: &Config,
+        members: &EnsembleConfig,
+        takes_observers: bool,
+    ) -> Option<ListenAddresses> {
         let own = members.members.get(&config.my_id)?;
         let at = |place: &HostPort| match config.network.quorum_listen_on_all_ips {
             true => HostPort::new("0.0.0.0", place.port),
@@ -50,7 +54,7 @@ impl Places {
                 quorum.iter().map(|place| HostPort::new(&place.host, port)).collect();
             quorum = masters.into_iter().fold(quorum, once);
         }
-        Some(Places { election, quorum })
+        Some(ListenAddresses { election, quorum })
     }
 }
 
@@ -60,17 +64,18 @@ impl Node {
         let follows = Role::Following { active: true, observing: false };
         let takes_observers = self.ensemble.role() == follows;
         let members = self.members.as_ref().map(|members| members.committed());
-        let wanted = members.and_then(|all| Places::of(&self.config, all, takes_observers));
-        let Some(wanted) = wanted.filter(|wanted| *wanted != self.places) else { return };
+        let wanted =
+            members.and_then(|all| ListenAddresses::of(&self.config, all, takes_observers));
+        let Some(wanted) = wanted.filter(|wanted| *wanted != self.listen_addresses) else { return };
         for (port, before, now) in [
-            (Port::Election, &self.places.election, &wanted.election),
-            (Port::Quorum, &self.places.quorum, &wanted.quorum),
+            (Port::Election, &self.listen_addresses.election, &wanted.election),
+            (Port::Quorum, &self.listen_addresses.quorum, &wanted.quorum),
         ] {
             if before != now {
                 out.push(Action::Listen { port, at: now.iter().cloned().collect() });
             }
         }
-        self.places = wanted;
+        self.listen_addresses = wanted;
     }
 
     /// Listens for clients where this server's line of the members says.
@@ -101,7 +106,7 @@ mod tests {
         );
         let config = Config::parse("zoo.cfg", &text, Some("2"), None).unwrap().0;
         let members = config.ensemble.as_ref().unwrap();
-        let places = Places::of(&config, members, takes_observers).unwrap();
+        let places = ListenAddresses::of(&config, members, takes_observers).unwrap();
         (places.election, places.quorum)
     }
 
@@ -132,7 +137,7 @@ mod tests {
             None,
         );
         let same = same.unwrap().0;
-        let places = Places::of(&same, same.ensemble.as_ref().unwrap(), false).unwrap();
+        let places = ListenAddresses::of(&same, same.ensemble.as_ref().unwrap(), false).unwrap();
         assert_eq!(
             (places.election, places.quorum),
             (vec![at("0.0.0.0", 2)], vec![at("0.0.0.0", 1)])

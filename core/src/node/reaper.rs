@@ -11,6 +11,8 @@ use bytestring::ByteString;
 use tracing::info;
 
 use super::Node;
+use super::duty::Duty;
+use super::leading::Leading;
 use crate::action::Actions;
 use crate::config::Config;
 use crate::types::{Now, Time};
@@ -22,7 +24,7 @@ const DELETES_PER_STEP: usize = 100;
 
 /// Where the rounds are. One for each time of leading.
 #[derive(Debug)]
-pub(super) struct Cleaner {
+pub(super) struct Reaper {
     /// From the beginning of a round to that of the next.
     interval_ms: u64,
     /// From one deletion to the next; none: nothing is deleted.
@@ -36,9 +38,9 @@ pub(super) struct Cleaner {
     at: ByteString,
 }
 
-impl Cleaner {
-    pub(super) fn new(now: Time, config: &Config) -> Cleaner {
-        Cleaner {
+impl Reaper {
+    pub(super) fn new(now: Time, config: &Config) -> Reaper {
+        Reaper {
             interval_ms: config.tree.reap_interval_ms,
             pause_ms: 60_000u64.checked_div(config.tree.reap_per_minute),
             max_never_used_ms: config.tree.reap_never_used_ms,
@@ -55,24 +57,24 @@ impl Cleaner {
 
 impl Node {
     /// Goes on with the round, or begins the next one, if it is time.
-    pub(super) fn clean(&mut self, now: Now, out: &mut Actions) {
+    pub(super) fn reap(&mut self, now: Now, out: &mut Actions) {
         let serving = self.serving();
-        let Some(cleaner) = &mut self.cleaner else { return };
-        if now.mono < cleaner.deadline() {
+        let Duty::Leading(Leading { reaper, .. }) = &mut self.duty else { return };
+        if now.mono < reaper.deadline() {
             return;
         }
-        if cleaner.goes_on.is_none() {
-            cleaner.next_round = now.mono.plus_ms(cleaner.interval_ms);
-            cleaner.at = ByteString::new();
+        if reaper.goes_on.is_none() {
+            reaper.next_round = now.mono.plus_ms(reaper.interval_ms);
+            reaper.at = ByteString::new();
         }
-        cleaner.goes_on = None;
+        reaper.goes_on = None;
         // Until enough learners are in sync there is nobody to propose to.
-        let Some(pause_ms) = cleaner.pause_ms.filter(|_| serving) else { return };
+        let Some(pause_ms) = reaper.pause_ms.filter(|_| serving) else { return };
         let most = if pause_ms == 0 { DELETES_PER_STEP } else { 1 };
         let (mut seen, mut last, mut due) = (0, None, Vec::new());
-        for path in self.store.reapable_after(&cleaner.at).take(NODES_PER_STEP) {
+        for path in self.store.reapable_after(&reaper.at).take(NODES_PER_STEP) {
             (seen, last) = (seen + 1, Some(path));
-            let max_never_used_ms = cleaner.max_never_used_ms;
+            let max_never_used_ms = reaper.max_never_used_ms;
             if self.prep.is_reapable(&self.store, path, now.wall_ms, max_never_used_ms) {
                 due.push(path.clone());
             }
@@ -81,8 +83,8 @@ impl Node {
             }
         }
         if let Some(last) = last.filter(|_| seen == NODES_PER_STEP || due.len() == most) {
-            cleaner.at = last.clone();
-            cleaner.goes_on = Some(now.mono.plus_ms(pause_ms.max(1)));
+            reaper.at = last.clone();
+            reaper.goes_on = Some(now.mono.plus_ms(pause_ms.max(1)));
         }
         for path in due {
             let Some(zxid) = self.next_zxid(now, out) else { return };
