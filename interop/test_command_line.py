@@ -59,7 +59,7 @@ def test_a_check_tells_what_a_configuration_would_do_and_starts_nothing(tmp_path
     for arguments, variables in [(["-Dzookeeper.snapCount=many"], {}), ([], {"JVMFLAGS": "-Dzookeeper.snapCount=many"})]:
         done = check(*arguments, **variables)
         assert done.returncode == 0, done
-        said = "snapCount=many is no number: 100000 counts, as in ZooKeeper"
+        said = "snapCount=many is not a number: 100000 is used, as in ZooKeeper"
         assert f"system property (-D, SERVER_JVMFLAGS or JVMFLAGS): {said}" in done.stdout.splitlines(), done.stdout
     done = check("-Dzookeeper.DigestAuthenticationProvider.digestAlg=rot13")
     assert done.returncode == 2, done

@@ -1,5 +1,5 @@
-//! What the core asks for. Every action may be executed the moment it is emitted; within a
-//! lane (one connection, the disk) order is kept; between lanes there is none.
+//! Actions: the output of the core. Every action may be executed the moment it is emitted. Within
+//! a lane (one connection, or the disk) order is kept; between lanes there is none.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -12,144 +12,77 @@ use crate::event::Port;
 use crate::types::{ConnId, Epoch, HostPort, ReadId, Ticket, Zxid};
 use crate::wire::entries::Entries;
 
-/// The reused buffer that a step fills.
+/// The buffer that a step appends its actions to.
 pub type Actions = Vec<Action>;
 
-/// One thing to do outside.
+/// One action for the host to execute.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub enum Action {
-    /// Connect; answered by `Opened` or `Closed` with this `conn`.
-    Dial {
-        /// Chosen by the core.
-        conn: ConnId,
-        /// The kind of port that is dialled.
-        port: Port,
-        /// Resolved anew each time.
-        to: HostPort,
-    },
-    /// Write these bytes.
-    Send {
-        /// Where.
-        conn: ConnId,
-        /// What; several sends to one connection are one write.
-        bytes: Bytes,
-    },
-    /// Close after what was sent before is written (bounded by the host). No `Closed` follows.
-    Close {
-        /// Which.
-        conn: ConnId,
-        /// For the log.
-        why: Reason,
-    },
-    /// Stop reading from whoever floods us.
-    Pause {
-        /// Which.
-        conn: ConnId,
-    },
-    /// Read again.
-    Resume {
-        /// Which.
-        conn: ConnId,
-    },
-    /// Say `Writable` once this connection's backlog is below the low mark (at once if it is).
-    AwaitWritable {
-        /// Which.
-        conn: ConnId,
-    },
-    /// Listen at these addresses and no others for this kind of port: the configuration has
-    /// changed. Connections that are open stay. A wildcard means every address.
-    Listen {
-        /// What for.
-        port: Port,
-        /// Where.
-        at: Arc<[HostPort]>,
-    },
-    /// The disk's lane.
+    /// Dial a member at this port. The host resolves the name at every dial, and answers with
+    /// `Opened` or `Closed` for the connection id, which the core has chosen.
+    Dial { conn: ConnId, port: Port, to: HostPort },
+    /// Write bytes to a connection. Several sends in one turn may be one write.
+    Send { conn: ConnId, bytes: Bytes },
+    /// Close a connection after the bytes sent before are written, or after a limit of the host's.
+    /// No `Closed` follows. The reason is for the log.
+    Close { conn: ConnId, why: Reason },
+    /// Stop reading from a connection: its peer sends faster than the core works.
+    Pause { conn: ConnId },
+    /// Read from a paused connection again.
+    Resume { conn: ConnId },
+    /// Report `Writable` once the send queue of the connection is below the low mark, at once if
+    /// it is.
+    AwaitWritable { conn: ConnId },
+    /// Listen at these addresses, and no others, for one kind of port. A wildcard stands for every
+    /// address. Open connections stay.
+    Listen { port: Port, at: Arc<[HostPort]> },
+    /// An action of the disk's lane.
     Disk(DiskAction),
-    /// Stop the process: our own impossibility, or a disk that cannot be trusted.
+    /// Stop the process: an invariant is broken, or the disk cannot be trusted.
     Halt(Fault),
 }
 
 const _: () = assert!(size_of::<Action>() <= 64);
 
-/// One action of the disk's lane, executed in order by [`crate::disk`].
+/// One action of the disk's lane. [`Disk`](crate::disk::Disk) executes them in order.
+///
+/// A ticket names a durable write: [`Persisted`](crate::event::DiskEvent::Persisted) reports it.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub enum DiskAction {
-    /// Append to the log; durable when `Persisted` reaches the ticket.
-    Append {
-        /// Names this write.
-        ticket: Ticket,
-        /// What.
-        entries: Entries,
-    },
-    /// Cut the log after this zxid, drop newer snapshots, reload; answered by `Recovered`.
-    Truncate {
-        /// Names this write.
-        ticket: Ticket,
-        /// The last zxid to keep.
-        after: Zxid,
-    },
-    /// Replace an epoch file atomically.
-    SaveEpoch {
-        /// Names this write.
-        ticket: Ticket,
-        /// Which file.
-        file: EpochFile,
-        /// Its new content.
-        epoch: Epoch,
-    },
-    /// Write the ensemble's configuration beside `zoo.cfg`.
-    SaveConfig {
-        /// Names this write.
-        ticket: Ticket,
-        /// What, and as which file.
-        save: Box<ConfigSave>,
-    },
-    /// A snapshot begins: rolls the log, opens `snapshot.<zxid>`. Chunks follow.
-    SnapshotBegin {
-        /// The zxid in its name: the last one applied before it began.
-        zxid: Zxid,
-        /// Received from a leader: written aside, fsynced and renamed, and the log before it
-        /// no longer counts.
-        from_leader: bool,
-    },
-    /// The next bytes of the snapshot's body; answered by `SnapshotReady`.
-    SnapshotChunk {
-        /// Sessions, ACLs and nodes, without header, seals and tail.
-        bytes: Bytes,
-    },
-    /// The snapshot's body is complete; the disk adds seals, digest and last zxid.
-    SnapshotEnd {
-        /// Durable (if `from_leader`) when `Persisted` reaches it.
-        ticket: Ticket,
-        /// The digest section: zxid and tree digest when the walk ended.
-        digest: Option<(Zxid, u64)>,
-        /// The last applied zxid when the walk ended (3.9's tail).
-        last_zxid: Zxid,
-    },
-    /// Forget the unfinished snapshot (the leader's stream broke).
+    /// Append entries to the log.
+    Append { ticket: Ticket, entries: Entries },
+    /// Cut the log after `after`, the last zxid to keep, delete newer snapshots, and load again.
+    /// Answered by `Recovered`.
+    Truncate { ticket: Ticket, after: Zxid },
+    /// Replace the content of an epoch file atomically.
+    SaveEpoch { ticket: Ticket, file: EpochFile, epoch: Epoch },
+    /// Write a configuration of the ensemble beside `zoo.cfg`.
+    SaveConfig { ticket: Ticket, save: Box<ConfigSave> },
+    /// Begin the snapshot `snapshot.<zxid>` and a new log file. `zxid` is the last one applied
+    /// before the snapshot began. A snapshot `from_leader` replaces the history: it is written
+    /// under another name, synced and renamed, and the log before it no longer counts.
+    SnapshotBegin { zxid: Zxid, from_leader: bool },
+    /// The next bytes of the snapshot's body: sessions, ACLs and znodes, without header, seals and
+    /// tail. Answered by `SnapshotReady`.
+    SnapshotChunk { bytes: Bytes },
+    /// End the snapshot: the disk adds its seals, and the state when the walk ended: the digest of
+    /// the tree with its zxid, and the last applied zxid (the tail of ZooKeeper 3.9's snapshots).
+    SnapshotEnd { ticket: Ticket, digest: Option<(Zxid, u64)>, last_zxid: Zxid },
+    /// Delete the unfinished snapshot: the leader's stream has ended early.
     SnapshotAbort,
-    /// Read committed entries for a DIFF, `from` inclusive to `upto` inclusive, in batches.
-    ReadLog {
-        /// Matches the answers.
-        read: ReadId,
-        /// The learner's last zxid; the log must reach back to an entry ≤ it.
-        from: Zxid,
-        /// The last wanted.
-        upto: Zxid,
-        /// Give up if the log from there is larger (`snapshotSizeFactor`).
-        max_bytes: u64,
-    },
-    /// No more entries of this read are wanted.
-    CancelRead {
-        /// Which.
-        read: ReadId,
-    },
+    /// Read committed entries for a DIFF, `from` and `upto` inclusive, and answer with batches of
+    /// this read id. The log has to reach back to an entry at or before `from`, the learner's last
+    /// zxid. A log of more than `max_bytes` from there on is not read (`snapshotSizeFactor`).
+    ReadLog { read: ReadId, from: Zxid, upto: Zxid, max_bytes: u64 },
+    /// End a read: no more of its entries are needed.
+    CancelRead { read: ReadId },
 }
 
 impl DiskAction {
-    /// The name of this write. In the lane each is larger than those before it: `Persisted` says
-    /// of all of them at once that they are durable.
+    /// The ticket of a durable write. Tickets grow along the lane: one `Persisted` reports all of
+    /// them up to its own.
     pub fn ticket(&self) -> Option<Ticket> {
         match self {
             DiskAction::Append { ticket, .. }
@@ -166,23 +99,23 @@ impl DiskAction {
     }
 }
 
-/// A configuration on its way to disk.
+/// A configuration for the disk to write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfigSave {
-    /// It is proposed: `zoo.cfg.dynamic.next`, with its version inside.
+    /// The proposed configuration: `zoo.cfg.dynamic.next`, with a version line.
     Next {
         /// The file's content.
         text: String,
     },
-    /// It is committed: `zoo.cfg.dynamic.<version>`, and `zoo.cfg` points to that.
+    /// The committed configuration: `zoo.cfg.dynamic.<version>`, to which `zoo.cfg` then refers.
     Current {
-        /// Names the file.
+        /// The end of the file's name.
         version: i64,
-        /// Its content.
+        /// The file's content.
         text: String,
-        /// The client address is in it, and no longer in `zoo.cfg`.
+        /// The file holds this server's client address: it is removed from `zoo.cfg`.
         erases_client: bool,
-        /// A newer one is proposed already: `zoo.cfg.dynamic.next` stays.
+        /// A newer configuration is proposed: `zoo.cfg.dynamic.next` stays.
         keeps_next: bool,
     },
 }
@@ -190,46 +123,46 @@ pub enum ConfigSave {
 /// The two epoch files of a data directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EpochFile {
-    /// `acceptedEpoch`: the last NEWEPOCH that was accepted.
+    /// `acceptedEpoch`: the last epoch that this server has promised to a leader.
     Accepted,
-    /// `currentEpoch`: the last epoch whose history is durable here.
+    /// `currentEpoch`: the last epoch whose history is durable on this server.
     Current,
 }
 
 /// Why a connection is closed, for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
-    /// The protocol's ordinary end (closeSession, four-letter word answered, tie break).
+    /// The ordinary end: a closed session, an answered four-letter word, a lost tie-break.
     Done,
     /// It broke the protocol: logged once, with what was wrong.
     Protocol(&'static str),
-    /// It was too slow or silent.
+    /// The peer was too slow, or silent for too long.
     Timeout(&'static str),
-    /// This server's role changed, or it is not serving.
+    /// The role of this server has changed, or it does not serve.
     NotServing,
-    /// A newer connection took its place.
+    /// A newer connection has replaced it.
     Replaced,
-    /// A limit of the configuration was reached.
+    /// A limit of the configuration is reached.
     Limit(&'static str),
-    /// It said, or began to say, more than is taken.
+    /// The peer announced a longer frame or field than the limit allows.
     TooLong {
-        /// What.
+        /// The kind of frame or field.
         what: &'static str,
-        /// Of so many bytes.
+        /// Its length, bytes.
         length: i32,
-        /// At most so many are taken.
+        /// The limit, bytes.
         limit: usize,
     },
 }
 
-/// Why the process must end.
+/// The reason to stop the process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
-    /// For the log and the exit message: what happened, and what to do.
+    /// The cause and the remedy, for the log and the exit message.
     pub what: FaultText,
     /// The process exit code.
     pub exit_code: i32,
 }
 
-/// A boxed message, so that an action stays small.
+/// A boxed message, which keeps an action small.
 pub type FaultText = alloc::boxed::Box<String>;

@@ -1,18 +1,17 @@
-//! How much is done for clients at once. What they ask costs what it walks, compares, reads and
-//! writes, not what it takes to ask; when a turn's budget is used up, the rest waits for the next
-//! turn, and other events come first.
+//! The budget of a turn: the work that a server does for clients before it handles other events. The
+//! cost of a request is the work to answer it, not its length; requests beyond the budget wait for
+//! the next turn.
 
 use core::ops::AddAssign;
 
 use crate::types::Time;
 
-/// The default cost of one turn's client requests: some two
-/// milliseconds.
+/// The default budget of a turn, as a [cost](Work::cost): some two milliseconds.
 pub const TURN: usize = 2_000_000;
-/// Connections that may use up their share of a turn.
+/// The number of connections that can use up their share in one turn.
 const SHARES: usize = 8;
 
-/// The cost of one connection's requests in a turn with this budget, beyond the first request.
+/// The share of one connection in a turn with this budget. The first request is always admitted.
 pub const fn share(limit: usize) -> usize {
     limit / SHARES
 }
@@ -20,28 +19,28 @@ pub const fn share(limit: usize) -> usize {
 /// Work done for a client.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Work {
-    /// Requests begun, and parts of one.
+    /// Requests, and parts of a request that is handled in several turns.
     pub requests: usize,
-    /// Znodes looked at, and watches.
+    /// Znodes and watches visited.
     pub nodes: usize,
-    /// Entries of ACLs compared with ids.
+    /// ACL entries compared with ids.
     pub compared: usize,
     /// Bytes read and written.
     pub bytes: usize,
 }
 
 impl Work {
-    /// One request of so many bytes.
+    /// The work of receiving one request of this length.
     pub const fn request(bytes: usize) -> Work {
         Work { requests: 1, nodes: 0, compared: 0, bytes }
     }
 
-    /// About as many nanoseconds.
+    /// The cost of the work, in about nanoseconds.
     pub const fn cost(self) -> usize {
         500 * self.requests + 100 * self.nodes + 20 * self.compared + self.bytes
     }
 
-    /// The greater of each.
+    /// The maximum of each figure.
     #[must_use]
     pub fn max(self, other: Work) -> Work {
         Work {
@@ -62,27 +61,27 @@ impl AddAssign for Work {
     }
 }
 
-/// Work done in the present turn.
+/// The budget of the current turn, and the work done in it.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
     began: Time,
-    /// Turns so far.
+    /// The number of the current turn.
     turn: u64,
     done: Work,
-    /// What that has cost.
+    /// The cost of `done`.
     cost: usize,
-    /// The most that was done in a turn before.
+    /// The most work of an earlier turn.
     most: Work,
 }
 
 impl Budget {
-    /// Nothing is done; turns may cost this.
+    /// A budget of `limit` for each turn.
     pub fn new(limit: usize, now: Time) -> Budget {
         Budget { limit, began: now, turn: 0, done: Work::default(), cost: 0, most: Work::default() }
     }
 
-    /// A step begins. Time that has passed begins a turn, and so does a tick.
+    /// Begins a step. A new turn begins when time has passed, and with a tick.
     #[inline]
     pub fn begin(&mut self, now: Time, is_tick: bool) {
         if is_tick || now != self.began {
@@ -93,7 +92,7 @@ impl Budget {
         }
     }
 
-    /// Something was done.
+    /// Adds work to the current turn.
     #[inline]
     pub fn charge(&mut self, work: Work) {
         self.done += work;
@@ -106,17 +105,17 @@ impl Budget {
         self.cost >= self.limit
     }
 
-    /// The cost of one connection's requests in a turn, beyond the first request.
+    /// The share of one connection in a turn.
     pub fn share(&self) -> usize {
         share(self.limit)
     }
 
-    /// Which turn this is.
+    /// The number of the current turn.
     pub fn turn(&self) -> u64 {
         self.turn
     }
 
-    /// The most that was done in a turn.
+    /// The most work of a turn so far.
     pub fn most(&self) -> Work {
         self.most.max(self.done)
     }
@@ -127,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_ends_when_time_passes_or_a_tick_comes() {
+    fn turn_begins_when_time_passes_or_with_a_tick() {
         let mut budget = Budget::new(TURN, Time(0));
         budget.begin(Time(0), false);
         budget.charge(Work::request(TURN));

@@ -1,4 +1,4 @@
-//! What comes into the core.
+//! Events: the input of the core.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -11,14 +11,14 @@ use bytestring::ByteString;
 use crate::types::{ConnId, ReadId, Ticket, Zxid};
 use crate::wire::entries::Entry;
 
-/// Which of a server's ports a connection belongs to.
+/// The kind of port that a connection belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Port {
     /// Clients and four-letter words.
     Client,
     /// Leader election (`QuorumCnxManager`).
     Election,
-    /// Learners of this server when it leads.
+    /// Learners and their leader (`Leader`, `Learner`).
     Quorum,
 }
 
@@ -26,7 +26,7 @@ pub enum Port {
 /// over: the znode store, or the state of another application.
 #[derive(Debug)]
 pub enum Event<S> {
-    /// The time of the last `deadline` has come.
+    /// The time of the last `deadline` has come, or is past.
     Tick,
     /// Something happened to a connection.
     Net(NetEvent),
@@ -128,13 +128,13 @@ pub struct HostStats {
     pub data_dir_bytes: u64,
     /// Bytes of the logs.
     pub data_log_dir_bytes: u64,
-    /// Open file descriptors of the process, if that can be told.
+    /// Open file descriptors of the process; none if the system does not report them.
     pub open_files: Option<u64>,
-    /// Their limit.
+    /// The limit of open file descriptors.
     pub max_files: Option<u64>,
     /// Lines of the process's log that could not be written.
     pub log_lines_dropped: u64,
-    /// Names and values for `envi`, in its order.
+    /// Names and values for `envi`, in the order of its output.
     pub environment: Vec<(String, String)>,
 }
 
@@ -143,34 +143,35 @@ pub struct HostStats {
 pub enum LogEnd {
     /// A further batch follows.
     More,
-    /// This was the last one in the asked-for range.
+    /// This was the last batch of the requested range.
     Complete,
-    /// The log does not reach back to the asked-for zxid, or cannot be used: take a SNAP.
+    /// The log does not reach back to the requested zxid, or cannot be used: the learner needs a
+    /// snapshot.
     Unusable,
 }
 
-/// How far a recovery has come.
+/// The progress of a recovery.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Progress {
     /// Bytes of snapshot and log read so far.
     pub bytes_done: u64,
-    /// Bytes to read in all.
+    /// Bytes of snapshot and log in all.
     pub bytes_total: u64,
     /// Znodes and transactions loaded so far.
     pub entries: u64,
 }
 
-/// What a data directory held.
+/// The content of a data directory.
 #[derive(Debug)]
 pub struct Recovered<S> {
     /// The ticket of the truncation that this answers; 0 at start.
     pub ticket: Ticket,
     /// The state after snapshot and log.
     pub state: S,
-    /// The last zxid in it ([`Zxid::UNTRUSTED`] if the empty database may not vote).
+    /// The last zxid of the state; [`Zxid::UNTRUSTED`] if the database is empty and must not vote.
     pub last_zxid: Zxid,
-    /// The newest transactions, oldest first, contiguous up to `last_zxid`: the committed log
-    /// that a leader can serve DIFFs from. At most `commitLogCount`.
+    /// The newest transactions, at most `commitLogCount`, oldest first and without gaps up to
+    /// `last_zxid`: a leader sends them to learners as a DIFF.
     pub tail: Vec<Entry>,
     /// `currentEpoch`.
     pub current_epoch: i64,
@@ -180,11 +181,11 @@ pub struct Recovered<S> {
     pub snapshot_bytes: u64,
 }
 
-/// Why the disk gave up. Names the operation and the file.
+/// The reason why the disk has stopped.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskFault {
-    /// For the log and for the exit message: operation, file, cause, what to do.
+    /// Operation, file, cause and remedy, for the log and the exit message.
     pub what: String,
-    /// The process exit code that ZooKeeper's operators know for it.
+    /// The exit code of the process, as ZooKeeper's `ExitCode`.
     pub exit_code: i32,
 }

@@ -1,14 +1,14 @@
-//! Hashes of what clients choose, names and paths, with a key that they do not know: nobody can choose
-//! many that meet in one place of a table. No order that a hash makes can be seen from outside.
+//! Keyed hashes of the names and paths that clients choose. A client does not know the key, and
+//! cannot choose names that collide. No output depends on the order of hashes.
 
 use ahash::RandomState;
 
-/// A key.
+/// The key of a hash function.
 #[derive(Clone, Debug)]
 pub struct HashKey(RandomState);
 
 impl HashKey {
-    /// The key that this seed makes.
+    /// Derives a key from a seed.
     pub fn new(seed: u64) -> HashKey {
         let mut rng = fastrand::Rng::with_seed(seed);
         let [a, b, c, d] = core::array::from_fn(|_| rng.u64(..));
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_seed_makes_another_hash_of_everything() {
+    fn hashes_depend_on_the_seed() {
         let (one, same, other) = (HashKey::new(1), HashKey::new(1), HashKey::new(2));
         for text in ["", "a", "lock-0000000001", "a name that is longer than two words"] {
             let text = text.as_bytes();

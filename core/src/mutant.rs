@@ -1,7 +1,7 @@
-//! Causes of bugs that have lost data elsewhere, to be put into this code on purpose: a test of
-//! the simulator's checkers. Without the feature `mutants` none of it is compiled.
+//! Mutants: bugs of kinds that have lost data in other systems. Tests of the simulator's checkers
+//! switch them on; without the feature `mutants` they are compiled out.
 
-/// One wrong thing that this code can be made to do.
+/// One bug that can be switched on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 #[rustfmt::skip]
@@ -37,7 +37,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// All of them.
+    /// All mutants.
     #[rustfmt::skip]
     pub const ALL: &'static [Mutant] = &[
         Mutant::VoteIgnoresZxid, Mutant::EpochNotSaved,
@@ -69,8 +69,8 @@ impl Mutant {
     ];
 }
 
-/// `mutant!(Name => statement)` runs the statement if that bug is switched on. It stands on lines
-/// of its own: a reader of the protocol skips it, and no condition depends on a switch.
+/// `mutant!(Name => statement)` runs the statement if the mutant is switched on. It stands on a line
+/// of its own, never in a condition, so that a reader of the protocol can skip it.
 macro_rules! mutant {
     ($name:ident => $wrong:expr) => {
         if $crate::mutant::Mutant::$name.is_on() {
@@ -86,11 +86,11 @@ mod switch {
 
     use super::Mutant;
 
-    /// The one that is on, plus one; 0: none.
+    /// The number of the mutant that is on, plus one; 0: none.
     static ON: AtomicUsize = AtomicUsize::new(0);
 
     impl Mutant {
-        /// Puts this bug, or none, into every node of the process.
+        /// Switches a mutant, or none, on in all nodes of the process.
         pub fn put(mutant: Option<Mutant>) {
             ON.store(mutant.map_or(0, |mutant| mutant as usize + 1), Ordering::SeqCst);
         }
@@ -103,7 +103,7 @@ mod switch {
 
 #[cfg(not(feature = "mutants"))]
 impl Mutant {
-    /// Never, in what is not a test of the checkers.
+    /// Whether the mutant is on: never without the feature `mutants`.
     #[inline(always)]
     pub(crate) const fn is_on(self) -> bool {
         false

@@ -1,4 +1,4 @@
-//! The newtypes that every room speaks: zxids, epochs, ids, tickets and time.
+//! The newtypes of all rooms: zxids, epochs, ids, tickets, time and addresses.
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -10,28 +10,28 @@ use core::ops::{Add, Sub};
 
 /// A transaction id: the epoch in the upper 32 bits, a counter in the lower 32.
 ///
-/// Signed, because ZooKeeper compares zxids as Java `long`s and uses -1 for "a database
-/// that must not be trusted". (`org.apache.zookeeper.server.util.ZxidUtils`)
+/// Signed, because ZooKeeper compares zxids as Java's `long`, and uses -1 for a database that must
+/// not be trusted (`ZxidUtils`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Zxid(pub i64);
 
 impl Zxid {
     /// The zxid of an empty database.
     pub const ZERO: Zxid = Zxid(0);
-    /// "No trusted database": such a server cannot vote for itself.
+    /// The zxid of a database that must not be trusted: its server cannot vote for itself.
     pub const UNTRUSTED: Zxid = Zxid(-1);
-    /// The counter value that is never used: a leader steps down before it.
+    /// The counter that no transaction has: a leader steps down before it.
     pub const LAST_COUNTER: u32 = u32::MAX;
 
     /// Composes a zxid.
     pub const fn new(epoch: Epoch, counter: u32) -> Zxid {
         Zxid((epoch.0 << 32) | counter as i64)
     }
-    /// The epoch half.
+    /// The epoch, in the upper half.
     pub const fn epoch(self) -> Epoch {
         Epoch(self.0 >> 32)
     }
-    /// The counter half; 0 means "the epoch began here", which is no transaction.
+    /// The counter, in the lower half. 0 marks the beginning of an epoch and is no transaction.
     pub const fn counter(self) -> u32 {
         self.0 as u32
     }
@@ -52,26 +52,27 @@ impl fmt::Debug for Zxid {
     }
 }
 
-/// One leader's reign. ZooKeeper keeps it in a `long`, and in the upper half of a zxid.
+/// The number of a leadership term. ZooKeeper keeps it in a `long` and in the upper half of a zxid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Epoch(pub i64);
 
-/// Epochs from here on are the last: a server goes on there only step by step.
-const RESERVED_EPOCHS: i64 = 0x7f00_0000;
-/// More epochs than this are not begun while a member is away.
-const STEP_OF_EPOCHS: i64 = 1024;
+/// From this epoch on, a server advances in small steps only: the last epoch is near.
+const FIRST_RESERVED_EPOCH: i64 = 0x7f00_0000;
+/// The largest step there. Fewer leadership terms begin while a member is away.
+const MAX_RESERVED_STEP: i64 = 1024;
 
 impl Epoch {
     /// The last epoch that a zxid can carry.
     pub const LAST: Epoch = Epoch(i32::MAX as i64);
 
-    /// Whether a peer's word is enough to go on from this epoch to `other`. Zxids of 64 bits end
-    /// with epoch 0x7fffffff, and an ensemble that was talked into it could never elect again.
-    pub const fn may_go_on_to(self, other: Epoch) -> bool {
-        other.0 < Epoch::LAST.0 && (other.0 < RESERVED_EPOCHS || other.0 - self.0 <= STEP_OF_EPOCHS)
+    /// Whether a server may advance from this epoch to one that a peer claims. A zxid has no room
+    /// for epochs above 0x7fffffff: an ensemble that accepted such a claim could never elect again.
+    pub const fn may_advance_to(self, other: Epoch) -> bool {
+        other.0 < Epoch::LAST.0
+            && (other.0 < FIRST_RESERVED_EPOCH || other.0 - self.0 <= MAX_RESERVED_STEP)
     }
 
-    /// The zxid that NEWLEADER carries: this epoch, counter 0.
+    /// The zxid of NEWLEADER: this epoch and counter 0.
     pub const fn first_zxid(self) -> Zxid {
         Zxid::new(self, 0)
     }
@@ -92,7 +93,7 @@ impl fmt::Display for ServerId {
     }
 }
 
-/// A client session. The creating server's id is in the top byte.
+/// A client session. Its top byte is the id of the server that created it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SessionId(pub i64);
 
@@ -107,13 +108,13 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Names one durable write. Never reused, strictly increasing, so that a completion can
-/// not be confused with that of another write of the same zxid.
+/// Names one durable write. Tickets grow and are never reused: a completion cannot be confused
+/// with that of another write of the same zxid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Ticket(pub u64);
 
 impl Ticket {
-    /// Takes this ticket and advances to the one after.
+    /// Advances to the next ticket and returns it.
     pub fn take(&mut self) -> Ticket {
         self.0 += 1;
         *self
@@ -124,8 +125,8 @@ impl Ticket {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct ReadId(pub u64);
 
-/// One connection, for the life of the process. The runtime numbers what it accepts; the
-/// core numbers what it dials, with the top bit set, so the two never collide.
+/// One connection, for the life of the process. The runtime numbers the connections that it
+/// accepts; the core numbers those that it dials, with the top bit set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnId(pub u64);
 
@@ -140,7 +141,7 @@ impl ConnId {
     pub const fn accepted(n: u64) -> ConnId {
         ConnId(n & !Self::DIALLED)
     }
-    /// Whether the core asked for this connection.
+    /// Whether the core has dialled this connection.
     pub const fn is_dialled(self) -> bool {
         self.0 & Self::DIALLED != 0
     }
@@ -206,51 +207,51 @@ impl Sub for Time {
     }
 }
 
-/// What a step may know of time.
+/// The time of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Now {
-    /// Monotonic: every time-out and deadline.
+    /// The monotonic clock, for all time-outs and deadlines.
     pub mono: Time,
-    /// Wall clock in ms since 1970: only for ctime, mtime and session ids.
+    /// The wall clock in ms since 1970, only for ctime, mtime and session ids.
     pub wall_ms: i64,
 }
 
 impl Now {
-    /// What the wall clock will show, or has shown, at another time; for people to read.
+    /// The wall clock at another time, in ms since 1970, for people to read.
     pub(crate) fn wall_at(self, time: Time) -> i64 {
         let (then, now) = (time.as_millis() as i64, self.mono.as_millis() as i64);
         self.wall_ms.saturating_add(then.saturating_sub(now))
     }
 }
 
-/// A host, by name or literal address, and a port; resolved by the runtime anew at every
-/// dial. IPv6 literals are kept without brackets, in the one spelling that Java gives them.
+/// A host, by name or literal address, and a port. The runtime resolves the name at every dial.
+/// IPv6 literals are kept without brackets, in the spelling of Java.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HostPort {
-    /// Host name or textual address.
+    /// A name or a literal address.
     pub host: Arc<str>,
-    /// TCP port.
+    /// The TCP port.
     pub port: u16,
 }
 
 impl HostPort {
-    /// Puts the two parts together.
+    /// An address of a host in any spelling, and a port.
     pub fn new(host: &str, port: u16) -> HostPort {
         HostPort { host: spelling(host).into(), port }
     }
 
-    /// Whether it stands for every address of a machine.
+    /// Whether it stands for every address of the machine.
     pub fn is_wildcard(&self) -> bool {
         self.host.is_empty() || self.ip().is_some_and(|ip| ip.is_unspecified())
     }
 
-    /// The address, if it is no name. Its zone is left out.
+    /// The address without its zone; none if the host is a name.
     pub fn ip(&self) -> Option<IpAddr> {
         literal(&self.host).map(|(ip, _)| ip)
     }
 }
 
-/// A literal address and its zone, which stands behind a `%`; brackets around it are left out.
+/// A literal address, with or without brackets, and its zone after a `%`; none for a name.
 pub fn literal(host: &str) -> Option<(IpAddr, Option<&str>)> {
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     if let Some((address, zone)) = host.split_once('%') {
@@ -260,8 +261,8 @@ pub fn literal(host: &str) -> Option<(IpAddr, Option<&str>)> {
     host.parse().ok().map(|ip| (ip, None))
 }
 
-/// A host as `InetSocketAddress.getHostString` spells it: eight groups of an IPv6 address, IPv4
-/// where it is one in the clothes of IPv6, without brackets. A name stays as it is.
+/// A host as `InetSocketAddress.getHostString` spells it, without brackets: an IPv6 address in eight
+/// groups, a mapped IPv4 address as IPv4, a name unchanged.
 pub fn spelling(host: &str) -> Cow<'_, str> {
     match literal(host) {
         Some((IpAddr::V6(ip), zone)) => match ip.to_ipv4_mapped() {
@@ -294,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zxid_is_an_epoch_and_a_counter() {
+    fn zxid_holds_epoch_and_counter() {
         let z = Zxid::new(Epoch(5), 7);
         assert_eq!((z.epoch(), z.counter(), z.0), (Epoch(5), 7, 0x5_0000_0007));
         assert!(Zxid::UNTRUSTED < Zxid::ZERO);
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_one_spelling() {
+    fn hosts_are_normalized() {
         for (given, expected) in [
             ("zk-1.example", "zk-1.example:1"),
             ("10.0.0.7", "10.0.0.7:1"),
@@ -324,12 +325,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_epochs_are_not_reached_by_a_word() {
-        let epochs = |from, to| Epoch(from).may_go_on_to(Epoch(to));
+    fn claimed_epoch_near_the_last_is_refused() {
+        let epochs = |from, to| Epoch(from).may_advance_to(Epoch(to));
         assert!(epochs(0, 1) && epochs(0, 0x6000_0000) && epochs(0x7f00_0000, 0x7f00_0001));
-        assert!(epochs(5, 4), "an older one is judged elsewhere");
+        assert!(epochs(5, 4), "another check refuses older epochs");
         assert!(!epochs(0, 0x7f00_0000) && !epochs(0, 0x7fff_ffff));
-        assert!(!epochs(0x7fff_fffe, 0x7fff_ffff), "there is none after it");
+        assert!(!epochs(0x7fff_fffe, 0x7fff_ffff), "no epoch follows the last");
     }
 
     #[test]

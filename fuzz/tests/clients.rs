@@ -42,7 +42,7 @@ fn good_weather(seed: u64, workload: Workload) -> Plan {
             && plan.weather.delay_us < 5000
     };
     let plan = (seed..).map(Plan::draw).find(is_fine).expect("some seed");
-    let client = ClientPlan { workload, timeout_ms: 20_000, pace_ms: 5, numbers_anew: true };
+    let client = ClientPlan { workload, timeout_ms: 20_000, pace_ms: 5, restarts_xids: true };
     Plan { faults: Vec::new(), clients: vec![client.clone(), client], stormy_ms: 8_000, ..plan }
 }
 
@@ -62,7 +62,7 @@ fn a_client_that_cannot_understand_its_server_is_reported() {
         first_server: 1,
         timeout_ms: 9000,
         pace_ms: 10,
-        numbers_anew: false,
+        restarts_xids: false,
     };
     let (mut history, mut out) = (History::default(), Vec::new());
     let mut actor = Actor::new(0, Workload::Mixed, options, 7, Time(0));

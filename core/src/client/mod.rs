@@ -1,8 +1,8 @@
-//! The client's side of a session: connects and reconnects, keeps the session alive, matches
-//! replies to requests (`ClientCnxn`).
+//! The client's side of a session (`ClientCnxn`): it connects and reconnects, keeps the session alive,
+//! and matches replies to requests.
 //!
-//! Bytes in, bytes out: whoever drives it dials the servers it asks for, carries bytes both
-//! ways, and calls [`Client::tick`] when [`Client::deadline`] has come.
+//! The host dials the servers of [`ClientEvent::Connect`], carries bytes in both directions, and calls
+//! [`Client::tick`] at [`Client::deadline`]. [`ConnectString`] reads the list of servers.
 
 mod connect_string;
 mod request;
@@ -27,27 +27,26 @@ use crate::wire::client::{
 use crate::wire::frame::FrameReader;
 use crate::wire::{ErrorCode, EventType, OpCode, Reader, Record};
 
-/// No longer than this without a sign of life to the server (`MAX_SEND_PING_INTERVAL`), ms.
+/// The longest interval between two messages to the server, ms (`MAX_SEND_PING_INTERVAL`).
 const MAX_PING_INTERVAL_MS: u64 = 10_000;
-/// A server that grants less is treated as if it had granted this, ms.
-const LEAST_TIMEOUT_MS: i32 = 30;
+/// The least session time-out that the client works with, ms: below it, it would only send pings.
+const MIN_TIMEOUT_MS: i32 = 30;
 
-/// What a client is to do.
+/// The options of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientOptions {
-    /// How many servers there are; they are named by index, at least one.
+    /// The number of servers, at least 1. A server is named by its index.
     pub servers: usize,
-    /// The one to begin with. Clients that begin with different ones spread the load.
+    /// The first server to dial. Clients with different first servers spread the load.
     pub first_server: usize,
-    /// The session time-out to ask for, ms; the server has the last word.
+    /// The session time-out to request, ms. The server decides.
     pub timeout_ms: i32,
-    /// How long to wait after all servers were tried in vain, ms.
+    /// The pause after a failed attempt with every server, ms.
     pub pause_ms: u64,
-    /// The longest reply, bytes (`jute.maxbuffer` of the client).
+    /// The longest reply, bytes (the client's `jute.maxbuffer`).
     pub max_frame_bytes: usize,
-    /// Requests are numbered from 1 on each connection, as some clients do; else throughout the
-    /// session.
-    pub numbers_anew: bool,
+    /// Whether xids begin at 1 on each connection, as in some clients, and not once a session.
+    pub restarts_xids: bool,
 }
 
 impl Default for ClientOptions {
@@ -59,85 +58,86 @@ impl Default for ClientOptions {
             timeout_ms: 30_000,
             pause_ms: 1000,
             max_frame_bytes,
-            numbers_anew: false,
+            restarts_xids: false,
         }
     }
 }
 
-/// What happened, or is to be done, in order.
+/// An event for the user of the client, or an action for its host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientEvent {
-    /// Dial this server; answer with [`Client::connected`] or [`Client::disconnected`].
+    /// Dial this server, and answer with [`Client::connected`] or [`Client::disconnected`].
     Connect {
-        /// Its index.
+        /// The index of the server.
         server: usize,
     },
-    /// Drop the connection, or the dialling; nothing of it may be handed in any more.
+    /// Drop the connection, or stop dialling. Bytes of that connection must not be handed in later.
     Disconnect,
-    /// The session is established or re-attached.
+    /// The session is established, or resumed at another server.
     Attached {
-        /// Its id.
+        /// The id of the session.
         session: SessionId,
-        /// As negotiated, ms.
+        /// The negotiated time-out, ms.
         timeout_ms: i32,
     },
-    /// The connection is lost; the session may live on.
+    /// The connection is lost. The session may be alive.
     Detached,
     /// A request is answered, or lost with its connection.
     Reply {
-        /// What [`Client::submit`] returned.
+        /// The number of the request, as [`Client::submit`] returned it.
         xid: i32,
-        /// The server's last zxid at that time; zero if it was lost.
+        /// The server's last zxid at the time of the reply; zero if the request is lost.
         zxid: Zxid,
-        /// The answer.
+        /// The answer, or the reason why there is none.
         result: Result<Response, Failure>,
     },
-    /// A watch fired.
+    /// A watch has fired.
     Watch {
-        /// What happened.
+        /// The kind of change.
         kind: EventType,
-        /// To which node.
+        /// The path of the changed znode.
         path: ByteString,
-        /// By which transaction; -1 if it was missed and is told after a reconnect.
+        /// The transaction; -1 of a change that was missed and is reported after a reconnect.
         zxid: Zxid,
     },
-    /// There is no session any more; nothing follows.
+    /// The session has ended. This is the last event.
     Ended(Ended),
 }
 
-/// Why a request has no answer.
+/// The reason why a request has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {
-    /// The server refused.
+    /// The server refused the request.
     #[error("refused: {0:?}")]
     Refused(ErrorCode),
-    /// The server refused with a code that is not known here.
+    /// The server refused the request with an unknown code.
     #[error("refused with the unknown code {0}")]
     Unknown(i32),
-    /// The connection broke first: it may have been done or not.
+    /// The connection was lost before the answer came: the request may have been executed or not.
     #[error("the connection was lost before the answer came")]
     ConnectionLost,
 }
 
-/// Why a session ended.
+/// The reason why a session has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Ended {
-    /// The servers did not hear of it in time.
+    /// No server received a message of it in time.
     #[error("the session has expired")]
     Expired,
     /// [`Client::close`] was called.
     #[error("the session is closed")]
     Closed,
-    /// The servers do not accept who this client says it is.
+    /// A server rejected the credentials.
     #[error("authentication failed")]
     AuthFailed,
 }
 
+/// The state of the connection.
 #[derive(Debug)]
 enum Link {
-    /// Nothing is dialled before this time.
+    /// The next server is dialled at this time.
     Waiting(Time),
-    /// Since this time.
+    /// A server is being dialled since this time.
     Dialling(Time),
     /// The ConnectRequest was sent at this time.
     Handshake(Time),
@@ -145,6 +145,7 @@ enum Link {
     Ended(Ended),
 }
 
+/// A request that was sent and is not answered.
 #[derive(Debug)]
 struct Pending {
     xid: i32,
@@ -158,8 +159,8 @@ pub struct Client {
     options: ClientOptions,
     link: Link,
     server: usize,
-    /// Servers tried in vain since the last success.
-    tried: usize,
+    /// The number of servers that failed since the last success.
+    failed_servers: usize,
     session: SessionId,
     password: Bytes,
     timeout_ms: i32,
@@ -172,20 +173,20 @@ pub struct Client {
     watched: Watched,
     out: BytesMut,
     /// Requests that wait for the session.
-    held: BytesMut,
+    queued: BytesMut,
     events: VecDeque<ClientEvent>,
     last_sent: Time,
-    last_heard: Time,
+    last_received: Time,
 }
 
 impl Client {
-    /// Asks for a connection at once.
+    /// A client without a session. Its first event is a [`ClientEvent::Connect`].
     pub fn new(options: ClientOptions, now: Time) -> Client {
         let options = ClientOptions { servers: options.servers.max(1), ..options };
         let mut client = Client {
             link: Link::Waiting(now),
             server: options.first_server % options.servers,
-            tried: 0,
+            failed_servers: 0,
             session: SessionId(0),
             password: Bytes::from_static(&[0; 16]),
             timeout_ms: options.timeout_ms,
@@ -197,17 +198,17 @@ impl Client {
             auth: Vec::new(),
             watched: Watched::default(),
             out: BytesMut::new(),
-            held: BytesMut::new(),
+            queued: BytesMut::new(),
             events: VecDeque::new(),
             last_sent: now,
-            last_heard: now,
+            last_received: now,
             options,
         };
         client.dial(now);
         client
     }
 
-    /// The dialled connection is up.
+    /// The dialled connection is open.
     pub fn connected(&mut self, now: Time) {
         let Link::Dialling(_) = self.link else { return };
         self.link = Link::Handshake(now);
@@ -222,19 +223,19 @@ impl Client {
         frame(&mut self.out, |out| request.write(out));
     }
 
-    /// The connection is gone, or could not be made.
+    /// The connection is closed, or could not be opened.
     pub fn disconnected(&mut self, now: Time) {
         if !matches!(self.link, Link::Waiting(_) | Link::Ended(_)) {
             self.lost(now);
         }
     }
 
-    /// Bytes arrived, cut anywhere.
+    /// Takes bytes of the connection, cut anywhere.
     pub fn received(&mut self, now: Time, bytes: Bytes) {
-        self.last_heard = now;
+        self.last_received = now;
         self.frames.push(bytes);
         loop {
-            let understood = match (&self.link, self.frames.next(self.options.max_frame_bytes)) {
+            let accepted = match (&self.link, self.frames.next(self.options.max_frame_bytes)) {
                 (Link::Waiting(_) | Link::Dialling(_) | Link::Ended(_), _) | (_, Ok(None)) => {
                     return;
                 }
@@ -242,21 +243,21 @@ impl Client {
                 (Link::Attached, Ok(Some(frame))) => self.packet(&frame),
                 (_, Err(_)) => None,
             };
-            if understood.is_none() {
+            if accepted.is_none() {
                 self.events.push_back(ClientEvent::Disconnect);
                 return self.lost(now);
             }
         }
     }
 
-    /// A deadline has come, or may have.
+    /// Does the work of the deadline, if it has come.
     pub fn tick(&mut self, now: Time) {
         if self.deadline().is_none_or(|at| now < at) {
             return;
         }
         match self.link {
             Link::Waiting(_) => self.dial(now),
-            Link::Attached if now < self.silence_ends() => self.ping(now),
+            Link::Attached if now < self.read_deadline() => self.ping(now),
             Link::Dialling(_) | Link::Handshake(_) | Link::Attached => {
                 self.events.push_back(ClientEvent::Disconnect);
                 self.lost(now);
@@ -265,31 +266,31 @@ impl Client {
         }
     }
 
-    /// When [`Client::tick`] has work.
+    /// The time at which [`Client::tick`] has work; none after the end of the session.
     pub fn deadline(&self) -> Option<Time> {
         match self.link {
             Link::Waiting(until) => Some(until),
-            Link::Dialling(since) | Link::Handshake(since) => {
-                Some(since.plus_ms((self.patience_ms() / self.options.servers as u64).max(1)))
-            }
+            Link::Dialling(since) | Link::Handshake(since) => Some(
+                since.plus_ms((self.effective_timeout_ms() / self.options.servers as u64).max(1)),
+            ),
             Link::Attached => {
-                let interval = (self.silence_ms() / 2).min(MAX_PING_INTERVAL_MS);
-                Some(self.silence_ends().min(self.last_sent.plus_ms(interval)))
+                let interval = (self.read_timeout_ms() / 2).min(MAX_PING_INTERVAL_MS);
+                Some(self.read_deadline().min(self.last_sent.plus_ms(interval)))
             }
             Link::Ended(_) => None,
         }
     }
 
-    /// Sends a request, or keeps it until the session is there; several may be under way.
-    /// Returns its number, which its reply will carry.
+    /// Sends a request, or keeps it until the session is established. Several requests may be under
+    /// way. Returns the xid, which the reply carries.
     ///
     /// # Errors
-    /// The session has ended, or is about to.
+    /// The session has ended, or is being closed.
     pub fn submit(&mut self, now: Time, request: &Request) -> Result<i32, Ended> {
         self.send(now, request.op(), Intent::of(request), |out| request.write(out))
     }
 
-    /// Adds an identity (`digest` with `user:password`), here and after every reconnect.
+    /// Authenticates the session, now and after every reconnect: `digest` with `user:password`.
     pub fn add_auth(&mut self, now: Time, scheme: &str, auth: Bytes) {
         let packet = AuthPacket { kind: 0, scheme: scheme.into(), auth: Some(auth) };
         if let Link::Attached = self.link {
@@ -299,7 +300,7 @@ impl Client {
         self.auth.push(packet);
     }
 
-    /// Ends the session, in turn after what was submitted before.
+    /// Ends the session after the requests that were submitted before.
     pub fn close(&mut self, now: Time) {
         if self.session.0 == 0 && !matches!(self.link, Link::Ended(_)) {
             self.events.push_back(ClientEvent::Disconnect);
@@ -309,27 +310,27 @@ impl Client {
         }
     }
 
-    /// The bytes to send to the server, if there are any.
+    /// The bytes to send to the server; none if there are none.
     pub fn take_output(&mut self) -> Option<Bytes> {
         (!self.out.is_empty()).then(|| self.out.split().freeze())
     }
 
-    /// What happened next. To be drained after every call.
+    /// The next event. The host drains all events after every call.
     pub fn next_event(&mut self) -> Option<ClientEvent> {
         self.events.pop_front()
     }
 
-    /// The session's id; 0 before there is one.
+    /// The id of the session; 0 before the first one is established.
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// The newest zxid that this client knows of.
+    /// The zxid of the last reply.
     pub fn last_zxid(&self) -> Zxid {
         self.last_zxid
     }
 
-    /// Requests without an answer.
+    /// The number of requests without an answer.
     pub fn outstanding(&self) -> usize {
         self.pending.len()
     }
@@ -348,7 +349,7 @@ impl Client {
                 self.last_sent = now;
                 &mut self.out
             }
-            Link::Waiting(_) | Link::Dialling(_) | Link::Handshake(_) => &mut self.held,
+            Link::Waiting(_) | Link::Dialling(_) | Link::Handshake(_) => &mut self.queued,
         };
         let xid = self.last_xid.checked_add(1).unwrap_or(1);
         self.last_xid = xid;
@@ -370,26 +371,26 @@ impl Client {
             return Some(());
         }
         self.link = Link::Attached;
-        self.tried = 0;
+        self.failed_servers = 0;
         self.session = response.session;
         self.timeout_ms = response.timeout_ms;
         self.password = response.password.unwrap_or_default();
         self.last_sent = now;
         let (session, timeout_ms) = (self.session, self.timeout_ms);
         self.events.push_back(ClientEvent::Attached { session, timeout_ms });
-        // Who asks comes first, then what it watched: events precede what is read later.
+        // Watches come before the queued requests: their events precede the results of later reads.
         for packet in &self.auth {
             request(&mut self.out, XID_AUTH, OpCode::Auth, |out| packet.write(out));
         }
-        for batch in self.watched.again(self.last_zxid) {
+        for batch in self.watched.restore(self.last_zxid) {
             request(&mut self.out, XID_SET_WATCHES, batch.op(), |out| batch.write(out));
         }
-        let held = self.held.split();
-        self.out.extend_from_slice(&held);
+        let queued = self.queued.split();
+        self.out.extend_from_slice(&queued);
         Some(())
     }
 
-    /// None: this is not what a server may send.
+    /// Handles a packet; none if it breaks the protocol.
     fn packet(&mut self, frame: &Bytes) -> Option<()> {
         let r = &mut Reader::new(frame);
         let ReplyHeader { xid, zxid, err } = r.record().ok()?;
@@ -407,7 +408,8 @@ impl Client {
                 self.events.push_back(ClientEvent::Watch { kind, path: event.path, zxid });
             }
             _ => {
-                // An answer that cannot be read is none: the request is lost with the connection.
+                // The request stays pending until its answer is read: an unreadable answer loses it
+                // with the connection.
                 let op = self.pending.front().filter(|pending| pending.xid == xid)?.op;
                 let result = match ErrorCode::from_i32(err) {
                     Some(ErrorCode::Ok) => Ok(Response::read(op, r).ok()?),
@@ -443,7 +445,7 @@ impl Client {
         self.events.push_back(ClientEvent::Connect { server: self.server });
     }
 
-    /// The connection is of no use any more: on to the next server.
+    /// Gives the connection up and goes on to the next server.
     fn lost(&mut self, now: Time) {
         if let Link::Attached = self.link {
             self.events.push_back(ClientEvent::Detached);
@@ -451,52 +453,51 @@ impl Client {
         if self.closing {
             return self.end(Ended::Closed);
         }
-        self.forget();
+        self.reset();
         self.server = (self.server + 1) % self.options.servers;
-        self.tried += 1;
-        if self.tried < self.options.servers {
+        self.failed_servers += 1;
+        if self.failed_servers < self.options.servers {
             self.dial(now);
         } else {
-            self.tried = 0;
+            self.failed_servers = 0;
             self.link = Link::Waiting(now.plus_ms(self.options.pause_ms));
         }
     }
 
     fn end(&mut self, why: Ended) {
-        self.forget();
+        self.reset();
         self.link = Link::Ended(why);
         self.events.push_back(ClientEvent::Ended(why));
     }
 
-    /// Drops what belongs to the connection.
-    fn forget(&mut self) {
+    /// Drops the state of the connection.
+    fn reset(&mut self) {
         for Pending { xid, op, .. } in self.pending.drain(..) {
             if op != OpCode::CloseSession {
                 let result = Err(Failure::ConnectionLost);
                 self.events.push_back(ClientEvent::Reply { xid, zxid: Zxid::ZERO, result });
             }
         }
-        if self.options.numbers_anew {
+        if self.options.restarts_xids {
             self.last_xid = 0;
         }
         self.frames = FrameReader::default();
         self.out.clear();
-        self.held.clear();
+        self.queued.clear();
     }
 
-    /// The session's time-out, but never so short that nothing but pings would be sent.
-    fn patience_ms(&self) -> u64 {
-        self.timeout_ms.max(LEAST_TIMEOUT_MS) as u64
+    /// The time-out of the session, or the least one that the client works with.
+    fn effective_timeout_ms(&self) -> u64 {
+        self.timeout_ms.max(MIN_TIMEOUT_MS) as u64
     }
 
-    /// How long the server may be silent, ms: it leaves a third of the session's time to find
-    /// another one.
-    fn silence_ms(&self) -> u64 {
-        self.patience_ms() * 2 / 3
+    /// The limit for a silent server, ms. It leaves a third of the time-out to find another server.
+    fn read_timeout_ms(&self) -> u64 {
+        self.effective_timeout_ms() * 2 / 3
     }
 
-    fn silence_ends(&self) -> Time {
-        self.last_heard.plus_ms(self.silence_ms())
+    fn read_deadline(&self) -> Time {
+        self.last_received.plus_ms(self.read_timeout_ms())
     }
 }
 
@@ -508,7 +509,7 @@ fn request(out: &mut BytesMut, xid: i32, op: OpCode, body: impl FnOnce(&mut Byte
     });
 }
 
-/// Appends a length and what it counts.
+/// Appends a frame: a length and a body.
 fn frame(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut)) {
     let at = out.len();
     out.put_i32(0);

@@ -1,4 +1,4 @@
-//! What a client may ask for and what it is answered, typed by operation.
+//! Requests and responses by operation.
 
 use alloc::vec::Vec;
 
@@ -12,53 +12,54 @@ use crate::wire::client::{
 };
 use crate::wire::{Malformed, OpCode, Reader, Record};
 
-/// Stands after the last operation.
+/// The header after the last operation of a multi.
 const MULTI_END: MultiHeader = MultiHeader { op: -1, done: true, err: -1 };
 
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Makes a node.
+    /// Creates a znode.
     Create(CreateRequest),
-    /// Makes a node, answers its stat too.
+    /// Creates a znode; the response has its stat.
     Create2(CreateRequest),
-    /// Makes a node that goes away after its last child (flags 4).
+    /// Creates a container, which is deleted after its last child (flags 4).
     CreateContainer(CreateRequest),
-    /// Makes a node that goes away when it is not changed for a time (flags 5 or 6).
+    /// Creates a znode with a time to live, which is deleted when it has no children and has not
+    /// changed for that time (flags 5 or 6).
     CreateTtl(CreateTtlRequest),
-    /// Removes a node without children.
+    /// Deletes a znode without children.
     Delete(DeleteRequest),
-    /// Looks whether a node is there; its watch is left on a missing node too.
+    /// Reads the stat of a znode. The watch is also set on a path without a znode.
     Exists(WatchedRequest),
-    /// Reads a node.
+    /// Reads the data of a znode.
     GetData(WatchedRequest),
-    /// Writes a node.
+    /// Writes the data of a znode.
     SetData(SetDataRequest),
-    /// Reads a node's ACL.
+    /// Reads the ACL of a znode.
     GetAcl(PathRequest),
-    /// Writes a node's ACL.
+    /// Writes the ACL of a znode.
     SetAcl(SetAclRequest),
-    /// Lists a node's children.
+    /// Lists the children of a znode.
     GetChildren(WatchedRequest),
-    /// Lists a node's children, with its stat.
+    /// Lists the children of a znode, and reads its stat.
     GetChildren2(WatchedRequest),
-    /// What is read after this is at least as new as what anybody saw before it.
+    /// Makes later reads at least as new as every write that was committed before the sync.
     Sync(PathRequest),
-    /// All of it or nothing.
+    /// Executes several operations as one transaction.
     Multi(Vec<MultiOp>),
-    /// Lists the session's ephemerals below a path.
+    /// Lists the session's ephemeral znodes below a path.
     GetEphemerals(PathRequest),
-    /// Counts all nodes below a path.
+    /// Counts all znodes below a path.
     GetAllChildrenNumber(PathRequest),
-    /// Tells as whom the connection is authenticated.
+    /// Lists the ids of the connection.
     WhoAmI,
-    /// Leaves a watch that stays when it fires, whether its node is there or not.
+    /// Sets a persistent watch, which stays when it fires, on a path with or without a znode.
     AddWatch(AddWatchRequest),
-    /// Asks whether there is such a watch: refused with NOWATCHER if not.
+    /// Checks that there is such a watch; NOWATCHER if not.
     CheckWatches(WatcherRequest),
-    /// Takes watches away: refused with NOWATCHER if there are none.
+    /// Removes watches; NOWATCHER if there are none.
     RemoveWatches(WatcherRequest),
-    /// Changes the members of the ensemble; answered with the new configuration.
+    /// Changes the members of the ensemble. The response has the new configuration.
     Reconfig(ReconfigRequest),
 }
 
@@ -77,49 +78,50 @@ pub enum MultiOp {
     Delete(DeleteRequest),
     /// As [`Request::SetData`].
     SetData(SetDataRequest),
-    /// The node has this version.
+    /// Fails unless the znode has this version.
     Check(CheckRequest),
 }
 
-/// What a request was answered with.
+/// The response to a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Response {
-    /// It is done, and there is no more to say.
+    /// Success without a result.
     Done,
-    /// The path made, sequence number included; sync: the path as it was sent.
+    /// The created path with its sequence number; of sync, the path of the request.
     Path(ByteString),
-    /// Path and stat of the node made.
+    /// Path and stat of the created znode.
     Created(Create2Response),
-    /// The node's stat.
+    /// The stat of the znode.
     Stat(Stat),
-    /// The node.
+    /// Data and stat of the znode.
     Data(GetDataResponse),
-    /// The node's ACL.
+    /// ACL and stat of the znode.
     Acl(GetAclResponse),
-    /// Names of children in no order, or paths of ephemerals.
+    /// Names of children, or paths of ephemeral znodes, in no order.
     Names(Vec<ByteString>),
-    /// Names of children in no order, and the node's stat.
+    /// Names of children in no order, and the stat of the znode.
     Children(Vec<ByteString>, Stat),
-    /// One for each operation, in order.
+    /// One result for each operation, in order.
     Multi(Vec<MultiResult>),
-    /// How many nodes.
+    /// A number of znodes.
     Count(i32),
-    /// Schemes and users, without what is secret of them.
+    /// Schemes and users, without secrets.
     Ids(Vec<Id>),
 }
 
-/// How an operation of a multi fared.
+/// The result of one operation of a multi.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MultiResult {
-    /// delete, check.
+    /// Success of a delete or a check.
     Done,
-    /// create.
+    /// The path of a create.
     Path(ByteString),
-    /// create2, createContainer, createTTL.
+    /// Path and stat of a create2, createContainer or createTTL.
     Created(Create2Response),
-    /// setData.
+    /// The stat after a setData.
     Stat(Stat),
-    /// Nothing was done. 0: this one was not to blame; -2: one before it was.
+    /// The multi failed. 0: a later operation failed; -2: an earlier one; otherwise, the error of
+    /// this one.
     Error(i32),
 }
 
@@ -151,7 +153,7 @@ impl Request {
         }
     }
 
-    /// Appends the record that follows the request's header.
+    /// Appends the record that follows the header of the request.
     pub fn write(&self, out: &mut BytesMut) {
         match self {
             Request::Create(r) | Request::Create2(r) | Request::CreateContainer(r) => r.write(out),
@@ -205,10 +207,10 @@ impl MultiOp {
 }
 
 impl Response {
-    /// Reads the record that follows the reply's header.
+    /// Reads the record that follows the header of the reply.
     ///
     /// # Errors
-    /// If it is not what this operation is answered with.
+    /// It is not a response to this operation.
     pub fn read(op: OpCode, r: &mut Reader<'_>) -> Result<Response, Malformed> {
         Ok(match op {
             OpCode::Create | OpCode::Sync => Response::Path(r.record()?),
@@ -222,7 +224,7 @@ impl Response {
             | OpCode::CheckWatches
             | OpCode::RemoveWatches => Response::Done,
             OpCode::AddWatch => {
-                // A record with an error of its own, which is always 0.
+                // The record is an error code, which is always 0.
                 r.int()?;
                 Response::Done
             }

@@ -1,4 +1,4 @@
-//! A client and the servers it talks to, told as stories.
+//! Stories of a client and its servers.
 
 use alloc::string::String;
 use alloc::vec;
@@ -24,7 +24,7 @@ fn events(client: &mut Client) -> Vec<ClientEvent> {
     core::iter::from_fn(|| client.next_event()).collect()
 }
 
-/// What a server receives: frames without their length.
+/// The frames that a server receives, without their length.
 fn sent(client: &mut Client) -> Vec<Bytes> {
     let mut frames = FrameReader::default();
     frames.push(client.take_output().unwrap_or_default());
@@ -80,7 +80,7 @@ fn exists(path: &'static str, watch: bool) -> Request {
 const SYNC: fn() -> Request = || Request::Sync(PathRequest { path: "/".into() });
 
 #[test]
-fn a_session_begins_and_what_was_asked_before_goes_out_after_the_handshake() {
+fn queued_requests_are_sent_after_the_handshake() {
     let mut client = client(1);
     let early = client.submit(ms(0), &SYNC()).unwrap();
     client.add_auth(ms(0), "digest", Bytes::from_static(b"u:p"));
@@ -93,7 +93,7 @@ fn a_session_begins_and_what_was_asked_before_goes_out_after_the_handshake() {
     assert_eq!(events(&mut client), [attached]);
     let ops: Vec<_> = sent(&mut client).iter().map(header).collect();
     assert_eq!(ops, [(XID_AUTH, OpCode::Auth as i32), (early, OpCode::Sync as i32)]);
-    // Byte by byte: the answer to auth says nothing to the user, the one to sync does.
+    // Byte by byte. The answer to auth is no event; the answer to sync is one.
     let answers = [reply(XID_AUTH, 0, 0, |_| {}), reply(early, 5, 0, |out| out.put_ustring("/"))];
     for byte in answers.concat() {
         client.received(ms(3), Bytes::copy_from_slice(&[byte]));
@@ -104,13 +104,12 @@ fn a_session_begins_and_what_was_asked_before_goes_out_after_the_handshake() {
 }
 
 #[test]
-fn an_idle_client_pings_and_a_silent_server_is_left() {
+fn idle_client_pings_and_leaves_a_silent_server() {
     let mut client = client(2);
     attach(&mut client, ms(0), 7);
     events(&mut client);
     sent(&mut client);
-    // Two thirds of 6000 ms may pass without a word from the server; half of that without one
-    // to it.
+    // The server may be silent for two thirds of 6000 ms, the client for half of that.
     assert_eq!(client.deadline(), Some(ms(2000)));
     client.tick(ms(1999));
     assert!(sent(&mut client).is_empty());
@@ -125,7 +124,7 @@ fn an_idle_client_pings_and_a_silent_server_is_left() {
 }
 
 #[test]
-fn a_broken_connection_loses_requests_but_not_the_session_and_its_watches() {
+fn broken_connection_loses_requests_but_not_session_and_watches() {
     let mut client = client(3);
     attach(&mut client, ms(0), 7);
     let (a, b) = (
@@ -160,7 +159,7 @@ fn a_broken_connection_loses_requests_but_not_the_session_and_its_watches() {
     );
     assert_eq!(watches.relative_zxid, Zxid(9));
 
-    // A watch that fired is not left again.
+    // A watch that has fired is not restored.
     events(&mut client);
     client.received(ms(7), event(EventType::NodeCreated, "/missing"));
     let (kind, path) = (EventType::NodeCreated, "/missing".into());
@@ -173,7 +172,7 @@ fn a_broken_connection_loses_requests_but_not_the_session_and_its_watches() {
 }
 
 #[test]
-fn watches_that_stay_are_left_again_until_they_are_removed() {
+fn persistent_watches_are_restored_until_they_are_removed() {
     let mut client = client(1);
     attach(&mut client, ms(0), 7);
     let path = || ByteString::from_static("/a");
@@ -183,7 +182,7 @@ fn watches_that_stay_are_left_again_until_they_are_removed() {
         client.received(ms(1), reply(xid, 9, 0, |out| out.put_i32(0)));
     }
     client.received(ms(1), event(EventType::NodeDeleted, "/a"));
-    // A refusal leaves nothing.
+    // A refused request sets no watch.
     let xid = client.submit(ms(1), &add(0)).unwrap();
     client.received(ms(1), reply(xid, 9, ErrorCode::MarshallingError as i32, |_| {}));
     let again = |client: &mut Client| {
@@ -213,10 +212,10 @@ fn watches_that_stay_are_left_again_until_they_are_removed() {
 }
 
 #[test]
-fn all_servers_are_tried_before_a_pause() {
+fn all_servers_are_dialled_before_a_pause() {
     let mut client = client(2);
     client.disconnected(ms(1));
-    // The second does not answer: each of two gets half of the time-out.
+    // The second server does not answer: each of two gets half of the time-out.
     assert_eq!(client.deadline(), Some(ms(4501)));
     client.tick(ms(4501));
     let connect = |server| ClientEvent::Connect { server };
@@ -227,7 +226,7 @@ fn all_servers_are_tried_before_a_pause() {
 }
 
 #[test]
-fn an_expired_session_is_over() {
+fn expired_session_ends() {
     let mut client = client(2);
     attach(&mut client, ms(0), 7);
     client.disconnected(ms(1));
@@ -241,7 +240,7 @@ fn an_expired_session_is_over() {
 }
 
 #[test]
-fn a_session_is_closed_after_what_was_asked_before() {
+fn session_is_closed_after_earlier_requests() {
     let mut client = client(1);
     attach(&mut client, ms(0), 7);
     let xid = client.submit(ms(1), &SYNC()).unwrap();
@@ -255,14 +254,14 @@ fn a_session_is_closed_after_what_was_asked_before() {
     else {
         panic!()
     };
-    // Without a session there is nothing to close.
+    // Before the session there is nothing to close.
     let mut unborn = super::tests::client(1);
     unborn.close(ms(0));
     assert_eq!(events(&mut unborn).pop(), Some(ClientEvent::Ended(Ended::Closed)));
 }
 
 #[test]
-fn a_server_that_does_not_keep_the_protocol_is_left() {
+fn server_that_breaks_the_protocol_is_left() {
     for nonsense in [
         reply(5, 1, 0, |_| {}),
         reply(XID_EVENT, 1, 0, |_| {}),
@@ -278,7 +277,7 @@ fn a_server_that_does_not_keep_the_protocol_is_left() {
 }
 
 #[test]
-fn a_request_whose_answer_cannot_be_read_is_lost_with_the_connection() {
+fn request_with_an_unreadable_answer_is_lost_with_the_connection() {
     let mut client = client(1);
     attach(&mut client, ms(0), 7);
     let xid = client.submit(ms(1), &exists("/a", true)).unwrap();
@@ -290,7 +289,7 @@ fn a_request_whose_answer_cannot_be_read_is_lost_with_the_connection() {
 }
 
 #[test]
-fn a_server_that_grants_no_time_does_not_keep_the_client_busy() {
+fn short_granted_timeout_does_not_cause_a_busy_loop() {
     let mut client = client(3);
     client.connected(ms(0));
     client.received(ms(0), hello(7, 1));
@@ -335,7 +334,7 @@ fn frames(bytes: &[u8]) -> Vec<Bytes> {
 }
 
 #[test]
-fn every_answer_of_a_real_server_is_read_to_its_end() {
+fn captured_replies_are_read_to_their_end() {
     let mut read = alloc::collections::BTreeSet::new();
     for [from_client, from_server] in captured() {
         let asked: Vec<Bytes> = frames(&from_client);
@@ -379,7 +378,7 @@ fn every_answer_of_a_real_server_is_read_to_its_end() {
 }
 
 #[test]
-fn a_request_is_written_as_real_clients_write_it() {
+fn requests_equal_captured_ones() {
     let mut same = 0;
     for [from_client, _] in captured() {
         for asked in frames(&from_client).iter().skip(1) {
@@ -398,7 +397,7 @@ fn a_request_is_written_as_real_clients_write_it() {
     assert_eq!(same, 71);
 }
 
-/// Reads back what a client sent, if this side can say it too.
+/// The captured request as a [`Request`], if there is one for it.
 fn request_from(op: OpCode, r: &mut Reader<'_>) -> Option<Request> {
     let request = match op {
         OpCode::Create => r.record().map(Request::Create),

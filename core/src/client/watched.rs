@@ -1,5 +1,5 @@
-//! The watches that a client waits for, so that it can leave them again at another server
-//! (`ZKWatchManager`, `SendThread.primeConnection`).
+//! The watches of a client, which it sets again at the next server (`ZKWatchManager`,
+//! `SendThread.primeConnection`).
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -12,11 +12,10 @@ use crate::types::Zxid;
 use crate::wire::client::{SetWatches, SetWatches2, WatchedRequest};
 use crate::wire::{AddWatchMode, EventType, OpCode, Record, WatcherType};
 
-/// Paths in one setWatches take about this many bytes, so that it never exceeds a server's
-/// `jute.maxbuffer`.
+/// About the most bytes of paths in one setWatches, below the `jute.maxbuffer` of every server.
 const BATCH_BYTES: usize = 128 * 1024;
 
-/// Which of a server's watches a path has.
+/// The kinds of watches that a server keeps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Table {
     Data,
@@ -26,19 +25,19 @@ enum Table {
     Recursive,
 }
 
-/// What a request does to the watches when it is answered.
+/// The effect of a request on the watches once it is answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Intent {
-    /// Leaves one that fires once.
+    /// Sets a watch that fires once.
     Read(OpCode, ByteString),
-    /// Leaves one that stays.
+    /// Sets a persistent watch.
     Add(AddWatchMode, ByteString),
-    /// Takes some away.
+    /// Removes watches.
     Remove(WatcherType, ByteString),
 }
 
 impl Intent {
-    /// Of a request, if it has one.
+    /// The effect of a request; none if it has no watch.
     pub(super) fn of(request: &Request) -> Option<Intent> {
         match request {
             Request::Exists(WatchedRequest { path, watch: true })
@@ -58,16 +57,16 @@ impl Intent {
     }
 }
 
-/// A request that leaves watches again: the newer one only if it has to be, as ZooKeeper's own
-/// client does, so that older servers are served too.
+/// A request that sets watches again. As in ZooKeeper's client, it is a setWatches2 only with
+/// persistent watches: older servers know setWatches alone.
 #[derive(Debug)]
-pub(super) struct Again(SetWatches2);
+pub(super) struct SetWatchesBatch(SetWatches2);
 
-impl Again {
+impl SetWatchesBatch {
     /// The operation.
     pub(super) fn op(&self) -> OpCode {
-        let is_old = self.0.persistent.is_empty() && self.0.recursive.is_empty();
-        if is_old { OpCode::SetWatches } else { OpCode::SetWatches2 }
+        let is_plain = self.0.persistent.is_empty() && self.0.recursive.is_empty();
+        if is_plain { OpCode::SetWatches } else { OpCode::SetWatches2 }
     }
 
     /// Appends the record.
@@ -84,12 +83,12 @@ impl Again {
 pub(super) struct Watched(BTreeSet<(Table, ByteString)>);
 
 impl Watched {
-    /// A request was answered; `there` tells whether its node is.
-    pub(super) fn answered(&mut self, intent: Intent, there: bool) {
+    /// A request is answered; `exists` tells whether its znode exists.
+    pub(super) fn answered(&mut self, intent: Intent, exists: bool) {
         let (table, path) = match intent {
-            Intent::Read(OpCode::Exists, path) if !there => (Table::Exist, path),
-            Intent::Read(OpCode::Exists | OpCode::GetData, path) if there => (Table::Data, path),
-            Intent::Read(OpCode::GetChildren | OpCode::GetChildren2, path) if there => {
+            Intent::Read(OpCode::Exists, path) if !exists => (Table::Exist, path),
+            Intent::Read(OpCode::Exists | OpCode::GetData, path) if exists => (Table::Data, path),
+            Intent::Read(OpCode::GetChildren | OpCode::GetChildren2, path) if exists => {
                 (Table::Child, path)
             }
             Intent::Read(..) => return,
@@ -114,7 +113,7 @@ impl Watched {
         }
     }
 
-    /// An event came: the server has forgotten the watch, unless it stays.
+    /// A watch has fired. The server has removed it, unless it is persistent.
     pub(super) fn fired(&mut self, kind: EventType, path: &ByteString) {
         let tables: &[Table] = match kind {
             EventType::NodeCreated | EventType::NodeDataChanged => &[Table::Data, Table::Exist],
@@ -126,14 +125,14 @@ impl Watched {
         }
     }
 
-    /// The requests that leave them all again.
-    pub(super) fn again(&self, relative_zxid: Zxid) -> Vec<Again> {
-        let mut all: Vec<Again> = Vec::new();
-        let mut room = 0;
+    /// The requests that set all watches again.
+    pub(super) fn restore(&self, relative_zxid: Zxid) -> Vec<SetWatchesBatch> {
+        let mut all: Vec<SetWatchesBatch> = Vec::new();
+        let mut bytes_left = 0;
         for (table, path) in &self.0 {
             let bytes = path.len() + 4;
-            if bytes > room {
-                all.push(Again(SetWatches2 {
+            if bytes > bytes_left {
+                all.push(SetWatchesBatch(SetWatches2 {
                     relative_zxid,
                     data: Vec::new(),
                     exist: Vec::new(),
@@ -141,10 +140,10 @@ impl Watched {
                     persistent: Vec::new(),
                     recursive: Vec::new(),
                 }));
-                room = BATCH_BYTES.max(bytes);
+                bytes_left = BATCH_BYTES.max(bytes);
             }
-            room -= bytes;
-            if let Some(Again(batch)) = all.last_mut() {
+            bytes_left -= bytes;
+            if let Some(SetWatchesBatch(batch)) = all.last_mut() {
                 let paths = match table {
                     Table::Data => &mut batch.data,
                     Table::Exist => &mut batch.exist,

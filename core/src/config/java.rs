@@ -1,12 +1,12 @@
 //! Numbers in the spellings that Java's parsers accept.
 
 use nom::branch::alt;
-use nom::bytes::complete::{tag, tag_no_case};
+use nom::bytes::complete::{tag, tag_no_case, take_while};
 use nom::character::complete::{alphanumeric1, one_of};
 use nom::combinator::{opt, peek, success, value};
 use nom::sequence::terminated;
 
-use crate::text;
+use crate::text::{self, properties};
 
 /// `Integer.parseInt`, `Long.parseLong`.
 pub(super) fn parse(text: &str) -> Option<i64> {
@@ -32,14 +32,10 @@ fn digits_of(text: &str, radix: u32) -> Option<i64> {
 
 /// `Double.parseDouble`, but for hexadecimal fractions.
 pub(super) fn fraction(text: &str) -> Option<f64> {
-    let text = crate::text::properties::trim(text);
-    let plain = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
-    let is_plain =
-        plain.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    match text {
+    let decimal = take_while(|c: char| c.is_ascii_digit() || ".eE+-".contains(c));
+    match properties::trim(text) {
         "NaN" => Some(f64::NAN),
-        _ if is_plain => plain.parse().ok(),
-        _ => None,
+        text => text::read(text, terminated(decimal, opt(one_of("dDfF"))))?.parse().ok(),
     }
 }
 
@@ -48,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_java_reads_them() {
+    fn numbers_have_the_spellings_of_java() {
         for (text, parsed, decoded) in [
             ("12", Some(12), Some(12)),
             ("+12", Some(12), Some(12)),

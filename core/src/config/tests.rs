@@ -103,7 +103,7 @@ fn jvm_properties_count_where_zookeeper_reads_them() {
             &[("jute.maxbuffer", "10MB")],
             (1_048_575, 100_000, 3000),
             Some(format!(
-                "{place}: jute.maxbuffer=10MB is no number: 1048575 counts, as in ZooKeeper"
+                "{place}: jute.maxbuffer=10MB is not a number: 1048575 is used, as in ZooKeeper"
             )),
         ),
         (
@@ -111,14 +111,14 @@ fn jvm_properties_count_where_zookeeper_reads_them() {
             &[("jute.maxbuffer", "047777777")],
             (0x9f_ffff, 100_000, 3000),
             Some(format!(
-                "{place}: jute.maxbuffer=047777777 is octal: 10485759 counts, as in ZooKeeper"
+                "{place}: jute.maxbuffer=047777777 is octal: 10485759 is used, as in ZooKeeper"
             )),
         ),
         (
             "snapCount=1",
             &[],
             (1_048_575, 2, 3000),
-            Some("zoo.cfg:3: snapCount=1: 2 counts, as in ZooKeeper".to_string()),
+            Some("zoo.cfg:3: snapCount=1: 2 is used, as in ZooKeeper".to_string()),
         ),
         ("", &[("log4j.x", "y")], (1_048_575, 100_000, 3000), None),
     ] {
@@ -137,7 +137,7 @@ fn settings_that_keep_clients_out_give_warnings() {
         ("server.1=h:1:2\n", "zoo.cfg: no clientPort: no client can connect"),
         (
             "clientPort=1\nclientPortAddress=\n",
-            "zoo.cfg:3: clientPortAddress=: localhost counts, as in ZooKeeper",
+            "zoo.cfg:3: clientPortAddress=: localhost is used, as in ZooKeeper",
         ),
     ] {
         let (_, warnings) = parse(&format!("dataDir=/d\n{text}"), Some("1")).unwrap();
@@ -317,7 +317,7 @@ fn only_the_exact_word_switches_safety_off() {
         assert_eq!((config.storage.force_sync, config.security.skip_acl), (true, false), "{line}");
         let unsafe_word = if word == "yes" { "no" } else { "yes" };
         let expected =
-            format!("zoo.cfg:3: {line} is not {unsafe_word}: {word} counts, as in ZooKeeper");
+            format!("zoo.cfg:3: {line} is not {unsafe_word}: {word} is used, as in ZooKeeper");
         assert_eq!(texts(&warnings), [expected]);
     }
     let (config, warnings) =
@@ -325,7 +325,7 @@ fn only_the_exact_word_switches_safety_off() {
     assert!(!config.storage.trust_empty_snapshot);
     assert_eq!(
         texts(&warnings),
-        ["zoo.cfg:3: snapshot.trust.empty=yes is not true: false counts, as in ZooKeeper"]
+        ["zoo.cfg:3: snapshot.trust.empty=yes is not true: false is used, as in ZooKeeper"]
     );
 }
 

@@ -230,7 +230,7 @@ impl<'a> Values<'a> {
         self.properties.get(name).map(|given| given.value.as_str())
     }
 
-    /// A number of `zoo.cfg` (`Integer.parseInt`), at least as large as this one.
+    /// A number of `zoo.cfg` (`Integer.parseInt`) of at least `least`.
     pub(super) fn number(
         &self,
         key: &str,
@@ -271,7 +271,7 @@ impl<'a> Values<'a> {
         self.or_default(key, default, java::decode)
     }
 
-    /// A property that is read in some way, or else the default counts.
+    /// A property that `read` accepts; otherwise, the default and a warning.
     pub(super) fn or_default<T: Copy + ToString + PartialEq>(
         &self,
         key: &str,
@@ -283,7 +283,7 @@ impl<'a> Values<'a> {
             let (value, counts) = (&given.value, default.to_string());
             self.warn(
                 given,
-                format!("{key}={value} is no number: {counts} counts, as in ZooKeeper"),
+                format!("{key}={value} is not a number: {counts} is used, as in ZooKeeper"),
             );
             return default;
         };
@@ -291,7 +291,7 @@ impl<'a> Values<'a> {
             && given.value.trim_start_matches(['+', '-']).starts_with('0')
         {
             let what = format!(
-                "{key}={} is octal: {} counts, as in ZooKeeper",
+                "{key}={} is octal: {} is used, as in ZooKeeper",
                 given.value,
                 number.to_string()
             );
@@ -300,46 +300,47 @@ impl<'a> Values<'a> {
         number
     }
 
-    /// Says that another value counts than the one that was given.
+    /// The value that ZooKeeper uses instead of the given one, with a warning if they differ.
     pub(super) fn instead<T: PartialEq + ToString>(&self, key: &str, given: T, counts: T) -> T {
         if given != counts
             && let Some(found) = self.find(key)
         {
             let what =
-                format!("{key}={}: {} counts, as in ZooKeeper", found.value, counts.to_string());
+                format!("{key}={}: {} is used, as in ZooKeeper", found.value, counts.to_string());
             self.warn(found, what);
         }
         counts
     }
 
-    /// The same where it is a decision of this server's.
+    /// Warns of a value that this server, unlike ZooKeeper, replaces.
     pub(super) fn instead_here(&self, key: &str, given: i32, counts: i32) {
         if given != counts
             && let Some(found) = self.find(key)
         {
-            self.warn(found, format!("{key}={}: {counts} counts here", found.value));
+            self.warn(found, format!("{key}={}: {counts} is used here", found.value));
         }
     }
 
-    /// A property that is a switch (`Boolean.getBoolean`, `Boolean.parseBoolean`): everything
-    /// but `true` switches it off.
+    /// A property that is a switch (`Boolean.getBoolean`, `Boolean.parseBoolean`): on with `true`,
+    /// off with any other text.
     pub(super) fn switch(&self, key: &str, default: bool) -> bool {
         let Some(given) = self.find(key) else { return default };
         let on = given.value.eq_ignore_ascii_case("true");
         if !on && !given.value.eq_ignore_ascii_case("false") {
-            let what = format!("{key}={} is not true: false counts, as in ZooKeeper", given.value);
+            let what = format!("{key}={} is not true: false is used, as in ZooKeeper", given.value);
             self.warn(given, what);
         }
         on
     }
 
-    /// Whether a property is this word; all others mean the opposite.
+    /// Whether a property is exactly `word`. Any other text means the opposite; it gives a warning
+    /// unless it is one of `others`.
     pub(super) fn is_word(&self, key: &str, word: &str, others: [&str; 2]) -> bool {
         let Some(given) = self.find(key) else { return false };
         let is_it = given.value == word;
         if !is_it && !others.contains(&given.value.as_str()) {
             let what = format!(
-                "{key}={} is not {word}: {} counts, as in ZooKeeper",
+                "{key}={} is not {word}: {} is used, as in ZooKeeper",
                 given.value, others[0]
             );
             self.warn(given, what);
@@ -372,7 +373,7 @@ impl<'a> Values<'a> {
         or_zero(ms.max(1)).into()
     }
 
-    /// Whether any `authProvider.NAME` is this class.
+    /// Whether an `authProvider.NAME` names this class.
     pub(super) fn has_provider(&self, class: &str) -> bool {
         let is_provider = |name: &str| {
             name.strip_prefix(PREFIX).is_some_and(|key| key.starts_with(keys::PROVIDER))

@@ -31,7 +31,7 @@ pub struct ActorOptions {
     /// How long it thinks between two things, on average, ms.
     pub pace_ms: u64,
     /// Whether it numbers its requests from 1 on each connection.
-    pub numbers_anew: bool,
+    pub restarts_xids: bool,
 }
 
 /// What a client's machine is to do.
@@ -304,7 +304,7 @@ fn client(workload: Workload, options: &ActorOptions, first_server: usize, now: 
         first_server,
         timeout_ms: options.timeout_ms,
         pause_ms: PAUSE_MS,
-        numbers_anew: options.numbers_anew,
+        restarts_xids: options.restarts_xids,
         ..ClientOptions::default()
     };
     let mut client = Client::new(options, now);

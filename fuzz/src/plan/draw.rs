@@ -68,13 +68,13 @@ impl Plan {
         }
         plan.faults = faults(rng, &plan, tick_ms);
         let more = &mut Rng::with_seed(seed ^ 0xd6e8_feb8_6659_fd93);
-        plan.clients.iter_mut().for_each(|client| client.numbers_anew = more.bool());
+        plan.clients.iter_mut().for_each(|client| client.restarts_xids = more.bool());
         if plan.participants > 1 && more.u32(..4) == 0 {
             let client = ClientPlan {
                 workload: Workload::Sync,
                 timeout_ms: (20 * tick_ms) as i32,
                 pace_ms: *pick(more, &[10, 30, 100]),
-                numbers_anew: more.bool(),
+                restarts_xids: more.bool(),
             };
             plan.clients.extend([client.clone(), client.clone(), client]);
         }
@@ -95,7 +95,7 @@ fn client(rng: &mut Rng, tick_ms: u64, patience_ms: u64) -> ClientPlan {
         workload,
         timeout_ms: (tick_ms * rng.u64(least..=20)) as i32,
         pace_ms: (*pick(rng, &[2, 10, 20, 50, 100, 300])).max(least_pace_ms),
-        numbers_anew: false,
+        restarts_xids: false,
     }
 }
 
@@ -118,7 +118,7 @@ fn reconfigure(rng: &mut Rng, plan: &mut Plan, tick_ms: u64, patience_ms: u64) {
         workload: Workload::Operator { least },
         timeout_ms: (tick_ms * rng.u64(least_ticks..=20)) as i32,
         pace_ms: *pick(rng, &[20, 200, 500, 1000, 3000]),
-        numbers_anew: false,
+        restarts_xids: false,
     });
 }
 

@@ -80,7 +80,7 @@ pub struct ClientPlan {
     /// How long it thinks between two things, on average, ms.
     pub pace_ms: u64,
     /// Whether it numbers its requests from 1 on each connection, as some clients do.
-    pub numbers_anew: bool,
+    pub restarts_xids: bool,
 }
 
 /// One thing that goes wrong.
@@ -180,7 +180,7 @@ impl Plan {
             workload,
             timeout_ms: 10_000,
             pace_ms: 20,
-            numbers_anew: false,
+            restarts_xids: false,
         };
         Plan {
             seed,

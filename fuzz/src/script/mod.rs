@@ -198,10 +198,10 @@ impl Stage {
             "client" => {
                 let name = rest.first().ok_or("which client?")?;
                 let server = numbers(rest.get(1..2).unwrap_or_default(), servers)?[0];
-                let numbers_anew = rest.last() == Some(&"anew");
+                let restarts_xids = rest.last() == Some(&"anew");
                 let timeout = rest.get(2).filter(|word| **word != "anew");
                 let timeout_ms = timeout.map_or(Ok(4000), |word| number(Some(word)))?;
-                let client = world.add_client(server, timeout_ms as i32, numbers_anew);
+                let client = world.add_client(server, timeout_ms as i32, restarts_xids);
                 self.clients.insert(String::from(*name), client);
             }
             name if self.strangers.contains_key(name) => {

@@ -201,7 +201,7 @@ pub fn quorum_follower(data: &[u8]) {
     ring.agree();
     // With the last epoch that a word is enough for it cannot be followed into the next one.
     let next = Epoch(accepted.0.saturating_add(1));
-    if victim.halted.is_some() || !Epoch::default().may_go_on_to(next) {
+    if victim.halted.is_some() || !Epoch::default().may_advance_to(next) {
         return;
     }
     // What such a leader has made it believe it cannot tell from the truth.

@@ -49,7 +49,7 @@ impl World {
                 first_server: self.rng.usize(..servers),
                 timeout_ms: plan.timeout_ms,
                 pace_ms: plan.pace_ms,
-                numbers_anew: plan.numbers_anew,
+                restarts_xids: plan.restarts_xids,
             };
             debug_assert_eq!(i, self.actors.len());
             self.add_actor(plan.workload, options);

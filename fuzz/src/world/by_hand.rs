@@ -144,15 +144,15 @@ impl World {
         self.servers[server].disk.slow(factor);
     }
 
-    /// A client that does only what it is told to connects, to this server first; `numbers_anew`: it
+    /// A client that does only what it is told to connects, to this server first; `restarts_xids`: it
     /// numbers its requests from 1 on each connection. Its index is returned.
-    pub fn add_client(&mut self, server: usize, timeout_ms: i32, numbers_anew: bool) -> usize {
+    pub fn add_client(&mut self, server: usize, timeout_ms: i32, restarts_xids: bool) -> usize {
         let options = ActorOptions {
             servers: self.servers.len(),
             first_server: server,
             timeout_ms,
             pace_ms: 1,
-            numbers_anew,
+            restarts_xids,
         };
         self.add_actor(Workload::Told, options)
     }

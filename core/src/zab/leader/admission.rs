@@ -39,7 +39,7 @@ impl Leader {
             }
             return Err("a learner with a newer configuration");
         }
-        if !replica.history.accepted_epoch.may_go_on_to(accepted) {
+        if !replica.history.accepted_epoch.may_advance_to(accepted) {
             return Err("a learner whose accepted epoch cannot be (its acceptedEpoch file)");
         }
         // It follows no leader of an earlier epoch than it has accepted, and would stay out.

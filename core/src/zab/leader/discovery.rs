@@ -33,7 +33,7 @@ impl Leader {
         self.earliest = self.earliest.min(accepted);
         self.connecting.insert(id);
         if self.connecting.contains(replica.me) && replica.members().is_quorum(&self.connecting) {
-            if !self.earliest.may_go_on_to(self.epoch) {
+            if !self.earliest.may_advance_to(self.epoch) {
                 self.ended =
                     Some(format!("epoch {} cannot follow {}: {MEND}", self.epoch, self.earliest));
                 return;

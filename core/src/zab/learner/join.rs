@@ -84,7 +84,7 @@ impl Learner {
     ) -> Result<(), &'static str> {
         let epoch = zxid.epoch();
         let accepted = replica.history.accepted_epoch;
-        if !accepted.may_go_on_to(epoch) {
+        if !accepted.may_advance_to(epoch) {
             return Err("the leader proposes an epoch that cannot be");
         }
         self.epoch = epoch;
