@@ -1,23 +1,26 @@
-//! What counts in a configuration, held against Apache ZooKeeper's answers: its answers are kept
-//! in `testdata/configuration.tsv`, which `interop/configuration` asks it for.
+//! The effect of settings, compared with Apache ZooKeeper's: its answers are kept in
+//! `testdata/configuration.tsv`, which `interop/configuration` writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use zabkeeper_core::access::Access;
 use zabkeeper_core::admin::Whitelist;
-use zabkeeper_core::config::{Config, Sources, decode};
+use zabkeeper_core::config::{
+    Config, ConnectionThrottle, LimitsConfig, NetworkConfig, QuorumConfig, SecurityConfig,
+    SessionConfig, Sources, StorageConfig, TreeConfig, decode,
+};
 use zabkeeper_core::wire::Word;
 
 const ANSWERS: &str = include_str!("../testdata/configuration.tsv");
 
 type Counts = BTreeMap<String, String>;
 
-/// One row: what was asked, and what ZooKeeper makes of it.
+/// One row: a configuration, and ZooKeeper's answer.
 struct Case {
     base: &'static str,
     lines: String,
     flags: Vec<(String, String)>,
-    /// None: it does not start.
+    /// The effective settings; none if ZooKeeper does not start.
     answer: Option<Counts>,
 }
 
@@ -68,7 +71,7 @@ fn cases() -> Vec<Case> {
     .collect()
 }
 
-/// The same in the words of `interop/configuration/cases.py`.
+/// `zoo.cfg` and the dynamic file of a case, as `interop/configuration/cases.py` makes them.
 fn files(case: &Case) -> (String, Option<String>) {
     let limits = "dataDir=@/d\ninitLimit=5\nsyncLimit=2\n";
     let members = "server.1=127.0.0.1:2888:3888\nserver.2=127.0.0.1:2889:3889\nserver.3=127.0.0.1:2890:3890\n";
@@ -105,117 +108,161 @@ fn ours(case: &Case) -> Result<(Config, Vec<String>), String> {
     }
 }
 
-/// What counts here, in ZooKeeper's words.
-fn counts(config: &Config) -> Counts {
-    let mut all = Counts::new();
-    let mut put = |key: &str, value: String| {
-        all.insert(key.to_string(), value);
+/// The effective settings of this server, by ZooKeeper's keys.
+#[derive(Default)]
+struct Answers(Counts);
+
+impl Answers {
+    fn put(&mut self, key: &str, value: impl ToString) {
+        self.0.insert(key.to_string(), value.to_string());
+    }
+}
+
+fn answers(config: &Config) -> Counts {
+    let mut all = Answers::default();
+    storage(&config.storage, &mut all);
+    sessions(&config.sessions, &mut all);
+    network(&config.network, &mut all);
+    quorum(&config.quorum, &mut all);
+    security(&config.security, &mut all);
+    limits(&config.limits, &mut all);
+    tree(&config.tree, &mut all);
+    let words = config.security.four_letter_whitelist.as_deref();
+    let whitelist = Whitelist::parse(words, config.sessions.read_only_mode);
+    let words = Word::ALL.iter().filter(|word| whitelist.allows(**word));
+    let words: BTreeSet<&str> = words.map(|word| word.name()).collect();
+    all.put("4lw.commands.whitelist", Vec::from_iter(words).join(","));
+    all.put("distributed", config.ensemble.is_some());
+    match &config.ensemble {
+        Some(ensemble) => {
+            all.put("serverId", config.my_id);
+            all.put("members", sorted(&ensemble.to_text()));
+        }
+        None => MEMBERS_ONLY.iter().for_each(|key| {
+            all.0.remove(*key);
+        }),
+    }
+    all.0
+}
+
+/// Settings that ZooKeeper reports of members only.
+const MEMBERS_ONLY: [&str; 4] = [
+    "cnxTimeout",
+    "electionPortBindRetry",
+    "fastleader.maxNotificationInterval",
+    "fastleader.minNotificationInterval",
+];
+
+fn storage(group: &StorageConfig, all: &mut Answers) {
+    all.put("dataDir", &group.data_dir);
+    all.put("dataLogDir", &group.data_log_dir);
+    all.put("autopurge.snapRetainCount", &group.purge_retain_count);
+    all.put("autopurge.purgeInterval", &group.purge_interval_hours);
+    all.put("snapCount", &group.snap_count);
+    all.put("snapSizeLimitInKb", &group.snap_size_limit_kb);
+    all.put("txnLogSizeLimitInKb", &group.txn_log_size_limit_kb);
+    all.put("preAllocSize", &group.pre_alloc_size_kb);
+    all.put("forceSync", &group.force_sync);
+    all.put("snapshot.compression.method", &group.snapshot_compression);
+    all.put("fsync.warningthresholdms", &group.slow_sync_ms);
+    all.put("snapshot.trust.empty", &group.trust_empty_snapshot);
+    all.put("db.autocreate", &group.db_autocreate);
+    all.put("datadir.autocreate", &group.datadir_autocreate);
+    all.put("serializeLastProcessedZxid.enabled", &group.serialize_last_zxid);
+}
+
+fn sessions(group: &SessionConfig, all: &mut Answers) {
+    all.put("tickTime", &group.tick_time_ms);
+    all.put("minSessionTimeout", &group.min_timeout_ms);
+    all.put("maxSessionTimeout", &group.max_timeout_ms);
+    all.put("readonlymode.enabled", &group.read_only_mode);
+    all.put("localSessionsEnabled", &group.local_sessions);
+    all.put("localSessionsUpgradingEnabled", &group.upgrades_local_sessions);
+}
+
+fn network(group: &NetworkConfig, all: &mut Answers) {
+    all.put("clientPortListenBacklog", &group.listen_backlog);
+    all.put("cnxTimeout", &group.cnx_timeout_ms);
+    all.put("electionPortBindRetry", &group.election_bind_retries);
+    all.put("quorumListenOnAllIPs", &group.quorum_listen_on_all_ips);
+    all.put("nio.sessionlessCnxnTimeout", &group.sessionless_timeout_ms);
+    let none = || "none".to_string();
+    all.put("clientPort", group.client_port.map_or_else(none, |port| port.to_string()));
+    let address = match (&group.client_port, &group.client_port_address) {
+        (None, _) => "none",
+        (_, None) => "any",
+        (_, Some(address)) => address,
     };
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_string());
-    put("dataDir", config.storage.data_dir.clone());
-    put("dataLogDir", config.storage.data_log_dir.clone());
-    put(
-        "clientPort",
-        config.network.client_port.map_or("none".to_string(), |port| port.to_string()),
-    );
-    put(
-        "clientPortAddress",
-        match (&config.network.client_port, &config.network.client_port_address) {
-            (None, _) => "none".to_string(),
-            (_, None) => "any".to_string(),
-            (_, Some(address)) => address.clone(),
-        },
-    );
-    put("clientPortListenBacklog", config.network.listen_backlog.to_string());
-    put("tickTime", config.sessions.tick_time_ms.to_string());
-    put("minSessionTimeout", config.sessions.min_timeout_ms.to_string());
-    put("maxSessionTimeout", config.sessions.max_timeout_ms.to_string());
-    put("maxClientCnxns", config.limits.max_client_connections.to_string());
-    put("maxCnxns", config.limits.max_connections.to_string());
-    put("initLimit", config.quorum.init_limit.to_string());
-    put("syncLimit", config.quorum.sync_limit.to_string());
-    put("distributed", config.ensemble.is_some().to_string());
-    if let Some(ensemble) = &config.ensemble {
-        put("serverId", config.my_id.to_string());
-        put("members", sorted(&ensemble.to_text()));
-        put("cnxTimeout", config.network.cnx_timeout_ms.to_string());
-        put("electionPortBindRetry", config.network.election_bind_retries.to_string());
-        put("fastleader.minNotificationInterval", config.quorum.min_notification_ms.to_string());
-        put("fastleader.maxNotificationInterval", config.quorum.max_notification_ms.to_string());
-    }
-    put("reconfigEnabled", config.quorum.reconfig_enabled.to_string());
-    put("standaloneEnabled", config.quorum.standalone_enabled.to_string());
-    put("quorumListenOnAllIPs", config.network.quorum_listen_on_all_ips.to_string());
-    put("observerMasterPort", config.network.observer_master_port.unwrap_or(0).to_string());
-    put("autopurge.snapRetainCount", config.storage.purge_retain_count.to_string());
-    put("autopurge.purgeInterval", config.storage.purge_interval_hours.to_string());
-    let whitelist = Whitelist::parse(
-        config.security.four_letter_whitelist.as_deref(),
-        config.sessions.read_only_mode,
-    );
-    let words: BTreeSet<&str> =
-        Word::ALL.iter().filter(|word| whitelist.allows(**word)).map(|word| word.name()).collect();
-    put("4lw.commands.whitelist", Vec::from_iter(words).join(","));
-    put("readonlymode.enabled", config.sessions.read_only_mode.to_string());
-    put("localSessionsEnabled", config.sessions.local_sessions.to_string());
-    put("localSessionsUpgradingEnabled", config.sessions.upgrades_local_sessions.to_string());
-    put("snapCount", config.storage.snap_count.to_string());
-    put("snapSizeLimitInKb", config.storage.snap_size_limit_kb.to_string());
-    put("txnLogSizeLimitInKb", config.storage.txn_log_size_limit_kb.to_string());
-    put("preAllocSize", config.storage.pre_alloc_size_kb.to_string());
-    put("forceSync", config.storage.force_sync.to_string());
-    put("commitLogCount", config.quorum.commit_log_count.to_string());
-    put("snapshotSizeFactor", format!("{:?}", config.quorum.snapshot_size_factor));
-    put("snapshot.compression.method", config.storage.snapshot_compression.clone());
-    put("fsync.warningthresholdms", config.storage.slow_sync_ms.to_string());
-    put("snapshot.trust.empty", config.storage.trust_empty_snapshot.to_string());
-    put("db.autocreate", config.storage.db_autocreate.to_string());
-    put("datadir.autocreate", config.storage.datadir_autocreate.to_string());
-    put("digest.enabled", config.tree.digest_enabled.to_string());
-    put("scheme.digest", config.security.digest_auth.to_string());
-    put("scheme.x509", config.security.x509_auth.to_string());
-    let access = Access { digest_algorithm: config.security.digest_algorithm, ..Access::default() };
+    all.put("clientPortAddress", address);
+    all.put("observerMasterPort", group.observer_master_port.unwrap_or(0));
+}
+
+fn quorum(group: &QuorumConfig, all: &mut Answers) {
+    all.put("initLimit", &group.init_limit);
+    all.put("syncLimit", &group.sync_limit);
+    all.put("fastleader.minNotificationInterval", &group.min_notification_ms);
+    all.put("fastleader.maxNotificationInterval", &group.max_notification_ms);
+    all.put("reconfigEnabled", &group.reconfig_enabled);
+    all.put("standaloneEnabled", &group.standalone_enabled);
+    all.put("commitLogCount", &group.commit_log_count);
+    all.put("snapshotSizeFactor", format!("{:?}", group.snapshot_size_factor));
+}
+
+fn security(group: &SecurityConfig, all: &mut Answers) {
+    all.put("scheme.digest", &group.digest_auth);
+    all.put("scheme.x509", &group.x509_auth);
+    all.put("skipACL", &group.skip_acl);
+    let access = Access { digest_algorithm: group.digest_algorithm, ..Access::default() };
     let ids = access.authenticate("digest", Some(b"u:p"), [127, 0, 0, 1].into(), &[]).expect("ids");
-    put("DigestAuthenticationProvider.digestAlg", ids[0].id.to_string());
-    put("DigestAuthenticationProvider.superDigest", or_none(&config.security.super_digest));
-    put("X509AuthenticationProvider.superUser", or_none(&config.security.x509_super_user));
-    let enforced = config.security.enforced_schemes.join(",");
-    put("enforce.auth.schemes", if enforced.is_empty() { "none".to_string() } else { enforced });
-    put(
-        "largeRequestThreshold",
-        config.limits.large_request_bytes.map_or("-1".to_string(), |n| n.to_string()),
-    );
-    put("largeRequestMaxBytes", config.limits.large_requests_max_bytes.to_string());
-    put("skipACL", config.security.skip_acl.to_string());
-    put("jute.maxbuffer", config.limits.jute_max_buffer.to_string());
-    put("jute.maxbuffer.extrasize", config.limits.jute_extra_size.to_string());
-    put("request_throttle_max_requests", config.limits.max_requests.to_string());
-    put("throttled_op_wait_time", config.limits.throttled_op_wait_ms.to_string());
-    put("globalOutstandingLimit", config.limits.global_outstanding_limit.to_string());
-    put("nio.sessionlessCnxnTimeout", config.network.sessionless_timeout_ms.to_string());
-    put("extendedTypesEnabled", config.tree.extended_types.to_string());
-    put("emulate353TTLNodes", config.tree.emulate_353.to_string());
-    put("enforceQuota", config.tree.enforce_quota.to_string());
-    put("znode.container.checkIntervalMs", config.tree.reap_interval_ms.to_string());
-    put("znode.container.maxPerMinute", config.tree.reap_per_minute.to_string());
-    put("znode.container.maxNeverUsedIntervalMs", config.tree.reap_never_used_ms.to_string());
-    put("serializeLastProcessedZxid.enabled", config.storage.serialize_last_zxid.to_string());
-    if let Some(throttle) = &config.limits.connection_throttle {
-        let name = |name: &str| format!("connection_throttle_{name}");
-        put(&name("tokens"), throttle.tokens.to_string());
-        put(&name("fill_time"), throttle.fill_ms.to_string());
-        put(&name("fill_count"), throttle.fill_count.to_string());
-        put(&name("freeze_time"), throttle.freeze_ms.map_or("-1".to_string(), |ms| ms.to_string()));
-        put(&name("drop_increase"), format!("{:?}", throttle.drop_increase));
-        put(&name("drop_decrease"), format!("{:?}", throttle.drop_decrease));
-        put(&name("decrease_ratio"), format!("{:?}", throttle.decrease_ratio));
-        put(&name("global_session_weight"), throttle.weights.global.to_string());
-        put(&name("renew_session_weight"), throttle.weights.renew.to_string());
-        put(&name("local_session_weight"), throttle.weights.local.to_string());
-    } else {
-        put("connection_throttle_tokens", "0".to_string());
+    all.put("DigestAuthenticationProvider.digestAlg", &ids[0].id);
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_string());
+    all.put("DigestAuthenticationProvider.superDigest", or_none(&group.super_digest));
+    all.put("X509AuthenticationProvider.superUser", or_none(&group.x509_super_user));
+    let enforced = group.enforced_schemes.join(",");
+    all.put("enforce.auth.schemes", if enforced.is_empty() { "none" } else { &enforced });
+}
+
+fn limits(group: &LimitsConfig, all: &mut Answers) {
+    all.put("maxClientCnxns", &group.max_client_connections);
+    all.put("maxCnxns", &group.max_connections);
+    all.put("largeRequestMaxBytes", &group.large_requests_max_bytes);
+    all.put("jute.maxbuffer", &group.jute_max_buffer);
+    all.put("jute.maxbuffer.extrasize", &group.jute_extra_size);
+    all.put("request_throttle_max_requests", &group.max_requests);
+    all.put("throttled_op_wait_time", &group.throttled_op_wait_ms);
+    all.put("globalOutstandingLimit", &group.global_outstanding_limit);
+    let large_bytes = group.large_request_bytes.map_or("-1".to_string(), |n| n.to_string());
+    all.put("largeRequestThreshold", large_bytes);
+    match &group.connection_throttle {
+        Some(throttle) => throttle_answers(throttle, all),
+        None => all.put("connection_throttle_tokens", 0),
     }
-    all
+}
+
+fn tree(group: &TreeConfig, all: &mut Answers) {
+    all.put("digest.enabled", &group.digest_enabled);
+    all.put("extendedTypesEnabled", &group.extended_types);
+    all.put("emulate353TTLNodes", &group.emulate_353);
+    all.put("enforceQuota", &group.enforce_quota);
+    all.put("znode.container.checkIntervalMs", &group.reap_interval_ms);
+    all.put("znode.container.maxPerMinute", &group.reap_per_minute);
+    all.put("znode.container.maxNeverUsedIntervalMs", &group.reap_never_used_ms);
+}
+
+fn throttle_answers(throttle: &ConnectionThrottle, all: &mut Answers) {
+    let mut put = |name: &str, value: String| {
+        all.put(&format!("connection_throttle_{name}"), value);
+    };
+    put("tokens", throttle.tokens.to_string());
+    put("fill_time", throttle.fill_ms.to_string());
+    put("fill_count", throttle.fill_count.to_string());
+    put("freeze_time", throttle.freeze_ms.map_or("-1".to_string(), |ms| ms.to_string()));
+    put("drop_increase", format!("{:?}", throttle.drop_increase));
+    put("drop_decrease", format!("{:?}", throttle.drop_decrease));
+    put("decrease_ratio", format!("{:?}", throttle.decrease_ratio));
+    put("global_session_weight", throttle.weights.global.to_string());
+    put("renew_session_weight", throttle.weights.renew.to_string());
+    put("local_session_weight", throttle.weights.local.to_string());
 }
 
 fn sorted(text: &str) -> String {
@@ -224,11 +271,11 @@ fn sorted(text: &str) -> String {
     lines.join("\n")
 }
 
-/// The spellings of one meaning as one.
+/// One spelling for all values with the same effect.
 fn meaning(key: &str, value: &str) -> String {
     let number = value.parse::<i128>();
     match (key, number) {
-        // What is negative switches it off, as 0 does.
+        // A negative value switches it off, as 0 does.
         (
             "maxClientCnxns" | "autopurge.purgeInterval" | "request_throttle_max_requests",
             Ok(..0),
@@ -238,9 +285,9 @@ fn meaning(key: &str, value: &str) -> String {
             "0".to_string()
         }
         ("txnLogSizeLimitInKb", Ok(..=0)) => "off".to_string(),
-        // There is no limit then.
+        // A negative value is no limit.
         ("znode.container.maxPerMinute", Ok(..0)) => u64::MAX.to_string(),
-        // More than all, and less than nothing.
+        // A chance beyond 0 and 1 has the effect of the nearer of both.
         ("connection_throttle_drop_increase" | "connection_throttle_drop_decrease", _)
         | ("connection_throttle_decrease_ratio", _) => {
             format!("{:?}", value.parse::<f64>().expect("a fraction").clamp(0.0, 1.0))
@@ -256,7 +303,7 @@ fn meaning(key: &str, value: &str) -> String {
     }
 }
 
-/// ZooKeeper keeps this one in bytes.
+/// A value of ZooKeeper in this server's unit: ZooKeeper reports the log's limit in bytes.
 fn of_zookeeper(key: &str, value: &str) -> String {
     match (key, value.parse::<i64>()) {
         ("txnLogSizeLimitInKb", Ok(bytes @ 1..)) => (bytes / 1024).to_string(),
@@ -264,35 +311,35 @@ fn of_zookeeper(key: &str, value: &str) -> String {
     }
 }
 
-/// Where it is another meaning here, on purpose: what the lines or flags hold, and why.
-/// COMPATIBILITY.md has the same.
+/// Deliberate differences: a part of the lines or flags, and the reason. COMPATIBILITY.md lists
+/// them, too.
 const DECISIONS: &[(&str, &str)] = &[
-    ("tickTime=2147483647\n", "the limits of sessions stay within their bounds"),
+    ("tickTime=2147483647\n", "the limits of sessions do not overflow"),
     ("initLimit=-", "a learner could never join"),
     ("syncLimit=-", "a learner could never follow"),
-    ("observerMasterPort=2147483647", "there is no such port"),
+    ("observerMasterPort=2147483647", "no port has this number"),
     ("nio.sessionlessCnxnTimeout=-", "no client could connect"),
     ("fastleader.minNotificationInterval=", "1 ms is the least"),
     ("fastleader.maxNotificationInterval=", "1 ms is the least"),
-    ("cnxTimeout=", "no member could be dialled, or for ever"),
-    ("snapshotSizeFactor=NaN", "it is no number"),
-    ("=NaN", "it is no number"),
+    ("cnxTimeout=", "no member could be dialled, or dialling would never end"),
+    ("snapshotSizeFactor=NaN", "it is not a number"),
+    ("=NaN", "it is not a number"),
     ("jute.maxbuffer=", "no frame could be read"),
     ("readonlymode.enabled=TRUE", "isro is enabled with it in any spelling"),
-    ("127.0.0.1:0:3888", "nobody could find the member"),
-    ("127.0.0.1:2888:0", "nobody could find the member"),
-    ("127.0.0.1:2888:3888 ;2181", "blanks in a member's line do no harm"),
-    ("127.0.0.1 : 2888 : 3888", "blanks in a member's line do no harm"),
-    ("127.0.0.1:2888:3888; 2181", "blanks in a member's line do no harm"),
+    ("127.0.0.1:0:3888", "no peer could reach the member"),
+    ("127.0.0.1:2888:0", "no peer could reach the member"),
+    ("127.0.0.1:2888:3888 ;2181", "blanks in a member line are harmless"),
+    ("127.0.0.1 : 2888 : 3888", "blanks in a member line are harmless"),
+    ("127.0.0.1:2888:3888; 2181", "blanks in a member line are harmless"),
     ("weight.1=-1", "no weight is negative"),
-    ("server.2=127.0.0.1:2889:3889\n", "a server that is no member serves nobody"),
-    ("digestAlg=SHA-512/256", "not one of those that are here"),
-    ("digestAlg=MD5", "not one of those that are here"),
-    ("authProvider.1=", "to ignore it would not be safe"),
-    ("enforce.auth.enabled=yes", "what was meant to protect is not taken for its opposite"),
+    ("server.2=127.0.0.1:2889:3889\n", "a server that is not a member serves no client"),
+    ("digestAlg=SHA-512/256", "the algorithm is not supported"),
+    ("digestAlg=MD5", "the algorithm is not supported"),
+    ("authProvider.1=", "ignoring it would not be safe"),
+    ("enforce.auth.enabled=yes", "a mistyped value must not switch protection off"),
 ];
 
-/// What the runtimes look at, and a member with several addresses.
+/// Settings that the runtimes check, and a member with several addresses.
 const ELSEWHERE: [&str; 4] = [
     "dynamicConfigFile=@/missing",
     "clientPortAddress=no-such-host.invalid",
@@ -306,7 +353,7 @@ fn difference(case: &Case) -> Option<String> {
         (Ok(_), None) => Some("starts here".to_string()),
         (Err(error), Some(_)) => Some(format!("refused here: {error}")),
         (Ok((config, _)), Some(answer)) => {
-            let other = counts(&config).into_iter().filter_map(|(key, here)| {
+            let other = answers(&config).into_iter().filter_map(|(key, here)| {
                 let there = of_zookeeper(&key, answer.get(&key)?);
                 (meaning(&key, &here) != meaning(&key, &there))
                     .then(|| format!("{key} is {here} here, {there} there"))
@@ -317,7 +364,7 @@ fn difference(case: &Case) -> Option<String> {
 }
 
 #[test]
-fn what_counts_is_what_counts_in_zookeeper() {
+fn settings_have_the_effect_that_they_have_in_zookeeper() {
     let cases = cases();
     assert!(cases.len() > 1000, "{}", cases.len());
     let mut undecided = Vec::new();
@@ -338,16 +385,16 @@ fn what_counts_is_what_counts_in_zookeeper() {
     }
     assert!(undecided.is_empty(), "{}", undecided.join("\n"));
     for (text, why) in DECISIONS {
-        assert!(needed.contains(text), "{text}: it is as in ZooKeeper ({why})");
+        assert!(needed.contains(text), "{text}: no longer a difference ({why})");
     }
 }
 
-/// Keys that ZooKeeper does not have.
+/// Keys of this server alone.
 const OWN: [&str; 3] = ["protectSystemNodes", "syncNeedsQuorum", "turnBudget"];
 
-/// Each key that COMPATIBILITY.md says is read was asked about.
+/// Every key that COMPATIBILITY.md lists as read has a row of ZooKeeper's answers.
 #[test]
-fn every_key_that_is_read_was_asked_about() {
+fn every_read_key_has_answers_of_zookeeper() {
     let text = include_str!("../../COMPATIBILITY.md");
     let section = text.split("\n## ").find(|s| s.starts_with("Keys of")).expect("the section");
     let mut missing = Vec::new();
