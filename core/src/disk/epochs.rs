@@ -5,7 +5,7 @@ use alloc::format;
 
 use bytes::Bytes;
 
-use super::files::{FilePath, Places};
+use super::files::{DirLayout, FilePath};
 use super::io::{COPY, DiskError, Io};
 use crate::action::EpochFile;
 use crate::mutant::Mutant;
@@ -17,11 +17,11 @@ const MOST_BYTES: usize = 64;
 /// Replaces an epoch file: written aside, synced, renamed, directory synced.
 pub(crate) async fn save(
     io: &Io,
-    places: &Places,
+    layout: &DirLayout,
     file: EpochFile,
     epoch: Epoch,
 ) -> Result<(), DiskError> {
-    let (path, aside) = (place(places, file), aside(places, file));
+    let (path, aside) = (place(layout, file), aside(layout, file));
     io.create(&aside).await?;
     io.write(&aside, 0, Bytes::from(format!("{}", epoch.0))).await?;
     if Mutant::EpochsNotSynced.is_on() {
@@ -29,7 +29,7 @@ pub(crate) async fn save(
     }
     io.sync_data(&aside).await?;
     io.rename(&aside, &path).await?;
-    io.sync_dir(&places.data).await
+    io.sync_dir(&layout.data).await
 }
 
 /// The two epochs as they count, and which of them the files do not say so.
@@ -49,12 +49,12 @@ impl Epochs {
     }
 
     /// Writes what the files do not say.
-    pub(crate) async fn save(&self, io: &Io, places: &Places) -> Result<(), DiskError> {
+    pub(crate) async fn save(&self, io: &Io, layout: &DirLayout) -> Result<(), DiskError> {
         if self.is_current_new {
-            save(io, places, EpochFile::Current, self.current).await?;
+            save(io, layout, EpochFile::Current, self.current).await?;
         }
         if self.is_accepted_new {
-            save(io, places, EpochFile::Accepted, self.accepted).await?;
+            save(io, layout, EpochFile::Accepted, self.accepted).await?;
         }
         Ok(())
     }
@@ -68,15 +68,19 @@ impl Epochs {
 /// durably before that, and the log is a prefix of its leader's history, so `currentEpoch`
 /// may follow the log. Without that acceptance the directory is not from one server, and it
 /// is refused.
-pub(crate) async fn load(io: &Io, places: &Places, last_zxid: Zxid) -> Result<Epochs, DiskError> {
+pub(crate) async fn load(
+    io: &Io,
+    layout: &DirLayout,
+    last_zxid: Zxid,
+) -> Result<Epochs, DiskError> {
     // An empty database that may not vote is of no epoch yet.
     let of_log = last_zxid.epoch().max(Epoch(0));
-    let accepted_there = read(io, &place(places, EpochFile::Accepted)).await?;
-    let current_there = read(io, &place(places, EpochFile::Current)).await?;
+    let accepted_there = read(io, &place(layout, EpochFile::Accepted)).await?;
+    let current_there = read(io, &place(layout, EpochFile::Current)).await?;
     let accepted = accepted_there.unwrap_or(of_log);
     let mut current = current_there.unwrap_or(of_log);
     if of_log > current {
-        let unfinished = read(io, &aside(places, EpochFile::Current)).await.unwrap_or_default();
+        let unfinished = read(io, &aside(layout, EpochFile::Current)).await.unwrap_or_default();
         let next = match unfinished {
             Some(epoch) if epoch >= of_log => epoch,
             Some(_) | None if accepted_there.is_some_and(|accepted| accepted >= of_log) => of_log,
@@ -85,7 +89,7 @@ pub(crate) async fn load(io: &Io, places: &Places, last_zxid: Zxid) -> Result<Ep
                     "{}: the current epoch {current} is older than that of the last zxid \
                      {last_zxid}, and that epoch was never accepted here: files of several servers \
                      or times are mixed; restore the directory as a whole, or, {COPY}",
-                    place(places, EpochFile::Current)
+                    place(layout, EpochFile::Current)
                 )));
             }
         };
@@ -97,10 +101,10 @@ pub(crate) async fn load(io: &Io, places: &Places, last_zxid: Zxid) -> Result<Ep
         return Err(DiskError::refused(format!(
             "{}: the accepted epoch {accepted}{is_there} is less than the current epoch {current}; \
              restore the directory as a whole, or, {COPY}",
-            place(places, EpochFile::Accepted)
+            place(layout, EpochFile::Accepted)
         )));
     }
-    warn_of_missing(places, of_log, current_there, accepted_there);
+    warn_of_missing(layout, of_log, current_there, accepted_there);
     Ok(Epochs {
         current,
         accepted,
@@ -112,7 +116,7 @@ pub(crate) async fn load(io: &Io, places: &Places, last_zxid: Zxid) -> Result<Ep
 /// What a server has promised is lost with its epoch files. That does no harm if all the others are
 /// restored alike, or if it promised nothing that they do not know of.
 fn warn_of_missing(
-    places: &Places,
+    layout: &DirLayout,
     of_log: Epoch,
     current: Option<Epoch>,
     accepted: Option<Epoch>,
@@ -129,7 +133,7 @@ fn warn_of_missing(
     tracing::warn!(
         "{}: {names} is {}there: the epoch of the last zxid, {of_log}, is taken; that is right if all \
          members were restored alike",
-        places.data,
+        layout.data,
         if (current, accepted) == (None, None) { "" } else { "not " }
     );
 }
@@ -153,9 +157,9 @@ fn name(file: EpochFile) -> &'static str {
         EpochFile::Current => "currentEpoch",
     }
 }
-fn place(places: &Places, file: EpochFile) -> FilePath {
-    places.in_data(name(file))
+fn place(layout: &DirLayout, file: EpochFile) -> FilePath {
+    layout.in_data(name(file))
 }
-fn aside(places: &Places, file: EpochFile) -> FilePath {
-    places.in_data(&format!("{}.tmp", name(file)))
+fn aside(layout: &DirLayout, file: EpochFile) -> FilePath {
+    layout.in_data(&format!("{}.tmp", name(file)))
 }

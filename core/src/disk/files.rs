@@ -223,7 +223,7 @@ pub const VERSION_DIR: &str = "version-2";
 
 /// The two `version-2` directories.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct DirLayout {
     /// `dataDir/version-2`: snapshots and epoch files.
     pub(crate) data: FilePath,
     /// `dataLogDir/version-2`: logs.
@@ -232,9 +232,9 @@ pub(crate) struct Places {
     pub(crate) logs_parent: FilePath,
 }
 
-impl Places {
-    pub(crate) fn new(data_dir: &str, log_dir: &str) -> Places {
-        Places {
+impl DirLayout {
+    pub(crate) fn new(data_dir: &str, log_dir: &str) -> DirLayout {
+        DirLayout {
             data: join(data_dir, VERSION_DIR),
             logs: join(log_dir, VERSION_DIR),
             logs_parent: Arc::from(log_dir),
@@ -298,9 +298,9 @@ mod tests {
         ] {
             assert_eq!(Named::parse(other), Named::Other, "{other}");
         }
-        let places = Places::new("/d/", "/l");
-        assert_eq!(&*places.snapshot(Zxid(255), gz), "/d/version-2/snapshot.ff.gz");
-        assert_eq!(&*places.log(Zxid(0)), "/l/version-2/log.0");
+        let layout = DirLayout::new("/d/", "/l");
+        assert_eq!(&*layout.snapshot(Zxid(255), gz), "/d/version-2/snapshot.ff.gz");
+        assert_eq!(&*layout.log(Zxid(0)), "/l/version-2/log.0");
         assert_eq!(Named::parse("torn.1f.20"), Named::Other);
     }
 }

@@ -9,10 +9,10 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::files::{FilePath, Places, join};
+use super::files::{DirLayout, FilePath, join};
 use super::io::{DiskError, Io};
-use super::log_format::HEADER_LEN;
-use super::log_reader::{CHUNK, LogFile};
+use super::log::format::HEADER_LEN;
+use super::log::reader::{CHUNK, LogFile};
 use crate::types::Zxid;
 
 /// What the names begin with.
@@ -32,15 +32,15 @@ struct Kept {
 /// The files and parts of files that are being given up.
 pub(crate) struct GivenUp<'a> {
     io: &'a Io,
-    places: &'a Places,
+    layout: &'a DirLayout,
     number: u64,
     count: usize,
 }
 
 impl<'a> GivenUp<'a> {
-    pub(crate) async fn begin(io: &'a Io, places: &'a Places) -> Result<GivenUp<'a>, DiskError> {
-        let last = kept(io, places).await?.last().map_or(0, |kept| kept.number);
-        Ok(GivenUp { io, places, number: last.saturating_add(1), count: 0 })
+    pub(crate) async fn begin(io: &'a Io, layout: &'a DirLayout) -> Result<GivenUp<'a>, DiskError> {
+        let last = kept(io, layout).await?.last().map_or(0, |kept| kept.number);
+        Ok(GivenUp { io, layout, number: last.saturating_add(1), count: 0 })
     }
 
     fn aside(&self, dir: &str, name: &str) -> FilePath {
@@ -63,7 +63,7 @@ impl<'a> GivenUp<'a> {
         from: u64,
         end: u64,
     ) -> Result<(), DiskError> {
-        let aside = self.aside(&self.places.logs, &format!("log.{:x}", zxid.0));
+        let aside = self.aside(&self.layout.logs, &format!("log.{:x}", zxid.0));
         match self.copy(log, &aside, from, end).await {
             Ok(()) => self.count += 1,
             Err(error) if error.is_no_space() => {
@@ -97,7 +97,7 @@ impl<'a> GivenUp<'a> {
         }
         io.sync_data(aside).await?;
         io.close(aside).await?;
-        io.sync_dir(&self.places.logs).await
+        io.sync_dir(&self.layout.logs).await
     }
 
     /// All is aside: says so, and lets the oldest go.
@@ -105,14 +105,14 @@ impl<'a> GivenUp<'a> {
         if self.count == 0 {
             return Ok(());
         }
-        let (count, number, places) = (self.count, self.number, self.places);
+        let (count, number, layout) = (self.count, self.number, self.layout);
         tracing::warn!(
             "what this server had and the leader has not, or has otherwise, is kept aside, {count} \
              files in {} and {}: {PREFIX}{number}.*",
-            places.logs,
-            places.data
+            layout.logs,
+            layout.data
         );
-        let kept = kept(self.io, places).await?;
+        let kept = kept(self.io, layout).await?;
         let (mut files, mut bytes) = (kept.len(), kept.iter().map(|kept| kept.len).sum::<u64>());
         for oldest in kept {
             if files <= MOST_FILES && bytes <= MOST_BYTES {
@@ -127,9 +127,9 @@ impl<'a> GivenUp<'a> {
 }
 
 /// The kept files, oldest first.
-async fn kept(io: &Io, places: &Places) -> Result<Vec<Kept>, DiskError> {
+async fn kept(io: &Io, layout: &DirLayout) -> Result<Vec<Kept>, DiskError> {
     let mut all = Vec::new();
-    for dir in [&places.data, &places.logs] {
+    for dir in [&layout.data, &layout.logs] {
         for file in io.list(dir).await? {
             let Some((number, name)) = file.name.strip_prefix(PREFIX).and_then(split) else {
                 continue;

@@ -17,23 +17,15 @@ mod epochs;
 mod files;
 mod given_up;
 mod io;
-mod lane;
-mod log_format;
-mod log_reader;
-mod log_writer;
+mod log;
 mod machine;
 mod memory;
 mod options;
 mod purge;
-mod read_log;
+mod queue;
 mod recovery;
-mod repair;
-mod snapshot_format;
-mod snapshot_reader;
-mod snapshot_writer;
+mod snapshot;
 mod state;
-mod tail;
-mod trigger;
 mod truncate;
 
 #[cfg(test)]
@@ -43,9 +35,9 @@ pub use compression::Compression;
 pub use files::{Completion, DirEntry, FailureKind, FileOp, FilePath, VERSION_DIR};
 pub use memory::MemoryFiles;
 pub use options::{DiskOptions, STORABLE_BYTES};
-pub use snapshot_format::SnapshotDigest;
+pub use snapshot::format::SnapshotDigest;
+pub use snapshot::trigger::SnapshotTrigger;
 pub use state::{SnapshotDecoder, State};
-pub use trigger::SnapshotTrigger;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -57,22 +49,22 @@ use core::task::{Poll, Waker};
 use crate::action::DiskAction;
 use crate::event::DiskEvent;
 // What reads without changing anything: for inspections.
-pub(crate) use files::{Named, Places, join};
+pub(crate) use files::{DirLayout, Named, join};
 pub(crate) use given_up::PREFIX as GIVEN_UP;
 pub(crate) use io::{DiskError, Io};
-use lane::Inbox;
-pub(crate) use log_format::{Damage, HEADER_LEN as LOG_HEADER_LEN, MAGIC as IS_LOG};
-pub(crate) use log_reader::{LogFile, LogReader, Next};
+pub(crate) use log::format::{Damage, HEADER_LEN as LOG_HEADER_LEN, MAGIC as IS_LOG};
+pub(crate) use log::reader::{LogFile, LogReader, Next};
+pub(crate) use log::tail::{Tail, examine};
+use queue::Queue;
 pub(crate) use recovery::{follows, log_files};
-pub(crate) use snapshot_format::{DIGEST_VERSION, MAGIC as IS_SNAPSHOT, SnapshotTail};
-pub(crate) use snapshot_reader::{SnapshotFile, looks_complete, read as read_snapshot, snapshots};
-pub(crate) use tail::{Tail, examine};
+pub(crate) use snapshot::format::{DIGEST_VERSION, MAGIC as IS_SNAPSHOT, SnapshotTail};
+pub(crate) use snapshot::reader::{SnapshotFile, looks_complete, read as read_snapshot, snapshots};
 
 /// The log and snapshot store. It recovers what is on disk as soon as it is driven, and
 /// emits `Recovered` before it touches any action.
 pub struct Disk<S: State> {
     io: Io,
-    inbox: Rc<RefCell<Inbox>>,
+    queue: Rc<RefCell<Queue>>,
     events: Events<S>,
     work: Option<Pin<Box<dyn Future<Output = ()>>>>,
     is_waiting: bool,
@@ -83,29 +75,29 @@ type Events<S> = Rc<RefCell<Vec<DiskEvent<S>>>>;
 impl<S: State> Disk<S> {
     /// A disk that has done nothing yet.
     pub fn new(options: DiskOptions, state_options: S::Options) -> Disk<S> {
-        let (io, inbox, events) = (Io::default(), Rc::default(), Events::<S>::default());
+        let (io, queue, events) = (Io::default(), Rc::default(), Events::<S>::default());
         let context = Context(Rc::new(Shared {
             io: io.clone(),
-            places: options.places(),
+            layout: options.layout(),
             options,
             state_options,
             events: events.clone(),
         }));
-        let work = machine::run(context, Rc::clone(&inbox));
-        Disk { io, inbox, events, work: Some(Box::pin(work)), is_waiting: false }
+        let work = machine::run(context, Rc::clone(&queue));
+        Disk { io, queue, events, work: Some(Box::pin(work)), is_waiting: false }
     }
 
     /// One more action of the disk's lane. Nothing happens before the next
     /// [`next_op`](Disk::next_op).
     pub fn submit(&mut self, action: DiskAction) {
         if self.work.is_some() {
-            self.inbox.borrow_mut().submit(action);
+            self.queue.borrow_mut().submit(action);
         }
     }
 
     /// The time to purge has come (`autopurge.purgeInterval`).
     pub fn purge_due(&mut self) {
-        self.inbox.borrow_mut().purge = true;
+        self.queue.borrow_mut().purge = true;
     }
 
     /// The next operation to execute. `None`: nothing to do until something is submitted (or
@@ -163,7 +155,7 @@ struct Context<S: State>(Rc<Shared<S>>);
 
 struct Shared<S: State> {
     io: Io,
-    places: Places,
+    layout: DirLayout,
     options: DiskOptions,
     state_options: S::Options,
     events: Events<S>,

@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use super::compression::Compression;
-use super::files::{FilePath, Places};
+use super::files::{DirLayout, FilePath};
 
 /// The longest transaction, and the longest field of a snapshot, that is read and written
 /// whatever `jute.maxbuffer` says: that bounds what clients may send, and differs between members
@@ -77,13 +77,13 @@ impl DiskOptions {
 
     /// Where snapshots and epoch files are: `version-2` in `dataDir`.
     pub fn snapshots_at(&self) -> FilePath {
-        self.places().data
+        self.layout().data
     }
     /// Where logs are: `version-2` in `dataLogDir`.
     pub fn logs_at(&self) -> FilePath {
-        self.places().logs
+        self.layout().logs
     }
-    pub(crate) fn places(&self) -> Places {
-        Places::new(&self.data_dir, &self.log_dir)
+    pub(crate) fn layout(&self) -> DirLayout {
+        DirLayout::new(&self.data_dir, &self.log_dir)
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Context;
 use super::io::DiskError;
-use super::log_writer::LogWriter;
+use super::log::writer::LogWriter;
 use super::recovery::log_files;
-use super::snapshot_reader::{looks_complete, snapshots};
+use super::snapshot::reader::{looks_complete, snapshots};
 use super::state::State;
 use crate::types::Zxid;
 
@@ -18,9 +18,9 @@ pub(crate) async fn purge<S: State>(
     context: &Context<S>,
     log: &mut LogWriter,
 ) -> Result<(), DiskError> {
-    let (io, places) = (&context.io, &context.places);
+    let (io, layout) = (&context.io, &context.layout);
     let retain = context.options.snap_retain_count.max(LEAST_RETAINED);
-    let snapshots = snapshots(places, &io.list(&places.data).await?);
+    let snapshots = snapshots(layout, &io.list(&layout.data).await?);
     let (mut kept, mut oldest): (usize, Option<Zxid>) = (0, None);
     for snapshot in &snapshots {
         if kept < retain && looks_complete(io, snapshot).await? {
@@ -29,17 +29,17 @@ pub(crate) async fn purge<S: State>(
         }
     }
     let Some(oldest) = oldest.filter(|_| kept == retain) else { return Ok(()) };
-    let logs = log_files(&places.logs, &io.list(&places.logs).await?);
+    let logs = log_files(&layout.logs, &io.list(&layout.logs).await?);
     let needed = logs.iter().rposition(|file| file.zxid <= oldest).unwrap_or(0);
     for snapshot in snapshots.iter().rev().filter(|snapshot| snapshot.zxid < oldest) {
         tracing::info!("purge: {}", snapshot.path);
         io.delete(&snapshot.path).await?;
     }
-    io.sync_dir(&places.data).await?;
+    io.sync_dir(&layout.data).await?;
     for file in logs.iter().take(needed) {
         tracing::info!("purge: {}", file.path);
         io.delete(&file.path).await?;
         log.forget(|known| known.path == file.path);
     }
-    io.sync_dir(&places.logs).await
+    io.sync_dir(&layout.logs).await
 }

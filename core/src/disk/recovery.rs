@@ -13,11 +13,11 @@ use super::Context;
 use super::epochs;
 use super::files::{DirEntry, FilePath, Named, VERSION_DIR, join};
 use super::io::{COPY, DiskError, EXIT_DATA_DIR};
-use super::log_reader::{LogFile, LogReader, Next};
-use super::log_writer::MAX_BATCH;
-use super::repair;
-use super::snapshot_reader::{self, Loaded, SnapshotFile};
-use super::snapshot_writer;
+use super::log::reader::{LogFile, LogReader, Next};
+use super::log::repair;
+use super::log::writer::MAX_BATCH;
+use super::snapshot::reader::{self, Loaded, SnapshotFile};
+use super::snapshot::writer;
 use super::state::State;
 use crate::event::{DiskEvent, Progress, Recovered};
 use crate::mutant::Mutant;
@@ -58,16 +58,16 @@ pub(crate) async fn recover<S: State>(
     context: &Context<S>,
     ticket: Ticket,
 ) -> Result<(Box<Recovered<S>>, Vec<LogFile>), DiskError> {
-    let (io, places, options) = (&context.io, &context.places, &context.options);
+    let (io, layout, options) = (&context.io, &context.layout, &context.options);
     let data = prepare(context).await?;
-    let log_listing = io.list(&places.logs).await?;
-    let initialize = join(&places.logs_parent, "initialize");
-    let above = io.list(&places.logs_parent).await?;
+    let log_listing = io.list(&layout.logs).await?;
+    let initialize = join(&layout.logs_parent, "initialize");
+    let above = io.list(&layout.logs_parent).await?;
     let has_initialize = above.iter().any(|file| file.name == "initialize");
-    let logs = log_files(&places.logs, &log_listing);
-    let snapshots = snapshot_reader::snapshots(places, &data);
+    let logs = log_files(&layout.logs, &log_listing);
+    let snapshots = reader::snapshots(layout, &data);
     if logs.is_empty() && snapshots.is_empty() {
-        refuse_older_layout(&places.logs_parent, &above)?;
+        refuse_older_layout(&layout.logs_parent, &above)?;
         if options.data_dir != options.log_dir {
             let data_parent = FilePath::from(&*options.data_dir);
             refuse_older_layout(&data_parent, &io.list(&data_parent).await?)?;
@@ -78,8 +78,7 @@ pub(crate) async fn recover<S: State>(
     let total = snapshots.first().map_or(0, |s| s.len) + logs.iter().map(|l| l.len).sum::<u64>();
     let mut meter = Meter::new(context.clone(), total);
     let loaded =
-        snapshot_reader::load_newest::<S>(io, &snapshots, &context.state_options, &mut meter)
-            .await?;
+        reader::load_newest::<S>(io, &snapshots, &context.state_options, &mut meter).await?;
     let Loaded { found, skipped } = loaded;
     let (mut taken_during, mut is_without_snapshot) = (None, false);
     let (state, base, mut snapshot_bytes) = match found {
@@ -134,7 +133,7 @@ pub(crate) async fn recover<S: State>(
     }
     state.replayed(last);
     let epochs = match options.ensemble {
-        true => epochs::load(io, places, last).await?,
+        true => epochs::load(io, layout, last).await?,
         false => epochs::Epochs::of(last),
     };
     // Nothing is written before all is found to be good.
@@ -143,12 +142,12 @@ pub(crate) async fn recover<S: State>(
         snapshot_bytes = write_snapshot(context, &state, last).await?;
     }
     if options.ensemble {
-        epochs.save(io, places).await?;
+        epochs.save(io, layout).await?;
     }
     settle(context, logs.last()).await?;
     if has_initialize {
         io.delete_if_there(&initialize).await?;
-        io.sync_dir(&places.logs_parent).await?;
+        io.sync_dir(&layout.logs_parent).await?;
     }
     let recovered = Recovered {
         ticket,
@@ -165,7 +164,7 @@ pub(crate) async fn recover<S: State>(
 /// Makes durable what was read. A process that was killed may have left writes and renames that
 /// only the system's cache knows of, and from now on this server votes with them.
 async fn settle<S: State>(context: &Context<S>, newest: Option<&LogFile>) -> Result<(), DiskError> {
-    let (io, places) = (&context.io, &context.places);
+    let (io, layout) = (&context.io, &context.layout);
     if Mutant::RecoveredNotDurable.is_on() {
         return Ok(());
     }
@@ -176,9 +175,9 @@ async fn settle<S: State>(context: &Context<S>, newest: Option<&LogFile>) -> Res
         io.sync_data(&newest.path).await?;
         io.close(&newest.path).await?;
     }
-    io.sync_dir(&places.logs).await?;
-    if places.data != places.logs {
-        io.sync_dir(&places.data).await?;
+    io.sync_dir(&layout.logs).await?;
+    if layout.data != layout.logs {
+        io.sync_dir(&layout.data).await?;
     }
     Ok(())
 }
@@ -186,10 +185,10 @@ async fn settle<S: State>(context: &Context<S>, newest: Option<&LogFile>) -> Res
 /// Makes the directories, finishes or clears away what a crash interrupted, and returns
 /// what is in `dataDir/version-2`.
 async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskError> {
-    let (io, places) = (&context.io, &context.places);
+    let (io, layout) = (&context.io, &context.layout);
     for (dir, parent) in [
-        (&places.data, FilePath::from(&*context.options.data_dir)),
-        (&places.logs, places.logs_parent.clone()),
+        (&layout.data, FilePath::from(&*context.options.data_dir)),
+        (&layout.logs, layout.logs_parent.clone()),
     ] {
         match io.list(dir).await {
             Ok(_) => {}
@@ -209,11 +208,11 @@ async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskEr
             Err(error) => return Err(error),
         }
     }
-    let data = io.list(&places.data).await?;
-    if places.data != places.logs {
-        refuse_mixed(&places.data, &data, |name| matches!(name, Named::Log(_)))?;
-        let logs = io.list(&places.logs).await?;
-        refuse_mixed(&places.logs, &logs, |name| matches!(name, Named::Snapshot(..)))?;
+    let data = io.list(&layout.data).await?;
+    if layout.data != layout.logs {
+        refuse_mixed(&layout.data, &data, |name| matches!(name, Named::Log(_)))?;
+        let logs = io.list(&layout.logs).await?;
+        refuse_mixed(&layout.logs, &logs, |name| matches!(name, Named::Snapshot(..)))?;
     }
     let installing = data.iter().filter_map(|file| match Named::parse(&file.name) {
         Named::Installing(zxid, compression) => Some((zxid, compression)),
@@ -222,21 +221,21 @@ async fn prepare<S: State>(context: &Context<S>) -> Result<Vec<DirEntry>, DiskEr
     let mut changed = false;
     for (zxid, compression) in installing {
         tracing::info!("the leader's snapshot {zxid} was about to be put in place: going on");
-        snapshot_writer::install(io, places, zxid, compression).await?;
+        writer::install(io, layout, zxid, compression).await?;
         changed = true;
     }
     for file in &data {
         if Named::parse(&file.name) == Named::UnfinishedSnapshot {
-            tracing::info!("unfinished snapshot {}/{} is deleted", places.data, file.name);
-            io.delete(&join(&places.data, &file.name)).await?;
+            tracing::info!("unfinished snapshot {}/{} is deleted", layout.data, file.name);
+            io.delete(&join(&layout.data, &file.name)).await?;
             changed = true;
         }
     }
     if !changed {
         return Ok(data);
     }
-    io.sync_dir(&places.data).await?;
-    io.list(&places.data).await
+    io.sync_dir(&layout.data).await?;
+    io.list(&layout.data).await
 }
 
 /// Where `version-2` is empty, files of the store beside it: whoever starts there expects them to
@@ -322,10 +321,10 @@ async fn write_snapshot<S: State>(
     let mut body = BytesMut::new();
     state.encode(&mut body);
     let last = context.options.serialize_last_zxid.then_some(zxid);
-    let (io, places) = (&context.io, &context.places);
+    let (io, layout) = (&context.io, &context.layout);
     let compression = context.options.compression;
     let digest = state.digest();
-    snapshot_writer::write_whole(io, places, compression, zxid, body, digest, last).await
+    writer::write_whole(io, layout, compression, zxid, body, digest, last).await
 }
 
 /// The log files of a listing, oldest first.
@@ -353,7 +352,7 @@ pub(crate) fn follows(last: Zxid, next: Zxid) -> bool {
 struct Ended {
     file: LogFile,
     offset: u64,
-    damage: Option<super::log_format::Damage>,
+    damage: Option<super::log::format::Damage>,
 }
 
 struct Replay<'a, S: State> {

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use bytes::{Bytes, BytesMut};
 
-use super::snapshot_format::SnapshotDigest;
+use super::snapshot::format::SnapshotDigest;
 use crate::types::Zxid;
 
 /// A state machine whose transactions are logged and whose snapshots are kept. The disk

@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use super::Context;
-use super::files::Places;
+use super::files::DirLayout;
 use super::given_up::GivenUp;
 use super::io::{DiskError, Io};
-use super::log_reader::{LogFile, LogReader, Next};
+use super::log::reader::{LogFile, LogReader, Next};
 use super::recovery::log_files;
-use super::snapshot_reader::{SnapshotFile, looks_complete, snapshots};
+use super::snapshot::reader::{SnapshotFile, looks_complete, snapshots};
 use super::state::State;
 use crate::mutant::Mutant;
 use crate::types::Zxid;
@@ -38,15 +38,15 @@ pub(crate) async fn truncate<S: State>(
     context: &Context<S>,
     after: Zxid,
 ) -> Result<bool, DiskError> {
-    let (io, places) = (&context.io, &context.places);
+    let (io, layout) = (&context.io, &context.layout);
     let Some(cut) = find(context, after).await? else { return Ok(false) };
-    let mut given_up = GivenUp::begin(io, places).await?;
+    let mut given_up = GivenUp::begin(io, layout).await?;
     if Mutant::SnapshotsGoBeforeTheLog.is_on() {
-        give_up_snapshots(io, places, &cut, &mut given_up).await?;
+        give_up_snapshots(io, layout, &cut, &mut given_up).await?;
     }
     for log in cut.logs.iter().rev().filter(|log| log.zxid > cut.after) {
         given_up.file(&log.path).await?;
-        io.sync_dir(&places.logs).await?;
+        io.sync_dir(&layout.logs).await?;
     }
     if let Some((file, offset, end, zxid)) = &cut.inside {
         given_up.tail(file, *zxid, *offset, *end).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn truncate<S: State>(
         io.close(&file.path).await?;
     }
     if !Mutant::SnapshotsGoBeforeTheLog.is_on() {
-        give_up_snapshots(io, places, &cut, &mut given_up).await?;
+        give_up_snapshots(io, layout, &cut, &mut given_up).await?;
     }
     given_up.end().await?;
     Ok(true)
@@ -63,9 +63,9 @@ pub(crate) async fn truncate<S: State>(
 
 /// Where to cut, if the files show it.
 async fn find<S: State>(context: &Context<S>, after: Zxid) -> Result<Option<Cut>, DiskError> {
-    let (io, places) = (&context.io, &context.places);
+    let (io, layout) = (&context.io, &context.layout);
     let (mut has_base, mut is_there) = (false, false);
-    let snapshots = snapshots(places, &io.list(&places.data).await?);
+    let snapshots = snapshots(layout, &io.list(&layout.data).await?);
     let mut oldest_after = None;
     for snapshot in &snapshots {
         if looks_complete(io, snapshot).await? {
@@ -74,7 +74,7 @@ async fn find<S: State>(context: &Context<S>, after: Zxid) -> Result<Option<Cut>
             oldest_after = Some(snapshot.zxid).filter(|zxid| *zxid > after).or(oldest_after);
         }
     }
-    let logs = log_files(&places.logs, &io.list(&places.logs).await?);
+    let logs = log_files(&layout.logs, &io.list(&layout.logs).await?);
     let holder = logs.iter().rposition(|log| log.zxid <= after);
     let mut next = logs.get(holder.map_or(0, |at| at + 1)).map(|log| log.zxid);
     let mut inside = None;
@@ -103,13 +103,13 @@ async fn find<S: State>(context: &Context<S>, after: Zxid) -> Result<Option<Cut>
 
 async fn give_up_snapshots(
     io: &Io,
-    places: &Places,
+    layout: &DirLayout,
     cut: &Cut,
     given_up: &mut GivenUp<'_>,
 ) -> Result<(), DiskError> {
     for snapshot in cut.snapshots.iter().filter(|snapshot| snapshot.zxid > cut.after) {
         given_up.file(&snapshot.path).await?;
-        io.sync_dir(&places.data).await?;
+        io.sync_dir(&layout.data).await?;
     }
     Ok(())
 }

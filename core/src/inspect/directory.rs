@@ -15,7 +15,7 @@ use super::{
     Execute, Line, Options, Sink, Trouble, difference, log, log_difference, snapshot, tell,
 };
 use crate::disk::{
-    DirEntry, Disk, DiskOptions, FilePath, GIVEN_UP, Io, Named, Places, drive, join, log_files,
+    DirEntry, DirLayout, Disk, DiskOptions, FilePath, GIVEN_UP, Io, Named, drive, join, log_files,
     snapshots,
 };
 use crate::event::{DiskEvent, DiskFault, Recovered};
@@ -137,10 +137,10 @@ fn try_out(
     log_dir: &str,
     options: &Options,
 ) -> Result<Tried, Trouble> {
-    let places = Places::new(data_dir, log_dir);
+    let layout = DirLayout::new(data_dir, log_dir);
     let has = |files: &[DirEntry], name: &str| files.iter().any(|file| file.name == name);
     let above = list(execute, &FilePath::from(data_dir))?;
-    let here = list(execute, &places.data).unwrap_or_default();
+    let here = list(execute, &layout.data).unwrap_or_default();
     let ensemble = options.ensemble.unwrap_or_else(|| {
         has(&above, "myid") || has(&here, "currentEpoch") || has(&here, "acceptedEpoch")
     });
@@ -181,10 +181,10 @@ pub(super) fn inspect(
     options: &Options,
     sink: &mut Sink<'_>,
 ) -> Result<bool, Trouble> {
-    let places = Places::new(data_dir, log_dir);
+    let layout = DirLayout::new(data_dir, log_dir);
     let tried = try_out(execute, data_dir, log_dir, options)?;
-    let data = list(execute, &places.data).unwrap_or_default();
-    let log_listing = list(execute, &places.logs).unwrap_or_default();
+    let data = list(execute, &layout.data).unwrap_or_default();
+    let log_listing = list(execute, &layout.logs).unwrap_or_default();
     let base = tried.snapshots_read.last().and_then(|path| {
         match Named::parse(path.rsplit('/').next().unwrap_or_default()) {
             Named::Snapshot(zxid, _) => Some(zxid),
@@ -192,12 +192,12 @@ pub(super) fn inspect(
         }
     });
     let files_only = Options { sums: false, znodes: false, ..options.clone() };
-    for file in snapshots(&places, &data) {
+    for file in snapshots(&layout, &data) {
         let io = Io::default();
         let summary = io.run(snapshot::inspect(&io, &file, &files_only, sink), execute)?;
         tell(sink, Line::Snapshot(summary))?;
     }
-    let logs = log_files(&places.logs, &log_listing);
+    let logs = log_files(&layout.logs, &log_listing);
     let (mut replayed, mut unsound_logs) = (0, Vec::new());
     for (i, file) in logs.iter().enumerate() {
         let io = Io::default();
@@ -211,7 +211,7 @@ pub(super) fn inspect(
         }
         tell(sink, Line::Log(summary))?;
     }
-    others(execute, &places, data_dir, [&data, &log_listing], sink)?;
+    others(execute, &layout, data_dir, [&data, &log_listing], sink)?;
     let Tried { outcome, ensemble, mut snapshots_read, changes, purge } = tried;
     let recovery = match outcome {
         Ok(mut recovered) => {
@@ -278,7 +278,7 @@ fn tree(store: &Store, options: &Options, sink: &mut Sink<'_>) -> Result<(), Tro
 
 fn others(
     execute: &mut impl Execute,
-    places: &Places,
+    layout: &DirLayout,
     data_dir: &str,
     listings: [&[DirEntry]; 2],
     sink: &mut Sink<'_>,
@@ -286,8 +286,8 @@ fn others(
     let above = list(execute, &FilePath::from(data_dir))?;
     let is_known = |file: &&DirEntry| matches!(&*file.name, "myid" | "initialize");
     let above: Vec<DirEntry> = above.iter().filter(is_known).cloned().collect();
-    let dirs = [(FilePath::from(data_dir), &*above), (places.data.clone(), listings[0])];
-    let logs = (places.logs != places.data).then(|| (places.logs.clone(), listings[1]));
+    let dirs = [(FilePath::from(data_dir), &*above), (layout.data.clone(), listings[0])];
+    let logs = (layout.logs != layout.data).then(|| (layout.logs.clone(), listings[1]));
     for (dir, files) in dirs.into_iter().chain(logs) {
         for file in files {
             let path = join(&dir, &file.name);
@@ -332,8 +332,8 @@ pub(super) fn compare(
                 return Err(Trouble::Failed(what));
             }
         }
-        let places = Places::new(data_dir, log_dir);
-        *logs = log_files(&places.logs, &list(execute, &places.logs).unwrap_or_default());
+        let layout = DirLayout::new(data_dir, log_dir);
+        *logs = log_files(&layout.logs, &list(execute, &layout.logs).unwrap_or_default());
     }
     let [a, b] = &*stores else { return Ok(false) };
     let io = Io::default();

@@ -1,4 +1,4 @@
-//! A log: its transactions, the places where none are, and what it comes to.
+//! A log: its transactions, the layout where none are, and what it comes to.
 
 use alloc::collections::BTreeMap;
 use alloc::format;

@@ -143,7 +143,7 @@ fn four(block: &[u8], at: usize) -> Option<u32> {
     block.get(at..)?.first_chunk::<4>().map(|four| u32::from_le_bytes(*four))
 }
 
-/// How far the bytes at both places are the same.
+/// How far the bytes at both layout are the same.
 fn common(block: &[u8], from: usize, at: usize) -> usize {
     let (a, b) = (block.get(from..).unwrap_or_default(), block.get(at..).unwrap_or_default());
     a.iter().zip(b).take_while(|(a, b)| a == b).count()

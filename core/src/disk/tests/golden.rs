@@ -1,7 +1,7 @@
 //! Files written by ZooKeeper 3.8.0 and 3.9.5: read, and written again to the same bytes.
 
 use super::*;
-use crate::disk::log_format::{self, Parsed};
+use crate::disk::log::format::{self, Parsed};
 use crate::wire::{Malformed, Reader};
 
 macro_rules! golden {
@@ -113,10 +113,10 @@ fn body_len(bytes: &Bytes) -> Result<usize, Malformed> {
 }
 
 fn entries(log: &[u8]) -> Vec<Entry> {
-    let (mut at, mut all) = (log_format::HEADER_LEN as usize, Vec::new());
-    assert!(log_format::is_header(log));
+    let (mut at, mut all) = (format::HEADER_LEN as usize, Vec::new());
+    assert!(format::is_header(log));
     loop {
-        match log_format::parse(&log[at..], true, 1 << 20) {
+        match format::parse(&log[at..], true, 1 << 20) {
             Parsed::Entry { entry, len } => {
                 all.push(entry);
                 at += len;

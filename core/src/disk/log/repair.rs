@@ -4,12 +4,12 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Context;
-use super::io::{COPY, DiskError};
-use super::log_format::Damage;
-use super::log_reader::{CHUNK, LogFile, LogReader, Next};
-use super::state::State;
-use super::tail::{self, Tail};
+use crate::disk::Context;
+use crate::disk::io::{COPY, DiskError};
+use crate::disk::log::format::Damage;
+use crate::disk::log::reader::{CHUNK, LogFile, LogReader, Next};
+use crate::disk::log::tail::{self, Tail};
+use crate::disk::state::State;
 use crate::mutant::Mutant;
 use crate::types::Zxid;
 
@@ -33,7 +33,7 @@ pub(crate) async fn drop_entryless<S: State>(
         mend(context, newest, offset, damage, last).await?;
         tracing::info!("{} holds no transaction and is deleted", newest.path);
         context.io.delete(&newest.path).await?;
-        context.io.sync_dir(&context.places.logs).await?;
+        context.io.sync_dir(&context.layout.logs).await?;
         logs.pop();
     }
     Ok(logs)
@@ -95,7 +95,7 @@ async fn keep_aside<S: State>(
     offset: u64,
     end: u64,
 ) -> Result<(), DiskError> {
-    let (io, aside) = (&context.io, context.places.torn(file.zxid, offset));
+    let (io, aside) = (&context.io, context.layout.torn(file.zxid, offset));
     tracing::warn!(
         "{}: a torn write of {} bytes at offset {offset} is cut off and kept in {aside}",
         file.path,
@@ -116,7 +116,7 @@ async fn copy<S: State>(
     offset: u64,
     end: u64,
 ) -> Result<(), DiskError> {
-    let (io, aside) = (&context.io, context.places.torn(file.zxid, offset));
+    let (io, aside) = (&context.io, context.layout.torn(file.zxid, offset));
     io.create(&aside).await?;
     let mut at = offset;
     while at < end {
@@ -130,5 +130,5 @@ async fn copy<S: State>(
     }
     io.sync_data(&aside).await?;
     io.close(&aside).await?;
-    io.sync_dir(&context.places.logs).await
+    io.sync_dir(&context.layout.logs).await
 }

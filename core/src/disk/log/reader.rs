@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::files::FilePath;
-use super::io::{DiskError, Io};
-use super::log_format::{self, Damage, ENTRY_HEAD, HEADER_LEN, Parsed};
+use crate::disk::files::FilePath;
+use crate::disk::io::{DiskError, Io};
+use crate::disk::log::format::{self, Damage, ENTRY_HEAD, HEADER_LEN, Parsed};
 use crate::types::Zxid;
 use crate::wire::entries::Entry;
 
@@ -77,7 +77,7 @@ impl LogReader {
     pub(crate) async fn next(&mut self, io: &Io) -> Result<Next, DiskError> {
         if self.offset == 0 {
             self.fill(io, HEADER_LEN as usize).await?;
-            if !log_format::is_header(self.available()) {
+            if !format::is_header(self.available()) {
                 return Ok(Next::Damaged { offset: 0, damage: Damage::Header });
             }
             self.offset = HEADER_LEN;
@@ -89,7 +89,7 @@ impl LogReader {
             let available = self.available();
             let is_rest = offset.saturating_add(available.len() as u64) >= self.file.len
                 || available.len() < need;
-            match log_format::parse(available, is_rest, self.max_body) {
+            match format::parse(available, is_rest, self.max_body) {
                 Parsed::Entry { entry, len } => {
                     self.offset += len as u64;
                     return Ok(Next::Entry { offset, entry });

@@ -17,11 +17,11 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-use super::compression::{Compression, Compressor};
-use super::files::{FilePath, Named, Places, join};
-use super::given_up::GivenUp;
-use super::io::{DiskError, Io};
-use super::snapshot_format::Sealer;
+use crate::disk::compression::{Compression, Compressor};
+use crate::disk::files::{DirLayout, FilePath, Named, join};
+use crate::disk::given_up::GivenUp;
+use crate::disk::io::{DiskError, Io};
+use crate::disk::snapshot::format::Sealer;
 use crate::mutant::Mutant;
 use crate::types::Zxid;
 
@@ -59,12 +59,12 @@ pub(crate) struct SnapshotWriter {
 impl SnapshotWriter {
     pub(crate) async fn begin(
         io: &Io,
-        places: &Places,
+        layout: &DirLayout,
         zxid: Zxid,
         compression: Compression,
         pace: Pace,
     ) -> Result<SnapshotWriter, DiskError> {
-        let path = places.unfinished_snapshot(zxid);
+        let path = layout.unfinished_snapshot(zxid);
         let (sealer, header) = Sealer::new();
         io.create(&path).await?;
         let compressor = Compressor::new(compression);
@@ -142,16 +142,16 @@ pub(crate) struct Finished {
 
 impl Finished {
     /// Gives a local snapshot its name. Its length is returned.
-    pub(crate) async fn publish(self, io: &Io, places: &Places) -> Result<u64, DiskError> {
-        io.rename(&self.path, &places.snapshot(self.zxid, self.compression)).await?;
-        io.sync_dir(&places.data).await?;
+    pub(crate) async fn publish(self, io: &Io, layout: &DirLayout) -> Result<u64, DiskError> {
+        io.rename(&self.path, &layout.snapshot(self.zxid, self.compression)).await?;
+        io.sync_dir(&layout.data).await?;
         Ok(self.len)
     }
     /// Puts a leader's snapshot in the place of the log and all other snapshots.
-    pub(crate) async fn install(self, io: &Io, places: &Places) -> Result<u64, DiskError> {
-        io.rename(&self.path, &places.installing(self.zxid, self.compression)).await?;
-        io.sync_dir(&places.data).await?;
-        install(io, places, self.zxid, self.compression).await?;
+    pub(crate) async fn install(self, io: &Io, layout: &DirLayout) -> Result<u64, DiskError> {
+        io.rename(&self.path, &layout.installing(self.zxid, self.compression)).await?;
+        io.sync_dir(&layout.data).await?;
+        install(io, layout, self.zxid, self.compression).await?;
         Ok(self.len)
     }
 }
@@ -159,29 +159,29 @@ impl Finished {
 /// Steps 3 and 4, at the end of a transfer or at recovery.
 pub(crate) async fn install(
     io: &Io,
-    places: &Places,
+    layout: &DirLayout,
     zxid: Zxid,
     compression: Compression,
 ) -> Result<(), DiskError> {
     // Newest first: whatever of it a crash keeps is whole up to some point.
     let mut logs: Vec<(Zxid, FilePath)> = Vec::new();
-    for file in io.list(&places.logs).await? {
+    for file in io.list(&layout.logs).await? {
         if let Named::Log(z) = Named::parse(&file.name) {
-            logs.push((z, join(&places.logs, &file.name)));
+            logs.push((z, join(&layout.logs, &file.name)));
         }
     }
     logs.sort();
-    let mut given_up = GivenUp::begin(io, places).await?;
+    let mut given_up = GivenUp::begin(io, layout).await?;
     for (_, path) in logs.iter().rev() {
         given_up.file(path).await?;
     }
-    io.sync_dir(&places.logs).await?;
-    for file in io.list(&places.data).await? {
+    io.sync_dir(&layout.logs).await?;
+    for file in io.list(&layout.data).await? {
         // Older ones, too: they may be of a history that was given up.
         if let Named::Snapshot(z, _) = Named::parse(&file.name)
             && (z > zxid || !Mutant::OldSnapshotsStay.is_on())
         {
-            let path = join(&places.data, &file.name);
+            let path = join(&layout.data, &file.name);
             // Everybody's history begins with nothing.
             if z == Zxid::ZERO {
                 io.delete(&path).await?
@@ -190,25 +190,25 @@ pub(crate) async fn install(
             };
         }
     }
-    io.sync_dir(&places.data).await?;
+    io.sync_dir(&layout.data).await?;
     given_up.end().await?;
-    let (from, to) = (places.installing(zxid, compression), places.snapshot(zxid, compression));
+    let (from, to) = (layout.installing(zxid, compression), layout.snapshot(zxid, compression));
     io.rename(&from, &to).await?;
-    io.sync_dir(&places.data).await
+    io.sync_dir(&layout.data).await
 }
 
 /// Writes the whole snapshot of what was loaded.
 pub(crate) async fn write_whole(
     io: &Io,
-    places: &Places,
+    layout: &DirLayout,
     compression: Compression,
     zxid: Zxid,
     body: BytesMut,
     digest: Option<u64>,
     last_zxid: Option<Zxid>,
 ) -> Result<u64, DiskError> {
-    let mut writer = SnapshotWriter::begin(io, places, zxid, compression, Pace::Alone).await?;
+    let mut writer = SnapshotWriter::begin(io, layout, zxid, compression, Pace::Alone).await?;
     writer.chunk(io, body.freeze()).await?;
     let finished = writer.finish(io, digest.map(|digest| (zxid, digest)), last_zxid).await?;
-    finished.publish(io, places).await
+    finished.publish(io, layout).await
 }

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 
 use bytes::{BufMut, BytesMut};
 
-use super::files::{FilePath, Places};
-use super::io::{DiskError, Io};
-use super::log_format;
-use super::log_reader::LogFile;
+use crate::disk::files::{DirLayout, FilePath};
+use crate::disk::io::{DiskError, Io};
+use crate::disk::log::format;
+use crate::disk::log::reader::LogFile;
 use crate::mutant::Mutant;
 use crate::wire::entries::Entries;
 
@@ -25,7 +25,7 @@ const ZEROED: u64 = 64 << 10;
 
 /// The end of the log.
 pub(crate) struct LogWriter {
-    places: Places,
+    layout: DirLayout,
     preallocate_bytes: u64,
     size_limit_bytes: Option<u64>,
     force_sync: bool,
@@ -44,13 +44,13 @@ struct OpenLog {
 
 impl LogWriter {
     pub(crate) fn new(
-        places: Places,
+        layout: DirLayout,
         preallocate_bytes: u64,
         size_limit_bytes: Option<u64>,
         force_sync: bool,
     ) -> LogWriter {
         LogWriter {
-            places,
+            layout,
             preallocate_bytes,
             size_limit_bytes,
             force_sync,
@@ -91,7 +91,7 @@ impl LogWriter {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {
-                let path = self.places.log(first);
+                let path = self.layout.log(first);
                 if self.files.iter().any(|file| file.path == path) {
                     return Err(DiskError::refused(format!(
                         "cannot create {path}: it is there already, and would be overwritten by a \
@@ -101,18 +101,18 @@ impl LogWriter {
                     )));
                 }
                 io.create(&path).await?;
-                log_format::put_header(&mut self.buffer);
+                format::put_header(&mut self.buffer);
                 self.files.push(LogFile { zxid: first, path: path.clone(), len: 0 });
                 OpenLog { path, position: 0, padded_to: 0, zeroed_to: 0 }
             }
         };
         let is_new = open.position == 0;
         for (_, body) in batch.iter().flatten() {
-            log_format::put_entry(&mut self.buffer, body);
+            format::put_entry(&mut self.buffer, body);
         }
         // ZooKeeper flushes the header before it pads.
-        let flushed = if is_new { log_format::HEADER_LEN } else { open.position };
-        let known = if is_new { log_format::HEADER_LEN } else { open.padded_to };
+        let flushed = if is_new { format::HEADER_LEN } else { open.position };
+        let known = if is_new { format::HEADER_LEN } else { open.padded_to };
         let padded_to = padded_len(flushed, known, self.preallocate_bytes);
         if padded_to != known {
             io.set_len(&open.path, padded_to).await?;
@@ -132,7 +132,7 @@ impl LogWriter {
         if self.force_sync && !Mutant::LogNotSynced.is_on() {
             io.sync_data(&open.path).await?;
             if is_new {
-                io.sync_dir(&self.places.logs).await?;
+                io.sync_dir(&self.layout.logs).await?;
             }
         }
         let is_full = self.size_limit_bytes.is_some_and(|limit| open.position > limit);

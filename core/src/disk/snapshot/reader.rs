@@ -6,15 +6,15 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-use super::compression::{Compression, Decompressor};
-use super::files::{DirEntry, FilePath, Named, Places, join};
-use super::io::{DiskError, Io};
-use super::log_reader::CHUNK;
-use super::recovery::Meter;
-use super::snapshot_format::{
+use crate::disk::compression::{Compression, Decompressor};
+use crate::disk::files::{DirEntry, DirLayout, FilePath, Named, join};
+use crate::disk::io::{DiskError, Io};
+use crate::disk::log::reader::CHUNK;
+use crate::disk::recovery::Meter;
+use crate::disk::snapshot::format::{
     DIGEST_VERSION, HEADER_LEN, LAST_BYTES, SnapshotDigest, SnapshotTail, Unsealer, Unsound,
 };
-use super::state::{SnapshotDecoder, State};
+use crate::disk::state::{SnapshotDecoder, State};
 use crate::types::Zxid;
 
 /// How many snapshots are tried.
@@ -30,12 +30,12 @@ pub(crate) struct SnapshotFile {
 }
 
 /// The snapshots of a listing, newest first.
-pub(crate) fn snapshots(places: &Places, listing: &[DirEntry]) -> Vec<SnapshotFile> {
+pub(crate) fn snapshots(layout: &DirLayout, listing: &[DirEntry]) -> Vec<SnapshotFile> {
     let mut found: Vec<SnapshotFile> = listing
         .iter()
         .filter_map(|file| {
             let Named::Snapshot(zxid, compression) = Named::parse(&file.name) else { return None };
-            let path = join(&places.data, &file.name);
+            let path = join(&layout.data, &file.name);
             Some(SnapshotFile { zxid, path, len: file.len, compression })
         })
         .collect();

@@ -7,10 +7,10 @@
 
 use bytes::Bytes;
 
-use super::io::{DiskError, Io};
-use super::log_format::{self, Damage, ENTRY_HEAD, Parsed};
-use super::log_reader::{CHUNK, LogFile};
-use super::log_writer::{MAX_BATCH, MAX_BATCH_BYTES};
+use crate::disk::io::{DiskError, Io};
+use crate::disk::log::format::{self, Damage, ENTRY_HEAD, Parsed};
+use crate::disk::log::reader::{CHUNK, LogFile};
+use crate::disk::log::writer::{MAX_BATCH, MAX_BATCH_BYTES};
 use crate::types::Zxid;
 
 const SECTOR: usize = 512;
@@ -90,7 +90,7 @@ async fn last_nonzero(io: &Io, file: &LogFile, offset: u64) -> Result<Option<u64
 async fn is_whole(io: &Io, file: &LogFile, offset: u64, length: i32) -> Result<bool, DiskError> {
     let head = io.read(&file.path, offset, ENTRY_HEAD).await?;
     let Some(head) = head.first_chunk::<ENTRY_HEAD>() else { return Ok(false) };
-    let (checksum, _) = log_format::parse_head(head);
+    let (checksum, _) = format::parse_head(head);
     let mut at = offset + ENTRY_HEAD as u64;
     let end = at + length.max(0) as u64;
     if end >= file.len {
@@ -121,20 +121,20 @@ async fn find_entry(
     while at < end {
         let len = (CHUNK + ENTRY_HEAD).min((end - at) as usize);
         let window = io.read(&file.path, at, len).await?;
-        let places = window.len().saturating_sub(ENTRY_HEAD);
-        for i in 0..places {
+        let layout = window.len().saturating_sub(ENTRY_HEAD);
+        for i in 0..layout {
             let here = window.get(i..).unwrap_or_default();
-            if log_format::looks_like_entry(here, max_body)
+            if format::looks_like_entry(here, max_body)
                 && let Some((zxid, _)) = entry_at(io, file, at + i as u64, here, max_body).await?
                 && zxid > last
             {
                 return Ok(Some(at + i as u64));
             }
         }
-        if window.len() < len || places == 0 {
+        if window.len() < len || layout == 0 {
             break;
         }
-        at += places as u64;
+        at += layout as u64;
     }
     Ok(None)
 }
@@ -147,15 +147,15 @@ async fn entry_at(
     here: &[u8],
     max_body: usize,
 ) -> Result<Option<(Zxid, usize)>, DiskError> {
-    let parsed = match log_format::parse(here, false, max_body) {
+    let parsed = match format::parse(here, false, max_body) {
         Parsed::Need(need) => {
             // What only looks like an entry mostly lacks its end: that is cheap to see.
             let end = offset.saturating_add(need as u64 - 1);
-            if end >= file.len || *io.read(&file.path, end, 1).await? != [log_format::END_MARK] {
+            if end >= file.len || *io.read(&file.path, end, 1).await? != [format::END_MARK] {
                 return Ok(None);
             }
             let bytes: Bytes = io.read(&file.path, offset, need).await?;
-            log_format::parse(&bytes, true, max_body)
+            format::parse(&bytes, true, max_body)
         }
         other => other,
     };

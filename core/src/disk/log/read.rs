@@ -3,8 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::io::{DiskError, Io};
-use super::log_reader::{LogFile, LogReader, Next};
+use crate::disk::io::{DiskError, Io};
+use crate::disk::log::reader::{LogFile, LogReader, Next};
 use crate::event::LogEnd;
 use crate::types::{ReadId, Zxid};
 use crate::wire::entries::Entry;
