@@ -141,9 +141,9 @@ impl Executor {
     /// Tells of a sync that takes long: everybody waits for it.
     fn execute(&mut self, op: &FileOp) -> Completion {
         let begin = Instant::now();
-        self.tell(Some((op.verb(), op.path().clone(), begin)));
+        self.emit(Some((op.verb(), op.path().clone(), begin)));
         let completion = self.files.execute(op);
-        self.tell(None);
+        self.emit(None);
         let took = begin.elapsed();
         if let FileOp::SyncData { path } = op
             && took > self.slow_sync
@@ -157,7 +157,7 @@ impl Executor {
         completion
     }
 
-    fn tell(&self, doing: Option<(&'static str, FilePath, Instant)>) {
+    fn emit(&self, doing: Option<(&'static str, FilePath, Instant)>) {
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing;
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use zabkeeper_core::disk::{Completion, FileOp, FilePath, STORABLE_BYTES, VERSION_DIR};
-use zabkeeper_core::inspect::{self, Line, Options, Target, Trouble};
+use zabkeeper_core::inspect::{self, Finding, InspectError, Options, Target};
 use zabkeeper_core::types::Zxid;
 
 use crate::command_line::InspectArgs;
@@ -48,7 +48,7 @@ pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
     let mut read_only = ReadOnly::default();
     let mut execute = |op: &FileOp| read_only.execute(op);
     let mut written = Ok(());
-    let mut sink = |line: &Line| {
+    let mut sink = |line: &Finding| {
         written = write_line(out, line, args.json);
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
@@ -66,7 +66,7 @@ pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
             let dirs = [(&**a, &**la), (&**b, &**lb)];
             inspect::compare_directories(&mut execute, dirs, &args.options(false), &mut sink)
         }
-        _ => Err(Trouble::Failed(String::from("a file and a directory cannot be compared"))),
+        _ => Err(InspectError::Failed(String::from("a file and a directory cannot be compared"))),
     };
     match (written, result) {
         (Err(e), _) if e.kind() == io::ErrorKind::BrokenPipe => Ok(SOUND),
@@ -77,7 +77,7 @@ pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
     }
 }
 
-fn write_line(out: &mut impl Write, line: &Line, json: bool) -> io::Result<()> {
+fn write_line(out: &mut impl Write, line: &Finding, json: bool) -> io::Result<()> {
     if json {
         serde_json::to_writer(&mut *out, line).map_err(io::Error::from)?;
         out.write_all(b"\n")

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use super::connection::{Connection, Pending, PendingState};
 use super::{ClientPort, ClientRequest, reads};
 use crate::action::{Actions, Reason};
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::store::{Outcome, Store};
 use crate::types::{ConnId, Now, Zxid};
 use crate::wire::txn::{LoggedTxn, Txn};
@@ -59,7 +59,8 @@ pub(super) enum Claim {
 impl Connection {
     /// Whether what is asked has to wait until the former requests are through.
     pub(super) fn holds(&self) -> bool {
-        self.is_held && !Mutant::AnswersBeforeTheMove.is_on()
+        mutant!(AnswersBeforeTheMove => return false);
+        self.is_held
     }
 
     /// What a transaction of the session means to this connection, whose writes are committed in
@@ -84,7 +85,9 @@ impl Connection {
             return Claim::Nothing;
         }
         let has_moved = reads::session_moved(outcome);
-        match self.handover.filter(|_| !Mutant::AnswersBeforeTheMove.is_on()) {
+        let mut handover = self.handover;
+        mutant!(AnswersBeforeTheMove => handover = None);
+        match handover {
             None if has_moved => Claim::Close,
             None => Claim::Answer(at),
             Some(Handover::After(last)) if header.zxid <= last || has_moved => Claim::Nothing,

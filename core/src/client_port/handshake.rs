@@ -9,7 +9,7 @@ use super::handover::Handover;
 use super::throttle::Throttle;
 use super::{ClientPort, ClientRequest, ServiceMode};
 use crate::action::{Actions, Reason};
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::session::{password, password_is};
 use crate::store::Store;
 use crate::types::{ConnId, Now, SessionId, Time};
@@ -92,7 +92,8 @@ impl ClientPort {
         loop {
             let id = self.ids.take();
             let is_taken = store.session(id).is_some() || self.by_session.contains_key(&id);
-            if !is_taken || Mutant::SessionIdsRepeat.is_on() {
+            mutant!(SessionIdsRepeat => return id);
+            if !is_taken {
                 return id;
             }
         }

@@ -41,7 +41,7 @@ use crate::action::{Action, Actions, Reason};
 use crate::admin::metrics::ServerStats;
 use crate::config::ConnectionThrottle;
 use crate::hash::HashKey;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::prep::{Parsed, Request};
 use crate::session::SessionIds;
 use crate::store::{Effects, Outcome, Store, Trigger};
@@ -467,10 +467,10 @@ impl ClientPort {
         out: &mut Actions,
     ) {
         let (header, txn) = (&logged.header, &logged.txn);
-        if !Mutant::WatchAfterReply.is_on() {
-            for trigger in &effects.triggers {
-                self.fire(trigger, header.zxid);
-            }
+        let mut triggers = &effects.triggers[..];
+        mutant!(WatchAfterReply => triggers = &[]);
+        for trigger in triggers {
+            self.fire(trigger, header.zxid);
         }
         let Some(conn) = self.by_session.get(&header.client).copied() else { return };
         let Some(connection) = self.connections.get(&conn) else { return };
@@ -494,8 +494,8 @@ impl ClientPort {
                 connection.pending_bytes -= done.bytes;
                 self.load.remove(&self.options, &done);
                 self.dirty.push(conn);
-                let told = if Mutant::ReplyZxidTooLow.is_on() { 1 } else { 0 };
-                let zxid = Zxid(header.zxid.0 - told);
+                let mut zxid = header.zxid;
+                mutant!(ReplyZxidTooLow => zxid = Zxid(zxid.0 - 1));
                 connection.reply(&mut self.stats, done.xid, zxid, code, body);
                 connection.answered(&mut self.stats, now.mono, &done, header.zxid);
             }
@@ -506,11 +506,9 @@ impl ClientPort {
         if place.is_some() {
             self.resume(now, store, conn, out);
         }
-        if Mutant::WatchAfterReply.is_on() {
-            for trigger in &effects.triggers {
-                self.fire(trigger, header.zxid);
-            }
-        }
+        mutant!(WatchAfterReply => for trigger in &effects.triggers {
+            self.fire(trigger, header.zxid);
+        });
     }
 
     /// A write could not be prepared and has no transaction.

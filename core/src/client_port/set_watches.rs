@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::watches::Watches;
 use crate::budget::Work;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::store::{NodeRef, Store};
 use crate::types::{ConnId, Zxid};
 use crate::wire::jute::{Malformed, Reader, text_of};
@@ -144,19 +144,22 @@ impl SetWatches {
         let node = store.node(path);
         let missed = match (self.list, node) {
             (1, None) | (3, None) => Some(EventType::NodeDeleted),
-            (1, Some(node)) => (node.stored().mzxid > self.since
-                && !Mutant::MissedWatchForgotten.is_on())
-            .then_some(EventType::NodeDataChanged),
+            (1, Some(node)) => {
+                let mut is_missed = node.stored().mzxid > self.since;
+                mutant!(MissedWatchForgotten => is_missed = false);
+                is_missed.then_some(EventType::NodeDataChanged)
+            }
             (2, node) => node.is_some().then_some(EventType::NodeCreated),
             (3, Some(node)) => {
                 (node.stored().pzxid > self.since).then_some(EventType::NodeChildrenChanged)
             }
-            (4 | 5, _) if Mutant::PersistentWatchNotLeftAgain.is_on() => return Ok(None),
             (4, _) => {
+                mutant!(PersistentWatchNotLeftAgain => return Ok(None));
                 watches.watch(path, conn, AddWatchMode::Persistent)?;
                 return Ok(None);
             }
             (_, _) => {
+                mutant!(PersistentWatchNotLeftAgain => return Ok(None));
                 watches.watch(path, conn, AddWatchMode::PersistentRecursive)?;
                 return Ok(None);
             }

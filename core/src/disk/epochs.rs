@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::files::{DirLayout, FilePath};
 use super::io::{COPY, DiskError, Io};
 use crate::action::EpochFile;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{Epoch, Zxid};
 
 /// Longer than any number.
@@ -24,9 +24,7 @@ pub(crate) async fn save(
     let (path, aside) = (place(layout, file), aside(layout, file));
     io.create(&aside).await?;
     io.write(&aside, 0, Bytes::from(format!("{}", epoch.0))).await?;
-    if Mutant::EpochsNotSynced.is_on() {
-        return io.rename(&aside, &path).await;
-    }
+    mutant!(EpochsNotSynced => return io.rename(&aside, &path).await);
     io.sync_data(&aside).await?;
     io.rename(&aside, &path).await?;
     io.sync_dir(&layout.data).await

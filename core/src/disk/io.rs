@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::files::{Completion, DirEntry, FailureKind, FileOp, FilePath};
 use crate::event::DiskFault;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 
 /// Why a procedure of the disk ended.
 #[derive(Debug, thiserror::Error)]
@@ -160,12 +160,12 @@ impl Io {
         })
         .await;
         match completion {
-            Completion::Failed { kind: FailureKind::Other | FailureKind::NoSpace, .. }
-                if Mutant::DiskErrorIgnored.is_on() && matches!(verb, "write" | "sync") =>
-            {
-                Ok(Completion::Done)
+            Completion::Failed { kind, text } => {
+                let is_ignored = matches!(kind, FailureKind::Other | FailureKind::NoSpace)
+                    && matches!(verb, "write" | "sync");
+                mutant!(DiskErrorIgnored => if is_ignored { return Ok(Completion::Done) });
+                Err(DiskError::Io { verb, path, kind, text })
             }
-            Completion::Failed { kind, text } => Err(DiskError::Io { verb, path, kind, text }),
             Completion::Done | Completion::Data(_) | Completion::Listing(_) => Ok(completion),
         }
     }

@@ -20,7 +20,7 @@ use super::snapshot::reader::{self, Loaded, SnapshotFile};
 use super::snapshot::writer;
 use super::state::State;
 use crate::event::{DiskEvent, Progress, Recovered};
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{Ticket, Zxid};
 use crate::wire::entries::Entry;
 
@@ -165,9 +165,7 @@ pub(crate) async fn recover<S: State>(
 /// only the system's cache knows of, and from now on this server votes with them.
 async fn settle<S: State>(context: &Context<S>, newest: Option<&LogFile>) -> Result<(), DiskError> {
     let (io, layout) = (&context.io, &context.layout);
-    if Mutant::RecoveredNotDurable.is_on() {
-        return Ok(());
-    }
+    mutant!(RecoveredNotDurable => return Ok(()));
     if let Some(newest) = newest
         && context.options.force_sync
     {

@@ -10,7 +10,7 @@ use super::log::reader::{LogFile, LogReader, Next};
 use super::recovery::log_files;
 use super::snapshot::reader::{SnapshotFile, looks_complete, snapshots};
 use super::state::State;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::Zxid;
 
 /// Where a history is to be cut.
@@ -41,9 +41,7 @@ pub(crate) async fn truncate<S: State>(
     let (io, layout) = (&context.io, &context.layout);
     let Some(cut) = find(context, after).await? else { return Ok(false) };
     let mut given_up = GivenUp::begin(io, layout).await?;
-    if Mutant::SnapshotsGoBeforeTheLog.is_on() {
-        give_up_snapshots(io, layout, &cut, &mut given_up).await?;
-    }
+    mutant!(SnapshotsGoBeforeTheLog => give_up_snapshots(io, layout, &cut, &mut given_up).await?);
     for log in cut.logs.iter().rev().filter(|log| log.zxid > cut.after) {
         given_up.file(&log.path).await?;
         io.sync_dir(&layout.logs).await?;
@@ -54,9 +52,11 @@ pub(crate) async fn truncate<S: State>(
         io.sync_data(&file.path).await?;
         io.close(&file.path).await?;
     }
-    if !Mutant::SnapshotsGoBeforeTheLog.is_on() {
-        give_up_snapshots(io, layout, &cut, &mut given_up).await?;
-    }
+    mutant!(SnapshotsGoBeforeTheLog => {
+        given_up.end().await?;
+        return Ok(true);
+    });
+    give_up_snapshots(io, layout, &cut, &mut given_up).await?;
     given_up.end().await?;
     Ok(true)
 }
@@ -83,8 +83,9 @@ async fn find<S: State>(context: &Context<S>, after: Zxid) -> Result<Option<Cut>
         let mut first = None;
         while let Next::Entry { offset, entry } = reader.next(io).await? {
             is_there |= entry.zxid == after;
-            let after = if Mutant::TruncatesOneLess.is_on() { after.next() } else { after };
-            if entry.zxid > after {
+            let mut last_kept = after;
+            mutant!(TruncatesOneLess => last_kept = after.next());
+            if entry.zxid > last_kept {
                 first = first.or(Some((offset, entry.zxid)));
             }
         }
@@ -93,11 +94,12 @@ async fn find<S: State>(context: &Context<S>, after: Zxid) -> Result<Option<Cut>
         inside = first.map(|(offset, zxid)| (file.clone(), offset, reader.offset(), zxid));
     }
     is_there |= after.counter() == 0 && next.is_some_and(|next| next.epoch() == after.epoch());
-    let beginning = oldest_after.filter(|oldest| {
-        let is_beginning = oldest.counter() == 0 && next.is_none_or(|next| next > *oldest);
-        is_beginning && !is_there && Mutant::BeginningTakenForCommon.is_on()
+    let mut found = Some(after).filter(|_| is_there && has_base);
+    mutant!(BeginningTakenForCommon => {
+        let is_beginning =
+            |oldest: &Zxid| oldest.counter() == 0 && next.is_none_or(|next| next > *oldest);
+        found = oldest_after.filter(|oldest| !is_there && is_beginning(oldest)).or(found);
     });
-    let found = beginning.or(Some(after).filter(|_| is_there && has_base));
     Ok(found.map(|after| Cut { logs, snapshots, after, inside }))
 }
 

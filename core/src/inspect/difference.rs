@@ -9,7 +9,7 @@ use core::fmt::{self, Display};
 use serde::Serialize;
 
 use super::text::{self, Plain, shown, shown_option};
-use super::{Line, Sink, Trouble, tell};
+use super::{Finding, FindingSink, InspectError, emit};
 use crate::store::{CONFIG_PATH, NodeRef, Store};
 use crate::types::Zxid;
 
@@ -69,7 +69,10 @@ fn both<S: serde::Serializer>(zxids: &[Zxid; 2], s: S) -> Result<S::Ok, S::Error
 }
 
 /// Compares two states. `/zookeeper/config` is each server's own, and left out.
-pub(super) fn compare(stores: [&Store; 2], sink: &mut Sink<'_>) -> Result<bool, Trouble> {
+pub(super) fn compare(
+    stores: [&Store; 2],
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     let [a, b] = stores;
     let mut found = Found { differences: 0, first: None, sink };
     sessions(a, b, &mut found)?;
@@ -118,7 +121,7 @@ pub(super) fn compare(stores: [&Store; 2], sink: &mut Sink<'_>) -> Result<bool, 
         differs_by_zxid: first,
     };
     let is_same = differences == 0 && a.last_zxid() == b.last_zxid();
-    tell(sink, Line::Compared(compared))?;
+    emit(sink, Finding::Compared(compared))?;
     Ok(is_same)
 }
 
@@ -128,11 +131,11 @@ fn names<'a>(node: NodeRef<'a>) -> Vec<&'a str> {
     names
 }
 
-fn sessions(a: &Store, b: &Store, found: &mut Found<'_, '_>) -> Result<(), Trouble> {
+fn sessions(a: &Store, b: &Store, found: &mut Found<'_, '_>) -> Result<(), InspectError> {
     for (session, timeout) in a.sessions() {
         let other = b.session(session);
         if other != Some(timeout) {
-            found.tell(Difference::Session {
+            found.emit(Difference::Session {
                 session: session.to_string(),
                 a_timeout_ms: Some(timeout),
                 b_timeout_ms: other,
@@ -140,7 +143,7 @@ fn sessions(a: &Store, b: &Store, found: &mut Found<'_, '_>) -> Result<(), Troub
         }
     }
     for (session, timeout) in b.sessions().filter(|(session, _)| a.session(*session).is_none()) {
-        found.tell(Difference::Session {
+        found.emit(Difference::Session {
             session: session.to_string(),
             a_timeout_ms: None,
             b_timeout_ms: Some(timeout),
@@ -152,13 +155,13 @@ fn sessions(a: &Store, b: &Store, found: &mut Found<'_, '_>) -> Result<(), Troub
 struct Found<'a, 'b> {
     differences: u64,
     first: Option<Zxid>,
-    sink: &'a mut Sink<'b>,
+    sink: &'a mut FindingSink<'b>,
 }
 
 impl Found<'_, '_> {
-    fn tell(&mut self, difference: Difference) -> Result<(), Trouble> {
+    fn emit(&mut self, difference: Difference) -> Result<(), InspectError> {
         self.differences += 1;
-        tell(self.sink, Line::Difference(difference))
+        emit(self.sink, Finding::Difference(difference))
     }
 
     fn at(&mut self, zxid: Zxid) {
@@ -172,7 +175,7 @@ impl Found<'_, '_> {
         parent: &str,
         name: &str,
         only_in: &'static str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), InspectError> {
         let path = format!("{parent}/{name}");
         let Some(node) = store.node(&path) else { return Ok(()) };
         let czxid = node.stored().czxid;
@@ -181,10 +184,10 @@ impl Found<'_, '_> {
         if other_parent.stored().pzxid < czxid {
             self.at(czxid);
         }
-        self.tell(Difference::Missing { path, only_in, below, czxid })
+        self.emit(Difference::Missing { path, only_in, below, czxid })
     }
 
-    fn node(&mut self, path: &str, x: NodeRef<'_>, y: NodeRef<'_>) -> Result<(), Trouble> {
+    fn node(&mut self, path: &str, x: NodeRef<'_>, y: NodeRef<'_>) -> Result<(), InspectError> {
         let (a, b) = (x.stored(), y.stored());
         if a == b && x.data() == y.data() && x.acl() == y.acl() {
             return Ok(());
@@ -226,7 +229,7 @@ impl Found<'_, '_> {
         // Where one is ahead, its newest zxid is the first that the other lacks.
         let newest = |stat: &crate::store::StoredStat| stat.czxid.max(stat.mzxid).max(stat.pzxid);
         self.at(newest(&a).max(newest(&b)));
-        self.tell(Difference::Znode { path: text::path(path), fields })
+        self.emit(Difference::Znode { path: text::path(path), fields })
     }
 }
 

@@ -12,7 +12,8 @@ use super::subtree::Sums;
 use super::text::{self, Count, Plain, shown, shown_option};
 use super::znode::{SessionLine, Znode};
 use super::{
-    Execute, Line, Options, Sink, Trouble, difference, log, log_difference, snapshot, tell,
+    Execute, Finding, FindingSink, InspectError, Options, difference, emit, log, log_difference,
+    snapshot,
 };
 use crate::disk::{
     DirEntry, DirLayout, Disk, DiskOptions, FilePath, GIVEN_UP, Io, Named, drive, join, log_files,
@@ -117,7 +118,7 @@ pub enum Recovery {
 }
 
 /// A recovery that was tried out.
-struct Tried {
+struct DryRun {
     outcome: Result<Box<Recovered<Store>>, DiskFault>,
     ensemble: bool,
     /// Snapshots in the order in which they were read.
@@ -126,7 +127,7 @@ struct Tried {
     purge: Vec<WouldChange>,
 }
 
-fn list(execute: &mut impl Execute, dir: &FilePath) -> Result<Vec<DirEntry>, Trouble> {
+fn list(execute: &mut impl Execute, dir: &FilePath) -> Result<Vec<DirEntry>, InspectError> {
     let io = Io::default();
     Ok(io.run(io.list(dir), execute)?)
 }
@@ -136,7 +137,7 @@ fn try_out(
     data_dir: &str,
     log_dir: &str,
     options: &Options,
-) -> Result<Tried, Trouble> {
+) -> Result<DryRun, InspectError> {
     let layout = DirLayout::new(data_dir, log_dir);
     let has = |files: &[DirEntry], name: &str| files.iter().any(|file| file.name == name);
     let above = list(execute, &FilePath::from(data_dir))?;
@@ -164,14 +165,14 @@ fn try_out(
     let outcome = match events.pop() {
         Some(DiskEvent::Recovered(recovered)) => Ok(recovered),
         Some(DiskEvent::Failed(fault)) => Err(fault),
-        _ => return Err(Trouble::Failed(String::from("the recovery did not end"))),
+        _ => return Err(InspectError::Failed(String::from("the recovery did not end"))),
     };
     if outcome.is_ok() {
         disk.purge_due();
         drive(&mut disk, &mut |op| overlay.execute(op), &mut events);
     }
     let purge = overlay.take_changes();
-    Ok(Tried { outcome, ensemble, snapshots_read, changes, purge })
+    Ok(DryRun { outcome, ensemble, snapshots_read, changes, purge })
 }
 
 pub(super) fn inspect(
@@ -179,8 +180,8 @@ pub(super) fn inspect(
     data_dir: &str,
     log_dir: &str,
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<bool, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     let layout = DirLayout::new(data_dir, log_dir);
     let tried = try_out(execute, data_dir, log_dir, options)?;
     let data = list(execute, &layout.data).unwrap_or_default();
@@ -195,7 +196,7 @@ pub(super) fn inspect(
     for file in snapshots(&layout, &data) {
         let io = Io::default();
         let summary = io.run(snapshot::inspect(&io, &file, &files_only, sink), execute)?;
-        tell(sink, Line::Snapshot(summary))?;
+        emit(sink, Finding::Snapshot(summary))?;
     }
     let logs = log_files(&layout.logs, &log_listing);
     let (mut replayed, mut unsound_logs) = (0, Vec::new());
@@ -209,10 +210,10 @@ pub(super) fn inspect(
         if !summary.is_sound() && (i + 1 < logs.len() || !summary.is_torn()) {
             unsound_logs.push(summary.path.clone());
         }
-        tell(sink, Line::Log(summary))?;
+        emit(sink, Finding::Log(summary))?;
     }
     others(execute, &layout, data_dir, [&data, &log_listing], sink)?;
-    let Tried { outcome, ensemble, mut snapshots_read, changes, purge } = tried;
+    let DryRun { outcome, ensemble, mut snapshots_read, changes, purge } = tried;
     let recovery = match outcome {
         Ok(mut recovered) => {
             tree(&recovered.state, options, sink)?;
@@ -245,15 +246,15 @@ pub(super) fn inspect(
         unsound_logs,
     };
     let is_sound = directory.is_sound();
-    tell(sink, Line::Directory(directory))?;
+    emit(sink, Finding::Directory(directory))?;
     Ok(is_sound)
 }
 
 /// Sessions, znodes and sums of what was recovered.
-fn tree(store: &Store, options: &Options, sink: &mut Sink<'_>) -> Result<(), Trouble> {
+fn tree(store: &Store, options: &Options, sink: &mut FindingSink<'_>) -> Result<(), InspectError> {
     if options.znodes {
         for (session, timeout_ms) in store.sessions() {
-            tell(sink, Line::Session(SessionLine { session, timeout_ms }))?;
+            emit(sink, Finding::Session(SessionLine { session, timeout_ms }))?;
         }
     }
     let mut sums = Sums::new(options);
@@ -264,7 +265,7 @@ fn tree(store: &Store, options: &Options, sink: &mut Sink<'_>) -> Result<(), Tro
         if options.znodes && Sums::is_inside(options, &path) {
             let acl = Some(text::acl(node.acl()));
             let znode = Znode::new(&path, node.data(), acl, &node.stored(), options.data);
-            tell(sink, Line::Znode(znode))?;
+            emit(sink, Finding::Znode(znode))?;
         }
         let mut children: Vec<&str> = node.children().collect();
         children.sort_unstable();
@@ -273,7 +274,7 @@ fn tree(store: &Store, options: &Options, sink: &mut Sink<'_>) -> Result<(), Tro
             stack.extend(store.node(&child).map(|node| (child, node)));
         }
     }
-    sums.tell(sink)
+    sums.emit(sink)
 }
 
 fn others(
@@ -281,8 +282,8 @@ fn others(
     layout: &DirLayout,
     data_dir: &str,
     listings: [&[DirEntry]; 2],
-    sink: &mut Sink<'_>,
-) -> Result<(), Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<(), InspectError> {
     let above = list(execute, &FilePath::from(data_dir))?;
     let is_known = |file: &&DirEntry| matches!(&*file.name, "myid" | "initialize");
     let above: Vec<DirEntry> = above.iter().filter(is_known).cloned().collect();
@@ -309,7 +310,7 @@ fn others(
                 },
             };
             let file = OtherFile { path: path.to_string(), bytes: file.len, note };
-            tell(sink, Line::File(file))?;
+            emit(sink, Finding::File(file))?;
         }
     }
     Ok(())
@@ -319,8 +320,8 @@ pub(super) fn compare(
     execute: &mut impl Execute,
     dirs: [(&str, &str); 2],
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<bool, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     let mut stores = Vec::new();
     let mut logs = [Vec::new(), Vec::new()];
     for ((data_dir, log_dir), logs) in dirs.into_iter().zip(&mut logs) {
@@ -329,7 +330,7 @@ pub(super) fn compare(
             Ok(recovered) => stores.push(recovered.state),
             Err(fault) => {
                 let what = alloc::format!("a server would not start in {data_dir}: {}", fault.what);
-                return Err(Trouble::Failed(what));
+                return Err(InspectError::Failed(what));
             }
         }
         let layout = DirLayout::new(data_dir, log_dir);

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::text::{Count, Moment, Plain, shown, shown_option};
 use super::transaction::Transaction;
-use super::{Line, Options, Sink, Target, Trouble, tell};
+use super::{Finding, FindingSink, InspectError, Options, Target, emit};
 use crate::disk::{Damage, Io, LOG_HEADER_LEN, LogFile, LogReader, Next, Tail, examine, follows};
 use crate::types::Zxid;
 
@@ -76,8 +76,8 @@ pub(super) async fn inspect(
     io: &Io,
     file: LogFile,
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<LogSummary, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<LogSummary, InspectError> {
     inspect_after(io, file, Zxid(i64::MAX), options, sink).await
 }
 
@@ -87,8 +87,8 @@ pub(super) async fn inspect_after(
     file: LogFile,
     base: Zxid,
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<LogSummary, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<LogSummary, InspectError> {
     let mut summary = LogSummary {
         path: file.path.to_string(),
         named: file.zxid,
@@ -120,7 +120,7 @@ pub(super) async fn inspect_after(
                 summary.entries_end = reader.offset();
                 let is_wanted = options.from <= entry.zxid && entry.zxid <= options.to;
                 if options.transactions && is_wanted {
-                    tell(sink, Line::Transaction(transaction))?;
+                    emit(sink, Finding::Transaction(transaction))?;
                 }
                 continue;
             }
@@ -183,7 +183,7 @@ pub(super) async fn inspect_after(
 }
 
 /// Nothing but zeros.
-async fn is_empty(io: &Io, file: &LogFile, max: usize) -> Result<bool, Trouble> {
+async fn is_empty(io: &Io, file: &LogFile, max: usize) -> Result<bool, InspectError> {
     Ok(examine(io, file, 0, None, Zxid::UNTRUSTED, max).await? == Tail::Padding)
 }
 
@@ -213,14 +213,14 @@ impl LogSummary {
         Some(Break { kind, offset, after: last, what, continues_at: Some(offset) })
     }
 
-    fn found(&mut self, found: Break, sink: &mut Sink<'_>) -> Result<(), Trouble> {
+    fn found(&mut self, found: Break, sink: &mut FindingSink<'_>) -> Result<(), InspectError> {
         self.breaks += 1;
         // Servers only warn of disorder.
         if found.kind != "disorder" && self.problem.is_none() {
             self.is_torn = found.kind == "torn";
             self.problem = Some(format!("at offset {}, {}", found.offset, found.what));
         }
-        tell(sink, Line::Break(found))
+        emit(sink, Finding::Break(found))
     }
 
     fn count(&mut self, transaction: &Transaction, base: Zxid) {

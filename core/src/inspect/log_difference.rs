@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::text::shown_option;
 use super::transaction::Transaction;
-use super::{Line, Options, Sink, Trouble, tell};
+use super::{Finding, FindingSink, InspectError, Options, emit};
 use crate::disk::{Io, LogFile, LogReader, Next};
 use crate::types::Zxid;
 use crate::wire::entries::Entry;
@@ -45,7 +45,7 @@ struct Chain {
 
 impl Chain {
     /// The next transaction later than all before, with its place.
-    async fn next(&mut self, io: &Io) -> Result<Option<(u64, Entry)>, Trouble> {
+    async fn next(&mut self, io: &Io) -> Result<Option<(u64, Entry)>, InspectError> {
         loop {
             let Some(reader) = &mut self.reader else {
                 let Some(file) = self.files.pop_front() else { return Ok(None) };
@@ -72,8 +72,8 @@ pub(super) async fn compare(
     io: &Io,
     files: [Vec<LogFile>; 2],
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<bool, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     let max_body = options.max_record_bytes;
     let [mut a, mut b] =
         files.map(|f| Chain { files: f.into(), reader: None, max_body, last: None });
@@ -110,7 +110,7 @@ pub(super) async fn compare(
         (found.a, found.b) = (said(&x), said(&y));
     }
     let is_same = found.first_zxid.is_none();
-    tell(sink, Line::LogDifference(found))?;
+    emit(sink, Finding::LogDifference(found))?;
     Ok(is_same)
 }
 

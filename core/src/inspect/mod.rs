@@ -6,7 +6,7 @@
 //! that lists and reads files; nothing else is ever asked of it. A recovery is tried out over an
 //! overlay that keeps what it would change.
 //!
-//! Findings come one by one as [`Line`]s, so that a long log takes no memory: each is one JSON
+//! Findings come one by one as [`Finding`]s, so that a long log takes no memory: each is one JSON
 //! object (`Serialize`) or a few lines of text (`Display`).
 
 mod difference;
@@ -97,7 +97,7 @@ impl Default for Options {
 /// One finding.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Line {
+pub enum Finding {
     /// A transaction of a log.
     Transaction(Transaction),
     /// A place in a log where no transaction is.
@@ -124,31 +124,31 @@ pub enum Line {
     Compared(Compared),
 }
 
-impl Display for Line {
+impl Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Line::Transaction(line) => line.fmt(f),
-            Line::Break(line) => line.fmt(f),
-            Line::Log(line) => line.fmt(f),
-            Line::Session(line) => line.fmt(f),
-            Line::Znode(line) => line.fmt(f),
-            Line::Subtree(line) => line.fmt(f),
-            Line::Snapshot(line) => line.fmt(f),
-            Line::File(line) => line.fmt(f),
-            Line::Directory(line) => line.fmt(f),
-            Line::Difference(line) => line.fmt(f),
-            Line::LogDifference(line) => line.fmt(f),
-            Line::Compared(line) => line.fmt(f),
+            Finding::Transaction(line) => line.fmt(f),
+            Finding::Break(line) => line.fmt(f),
+            Finding::Log(line) => line.fmt(f),
+            Finding::Session(line) => line.fmt(f),
+            Finding::Znode(line) => line.fmt(f),
+            Finding::Subtree(line) => line.fmt(f),
+            Finding::Snapshot(line) => line.fmt(f),
+            Finding::File(line) => line.fmt(f),
+            Finding::Directory(line) => line.fmt(f),
+            Finding::Difference(line) => line.fmt(f),
+            Finding::LogDifference(line) => line.fmt(f),
+            Finding::Compared(line) => line.fmt(f),
         }
     }
 }
 
 /// Takes findings; may have had enough.
-pub type Sink<'a> = dyn FnMut(&Line) -> ControlFlow<()> + 'a;
+pub type FindingSink<'a> = dyn FnMut(&Finding) -> ControlFlow<()> + 'a;
 
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum InspectError {
     /// The sink has had enough.
     #[error("stopped")]
     Stopped,
@@ -157,24 +157,24 @@ pub enum Trouble {
     Failed(String),
 }
 
-impl From<DiskError> for Trouble {
-    fn from(error: DiskError) -> Trouble {
+impl From<DiskError> for InspectError {
+    fn from(error: DiskError) -> InspectError {
         match error {
             DiskError::Io { verb, path, kind: FailureKind::NotFound, .. } => {
-                Trouble::Failed(format!("cannot {verb} {path}: no such file or directory"))
+                InspectError::Failed(format!("cannot {verb} {path}: no such file or directory"))
             }
             DiskError::Io { verb, path, text, .. } => {
-                Trouble::Failed(format!("cannot {verb} {path}: {text}"))
+                InspectError::Failed(format!("cannot {verb} {path}: {text}"))
             }
-            DiskError::Refused { what, .. } => Trouble::Failed(what),
+            DiskError::Refused { what, .. } => InspectError::Failed(what),
         }
     }
 }
 
-fn tell(sink: &mut Sink<'_>, line: Line) -> Result<(), Trouble> {
+fn emit(sink: &mut FindingSink<'_>, line: Finding) -> Result<(), InspectError> {
     match sink(&line) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Trouble::Stopped),
+        ControlFlow::Break(()) => Err(InspectError::Stopped),
     }
 }
 
@@ -206,15 +206,15 @@ pub fn file(
     execute: &mut impl Execute,
     target: &Target,
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<bool, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     match kind_of(execute, target)? {
         Kind::Log(zxid) => {
             let file = log::file_of(target, zxid);
             let io = Io::default();
             let summary = io.run(log::inspect(&io, file, options, sink), execute)?;
             let is_sound = summary.is_sound();
-            tell(sink, Line::Log(summary))?;
+            emit(sink, Finding::Log(summary))?;
             Ok(is_sound)
         }
         Kind::Snapshot(zxid, compression) => {
@@ -222,7 +222,7 @@ pub fn file(
             let io = Io::default();
             let summary = io.run(snapshot::inspect(&io, &file, options, sink), execute)?;
             let is_sound = summary.is_sound();
-            tell(sink, Line::Snapshot(summary))?;
+            emit(sink, Finding::Snapshot(summary))?;
             Ok(is_sound)
         }
     }
@@ -237,8 +237,8 @@ pub fn directory(
     data_dir: &str,
     log_dir: &str,
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<bool, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     directory::inspect(execute, data_dir, log_dir, options, sink)
 }
 
@@ -250,8 +250,8 @@ pub fn compare_files(
     execute: &mut impl Execute,
     targets: [&Target; 2],
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<bool, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     let [a, b] = targets;
     match (kind_of(execute, a)?, kind_of(execute, b)?) {
         (Kind::Log(za), Kind::Log(zb)) => {
@@ -266,7 +266,7 @@ pub fn compare_files(
         }
         (Kind::Log(_), Kind::Snapshot(..)) | (Kind::Snapshot(..), Kind::Log(_)) => {
             let what = format!("{} and {} are a log and a snapshot", a.path, b.path);
-            Err(Trouble::Failed(what))
+            Err(InspectError::Failed(what))
         }
     }
 }
@@ -280,12 +280,12 @@ pub fn compare_directories(
     execute: &mut impl Execute,
     dirs: [(&str, &str); 2],
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<bool, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<bool, InspectError> {
     directory::compare(execute, dirs, options, sink)
 }
 
-fn kind_of(execute: &mut impl Execute, target: &Target) -> Result<Kind, Trouble> {
+fn kind_of(execute: &mut impl Execute, target: &Target) -> Result<Kind, InspectError> {
     let io = Io::default();
     let first: Bytes = io.run(io.read(&target.path, 0, 16), execute)?;
     let name = target.path.rsplit('/').next().unwrap_or_default();
@@ -310,7 +310,7 @@ fn kind_of(execute: &mut impl Execute, target: &Target) -> Result<Kind, Trouble>
         Named::Snapshot(zxid, compression) | Named::Installing(zxid, compression) => {
             Ok(Kind::Snapshot(zxid, compression))
         }
-        Named::UnfinishedSnapshot | Named::Other => Err(Trouble::Failed(format!(
+        Named::UnfinishedSnapshot | Named::Other => Err(InspectError::Failed(format!(
             "{} is neither a log nor a snapshot: it begins as neither of them",
             target.path
         ))),

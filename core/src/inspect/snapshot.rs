@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::subtree::Sums;
 use super::text::{self, Count, Plain, shown, shown_option};
 use super::znode::{SessionLine, Znode, kind};
-use super::{Execute, Line, Options, Sink, Target, Trouble, tell};
+use super::{Execute, Finding, FindingSink, InspectError, Options, Target, emit};
 use crate::disk::{
     Compression, DIGEST_VERSION, Io, SnapshotDecoder, SnapshotFile, SnapshotTail, State,
     looks_complete, read_snapshot,
@@ -97,8 +97,8 @@ pub(super) async fn inspect(
     io: &Io,
     file: &SnapshotFile,
     options: &Options,
-    sink: &mut Sink<'_>,
-) -> Result<SnapshotSummary, Trouble> {
+    sink: &mut FindingSink<'_>,
+) -> Result<SnapshotSummary, InspectError> {
     let mut walk = Walk {
         summary: SnapshotSummary {
             path: file.path.to_string(),
@@ -145,7 +145,7 @@ pub(super) async fn inspect(
         }
     }
     let Walk { summary, sums, sink, .. } = walk;
-    sums.tell(sink)?;
+    sums.emit(sink)?;
     Ok(summary)
 }
 
@@ -155,8 +155,8 @@ struct Walk<'a, 'b> {
     acls: BTreeMap<i64, alloc::vec::Vec<String>>,
     sums: Sums<'a>,
     options: &'a Options,
-    sink: &'a mut Sink<'b>,
-    stopped: Option<Trouble>,
+    sink: &'a mut FindingSink<'b>,
+    stopped: Option<InspectError>,
 }
 
 impl Walk<'_, '_> {
@@ -178,12 +178,12 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn item(&mut self, item: SnapshotItem<'_>) -> Result<(), Trouble> {
+    fn item(&mut self, item: SnapshotItem<'_>) -> Result<(), InspectError> {
         match item {
             SnapshotItem::Session(session, timeout_ms) => {
                 self.summary.sessions += 1;
                 if self.options.znodes {
-                    tell(self.sink, Line::Session(SessionLine { session, timeout_ms }))?;
+                    emit(self.sink, Finding::Session(SessionLine { session, timeout_ms }))?;
                 }
             }
             SnapshotItem::Acl(index, acl) => {
@@ -195,7 +195,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn node(&mut self, node: &SnapshotNode<'_>) -> Result<(), Trouble> {
+    fn node(&mut self, node: &SnapshotNode<'_>) -> Result<(), InspectError> {
         let SnapshotNode { path, data, acl, stat } = node;
         let bytes = data.map_or(0, <[u8]>::len);
         let summary = &mut self.summary;
@@ -214,7 +214,7 @@ impl Walk<'_, '_> {
                 index => self.acls.get(index).cloned(),
             };
             let znode = Znode::new(path, *data, acl, stat, self.options.data);
-            tell(self.sink, Line::Znode(znode))?;
+            emit(self.sink, Finding::Znode(znode))?;
         }
         Ok(())
     }
@@ -251,12 +251,13 @@ pub(super) fn load(
     execute: &mut impl Execute,
     file: &SnapshotFile,
     options: &Options,
-) -> Result<Store, Trouble> {
+) -> Result<Store, InspectError> {
     let io = Io::default();
     let mut decoder = <Store as State>::decoder(&store_options(options));
     let mut body = |bytes: &Bytes| decoder.push(bytes);
     let read = io.run(read_snapshot(&io, file, &mut body, &mut |_| {}), execute)?;
-    let unusable = |why: String| Trouble::Failed(format!("{} cannot be used: {why}", file.path));
+    let unusable =
+        |why: String| InspectError::Failed(format!("{} cannot be used: {why}", file.path));
     read.map_err(unusable)?;
     let mut store = decoder.finish().map_err(unusable)?;
     store.set_last_zxid(file.zxid);

@@ -7,7 +7,7 @@ use core::fmt::{self, Display};
 use serde::Serialize;
 
 use super::text::{self, Count, Plain};
-use super::{Line, Options, Sink, Trouble, tell};
+use super::{Finding, FindingSink, InspectError, Options, emit};
 
 /// Sums are kept for so many subtrees; what comes after is in their parents' sums alone.
 const MOST: usize = 100_000;
@@ -64,12 +64,12 @@ impl<'a> Sums<'a> {
         }
     }
 
-    pub(super) fn tell(self, sink: &mut Sink<'_>) -> Result<(), Trouble> {
+    pub(super) fn emit(self, sink: &mut FindingSink<'_>) -> Result<(), InspectError> {
         let top = self.options.subtree.trim_end_matches('/');
         for (path, (znodes, data_bytes)) in self.sums {
             let indent = path.get(top.len()..).unwrap_or_default().matches('/').count();
             let path = text::path(&path);
-            tell(sink, Line::Subtree(Subtree { path, znodes, data_bytes, indent }))?;
+            emit(sink, Finding::Subtree(Subtree { path, znodes, data_bytes, indent }))?;
         }
         Ok(())
     }

@@ -78,13 +78,17 @@ impl Dir {
             other => panic!("{other:?} is no reading"),
         }
     }
-    fn file(&mut self, name: &str, options: &Options) -> (Result<bool, Trouble>, Vec<Line>) {
+    fn file(
+        &mut self,
+        name: &str,
+        options: &Options,
+    ) -> (Result<bool, InspectError>, Vec<Finding>) {
         let target = self.target(name);
         let mut lines = Vec::new();
         let result = file(&mut self.reads(), &target, options, &mut keep(&mut lines));
         (result, lines)
     }
-    fn directory(&mut self, options: &Options) -> (Result<bool, Trouble>, Vec<Line>) {
+    fn directory(&mut self, options: &Options) -> (Result<bool, InspectError>, Vec<Finding>) {
         let mut lines = Vec::new();
         let result = directory(&mut self.reads(), "/d", "/d", options, &mut keep(&mut lines));
         (result, lines)
@@ -98,19 +102,19 @@ impl Dir {
     }
 }
 
-fn keep(lines: &mut Vec<Line>) -> impl FnMut(&Line) -> ControlFlow<()> {
+fn keep(lines: &mut Vec<Finding>) -> impl FnMut(&Finding) -> ControlFlow<()> {
     |line| {
         lines.push(line.clone());
         ControlFlow::Continue(())
     }
 }
 
-fn text(lines: &[Line]) -> String {
+fn text(lines: &[Finding]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-fn json(lines: &[Line]) -> String {
-    let one = |line: &Line| serde_json::to_string(line).unwrap_or_default();
+fn json(lines: &[Finding]) -> String {
+    let one = |line: &Finding| serde_json::to_string(line).unwrap_or_default();
     lines.iter().map(|line| format!("{}\n", one(line))).collect()
 }
 
@@ -169,7 +173,7 @@ fn snapshots_are_listed_compressed_or_not() {
     ] {
         let (result, lines) = Dir::new(&[(name, content)]).file(name, &Options::default());
         assert_eq!(result, Ok(true));
-        let Some(Line::Snapshot(summary)) = lines.last() else { panic!("{lines:?}") };
+        let Some(Finding::Snapshot(summary)) = lines.last() else { panic!("{lines:?}") };
         // Those with Snappy were taken before anything was applied.
         let of_nothing = summary.compression == "snappy";
         let digest = [DigestFinding::Matches, DigestFinding::OfNoTransaction];
@@ -415,24 +419,24 @@ fn a_sink_that_has_had_enough_ends_it() {
     let mut dir = Dir::after_b();
     let target = dir.target("log.1");
     let mut seen = 0;
-    let mut sink = |_: &Line| {
+    let mut sink = |_: &Finding| {
         seen += 1;
         if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let result = file(&mut dir.reads(), &target, &Options::default(), &mut sink);
-    assert_eq!((result, seen), (Err(Trouble::Stopped), 3));
+    assert_eq!((result, seen), (Err(InspectError::Stopped), 3));
 }
 
 #[test]
 fn what_is_neither_is_said() {
     let mut dir = Dir::new(&[("notes.txt", b"mine"), ("log.5", b"zeros?"), ("snapshot.5", b"")]);
     let (result, _) = dir.file("notes.txt", &Options::default());
-    assert!(matches!(&result, Err(Trouble::Failed(what)) if what.contains("neither a log")));
+    assert!(matches!(&result, Err(InspectError::Failed(what)) if what.contains("neither a log")));
     let (result, lines) = dir.file("log.5", &Options::default());
     assert!(result == Ok(false) && lines[0].to_string().contains("the header of a log is missing"));
     assert_eq!(dir.file("snapshot.5", &Options::default()).0, Ok(false));
     let (result, _) = dir.file("gone", &Options::default());
-    let Err(Trouble::Failed(what)) = result else { panic!("{result:?}") };
+    let Err(InspectError::Failed(what)) = result else { panic!("{result:?}") };
     assert_eq!(what, "cannot read /d/version-2/gone: no such file or directory");
 }
 

@@ -6,7 +6,7 @@ use tracing::{error, warn};
 
 use super::Node;
 use crate::action::Actions;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::store::Mismatch;
 use crate::types::Now;
 use crate::zab::Role;
@@ -37,7 +37,8 @@ impl Node {
         let Mismatch { zxid, here, said } = mismatch;
         let digests = format!("{here:x} here, {said:x} there");
         let is_again = self.diverged_at.is_some_and(|at| now.mono.ms_since(at) < AGAIN_MS);
-        let is_dropped = !is_again && !Mutant::DivergedFollowerStays.is_on();
+        let mut is_dropped = !is_again;
+        mutant!(DivergedFollowerStays => is_dropped = false);
         match self.ensemble.role() {
             Role::Following { active: true, .. } if is_dropped => {
                 self.diverged_at = Some(now.mono);

@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::disk::SnapshotTrigger;
 use crate::event::{DiskEvent, Event, HostStats, NetEvent, Port, Recovered};
 use crate::hash::HashKey;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::prep::Prep;
 use crate::quorum::Membership;
 use crate::session::SessionTracker;
@@ -107,9 +107,9 @@ impl Node {
             Some(members) => Ensemble::new(config.my_id, Arc::new(members.clone()), options),
             None => Ensemble::standalone(options),
         };
-        if let Some(next) = &config.next
-            && !Mutant::ChangeForgottenByRestart.is_on()
-        {
+        let mut proposed = config.next.as_ref();
+        mutant!(ChangeForgottenByRestart => proposed = None);
+        if let Some(next) = proposed {
             ensemble.restore_proposed_config(next.clone());
         }
         let snap_bytes = u64::try_from(config.storage.snap_size_limit_kb).unwrap_or(0) << 10;
@@ -282,10 +282,7 @@ impl Node {
     fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Actions) {
         match delivery {
             Delivery::Looking => {
-                // What is applied from here on may be cut off again.
-                if !Mutant::SnapshotOfUncommitted.is_on() {
-                    self.abort_own_snapshot(out);
-                }
+                self.uncommitted_may_follow(out);
                 self.stop_serving(out);
                 self.listen_for_servers(out);
             }
@@ -373,7 +370,8 @@ impl Node {
     // ---- roles
 
     fn recovered(&mut self, now: Now, recovered: Recovered<Store>, out: &mut Actions) {
-        let truncated = recovered.ticket != Ticket(0) && !Mutant::TruncationTakenForAStart.is_on();
+        let mut truncated = recovered.ticket != Ticket(0);
+        mutant!(TruncationTakenForAStart => truncated = false);
         self.store = recovered.state;
         self.measure_loaded(now);
         self.remember_config();
@@ -431,11 +429,10 @@ impl Node {
                 return out.push(Action::Halt(Fault { what, exit_code: EXIT_UNEXPECTED }));
             }
         };
-        // In the step that ends a role, what was committed before is still told.
-        let is_told = match Mutant::LastEventsLostWithTheRole.is_on() {
-            false => self.client_port.is_serving(),
-            true => self.serving(),
-        };
+        // In the step that ends a role, clients still get the events of earlier commits: the client
+        // port serves until the role's end is delivered.
+        let mut is_told = self.client_port.is_serving();
+        mutant!(LastEventsLostWithTheRole => is_told = self.serving());
         if is_told {
             self.client_port.applying(now, &self.store, &logged, out);
         }
@@ -452,9 +449,10 @@ impl Node {
         self.client_port.committed(now, &self.store, &logged, &outcome, &self.effects, out);
         self.effects.triggers.clear();
         let is_due = self.trigger.appended(bytes);
-        // A server that does not serve may have applied what is not committed.
-        let may = self.serving() || Mutant::SnapshotOfUncommitted.is_on();
-        if is_due && self.snapshots.may_begin(now) && may {
+        // Outside a role, transactions are applied that may never be committed.
+        let mut is_committed = self.serving();
+        mutant!(SnapshotOfUncommitted => is_committed = true);
+        if is_due && self.snapshots.may_begin(now) && is_committed {
             self.begin_own_snapshot(now, out);
         }
     }

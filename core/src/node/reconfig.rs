@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Node;
 use crate::action::Actions;
 use crate::config::EnsembleConfig;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::prep::{Members, Parsed, Request};
 use crate::quorum::Membership;
 use crate::session::SessionCheck;
@@ -40,9 +40,8 @@ fn parse(data: &[u8]) -> Option<EnsembleConfig> {
 impl Node {
     /// What the state says of the members may be newer than what the files beside `zoo.cfg` do.
     pub(super) fn remember_config(&mut self) {
-        if let Some(config) = config_of(&self.store)
-            && !Mutant::ChangeForgottenByRestart.is_on()
-        {
+        mutant!(ChangeForgottenByRestart => return);
+        if let Some(config) = config_of(&self.store) {
             self.ensemble.restore_state_config(config);
         }
     }

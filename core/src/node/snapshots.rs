@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::Node;
 use crate::action::{Action, Actions, DiskAction};
+use crate::mutant::mutant;
 use crate::store::{SnapshotDecoder, SnapshotWalk, Store};
 use crate::types::{ConnId, Now, Time, Zxid};
 use crate::wire::jute::Writer;
@@ -169,6 +170,13 @@ impl Node {
         let digest = self.store.digest_enabled().then_some(digest);
         let ticket = self.ensemble.ticket();
         out.push(Action::Disk(DiskAction::SnapshotEnd { ticket, digest, last_zxid }));
+    }
+
+    /// A role ends: transactions that are applied from here on may be truncated again, and must not
+    /// get into a snapshot.
+    pub(super) fn uncommitted_may_follow(&mut self, out: &mut Actions) {
+        mutant!(SnapshotOfUncommitted => return);
+        self.abort_own_snapshot(out);
     }
 
     pub(super) fn abort_own_snapshot(&mut self, out: &mut Actions) {

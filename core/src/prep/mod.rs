@@ -32,7 +32,7 @@ pub use self::request::{Parsed, Request, parse};
 use crate::access::Access;
 use crate::budget::Work;
 use crate::hash::HashKey;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::session::SessionCheck;
 use crate::store::{OwnerKind, Store};
 use crate::types::{SessionId, Zxid};
@@ -163,11 +163,8 @@ impl Prep {
         wall_ms: i64,
         max_never_used_ms: i64,
     ) -> bool {
-        let node = if Mutant::ReapsWhatIsCommitted.is_on() {
-            Outstanding::new(HashKey::new(0)).get(store, path)
-        } else {
-            self.tree.get(store, path)
-        };
+        let mut node = self.tree.get(store, path);
+        mutant!(ReapsWhatIsCommitted => node = Outstanding::new(HashKey::new(0)).get(store, path));
         let Some(node) = node.filter(|node| node.children == 0) else { return false };
         let idle_ms = wall_ms.saturating_sub(node.stat.mtime);
         match store.owner_kind(node.stat.ephemeral_owner) {

@@ -12,7 +12,7 @@ use super::request::{Create, CreateKind, Operation};
 use super::{path, quota};
 use crate::access::Access;
 use crate::access::acl::{self, AskedAcl};
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::session::SessionCheck;
 use crate::store::{OwnerKind, Store, StoredStat};
 use crate::types::{SessionId, Zxid};
@@ -89,8 +89,8 @@ impl Context<'_> {
         let mut parent = self.node(tree, &above)?;
         self.allowed(tree, &parent.acl, perms::CREATE)?;
         if mode.sequential {
-            let is_wrong = Mutant::SequenceOfChildren.is_on();
-            let next = if is_wrong { parent.children as i32 } else { parent.stat.cversion };
+            let mut next = parent.stat.cversion;
+            mutant!(SequenceOfChildren => next = parent.children as i32);
             path = format!("{path}{next:010}").into();
         }
         valid(&path)?;

@@ -13,7 +13,7 @@ use rustc_hash::FxBuildHasher;
 use super::quota::Excess;
 use crate::budget::Work;
 use crate::hash::HashKey;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::store::{Store, StoredStat, digest_of, hash_contents};
 use crate::types::{SessionId, Zxid};
 use crate::wire::acl::AclList;
@@ -179,8 +179,8 @@ impl Outstanding {
     /// The node of a path as it will be.
     pub(super) fn get(&self, store: &Store, path: &str) -> Option<NodeState> {
         let key = key(path);
+        mutant!(OutstandingIgnored => return load(store, key));
         match self.newest(key) {
-            Some(_) if Mutant::OutstandingIgnored.is_on() => load(store, key),
             Some(change) => change.state.clone(),
             None => load(store, key),
         }
@@ -251,7 +251,10 @@ impl Outstanding {
 
     /// The ephemerals that a session will own, sorted.
     pub(super) fn ephemerals_of(&self, store: &Store, session: SessionId) -> Vec<ByteString> {
-        let is_own = |owner| owner == session && !Mutant::EphemeralsUnderWayForgotten.is_on();
+        let is_own = |owner| {
+            mutant!(EphemeralsUnderWayForgotten => return false);
+            owner == session
+        };
         let created = self.ephemerals.iter().filter(|(_, owner, _)| is_own(*owner));
         let mut all: Vec<ByteString> = store
             .ephemerals(session)

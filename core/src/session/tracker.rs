@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::SessionCheck;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{ConnId, Now, SessionId, Time};
 
 /// Where a session is attached.
@@ -92,16 +92,15 @@ impl SessionTracker {
     /// Whether a request of this session that came through `owner` may go on; the first one
     /// settles where the session is attached (`checkSession`).
     pub fn check(&mut self, session: SessionId, owner: Owner) -> SessionCheck {
-        match self.sessions.get_mut(&session) {
-            None => SessionCheck::Expired,
-            Some(tracked) if tracked.closing && !Mutant::CreateAfterClose.is_on() => {
-                SessionCheck::Expired
-            }
-            Some(tracked) => match *tracked.owner.get_or_insert(owner) {
-                current if current == owner || Mutant::MoveUnnoticed.is_on() => SessionCheck::Ok,
-                _ => SessionCheck::Moved,
-            },
+        let Some(tracked) = self.sessions.get_mut(&session) else { return SessionCheck::Expired };
+        let mut is_closing = tracked.closing;
+        mutant!(CreateAfterClose => is_closing = false);
+        if is_closing {
+            return SessionCheck::Expired;
         }
+        let mut is_here = *tracked.owner.get_or_insert(owner) == owner;
+        mutant!(MoveUnnoticed => is_here = true);
+        if is_here { SessionCheck::Ok } else { SessionCheck::Moved }
     }
 
     /// Whether the session's close is proposed, and not committed.

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::tree::{NodeId, split};
 use super::{Effects, Mismatch, Outcome, OwnerKind, Store, StoredStat, Trigger};
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{SessionId, Zxid};
 use crate::wire::acl::AclList;
 use crate::wire::txn::{LoggedTxn, Txn, TxnHeader};
@@ -128,12 +128,11 @@ impl Store {
     }
 
     fn multi(&mut self, header: &TxnHeader, all: &[Txn], effects: &mut Effects) -> Outcome {
-        let failed = all.iter().any(|t| matches!(t, Txn::Error(_)));
+        let mut failed = all.iter().any(|t| matches!(t, Txn::Error(_)));
+        mutant!(FailedMultiHalfDone => failed = false);
         let outcome = |store: &mut Store, txn: &Txn, effects: &mut Effects| match txn {
             Txn::Error(code) => Outcome::Error(*code),
-            _ if failed && !Mutant::FailedMultiHalfDone.is_on() => {
-                Outcome::Error(ErrorCode::Ok as i32)
-            }
+            _ if failed => Outcome::Error(ErrorCode::Ok as i32),
             _ => store.apply_txn(header, txn, effects),
         };
         let mut outcomes = Vec::with_capacity(all.len());
@@ -173,7 +172,7 @@ impl Store {
         // Before anything is counted: what is answered is what was asked for.
         let stat =
             with_stat.then(|| super::NodeRef { store: self, node: self.tree.node(id) }.stat());
-        self.own(new.owner, new.path);
+        self.index_owner(new.owner, new.path);
         self.trigger(effects, EventType::NodeCreated, new.path, id);
         self.trigger_parent(effects, new.path, above, parent);
         self.begin_counting(above, name);
@@ -187,7 +186,8 @@ impl Store {
     /// cversion and pzxid grow only: a replay must not turn them back.
     fn raise_parent(&mut self, parent: NodeId, path: &str, cversion: i32, zxid: Zxid) {
         let mut stat = self.tree.stat(self.tree.node(parent));
-        let is_relative = cversion == -1 || Mutant::CversionCountsTwice.is_on();
+        let mut is_relative = cversion == -1;
+        mutant!(CversionCountsTwice => is_relative = true);
         let cversion = if is_relative { stat.cversion.wrapping_add(1) } else { cversion };
         // The counter may wrap: sequence numbers go on below zero then.
         if cversion > stat.cversion || (stat.cversion == i32::MAX && cversion == i32::MIN) {
@@ -218,7 +218,7 @@ impl Store {
         self.digest = self.digest.wrapping_sub(self.tree.digest(node).into());
         self.tree.remove(id);
         self.acls.release(acl);
-        self.disown(owner, path);
+        self.unindex_owner(owner, path);
         self.charge(path, -1, -bytes);
         self.trigger_parent(effects, path, above, parent);
         Outcome::Done
@@ -231,13 +231,11 @@ impl Store {
         zxid: Zxid,
         effects: &mut Effects,
     ) {
-        let paths = match paths.split_last() {
-            Some((_, others)) if Mutant::EphemeralOutlivesSession.is_on() => {
-                self.ephemerals.remove(&session);
-                others
-            }
-            _ => paths,
-        };
+        let mut paths = paths;
+        mutant!(EphemeralOutlivesSession => if let Some((_, others)) = paths.split_last() {
+            self.ephemerals.remove(&session);
+            paths = others;
+        });
         for path in paths {
             self.delete(path, zxid, effects);
         }

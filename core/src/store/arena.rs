@@ -20,9 +20,9 @@ const FIRST: usize = 8;
 /// A place names a page's slot in so many bits: pieces have 16 bytes and more.
 const SLOT_BITS: u32 = 9;
 /// Marks the place of a piece that has an allocation of its own.
-const ALONE: u32 = 1 << 31;
+const OVERSIZED: u32 = 1 << 31;
 /// Pages that places can name: 32 GiB. Further pieces have allocations of their own.
-const MOST_PAGES: usize = if cfg!(test) { 32 } else { (ALONE >> SLOT_BITS) as usize };
+const MOST_PAGES: usize = if cfg!(test) { 32 } else { (OVERSIZED >> SLOT_BITS) as usize };
 /// No slot.
 const NONE: u16 = u16::MAX;
 
@@ -55,7 +55,7 @@ fn kind(len: usize) -> Option<usize> {
 }
 
 /// How much room so many bytes get.
-pub(super) fn room(len: usize) -> usize {
+pub(super) fn size_class(len: usize) -> usize {
     kind(len).map_or(len, |kind| SIZES[kind].into())
 }
 
@@ -80,8 +80,8 @@ impl Place {
     }
 
     /// Of an allocation of its own: which one.
-    fn alone(self) -> Option<usize> {
-        (self.0 & ALONE != 0).then_some((self.0 & !ALONE) as usize)
+    fn oversized(self) -> Option<usize> {
+        (self.0 & OVERSIZED != 0).then_some((self.0 & !OVERSIZED) as usize)
     }
 }
 
@@ -107,10 +107,10 @@ pub(super) struct Arena {
     vacant: Vec<u32>,
     /// Of each length, pages with room, the one that is filled now last. That one was given back
     /// meanwhile is found out when it is its turn.
-    roomy: Vec<VecDeque<u32>>,
+    partial_pages: Vec<VecDeque<u32>>,
     /// Of each length, how many pages there are.
     counts: [u32; KINDS],
-    alone: Slab<Box<[u8]>>,
+    oversized: Slab<Box<[u8]>>,
 }
 
 impl Arena {
@@ -119,9 +119,9 @@ impl Arena {
         Arena {
             pages: Vec::new(),
             vacant: Vec::new(),
-            roomy: Vec::new(),
+            partial_pages: Vec::new(),
             counts: [0; KINDS],
-            alone: Slab::new(),
+            oversized: Slab::new(),
         }
     }
 
@@ -129,7 +129,10 @@ impl Arena {
     pub(super) fn take(&mut self, len: usize) -> Place {
         let page = kind(len).and_then(|kind| Some((kind, self.with_room(kind)?)));
         let Some((kind, at)) = page else {
-            return Place(ALONE | self.alone.insert(vec![0; room(len)].into_boxed_slice()) as u32);
+            return Place(
+                OVERSIZED
+                    | self.oversized.insert(vec![0; size_class(len)].into_boxed_slice()) as u32,
+            );
         };
         let page = &mut self.pages[at as usize];
         let slot = match page.free {
@@ -145,7 +148,7 @@ impl Arena {
         };
         page.used += 1;
         if page.is_full() {
-            self.roomy[kind].pop_back();
+            self.partial_pages[kind].pop_back();
         }
         Place::on(at, slot)
     }
@@ -153,8 +156,8 @@ impl Arena {
     /// The piece.
     #[inline]
     pub(super) fn get(&self, place: Place) -> &[u8] {
-        match place.alone() {
-            Some(alone) => &self.alone[alone],
+        match place.oversized() {
+            Some(oversized) => &self.oversized[oversized],
             None => {
                 let page = &self.pages[place.page()];
                 let start = page.start(place.slot());
@@ -165,8 +168,8 @@ impl Arena {
 
     /// The same, to write.
     pub(super) fn get_mut(&mut self, place: Place) -> &mut [u8] {
-        match place.alone() {
-            Some(alone) => &mut self.alone[alone],
+        match place.oversized() {
+            Some(oversized) => &mut self.oversized[oversized],
             None => {
                 let page = &mut self.pages[place.page()];
                 let start = page.start(place.slot());
@@ -178,8 +181,8 @@ impl Arena {
 
     /// Nothing is there any more.
     pub(super) fn give_back(&mut self, place: Place) {
-        if let Some(alone) = place.alone() {
-            self.alone.remove(alone);
+        if let Some(oversized) = place.oversized() {
+            self.oversized.remove(oversized);
             return;
         }
         let (at, slot) = (place.page(), place.slot());
@@ -188,10 +191,10 @@ impl Arena {
         page.bytes[start..start + 2].copy_from_slice(&page.free.to_le_bytes());
         page.free = slot;
         page.used -= 1;
-        let roomy = &mut self.roomy[usize::from(page.kind)];
+        let partial_pages = &mut self.partial_pages[usize::from(page.kind)];
         if was_full {
-            roomy.push_front(at as u32);
-        } else if page.used == 0 && roomy.back() != Some(&(at as u32)) {
+            partial_pages.push_front(at as u32);
+        } else if page.used == 0 && partial_pages.back() != Some(&(at as u32)) {
             self.counts[usize::from(page.kind)] -= 1;
             *page = Page::empty();
             self.vacant.push(at as u32);
@@ -200,16 +203,16 @@ impl Arena {
 
     /// A page with room for a piece of this kind; `None` if there cannot be another page.
     fn with_room(&mut self, kind: usize) -> Option<u32> {
-        if self.roomy.is_empty() {
-            self.roomy.resize_with(KINDS, VecDeque::new);
+        if self.partial_pages.is_empty() {
+            self.partial_pages.resize_with(KINDS, VecDeque::new);
         }
-        let roomy = &mut self.roomy[kind];
-        while let Some(at) = roomy.back() {
+        let partial_pages = &mut self.partial_pages[kind];
+        while let Some(at) = partial_pages.back() {
             let page = &self.pages[*at as usize];
             if usize::from(page.kind) == kind && !page.is_full() {
                 return Some(*at);
             }
-            roomy.pop_back();
+            partial_pages.pop_back();
         }
         let page = Page::new(kind, self.counts[kind]);
         let at = match self.vacant.pop() {
@@ -224,7 +227,7 @@ impl Arena {
             None => return None,
         };
         self.counts[kind] += 1;
-        roomy.push_back(at);
+        partial_pages.push_back(at);
         Some(at)
     }
 }
@@ -261,9 +264,9 @@ mod tests {
     fn every_length_gets_the_least_size_that_holds_it() {
         for len in 0..=LONGEST {
             let least = SIZES[1..].iter().map(|size| usize::from(*size)).find(|s| *s >= len);
-            assert_eq!(Some(room(len)), least, "{len}");
+            assert_eq!(Some(size_class(len)), least, "{len}");
         }
-        assert_eq!((kind(LONGEST + 1), room(LONGEST + 1)), (None, LONGEST + 1));
+        assert_eq!((kind(LONGEST + 1), size_class(LONGEST + 1)), (None, LONGEST + 1));
     }
 
     /// Pieces of all lengths come and go; each keeps what was written into it.
@@ -278,7 +281,7 @@ mod tests {
                 let len = [rng.usize(..40), rng.usize(..300), rng.usize(..1200)][rng.usize(..3)];
                 let bytes = vec![rng.u8(..); len];
                 let place = arena.take(len);
-                assert_eq!(arena.get(place).len(), room(len));
+                assert_eq!(arena.get(place).len(), size_class(len));
                 arena.get_mut(place)[..len].copy_from_slice(&bytes);
                 known.push((place, bytes));
             } else if !known.is_empty() {
@@ -287,12 +290,15 @@ mod tests {
                 arena.give_back(place);
             }
         }
-        assert!(arena.pages.len() == MOST_PAGES && arena.alone.capacity() > 100, "all were taken");
+        assert!(
+            arena.pages.len() == MOST_PAGES && arena.oversized.capacity() > 100,
+            "all were taken"
+        );
         for (place, bytes) in known {
             assert_eq!(arena.get(place)[..bytes.len()], bytes);
             arena.give_back(place);
         }
-        assert!(arena.alone.is_empty());
+        assert!(arena.oversized.is_empty());
     }
 
     #[test]
@@ -318,7 +324,7 @@ mod tests {
             let place = arena.take(900);
             arena.give_back(place);
         }
-        let listed: usize = arena.roomy.iter().map(VecDeque::len).sum();
+        let listed: usize = arena.partial_pages.iter().map(VecDeque::len).sum();
         assert!(listed <= arena.pages.len(), "{listed} of {}", arena.pages.len());
     }
 }

@@ -12,12 +12,12 @@ use hashbrown::HashTable;
 use super::tree::NodeId;
 
 /// So many children are looked through one by one.
-const FEW: usize = 4;
+const UNINDEXED_MAX: usize = 4;
 /// So many children and fewer get an index of two bytes each; it has room for half as many again, at
 /// least, and for less than twice as many.
-const SOME: usize = 4096;
+const SHORT_INDEX_MAX: usize = 4096;
 /// What is an eighth full at most becomes smaller, but not below this.
-const LITTLE: usize = 64;
+const SHRINK_MIN: usize = 64;
 
 /// The children of one node. The names are elsewhere: who asks says what a child's hash is.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Children {
         let at = self.order.len();
         self.order.push(id);
         let is_in = match &mut self.index {
-            Index::None => at < FEW,
+            Index::None => at < UNINDEXED_MAX,
             Index::Short(table) => table.add(at, hash(id)),
             Index::Long(table) => table.add(at, hash(id)),
         };
@@ -104,7 +104,7 @@ impl Children {
         };
         let Some(at) = at else { return };
         self.order.swap_remove(at);
-        if self.order.capacity() > LITTLE && self.order.len() < self.order.capacity() / 8 {
+        if self.order.capacity() > SHRINK_MIN && self.order.len() < self.order.capacity() / 8 {
             self.order.shrink_to(self.order.len() * 2);
             self.index_anew(hash);
         }
@@ -113,9 +113,9 @@ impl Children {
     /// Makes an index with room for half as many again. Names are asked for in the order in which they
     /// were made: mostly one behind the other in memory.
     fn index_anew(&mut self, hash: impl Fn(NodeId) -> u64) {
-        self.index = if self.order.len() <= FEW {
+        self.index = if self.order.len() <= UNINDEXED_MAX {
             Index::None
-        } else if self.order.len() <= SOME {
+        } else if self.order.len() <= SHORT_INDEX_MAX {
             Index::Short(Box::new(Table::of(&self.order, hash)))
         } else {
             Index::Long(Box::new(Table::of(&self.order, hash)))
@@ -230,13 +230,13 @@ mod tests {
             children.add(id, hash);
             kinds.push(kind(&children));
         }
-        assert_eq!(kinds.iter().position(|kind| *kind == 2), Some(FEW));
+        assert_eq!(kinds.iter().position(|kind| *kind == 2), Some(UNINDEXED_MAX));
         assert_eq!(kinds.iter().position(|kind| *kind == 4), Some(7 << 10));
         for id in 0..69_999 {
             children.remove(id, hash);
         }
         assert_eq!((kind(&children), children.order.as_slice()), (2, &[69_999][..]));
-        assert!(children.order.capacity() <= 2 * LITTLE, "{}", children.order.capacity());
+        assert!(children.order.capacity() <= 2 * SHRINK_MIN, "{}", children.order.capacity());
         assert_eq!(children.find(hash(69_999), |id| id == 69_999), Some(69_999));
     }
 }

@@ -9,8 +9,8 @@ mod apply;
 mod arena;
 mod children;
 mod image;
+mod packed_node;
 mod quota;
-mod record;
 mod snapshot;
 mod stat;
 #[cfg(test)]
@@ -31,8 +31,8 @@ use crate::wire::client::{Acl, Id, Stat, perms};
 
 use acls::Acls;
 pub use image::ImageError;
+use packed_node::{Contents, PackedNode};
 pub use quota::{Quota, QuotaFigures, StatsTrack};
-use record::{Contents, Record};
 pub use snapshot::{
     SnapshotDecoder, SnapshotError, SnapshotItem, SnapshotNode, SnapshotReader, SnapshotWalk,
 };
@@ -147,7 +147,7 @@ pub struct Effects {
 #[derive(Clone, Copy, Debug)]
 pub struct NodeRef<'a> {
     store: &'a Store,
-    node: Record<'a>,
+    node: PackedNode<'a>,
 }
 
 impl Store {
@@ -333,7 +333,7 @@ impl Store {
     }
 
     /// A node is there that its owner, or the leader's cleaner, will delete one day.
-    fn own(&mut self, owner: i64, path: &str) {
+    fn index_owner(&mut self, owner: i64, path: &str) {
         match self.owner_kind(owner) {
             OwnerKind::Persistent => {}
             OwnerKind::Ephemeral => {
@@ -347,7 +347,7 @@ impl Store {
     }
 
     /// That node is gone.
-    fn disown(&mut self, owner: i64, path: &str) {
+    fn unindex_owner(&mut self, owner: i64, path: &str) {
         match self.owner_kind(owner) {
             OwnerKind::Persistent => {}
             OwnerKind::Ephemeral => {

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::Store;
 use super::tree::NodeId;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 
 const QUOTA_PATH: &str = "/zookeeper/quota";
 pub(super) const LIMITS: &str = "zookeeper_limits";
@@ -172,9 +172,7 @@ impl Store {
     /// A node was made, or is gone, or has other data: its quota's usage changes.
     pub(super) fn charge(&mut self, path: &str, count: i64, bytes: i64) {
         let Some((quota, at)) = self.quota_at(path) else { return };
-        if count < 0 && Mutant::QuotaKeepsTheDeleted.is_on() {
-            return;
-        }
+        mutant!(QuotaKeepsTheDeleted => if count < 0 { return });
         let stats = self.tree.child(at, STATS);
         let usage = stats.and_then(|id| StatsTrack::parse(self.tree.node(id).data()));
         let (Some(stats), Some(mut usage)) = (stats, usage) else {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::record::Contents;
+use super::packed_node::Contents;
 use super::tree::{NodeId, ROOT, split};
 use super::{Store, StoreOptions, StoredStat};
 use crate::types::{SessionId, Zxid};
@@ -426,7 +426,7 @@ impl Loader {
             return Err(misplaced());
         }
         let id = store.tree.insert(self.parent, name, data, acl, stat);
-        store.own(stat.ephemeral_owner, path);
+        store.index_owner(stat.ephemeral_owner, path);
         store.redigest(id, path, stat);
         Ok(())
     }

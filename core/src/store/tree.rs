@@ -10,8 +10,8 @@ use slab::Slab;
 use super::acls;
 use super::arena::{Arena, Place};
 use super::children::Children;
+use super::packed_node::{self, Contents, Draft, Own, PackedNode};
 use super::quota::LIMITS;
-use super::record::{self, Contents, Draft, Own, Record};
 use super::stat::StoredStat;
 use crate::hash::HashKey;
 use crate::types::Zxid;
@@ -23,7 +23,7 @@ pub(super) const ROOT: NodeId = 0;
 
 /// What a node has that has, or had, children.
 #[derive(Debug)]
-struct Family {
+struct ParentData {
     children: Children,
     /// See [`Own::Digest`].
     digest: u32,
@@ -41,7 +41,7 @@ pub(super) struct Tree {
     /// Numbers of those that are gone.
     vacant: Vec<NodeId>,
     records: Arena,
-    families: Slab<Family>,
+    parents: Slab<ParentData>,
     /// Of names.
     key: HashKey,
     /// Bytes of names and data.
@@ -57,7 +57,7 @@ impl Tree {
             places: Vec::new(),
             vacant: Vec::new(),
             records: Arena::new(),
-            families: Slab::new(),
+            parents: Slab::new(),
             key,
             bytes: 0,
             limits: 0,
@@ -72,15 +72,15 @@ impl Tree {
         self.places.len() - self.vacant.len()
     }
 
-    pub(super) fn get(&self, id: NodeId) -> Option<Record<'_>> {
+    pub(super) fn get(&self, id: NodeId) -> Option<PackedNode<'_>> {
         let place = self.places.get(id as usize).filter(|place| **place != Place::NOWHERE);
-        place.map(|place| Record::new(self.records.get(*place)))
+        place.map(|place| PackedNode::new(self.records.get(*place)))
     }
 
     /// # Panics
     /// If the number is not of a node that is there.
-    pub(super) fn node(&self, id: NodeId) -> Record<'_> {
-        Record::new(self.records.get(self.places[id as usize]))
+    pub(super) fn node(&self, id: NodeId) -> PackedNode<'_> {
+        PackedNode::new(self.records.get(self.places[id as usize]))
     }
 
     /// The node of a path; the root's is "/" or empty.
@@ -97,7 +97,7 @@ impl Tree {
 
     pub(super) fn child(&self, parent: NodeId, name: &str) -> Option<NodeId> {
         let name = name.as_bytes();
-        let children = &self.family(self.node(parent))?.children;
+        let children = &self.parent_data(self.node(parent))?.children;
         children.find(self.key.of(name), |id| self.node(id).name_bytes() == name)
     }
 
@@ -123,8 +123,8 @@ impl Tree {
                 self.places.len() as NodeId - 1
             }
         };
-        let family = self.family_mut(parent);
-        let (children, hash) = self.children_of(family);
+        let parent_data = self.family_mut(parent);
+        let (children, hash) = self.children_of(parent_data);
         children.add(id, hash);
         self.count_below(parent, 1);
         self.set_family(id, stat);
@@ -139,11 +139,11 @@ impl Tree {
         let limits = usize::from(contents.name == LIMITS.as_bytes());
         self.bytes -= bytes;
         self.limits -= limits;
-        if let Own::Family(family) = own {
-            self.families.remove(family as usize);
+        if let Own::Parent(parent_data) = own {
+            self.parents.remove(parent_data as usize);
         }
-        let family = self.family_mut(parent);
-        let (children, hash) = self.children_of(family);
+        let parent_data = self.family_mut(parent);
+        let (children, hash) = self.children_of(parent_data);
         children.remove(id, hash);
         self.count_below(parent, -1);
         self.records.give_back(core::mem::replace(&mut self.places[id as usize], Place::NOWHERE));
@@ -157,9 +157,9 @@ impl Tree {
         loop {
             let node = self.node(at);
             let (above, own) = (node.parent(), node.own());
-            if let Own::Family(family) = own {
-                let family = &mut self.families[family as usize];
-                family.below = family.below.wrapping_add_signed(more);
+            if let Own::Parent(parent_data) = own {
+                let parent_data = &mut self.parents[parent_data as usize];
+                parent_data.below = parent_data.below.wrapping_add_signed(more);
             }
             if at == ROOT {
                 return;
@@ -169,8 +169,8 @@ impl Tree {
     }
 
     /// How many nodes are below one, at any depth.
-    pub(super) fn descendant_count(&self, node: Record<'_>) -> usize {
-        self.family(node).map_or(0, |family| family.below as usize)
+    pub(super) fn descendant_count(&self, node: PackedNode<'_>) -> usize {
+        self.parent_data(node).map_or(0, |parent_data| parent_data.below as usize)
     }
 
     /// Makes a record.
@@ -178,31 +178,31 @@ impl Tree {
         let place = self.records.take(draft.len());
         let record = self.records.get_mut(place);
         draft.write(record);
-        record::set_above(record, parent, own);
+        packed_node::set_parent(record, parent, own);
         place
     }
 
     /// A node's counters.
-    pub(super) fn stat(&self, node: Record<'_>) -> StoredStat {
+    pub(super) fn stat(&self, node: PackedNode<'_>) -> StoredStat {
         self.with_family(node, node.stat())
     }
 
     /// All that a node has beside its children, read at once.
-    pub(super) fn contents<'a>(&self, node: Record<'a>) -> Contents<'a> {
+    pub(super) fn contents<'a>(&self, node: PackedNode<'a>) -> Contents<'a> {
         let contents = node.contents();
         Contents { stat: self.with_family(node, contents.stat), ..contents }
     }
 
-    fn with_family(&self, node: Record<'_>, mut stat: StoredStat) -> StoredStat {
-        if let Some(family) = self.family(node) {
-            (stat.cversion, stat.pzxid) = (family.cversion, family.pzxid);
+    fn with_family(&self, node: PackedNode<'_>, mut stat: StoredStat) -> StoredStat {
+        if let Some(parent_data) = self.parent_data(node) {
+            (stat.cversion, stat.pzxid) = (parent_data.cversion, parent_data.pzxid);
         }
         stat
     }
 
     /// How many children a node has.
-    pub(super) fn child_count(&self, node: Record<'_>) -> u32 {
-        self.family(node).map_or(0, |family| family.children.len() as u32)
+    pub(super) fn child_count(&self, node: PackedNode<'_>) -> u32 {
+        self.parent_data(node).map_or(0, |parent_data| parent_data.children.len() as u32)
     }
 
     /// Replaces a node's data, with its counters.
@@ -211,7 +211,7 @@ impl Tree {
         let (before, acl) = (node.data_len(), node.acl());
         self.bytes += data.map_or(0, <[u8]>::len);
         self.bytes -= before;
-        if !record::replace(self.record_mut(id), data, acl, stat) {
+        if !packed_node::replace(self.record_mut(id), data, acl, stat) {
             let name = self.node(id).name_bytes().to_vec();
             self.move_to(id, &Draft::new(&name, data, acl, stat));
         }
@@ -225,7 +225,7 @@ impl Tree {
 
     /// Replaces a node's ACL, with its counters.
     pub(super) fn set_acl(&mut self, id: NodeId, acl: i64, stat: &StoredStat) {
-        if !record::set_counters(self.record_mut(id), acl, stat) {
+        if !packed_node::set_counters(self.record_mut(id), acl, stat) {
             let Contents { name, data, .. } = self.node(id).contents();
             let (name, data) = (name.to_vec(), data.map(<[u8]>::to_vec));
             self.move_to(id, &Draft::new(&name, data.as_deref(), acl, stat));
@@ -243,18 +243,18 @@ impl Tree {
     /// Replaces those counters that children change: `cversion` and `pzxid`.
     pub(super) fn set_family(&mut self, id: NodeId, stat: &StoredStat) {
         let is_new = (stat.cversion, stat.pzxid) == (0, stat.czxid);
-        if !is_new || matches!(self.node(id).own(), Own::Family(_)) {
-            let family = self.family_mut(id);
-            let family = &mut self.families[family];
-            (family.cversion, family.pzxid) = (stat.cversion, stat.pzxid);
+        if !is_new || matches!(self.node(id).own(), Own::Parent(_)) {
+            let parent_data = self.family_mut(id);
+            let parent_data = &mut self.parents[parent_data];
+            (parent_data.cversion, parent_data.pzxid) = (stat.cversion, stat.pzxid);
         }
     }
 
     /// A node's part of the tree's digest; 0 where none is computed.
-    pub(super) fn digest(&self, node: Record<'_>) -> u32 {
+    pub(super) fn digest(&self, node: PackedNode<'_>) -> u32 {
         match node.own() {
             Own::Digest(digest) => digest,
-            Own::Family(family) => self.families[family as usize].digest,
+            Own::Parent(parent_data) => self.parents[parent_data as usize].digest,
         }
     }
 
@@ -264,11 +264,11 @@ impl Tree {
         let parent = node.parent();
         match node.own() {
             Own::Digest(old) => {
-                record::set_above(self.record_mut(id), parent, Own::Digest(new));
+                packed_node::set_parent(self.record_mut(id), parent, Own::Digest(new));
                 old
             }
-            Own::Family(family) => {
-                core::mem::replace(&mut self.families[family as usize].digest, new)
+            Own::Parent(parent_data) => {
+                core::mem::replace(&mut self.parents[parent_data as usize].digest, new)
             }
         }
     }
@@ -277,9 +277,9 @@ impl Tree {
         self.records.get_mut(self.places[id as usize])
     }
 
-    fn family(&self, node: Record<'_>) -> Option<&Family> {
+    fn parent_data(&self, node: PackedNode<'_>) -> Option<&ParentData> {
         match node.own() {
-            Own::Family(family) => self.families.get(family as usize),
+            Own::Parent(parent_data) => self.parents.get(parent_data as usize),
             Own::Digest(_) => None,
         }
     }
@@ -288,33 +288,43 @@ impl Tree {
     fn family_mut(&mut self, id: NodeId) -> usize {
         let node = self.node(id);
         match node.own() {
-            Own::Family(family) => family as usize,
+            Own::Parent(parent_data) => parent_data as usize,
             Own::Digest(digest) => {
                 let (parent, pzxid, children) = (node.parent(), node.czxid(), Children::default());
-                let family =
-                    self.families.insert(Family { children, digest, cversion: 0, below: 0, pzxid });
-                record::set_above(self.record_mut(id), parent, Own::Family(family as u32));
-                family
+                let parent_data = self.parents.insert(ParentData {
+                    children,
+                    digest,
+                    cversion: 0,
+                    below: 0,
+                    pzxid,
+                });
+                packed_node::set_parent(
+                    self.record_mut(id),
+                    parent,
+                    Own::Parent(parent_data as u32),
+                );
+                parent_data
             }
         }
     }
 
-    /// A family's children, and what says each one's hash.
-    fn children_of(&mut self, family: usize) -> (&mut Children, impl Fn(NodeId) -> u64) {
+    /// A parent_data's children, and what says each one's hash.
+    fn children_of(&mut self, parent_data: usize) -> (&mut Children, impl Fn(NodeId) -> u64) {
         let (places, records, key) = (&self.places, &self.records, &self.key);
-        let hash = |id: NodeId| key.of(Record::new(records.get(places[id as usize])).name_bytes());
-        (&mut self.families[family].children, hash)
+        let hash =
+            |id: NodeId| key.of(PackedNode::new(records.get(places[id as usize])).name_bytes());
+        (&mut self.parents[parent_data].children, hash)
     }
 
     /// A node's children.
-    pub(super) fn children(&self, node: Record<'_>) -> impl Iterator<Item = NodeId> + use<'_> {
-        self.family(node).into_iter().flat_map(|family| family.children.iter())
+    pub(super) fn children(&self, node: PackedNode<'_>) -> impl Iterator<Item = NodeId> + use<'_> {
+        self.parent_data(node).into_iter().flat_map(|parent_data| parent_data.children.iter())
     }
 
     /// The same with their names.
     pub(super) fn named_children(
         &self,
-        node: Record<'_>,
+        node: PackedNode<'_>,
     ) -> impl Iterator<Item = (NodeId, &str)> + use<'_> {
         self.children(node).map(|child| (child, self.node(child).name()))
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use zabkeeper_core::disk::{DiskOptions, FileOp, MemoryFiles, STORABLE_BYTES};
 use zabkeeper_core::event::Recovered;
-use zabkeeper_core::inspect::{self, Line, Options, Recovery, Target};
+use zabkeeper_core::inspect::{self, Finding, Options, Recovery, Target};
 use zabkeeper_core::store::{Store, StoreOptions};
 
 use crate::rig::{Outcome, load_with};
@@ -110,9 +110,9 @@ fn foretell(files: &mut MemoryFiles, ensemble: bool) -> Recovery {
         other => panic!("{other:?} is no reading"),
     };
     let mut recovery = None;
-    let mut sink = |line: &Line| {
+    let mut sink = |line: &Finding| {
         assert!(!line.to_string().is_empty());
-        if let Line::Directory(directory) = line {
+        if let Finding::Directory(directory) = line {
             recovery = Some(directory.recovery.clone());
         }
         ControlFlow::Continue(())

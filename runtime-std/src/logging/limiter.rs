@@ -39,7 +39,7 @@ impl Limiter {
     }
 
     /// Logs how many lines were held back in windows that are over.
-    pub(super) fn tell(&self) {
+    pub(super) fn emit(&self) {
         for (level, more, text) in self.over(Instant::now()) {
             if level == Level::WARN {
                 tracing::warn!("{more} more lines like this one: {text}");

@@ -14,12 +14,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use self::limiter::Limiter;
-use self::sink::Sink;
+use self::sink::FindingSink;
 use crate::command_line::LogFormat;
 use crate::exit::{self, Failure};
 
-static STDERR: Sink = Sink::new();
-static STDOUT: Sink = Sink::new();
+static STDERR: FindingSink = FindingSink::new();
+static STDOUT: FindingSink = FindingSink::new();
 static LIMITER: Limiter = Limiter::new();
 
 /// How long the end of the process waits for what is still to be written.
@@ -33,7 +33,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub fn start() -> Result<(), Failure> {
     let stderr = io::stderr().as_fd().try_clone_to_owned();
     stderr
-        .and_then(|fd| STDERR.start("stderr", fd.into(), || LIMITER.tell()))
+        .and_then(|fd| STDERR.start("stderr", fd.into(), || LIMITER.emit()))
         .map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("stderr: {e}")))?;
     panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();

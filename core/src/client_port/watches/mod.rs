@@ -20,7 +20,7 @@ use self::paths::{PathId, Paths};
 use self::recursive::Recursive;
 use self::table::{Change, Modes, Slot, Table};
 use crate::hash::HashKey;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::ConnId;
 use crate::wire::{AddWatchMode, ErrorCode, EventType, WatcherType};
 
@@ -183,8 +183,10 @@ impl Watches {
             }
             EventType::NodeDeleted => {
                 self.fire_table(Of::Data, kind, path, &mut found);
-                if !Mutant::ChildWatchOutlivesNode.is_on() {
-                    self.fire_table(Of::Child, kind, path, &mut found);
+                let mut tables = &[Of::Child][..];
+                mutant!(ChildWatchOutlivesNode => tables = &[]);
+                for of in tables {
+                    self.fire_table(*of, kind, path, &mut found);
                 }
                 found.sort_unstable();
                 found.dedup();
@@ -334,13 +336,10 @@ impl Watches {
     fn fire_table(&mut self, of: Of, kind: EventType, path: &str, found: &mut Vec<Slot>) {
         let table = &mut self.tables[of as usize];
         let id = self.paths.find(path);
-        if let Some(id) = id
-            && Mutant::WatchFiresTwice.is_on()
-            && kind == EventType::NodeChildrenChanged
-        {
-            return found.extend(table.slots(id).map(|(slot, _)| slot));
-        }
         if let Some(id) = id {
+            mutant!(WatchFiresTwice => if kind == EventType::NodeChildrenChanged {
+                return found.extend(table.slots(id).map(|(slot, _)| slot));
+            });
             let watchers = &mut self.watchers;
             table.fire(id, |slot, ended| {
                 found.push(slot);
@@ -349,8 +348,8 @@ impl Watches {
                 watcher.bytes -= if ended { path.len() } else { 0 };
             });
         }
-        let misses = Mutant::RecursiveWatchMissesDeletes.is_on() && kind == EventType::NodeDeleted;
-        if !table.any_recursive() || misses {
+        mutant!(RecursiveWatchMissesDeletes => if kind == EventType::NodeDeleted { return });
+        if !table.any_recursive() {
             return;
         }
         self.recursive.above(&self.paths, path, |above| {

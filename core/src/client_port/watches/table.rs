@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::paths::PathId;
 use super::push_tight;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 
 /// Bits of the modes that one watcher has on one path (`WatchStats`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,11 +131,8 @@ impl Table {
     /// Tells of all watchers of a path, and whether they are rid of it: a one-shot watch ends.
     pub(super) fn fire(&mut self, path: PathId, mut each: impl FnMut(Slot, bool)) {
         let Some(head) = self.heads.get_mut(path.0 as usize) else { return };
-        let once = if Mutant::PersistentWatchFiresOnce.is_on() {
-            Modes(Modes::STANDARD.0 | Modes::PERSISTENT.0)
-        } else {
-            Modes::STANDARD
-        };
+        let mut once = Modes::STANDARD;
+        mutant!(PersistentWatchFiresOnce => once = Modes(once.0 | Modes::PERSISTENT.0));
         let without = |word: &mut Word| {
             word.0 &= !once.0;
             word.modes() == Modes(0)

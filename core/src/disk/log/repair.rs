@@ -10,7 +10,7 @@ use crate::disk::log::format::Damage;
 use crate::disk::log::reader::{CHUNK, LogFile, LogReader, Next};
 use crate::disk::log::tail::{self, Tail};
 use crate::disk::state::State;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::Zxid;
 
 /// Deletes the newest files as long as they hold no entry: preallocated, perhaps with a
@@ -63,8 +63,8 @@ pub(crate) async fn mend<S: State>(
     let path = &file.path;
     match tail::examine(io, file, offset, damage, last, max).await? {
         Tail::Padding => Ok(None),
-        Tail::Torn { .. } if Mutant::TornTailKept.is_on() => Ok(None),
         Tail::Torn { end } => {
+            mutant!(TornTailKept => return Ok(None));
             keep_aside(context, file, offset, end).await?;
             io.set_len(path, offset).await?;
             io.sync_data(path).await?;

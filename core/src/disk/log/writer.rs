@@ -9,7 +9,7 @@ use crate::disk::files::{DirLayout, FilePath};
 use crate::disk::io::{DiskError, Io};
 use crate::disk::log::format;
 use crate::disk::log::reader::LogFile;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::wire::entries::Entries;
 
 /// A batch is closed once it has this many entries (`zookeeper.maxBatchSize`).
@@ -129,7 +129,9 @@ impl LogWriter {
         if let Some(file) = self.files.last_mut() {
             file.len = open.position.max(open.padded_to);
         }
-        if self.force_sync && !Mutant::LogNotSynced.is_on() {
+        let mut is_synced = self.force_sync;
+        mutant!(LogNotSynced => is_synced = false);
+        if is_synced {
             io.sync_data(&open.path).await?;
             if is_new {
                 io.sync_dir(&self.layout.logs).await?;

@@ -22,7 +22,7 @@ use crate::disk::files::{DirLayout, FilePath, Named, join};
 use crate::disk::given_up::GivenUp;
 use crate::disk::io::{DiskError, Io};
 use crate::disk::snapshot::format::Sealer;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::Zxid;
 
 /// How much of a snapshot is written between two syncs: what is waiting for the log waits for as
@@ -178,9 +178,8 @@ pub(crate) async fn install(
     io.sync_dir(&layout.logs).await?;
     for file in io.list(&layout.data).await? {
         // Older ones, too: they may be of a history that was given up.
-        if let Named::Snapshot(z, _) = Named::parse(&file.name)
-            && (z > zxid || !Mutant::OldSnapshotsStay.is_on())
-        {
+        if let Named::Snapshot(z, _) = Named::parse(&file.name) {
+            mutant!(OldSnapshotsStay => if z <= zxid { continue });
             let path = join(&layout.data, &file.name);
             // Everybody's history begins with nothing.
             if z == Zxid::ZERO {

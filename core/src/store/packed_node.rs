@@ -9,7 +9,7 @@
 //! the last counter there may be bytes that mean nothing.
 
 use super::acls;
-use super::arena::room;
+use super::arena::size_class;
 use super::stat::StoredStat;
 use super::tree::NodeId;
 use crate::types::Zxid;
@@ -40,17 +40,17 @@ pub(super) enum Own {
     /// The part of the tree's digest of a node that never had a child; 0 where none is computed.
     Digest(u32),
     /// The place of one that had, among the parents.
-    Family(u32),
+    Parent(u32),
 }
 
 /// A node's bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Record<'a>(&'a [u8]);
+pub(super) struct PackedNode<'a>(&'a [u8]);
 
-impl<'a> Record<'a> {
+impl<'a> PackedNode<'a> {
     /// What [`Draft::write`] has written.
-    pub(super) fn new(bytes: &'a [u8]) -> Record<'a> {
-        Record(bytes)
+    pub(super) fn new(bytes: &'a [u8]) -> PackedNode<'a> {
+        PackedNode(bytes)
     }
 
     /// The node above; the root's is the root.
@@ -62,7 +62,7 @@ impl<'a> Record<'a> {
     pub(super) fn own(self) -> Own {
         match self.int(0) & IS_PARENT {
             0 => Own::Digest(self.int(4)),
-            _ => Own::Family(self.int(4)),
+            _ => Own::Parent(self.int(4)),
         }
     }
 
@@ -168,10 +168,10 @@ impl<'a> Record<'a> {
 }
 
 /// Says whose child a node is, and what it has beside that, in place of what was said before.
-pub(super) fn set_above(record: &mut [u8], parent: NodeId, own: Own) {
+pub(super) fn set_parent(record: &mut [u8], parent: NodeId, own: Own) {
     let (parent, own) = match own {
         Own::Digest(digest) => (parent, digest),
-        Own::Family(family) => (parent | IS_PARENT, family),
+        Own::Parent(parent_data) => (parent | IS_PARENT, parent_data),
     };
     record[..4].copy_from_slice(&parent.to_le_bytes());
     record[4..FLAGS].copy_from_slice(&own.to_le_bytes());
@@ -229,11 +229,11 @@ fn write(record: &mut [u8], mut at: usize, parts: &[&[u8]]) {
 /// Replaces all of a record but its name and who is above; false, and nothing is done, unless the
 /// arena would give as much room as there is.
 pub(super) fn replace(record: &mut [u8], data: Option<&[u8]>, acl: i64, stat: &StoredStat) -> bool {
-    let (at, name) = (Record(record).layout(), Record(record).name_bytes().len());
+    let (at, name) = (PackedNode(record).layout(), PackedNode(record).name_bytes().len());
     let numbers = Numbers::of(name, data.map(<[u8]>::len), acl, stat);
     let data = data.unwrap_or_default();
     let len = FLAGS + numbers.end + name + data.len();
-    if room(len) != record.len() {
+    if size_class(len) != record.len() {
         return false;
     }
     record[FLAGS] = numbers.head()[0];
@@ -244,10 +244,10 @@ pub(super) fn replace(record: &mut [u8], data: Option<&[u8]>, acl: i64, stat: &S
 /// Replaces a record's ACL and counters; false, and nothing is done, unless the arena would give as
 /// much room as there is.
 pub(super) fn set_counters(record: &mut [u8], acl: i64, stat: &StoredStat) -> bool {
-    let (at, has_data) = (Record(record).layout(), Record(record).flags() & HAS_DATA != 0);
+    let (at, has_data) = (PackedNode(record).layout(), PackedNode(record).flags() & HAS_DATA != 0);
     let data = has_data.then_some(at.numbers - at.data);
-    let numbers = Numbers::of(Record(record).name_bytes().len(), data, acl, stat);
-    if room(at.numbers + numbers.tail().len()) != record.len() {
+    let numbers = Numbers::of(PackedNode(record).name_bytes().len(), data, acl, stat);
+    if size_class(at.numbers + numbers.tail().len()) != record.len() {
         return false;
     }
     record[FLAGS] = numbers.head()[0];
@@ -382,9 +382,9 @@ mod tests {
     }
 
     fn written(draft: &Draft<'_>) -> Vec<u8> {
-        let mut bytes = vec![0xff; room(draft.len())];
+        let mut bytes = vec![0xff; size_class(draft.len())];
         draft.write(&mut bytes);
-        set_above(&mut bytes, 5, Own::Digest(6));
+        set_parent(&mut bytes, 5, Own::Digest(6));
         bytes
     }
 
@@ -399,7 +399,7 @@ mod tests {
             let acl = if rng.bool() { acls::OPEN } else { rng.i64(..) };
             let data = rng.bool().then(|| vec![rng.u8(..); rng.usize(..300)]);
             let mut data = data.as_deref();
-            let old = Record(&known).data().map(<[u8]>::to_vec);
+            let old = PackedNode(&known).data().map(<[u8]>::to_vec);
             let done = match rng.u32(..3) {
                 0 => {
                     name = "äx".repeat(rng.usize(..80));
@@ -417,9 +417,9 @@ mod tests {
                 moved += 1;
                 known = written(&Draft::new(name.as_bytes(), data, acl, &stat));
             }
-            let own = [Own::Digest(rng.u32(..)), Own::Family(rng.u32(..))][rng.usize(..2)];
-            set_above(&mut known, 77, own);
-            let record = Record(&known);
+            let own = [Own::Digest(rng.u32(..)), Own::Parent(rng.u32(..))][rng.usize(..2)];
+            set_parent(&mut known, 77, own);
+            let record = PackedNode(&known);
             assert_eq!((record.parent(), record.own()), (77, own));
             assert_eq!((record.name(), record.name_bytes()), (name.as_str(), name.as_bytes()));
             assert_eq!((record.data(), record.data_len()), (data, data.map_or(0, <[u8]>::len)));
