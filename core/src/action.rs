@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::event::Port;
 use crate::types::{ConnId, Epoch, HostPort, ReadId, Ticket, Zxid};
+use crate::wire::PeerError;
 use crate::wire::entries::Entries;
 
 /// The buffer that a step appends its actions to.
@@ -136,6 +137,8 @@ pub enum Reason {
     Done,
     /// It broke the protocol: logged once, with what was wrong.
     Protocol(&'static str),
+    /// A server broke the protocol of the quorum port, or its state does not fit.
+    Peer(PeerError),
     /// The peer was too slow, or silent for too long.
     Timeout(&'static str),
     /// The role of this server has changed, or it does not serve.

@@ -72,6 +72,12 @@ fn put_action<'a>(out: &mut BytesMut, action: &'a Action) -> &'a [u8] {
         Action::Close { conn, why } => {
             let mut lengths = [0; 2];
             let (kind, text) = match why {
+                Reason::Peer(error) => {
+                    let text = alloc::format!("{error}");
+                    let text = put(out, 3, &[conn.0, 7], text.as_bytes());
+                    out.put_slice(text);
+                    return &[];
+                }
                 Reason::Done => (0, ""),
                 Reason::Protocol(what) => (1, *what),
                 Reason::Timeout(what) => (2, *what),

@@ -17,10 +17,11 @@ use super::learners::Learners;
 use super::membership::ConfigEvent;
 use super::pending_learners::{PendingLearner, PendingLearners};
 use super::standalone::Standalone;
+use super::transition::Transition;
 use super::{Delivery, EnsembleOptions, RecoveredLog, Replica};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
-use crate::election::{Election, PeerState};
+use crate::election::Election;
 use crate::event::{LogBatch, NetEvent, Port};
 use crate::quorum::Membership;
 use crate::types::{ConnId, ServerId, Ticket, Time, Zxid};
@@ -108,12 +109,15 @@ impl Ensemble {
     /// Takes an event of one of the ensemble's connections (`Port::Election`, `Port::Quorum`).
     pub fn step(&mut self, now: Time, event: NetEvent, out: &mut Actions) {
         self.append_proposed(out);
+        let mut transition = None;
         match event {
             NetEvent::Opened { conn, port, peer } => {
                 self.opened(now, conn, port, peer.ip().to_canonical(), out);
             }
-            NetEvent::Received { conn, bytes } => self.received(now, conn, bytes, out),
-            NetEvent::Closed { conn } => self.closed(now, conn, out),
+            NetEvent::Received { conn, bytes } => {
+                transition = self.received(now, conn, bytes, out);
+            }
+            NetEvent::Closed { conn } => transition = self.closed(now, conn, out),
             NetEvent::Writable { conn } => {
                 if let RoleState::Learner(learner) = &mut self.state {
                     learner.writable(conn);
@@ -122,24 +126,24 @@ impl Ensemble {
                     learners.writable(replica, conn);
                 }
             }
-            // Certificates are of clients.
+            // Only clients have certificates.
             NetEvent::Identified { .. } => {}
         }
-        self.settle(now, out);
+        self.finish(now, transition, out);
     }
 
     /// The time of [`Ensemble::deadline`] has come.
     pub fn tick(&mut self, now: Time, out: &mut Actions) {
         self.append_proposed(out);
-        self.time_passed(now, out);
-        self.settle(now, out);
+        let transition = self.time_passed(now, out);
+        self.finish(now, transition, out);
     }
 
     /// Everything up to the ticket is durable.
     pub fn persisted(&mut self, now: Time, upto: Ticket, out: &mut Actions) {
         self.append_proposed(out);
         self.replica.persisted = self.replica.persisted.max(upto);
-        match &mut self.state {
+        let transition = match &mut self.state {
             RoleState::Leader(leader) => leader.persisted(&mut self.replica, out),
             RoleState::Learner(learner) => learner.persisted(&mut self.replica, out),
             RoleState::Standalone(standalone) => {
@@ -148,10 +152,11 @@ impl Ensemble {
                 {
                     self.replica.history.commit(count, &mut self.replica.deliveries);
                 }
+                None
             }
-            RoleState::Recovering | RoleState::Reloading(_) | RoleState::Looking => {}
-        }
-        self.settle(now, out);
+            RoleState::Recovering | RoleState::Reloading(_) | RoleState::Looking => None,
+        };
+        self.finish(now, transition, out);
     }
 
     /// The disk answers a [`ReadLog`](crate::action::DiskAction::ReadLog).
@@ -167,7 +172,7 @@ impl Ensemble {
             }
             _ => {}
         }
-        self.settle(now, out);
+        self.finish(now, None, out);
     }
 
     /// The next thing for the rider; drain it after every call.
@@ -369,48 +374,49 @@ impl Ensemble {
         }
     }
 
-    /// Learner: the snapshot is complete and its writes are in the disk's lane; `rest` follows
-    /// it in the stream.
+    /// Learner: the snapshot is complete and its writes are in the disk's lane. `rest` are the bytes
+    /// after it in the stream.
     pub fn snapshot_received(&mut self, now: Time, rest: Bytes, out: &mut Actions) {
+        let mut transition = None;
         if let RoleState::Learner(learner) = &mut self.state {
-            learner.snapshot_received(&mut self.replica, rest, out);
+            transition = learner.snapshot_received(&mut self.replica, rest, out);
         }
-        self.settle(now, out);
+        self.finish(now, transition, out);
     }
 
-    /// Learner: the snapshot cannot be read.
-    pub fn snapshot_refused(&mut self, now: Time, what: &str, out: &mut Actions) {
-        if let RoleState::Learner(learner) = &mut self.state {
-            learner.snapshot_refused(what);
-        }
-        self.settle(now, out);
+    /// Learner: the snapshot cannot be decoded.
+    pub fn snapshot_refused(&mut self, now: Time, why: &str, out: &mut Actions) {
+        let is_learner = matches!(self.state, RoleState::Learner(_));
+        self.finish(now, is_learner.then(|| Transition::look(why)), out);
     }
 
-    /// Learner: its state is not the leader's. It leaves, and is no candidate until it has all of a
-    /// leader's state in its place.
+    /// Learner: its state differs from the leader's. It looks for a leader, and is no candidate until
+    /// a leader's snapshot has replaced its state.
     pub fn diverged(&mut self, now: Time, out: &mut Actions) {
-        if let RoleState::Learner(learner) = &mut self.state {
+        let mut transition = None;
+        if let RoleState::Learner(_) = &self.state {
             self.replica.full_sync_reason = Some(FullSyncReason::Diverged);
-            learner.leave("the state of this server is not the leader's");
+            transition = Some(Transition::look("the state of this server is not the leader's"));
         }
-        self.settle(now, out);
+        self.finish(now, transition, out);
     }
 
-    /// Learner: the log is cut and the state loaded anew; or left as it was, if the log does not
-    /// show that place.
-    pub fn truncated(&mut self, now: Time, ticket: Ticket, start: RecoveredLog, out: &mut Actions) {
+    /// Answers [`Delivery::Truncating`]: the log is cut and the state loaded again, or both are as
+    /// they were, if the log does not contain the place of the cut.
+    pub fn truncated(&mut self, now: Time, ticket: Ticket, log: RecoveredLog, out: &mut Actions) {
         self.replica.persisted = self.replica.persisted.max(ticket);
+        let mut transition = None;
         match &mut self.state {
             RoleState::Learner(learner) if learner.truncating() == Some(ticket) => {
-                learner.truncated(&mut self.replica, start, out);
+                transition = learner.truncated(&mut self.replica, log, out);
             }
             RoleState::Reloading(expected) if *expected == ticket => {
-                self.replica.load(start);
+                self.replica.load(log);
                 self.look(now, out);
             }
             _ => {}
         }
-        self.settle(now, out);
+        self.finish(now, transition, out);
     }
 
     /// The members of the ensemble, as this server knows them.
@@ -444,23 +450,25 @@ impl Ensemble {
         Some((learners, &mut self.replica))
     }
 
-    fn time_passed(&mut self, now: Time, out: &mut Actions) {
+    fn time_passed(&mut self, now: Time, out: &mut Actions) -> Option<Transition> {
         if let Some(election) = &mut self.election {
             election.tick(now, out);
         }
         match &mut self.state {
             RoleState::Leader(leader) => {
-                leader.tick(now, &mut self.replica, out);
-                let is_over = leader.next_zxid().is_none() && !leader.is_handing_over();
-                if leader.established() && is_over {
+                let transition = leader.tick(now, &mut self.replica, out);
+                let is_used_up = leader.next_zxid().is_none() && !leader.is_handing_over();
+                if leader.established() && is_used_up {
                     self.abdicate(now, "the epoch's zxid counter is used up", out);
+                    return None;
                 }
+                transition
             }
             RoleState::Learner(learner) => learner.tick(now, &mut self.replica, out),
             RoleState::Recovering
             | RoleState::Reloading(_)
             | RoleState::Looking
-            | RoleState::Standalone(_) => {}
+            | RoleState::Standalone(_) => None,
         }
     }
 
@@ -496,27 +504,32 @@ impl Ensemble {
         }
     }
 
-    fn received(&mut self, now: Time, conn: ConnId, bytes: Bytes, out: &mut Actions) {
+    fn received(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        bytes: Bytes,
+        out: &mut Actions,
+    ) -> Option<Transition> {
         match &mut self.state {
             RoleState::Leader(leader) if leader.learners.owns(conn) => {
-                leader.received(now, &mut self.replica, conn, bytes, out);
+                return leader.received(now, &mut self.replica, conn, bytes, out);
             }
             RoleState::Learner(learner) if learner.leads(conn) => {
-                learner.observer_said(now, &mut self.replica, conn, bytes, out);
+                learner.observer_received(now, &mut self.replica, conn, bytes, out);
             }
             RoleState::Learner(learner) if learner.owns(conn) => {
-                learner.received(now, &mut self.replica, bytes, out);
+                return learner.received(now, &mut self.replica, bytes, out);
             }
-            _ => {
-                if let Some(election) = self.election.as_mut().filter(|e| e.owns(conn)) {
-                    return election.received(now, conn, &bytes, out);
-                }
-                self.pending_learners.received(conn, &bytes, out);
-            }
+            _ => match self.election.as_mut().filter(|election| election.owns(conn)) {
+                Some(election) => election.received(now, conn, &bytes, out),
+                None => self.pending_learners.received(conn, &bytes, out),
+            },
         }
+        None
     }
 
-    fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
+    fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) -> Option<Transition> {
         if let Some(election) = &mut self.election {
             election.closed(now, conn, out);
         }
@@ -529,57 +542,31 @@ impl Ensemble {
                 }
             }
             RoleState::Learner(learner) if learner.owns(conn) => {
-                learner.closed(now, &mut self.replica);
+                return learner.closed(now, &mut self.replica);
             }
             _ => {}
         }
+        None
     }
 
-    /// After every step: what ended, what was elected, what was gathered.
-    fn settle(&mut self, now: Time, out: &mut Actions) {
-        if let (RoleState::Leader(leader), Some(election)) = (&mut self.state, &mut self.election) {
-            leader.prove(now, &mut self.replica, election, out);
-        }
-        let ended = match &mut self.state {
-            RoleState::Leader(leader) => leader.ended(),
-            RoleState::Learner(learner) => learner.ended(),
-            RoleState::Recovering
-            | RoleState::Reloading(_)
-            | RoleState::Looking
-            | RoleState::Standalone(_) => None,
-        };
-        if let Some(why) = ended {
-            warn!(why, "the role is over");
-            let appointed = match &mut self.state {
-                RoleState::Leader(leader) => leader.successor(),
-                RoleState::Learner(learner) => learner.appointed(),
-                RoleState::Recovering
-                | RoleState::Reloading(_)
-                | RoleState::Looking
-                | RoleState::Standalone(_) => None,
-            };
-            if let (RoleState::Learner(learner), Some(election)) = (&self.state, &mut self.election)
-                && learner.is_unreachable()
-            {
-                election.doubt(now, learner.leader);
-            }
-            match appointed {
-                Some(leader) => self.appoint(now, leader, out),
-                None => self.look(now, out),
-            }
-        }
+    /// Ends a step: carries out the transition that the role has decided on, then what the election
+    /// has found, and flushes.
+    fn finish(&mut self, now: Time, transition: Option<Transition>, out: &mut Actions) {
+        let transition = self.end_of_role(now, out).or(transition);
+        self.carry_out(now, transition, out);
         self.share_members();
         if let Some(config) = self.election.as_mut().and_then(Election::take_heard)
             && matches!(self.state, RoleState::Looking)
             && self.replica.config_event(ConfigEvent::Committed(Arc::new(config)), out)
         {
-            // The round was one of other members.
+            // The votes so far were those of other members.
             self.search(now, out);
         }
         if let Some(vote) = self.election.as_mut().and_then(Election::take_result) {
-            self.elected(now, vote.leader, vote.state, out);
+            let transition = self.elected(now, vote.leader, out);
+            self.carry_out(now, transition, out);
         }
-        if core::mem::take(&mut self.replica.serves)
+        if self.serves()
             && let Some(election) = &mut self.election
         {
             election.update_epoch(self.replica.history.current_epoch);
@@ -589,28 +576,66 @@ impl Ensemble {
         }
     }
 
-    fn elected(&mut self, now: Time, leader: ServerId, state: PeerState, out: &mut Actions) {
-        if let Some(election) = &mut self.election {
-            election.settled(state);
+    /// The end of a leadership term that depends on other members' answers, or on their leaving.
+    fn end_of_role(&mut self, now: Time, out: &mut Actions) -> Option<Transition> {
+        let RoleState::Leader(leader) = &mut self.state else { return None };
+        let election = self.election.as_mut()?;
+        let transition = leader.check_claims(now, &mut self.replica, election, out);
+        transition.or_else(|| leader.handover_done())
+    }
+
+    /// Whether this server is an established leader, or up to date with one.
+    fn serves(&self) -> bool {
+        match &self.state {
+            RoleState::Leader(leader) => leader.established(),
+            RoleState::Learner(learner) => learner.active(),
+            RoleState::Recovering
+            | RoleState::Reloading(_)
+            | RoleState::Looking
+            | RoleState::Standalone(_) => false,
         }
-        let early = self.pending_learners.take();
-        if leader == self.replica.me {
-            let mut elected_history = Box::new(Leader::new(now, &mut self.replica, out));
-            for PendingLearner { conn, ip, buffered } in early {
-                elected_history.opened(now, &self.replica, conn, ip, out);
-                if !buffered.is_empty() {
-                    elected_history.received(now, &mut self.replica, conn, buffered.freeze(), out);
+    }
+
+    fn carry_out(&mut self, now: Time, transition: Option<Transition>, out: &mut Actions) {
+        let Some(transition) = transition else { return };
+        warn!(why = transition.why(), "leaving role");
+        match transition {
+            Transition::Look { .. } => self.look(now, out),
+            Transition::LookDoubting { leader, .. } => {
+                if let Some(election) = &mut self.election {
+                    election.doubt(now, leader);
                 }
+                self.look(now, out);
             }
-            self.state = RoleState::Leader(elected_history);
-        } else {
-            for PendingLearner { conn, .. } in early {
+            Transition::Appointed { leader, .. } => self.appoint(now, leader, out),
+        }
+    }
+
+    /// Begins the role that an elected or appointed leader gives this server. A role can end as it
+    /// begins.
+    fn elected(&mut self, now: Time, leader: ServerId, out: &mut Actions) -> Option<Transition> {
+        let pending = self.pending_learners.take();
+        if leader != self.replica.me {
+            for PendingLearner { conn, .. } in pending {
                 out.push(Action::Close { conn, why: Reason::NotServing });
             }
             let mut learner = Box::new(Learner::new(now, &self.replica, leader));
-            learner.tick(now, &mut self.replica, out);
+            let transition = learner.tick(now, &mut self.replica, out);
             self.state = RoleState::Learner(learner);
+            return transition;
         }
+        let (leader, mut transition) = Leader::new(now, &mut self.replica, out);
+        let mut leader = Box::new(leader);
+        for PendingLearner { conn, ip, buffered } in pending {
+            leader.opened(now, &self.replica, conn, ip, out);
+            if !buffered.is_empty() {
+                let bytes = buffered.freeze();
+                let end = leader.received(now, &mut self.replica, conn, bytes, out);
+                transition = end.or(transition);
+            }
+        }
+        self.state = RoleState::Leader(leader);
+        transition
     }
 
     /// Passes the members on to the election, if they have changed.
@@ -622,8 +647,7 @@ impl Ensemble {
         }
     }
 
-    /// A reconfiguration says who leads now: its members go there at once, without an election
-    /// (`QuorumPeer.reconfigFlagSet`).
+    /// Joins or becomes the leader that a reconfiguration has named.
     fn appoint(&mut self, now: Time, leader: ServerId, out: &mut Actions) {
         if let Some(ticket) = self.leave(now, out) {
             self.state = RoleState::Reloading(ticket);
@@ -632,8 +656,11 @@ impl Ensemble {
         self.share_members();
         let Some(election) = &mut self.election else { return };
         election.appoint(leader, self.replica.history.last_logged);
-        let state = election.current_vote().state;
-        self.elected(now, leader, state, out);
+        if let Some(transition) = self.elected(now, leader, out) {
+            // It cannot be reached, or cannot lead: an election has to decide.
+            warn!(why = transition.why(), "leaving role");
+            self.look(now, out);
+        }
     }
 
     fn look(&mut self, now: Time, out: &mut Actions) {

@@ -18,9 +18,6 @@ use super::learner_handler::LearnerHandler;
 use crate::mutant::Mutant;
 use crate::types::{Epoch, ServerId, Time, Zxid};
 
-/// Why a learner's connection is closed.
-pub(super) const UNKNOWN_HISTORY: &str =
-    "a learner with a history that this leader knows nothing of";
 /// Between two lines of the log about the same thing.
 const SAY_AGAIN_MS: u64 = 60_000;
 /// Between two attempts to join a leader that refuses: doubled so often at most.

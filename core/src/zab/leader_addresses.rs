@@ -1,9 +1,10 @@
 //! To whom a learner goes: to the leader, or to a follower that leads observers.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Ended, Replica};
+use super::Replica;
 use crate::config::LearnerType;
 use crate::types::{HostPort, ServerId};
 
@@ -34,7 +35,7 @@ pub(super) fn leader_addresses(
 }
 
 /// Why a term ends before it began: the members' lists differ.
-pub(super) fn not_listed(leader: ServerId) -> Ended {
+pub(super) fn not_listed(leader: ServerId) -> String {
     format!(
         "server {leader} was elected, and this server's list does not have it: compare the server.N \
          lines of all members"
@@ -42,7 +43,7 @@ pub(super) fn not_listed(leader: ServerId) -> Ended {
 }
 
 /// Why a term ends before it began: nobody answers.
-pub(super) fn not_reached(leader: ServerId) -> Ended {
+pub(super) fn not_reached(leader: ServerId) -> String {
     format!(
         "server {leader} was elected, and cannot be reached at its quorum port: is it up, is its \
          server.N line right, does a firewall stand between"

@@ -13,7 +13,7 @@ use super::sync_plan::{DiffStep, DiffWalk, SyncInput, SyncPlan, plan};
 use super::{Delivery, Replica};
 use crate::action::{Action, Actions, DiskAction};
 use crate::event::{LogBatch, LogEnd};
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::entries::{Entries, Entry};
 use crate::wire::quorum::{PacketType, QuorumPacket};
@@ -83,6 +83,17 @@ struct LogWalk {
 }
 
 impl Phase {
+    /// The packets that a learner may send now, for error texts.
+    pub(super) fn expected(self) -> &'static str {
+        match self {
+            Phase::Unidentified => "FOLLOWERINFO or OBSERVERINFO",
+            Phase::Identified | Phase::Contending | Phase::EpochAcked => "none yet",
+            Phase::AwaitAckEpoch => "ACKEPOCH",
+            Phase::Syncing => "ACK of NEWLEADER",
+            Phase::NewLeaderAcked | Phase::Active => "ACK, PING, REQUEST or REVALIDATE",
+        }
+    }
+
     /// Whether a link that has come so far holds its server's place: another one of the same
     /// server's has to wait.
     pub(super) fn holds_place(self) -> bool {
@@ -149,7 +160,8 @@ impl LearnerHandler {
             SyncPlan::Truncate(zxid) => self.outbound.header_only(PacketType::Trunc, zxid),
             SyncPlan::Window => {
                 let mut walk = DiffWalk::new(self.last_zxid);
-                if !self.walk(&mut walk, window.iter().flat_map(Entries::each), bounds.1, out)
+                let entries = window.iter().flat_map(Entries::each);
+                if !send_diff(&mut self.outbound, &mut walk, entries, bounds.1, out)
                     || !walk.begun()
                 {
                     self.begin_snapshot(replica, out);
@@ -186,17 +198,16 @@ impl LearnerHandler {
         let max = log_walk.then.last().map_or(replica.history.last_processed, Entries::last);
         log_walk.bytes += entries.iter().map(|entry| entry.body.len()).sum::<usize>();
         let mut fits = *end != LogEnd::Unusable && log_walk.bytes <= LOG_BYTES;
-        // The part of the stream goes out past what is held.
+        // Parts of the stream go out at once, past the packets that are deferred until its end.
         let mut stream = Outbound::new(self.conn);
-        core::mem::swap(&mut self.outbound, &mut stream);
-        fits = fits && self.walk(&mut log_walk.walk, entries.iter().cloned(), max, out);
+        let diff = &mut log_walk.walk;
+        fits = fits && send_diff(&mut stream, diff, entries.iter().cloned(), max, out);
         if fits && *end == LogEnd::Complete {
             let then = core::mem::take(&mut log_walk.then);
             let then = then.iter().flat_map(Entries::each);
-            fits = self.walk(&mut log_walk.walk, then, max, out) && log_walk.walk.begun();
+            fits = send_diff(&mut stream, diff, then, max, out) && diff.begun();
         }
-        self.outbound.flush(out);
-        core::mem::swap(&mut self.outbound, &mut stream);
+        stream.flush(out);
         match (fits, end) {
             (true, LogEnd::More) => self.log_walk = Some(log_walk),
             (true, LogEnd::Complete | LogEnd::Unusable) => self.outbound.release(out),
@@ -249,43 +260,43 @@ impl LearnerHandler {
     }
 
     fn forward_pending(&mut self, replica: &Replica, out: &mut Actions) {
-        if self.observer || Mutant::PendingNotForwarded.is_on() {
+        if self.observer {
             return;
         }
+        mutant!(PendingNotForwarded => return);
         for entry in replica.history.pending() {
             self.outbound.framed(PacketType::Proposal, entry.zxid, &entry.body, out);
         }
     }
+}
 
-    /// Sends what the walk says; false if it gave up.
-    fn walk(
-        &mut self,
-        walk: &mut DiffWalk,
-        entries: impl Iterator<Item = Entry>,
-        max: Zxid,
-        out: &mut Actions,
-    ) -> bool {
-        for entry in entries {
-            match walk.step(entry.zxid) {
-                DiffStep::GiveUp => return false,
-                DiffStep::Skip => continue,
-                DiffStep::DiffThenSkip => {
-                    self.outbound.header_only(PacketType::Diff, max);
-                    continue;
-                }
-                DiffStep::DiffThenSend => self.outbound.header_only(PacketType::Diff, max),
-                DiffStep::TruncThenSend(to) => self.outbound.header_only(PacketType::Trunc, to),
-                DiffStep::Send
-                    if Mutant::DiffSkipsAnEntry.is_on()
-                        && entry.zxid.counter().is_multiple_of(8) =>
-                {
-                    continue;
-                }
-                DiffStep::Send => {}
+/// Sends the packets of a walk to `target`: DIFF or TRUNC, then PROPOSAL and COMMIT of every entry
+/// that the learner lacks. Returns false if the walk gives up.
+fn send_diff(
+    target: &mut Outbound,
+    walk: &mut DiffWalk,
+    entries: impl Iterator<Item = Entry>,
+    max: Zxid,
+    out: &mut Actions,
+) -> bool {
+    for entry in entries {
+        match walk.step(entry.zxid) {
+            DiffStep::GiveUp => return false,
+            DiffStep::Skip => continue,
+            DiffStep::DiffThenSkip => {
+                target.header_only(PacketType::Diff, max);
+                continue;
             }
-            self.outbound.framed(PacketType::Proposal, entry.zxid, &entry.body, out);
-            self.outbound.header_only(PacketType::Commit, entry.zxid);
+            DiffStep::DiffThenSend => target.header_only(PacketType::Diff, max),
+            DiffStep::TruncThenSend(to) => target.header_only(PacketType::Trunc, to),
+            DiffStep::Send => {
+                mutant!(DiffSkipsAnEntry => if entry.zxid.counter().is_multiple_of(8) {
+                    continue;
+                });
+            }
         }
-        true
+        target.framed(PacketType::Proposal, entry.zxid, &entry.body, out);
+        target.header_only(PacketType::Commit, entry.zxid);
     }
+    true
 }

@@ -14,6 +14,7 @@ use crate::action::{Action, Actions, Reason};
 use crate::event::LogBatch;
 use crate::quorum::AckSet;
 use crate::types::{ConnId, Epoch, ServerId, Time};
+use crate::wire::PeerError;
 use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
 /// The longest packet of a learner before it is in sync.
@@ -153,7 +154,7 @@ impl Learners {
         conn: ConnId,
         server: ServerId,
         out: &mut Actions,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), PeerError> {
         let Some(ip) = self.get(conn).map(|l| l.ip) else { return Ok(()) };
         if replica.members().member(server).is_some() {
             let is_claim = |l: &&LearnerHandler| {
@@ -181,10 +182,10 @@ impl Learners {
                 !l.phase.is_in_sync() && (from_there < MAX_NONMEMBERS_PER_ADDRESS || l.ip == ip)
             };
             let Some(oldest) = outside.clone().find(is_new).map(|l| l.conn) else {
-                return Err("too many learners outside the configuration");
+                return Err(PeerError::TooManyNonmembers);
             };
             if self.get(oldest).is_some_and(|l| l.snapshotting) {
-                return Err("too many learners outside the configuration");
+                return Err(PeerError::TooManyNonmembers);
             }
             self.shed(oldest, "learners outside the configuration", out);
         }
@@ -255,7 +256,7 @@ impl Learners {
         }
     }
 
-    pub(super) fn heard(&mut self, now: Time, conn: ConnId, bytes: Bytes) {
+    pub(super) fn received(&mut self, now: Time, conn: ConnId, bytes: Bytes) {
         if let Some(learner) = self.get_mut(conn) {
             learner.last_received = now;
             learner.challenged_at = None;

@@ -2,12 +2,14 @@
 //! waits.
 
 use alloc::format;
+use alloc::string::String;
 
 use tracing::warn;
 
-use super::{Ended, Replica};
+use super::Replica;
 use crate::action::Reason;
 use crate::types::Time;
+use crate::wire::PeerError;
 use crate::wire::entries::Entries;
 use crate::wire::jute::Malformed;
 
@@ -25,13 +27,17 @@ pub(super) fn learner_close_reason(malformed: Malformed) -> Reason {
             Reason::TooLong { what, length, limit }
         }
         Malformed::Truncated | Malformed::Length(_) | Malformed::Value(_) => {
-            Reason::Protocol("malformed quorum packet")
+            Reason::Peer(PeerError::MalformedPacket)
         }
     }
 }
 
 /// Why a term under a leader ends. What is too long delays the next one, longer each time.
-pub(super) fn leader_packet_error(now: Time, replica: &mut Replica, malformed: Malformed) -> Ended {
+pub(super) fn leader_packet_error(
+    now: Time,
+    replica: &mut Replica,
+    malformed: Malformed,
+) -> String {
     let Malformed::TooLong { length, limit } = malformed else {
         return "malformed quorum packet from the leader".into();
     };

@@ -29,14 +29,10 @@ mod standalone;
 mod sync_plan;
 #[cfg(test)]
 mod tests;
-
-use alloc::string::String;
+mod transition;
 
 pub use api::{Delivery, EnsembleOptions, ReadConfig, Role};
 pub use ensemble::Ensemble;
 pub use history::RecoveredLog;
 
 use replica::Replica;
-
-/// Why a role ended, for the log.
-type Ended = String;

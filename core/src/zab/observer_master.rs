@@ -13,15 +13,13 @@ use super::{Delivery, Replica};
 use crate::action::{Action, Actions, Reason};
 use crate::event::LogBatch;
 use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
-use crate::wire::OpCode;
 use crate::wire::entries::Entry;
 use crate::wire::quorum::{
     ForwardedRequest, LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket,
 };
+use crate::wire::{OpCode, PeerError};
 
 const LIMITS: Limits = Limits { unidentified: 16, deferred_bytes: 64 << 20 };
-
-const OUT_OF_TURN: &str = "a quorum packet out of turn";
 
 /// The observers of one term.
 #[derive(Debug)]
@@ -61,15 +59,18 @@ impl ObserverMaster {
         out: &mut Actions,
     ) -> Vec<QuorumPacket> {
         let mut upstream = Vec::new();
-        self.learners.heard(now, conn, bytes);
+        self.learners.received(now, conn, bytes);
         while let Some(packets) = self.learners.next_packets(replica, conn) {
             let done = packets.and_then(|packets| {
                 let done = match packets {
                     Packets::One(packet) => self.packet(replica, conn, packet, &mut upstream, out),
                     Packets::Bare { kind: PacketType::Ack, first, .. } => self.acked(conn, first),
-                    Packets::Bare { .. } | Packets::Entries { .. } => Err(OUT_OF_TURN),
+                    Packets::Bare { kind, .. } | Packets::Entries { kind, .. } => {
+                        let expected = "REQUEST, REVALIDATE or PING";
+                        Err(PeerError::UnexpectedPacket { got: kind, expected })
+                    }
                 };
-                done.map_err(Reason::Protocol)
+                done.map_err(Reason::Peer)
             });
             if let Err(why) = done {
                 self.drop(replica, conn, why, out);
@@ -98,18 +99,22 @@ impl ObserverMaster {
         packet: QuorumPacket,
         upstream: &mut Vec<QuorumPacket>,
         out: &mut Actions,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), PeerError> {
         let Some(observer) = self.learners.get_mut(conn) else { return Ok(()) };
-        let kind = PacketType::from_i32(packet.kind).ok_or("unknown type of quorum packet")?;
+        let kind = PacketType::from_i32(packet.kind)
+            .ok_or(PeerError::UnknownPacket { kind: packet.kind })?;
         match (observer.phase, kind) {
             (Phase::Unidentified, PacketType::ObserverInfo) => {
-                let data = packet.data.ok_or("OBSERVERINFO without its payload")?;
-                let info = LearnerInfo::parse(&data).map_err(|_| "malformed OBSERVERINFO")?;
-                if info.protocol_version < PROTOCOL_VERSION {
-                    return Err("an observer older than Zab 1.0");
+                let data = packet.data.ok_or(PeerError::MissingPayload(kind))?;
+                let info =
+                    LearnerInfo::parse(&data).map_err(|_| PeerError::MalformedPayload(kind))?;
+                let got = info.protocol_version;
+                if got < PROTOCOL_VERSION {
+                    return Err(PeerError::OldProtocol { got, expected: PROTOCOL_VERSION });
                 }
-                if info.config_version > replica.members().committed().version {
-                    return Err("an observer with a newer configuration");
+                let (got, own) = (info.config_version, replica.members().committed().version);
+                if got > own {
+                    return Err(PeerError::NewerConfiguration { got, own });
                 }
                 (observer.server, observer.observer) = (info.server, true);
                 observer.phase = Phase::Identified;
@@ -131,15 +136,15 @@ impl ObserverMaster {
             (Phase::Active, PacketType::Request | PacketType::Revalidate) => upstream.push(packet),
             (_, PacketType::Ping) => {}
             (phase, kind) => {
-                debug!(observer = %observer.server, ?phase, ?kind, "a packet out of turn");
-                return Err(OUT_OF_TURN);
+                debug!(observer = %observer.server, ?phase, ?kind, "unexpected packet");
+                return Err(PeerError::UnexpectedPacket { got: kind, expected: phase.expected() });
             }
         }
         Ok(())
     }
 
     /// An observer acknowledges NEWLEADER and UPTODATE, and nothing else.
-    fn acked(&mut self, conn: ConnId, zxid: Zxid) -> Result<(), &'static str> {
+    fn acked(&mut self, conn: ConnId, zxid: Zxid) -> Result<(), PeerError> {
         let Some(observer) = self.learners.get_mut(conn) else { return Ok(()) };
         match observer.phase {
             Phase::Syncing if zxid == self.epoch.first_zxid() => {
@@ -150,9 +155,15 @@ impl ObserverMaster {
                 self.learners.in_sync(server);
                 Ok(())
             }
-            Phase::Syncing => Err("an ACK before that of NEWLEADER"),
+            Phase::Syncing => {
+                let expected = self.epoch.first_zxid();
+                Err(PeerError::AckBeforeNewLeader { got: zxid, expected })
+            }
             Phase::Active if zxid.counter() == 0 => Ok(()),
-            _ => Err(OUT_OF_TURN),
+            phase => {
+                let expected = phase.expected();
+                Err(PeerError::UnexpectedPacket { got: PacketType::Ack, expected })
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::action::{Action, Actions, Reason};
 use crate::types::ConnId;
+use crate::wire::PeerError;
 
 /// So many are kept; of more, the oldest goes.
 const MOST: usize = 64;
@@ -46,7 +47,7 @@ impl PendingLearners {
         let buffered = &mut self.all[at].buffered;
         if buffered.len() + bytes.len() > MOST_BYTES {
             self.all.remove(at);
-            let why = Reason::Protocol("too much said before FOLLOWERINFO was answered");
+            let why = Reason::Peer(PeerError::TooLongIntroduction);
             out.push(Action::Close { conn, why });
         } else {
             buffered.extend_from_slice(bytes);

@@ -18,8 +18,6 @@ use crate::wire::entries::Entries;
 pub(super) struct Replica {
     pub(super) me: ServerId,
     pub(super) configs: ConfigHistory,
-    /// A role has begun to serve, and the election does not know it yet.
-    pub(super) serves: bool,
     pub(super) options: EnsembleOptions,
     pub(super) history: History,
     /// Proposals of this server's that wait for others to go with.
@@ -57,7 +55,6 @@ impl Replica {
         Replica {
             me,
             configs: ConfigHistory::new(me, config),
-            serves: false,
             history: History::new(options.commit_log_count.max(1)),
             proposal_buffer: ProposalBuffer::default(),
             options,

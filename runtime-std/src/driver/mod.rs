@@ -425,6 +425,7 @@ impl<S: Sockets> Driver<S> {
             Reason::Protocol(what) | Reason::Limit(what) | Reason::Timeout(what) => {
                 tracing::info!(%conn, %peer, ?port, what, "connection closed");
             }
+            Reason::Peer(what) => tracing::info!(%conn, %peer, ?port, %what, "connection closed"),
             Reason::TooLong { what, length, limit } => {
                 tracing::info!(%conn, %peer, ?port, what, length, limit, "connection closed");
             }

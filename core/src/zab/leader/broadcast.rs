@@ -1,31 +1,31 @@
-//! Broadcast: proposals, acknowledgements, commits and syncs.
-
-use alloc::vec::Vec;
+//! Broadcast: proposals go out, acknowledgements come back, commits follow in zxid order; syncs are
+//! answered in between.
 
 use super::{Leader, Outstanding, Stage, Sync};
 use crate::action::Actions;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{ConnId, ServerId, Ticket, Zxid};
 use crate::wire::entries::{Entries, Entry};
-use crate::wire::quorum::{PacketType, QuorumPacket};
+use crate::wire::quorum::PacketType;
 use crate::zab::ack_tracker::AckBits;
-use crate::zab::learner_handler::Phase;
+use crate::zab::transition::Transition;
 use crate::zab::{Delivery, Replica};
 
 impl Leader {
-    /// The next zxid, or `None` when the epoch's counter is used up.
+    /// The zxid of the next proposal; `None` if the epoch's counter is used up, or if this leader
+    /// hands over.
     pub(in crate::zab) fn next_zxid(&self) -> Option<Zxid> {
         let next = self.last_proposed.next();
         (next.counter() != Zxid::LAST_COUNTER && self.handing_over_to.is_none()).then_some(next)
     }
 
-    /// A proposal that is encoded and will be appended.
+    /// Counts a proposal that is encoded in the buffer and will be appended.
     pub(in crate::zab) fn proposed(&mut self, zxid: Zxid) {
         self.last_proposed = zxid;
         self.outstanding.push_back(Outstanding { zxid, acks: AckBits::default() });
     }
 
-    /// Sends proposals to the followers and to the disk, at once.
+    /// Sends proposals to the followers and to the disk. Neither waits for the other.
     pub(in crate::zab) fn append(
         &mut self,
         replica: &mut Replica,
@@ -39,31 +39,31 @@ impl Leader {
         let last = entries.last();
         let ticket = replica.append(entries, true, out);
         self.appended.push_back((ticket, last));
-        if Mutant::LeaderAcksBeforeDurable.is_on() {
-            self.persisted(replica, out);
-        }
+        mutant!(LeaderAcksBeforeDurable => drop(self.persisted(replica, out)));
     }
 
-    /// Counts acknowledgements of consecutive proposals. Not those of NEWLEADER and UPTODATE, and
-    /// late ones of what is committed.
+    /// Counts ACKs of consecutive proposals. ACKs of NEWLEADER and UPTODATE (counter 0), and late
+    /// ones for committed proposals, are ignored.
     pub(super) fn acked(&mut self, replica: &Replica, from: ServerId, first: Zxid, count: usize) {
         let Some(oldest) = self.outstanding.front().map(|oldest| oldest.zxid) else { return };
         if first.counter() == 0 {
             return;
         }
-        let place = |zxid: i64| usize::try_from(zxid.saturating_sub(oldest.0)).unwrap_or(0);
-        let end = place(first.0.saturating_add(count as i64)).min(self.outstanding.len());
-        let outstanding = self.outstanding.range_mut(place(first.0).min(end)..end);
+        let index = |zxid: i64| usize::try_from(zxid.saturating_sub(oldest.0)).unwrap_or(0);
+        let end = index(first.0.saturating_add(count as i64)).min(self.outstanding.len());
+        let outstanding = self.outstanding.range_mut(index(first.0).min(end)..end);
         self.ack_tracker.add(outstanding.map(|one| &mut one.acks), from, replica.members());
     }
 
-    /// A sync: answered once a quorum has confirmed this leader; a learner's also not before
-    /// everything proposed so far is committed.
+    /// A sync, forwarded by the learner `from` or of a client here. It is answered when a quorum has
+    /// confirmed that this server still leads; a learner's also waits for the commit of everything
+    /// proposed so far.
     pub(in crate::zab) fn sync(&mut self, replica: &mut Replica, from: Option<ConnId>) {
         let last = self.outstanding.back().filter(|_| from.is_some());
         let commit = last.map_or(Zxid::ZERO, |last| last.zxid);
-        let is_confirmed = replica.options.sync_needs_quorum && !Mutant::SyncUnconfirmed.is_on();
-        let round = if is_confirmed { self.confirmation.want() } else { 0 };
+        let mut needs_quorum = replica.options.sync_needs_quorum;
+        mutant!(SyncUnconfirmed => needs_quorum = false);
+        let round = if needs_quorum { self.confirmation.want() } else { 0 };
         self.syncs.push_back(Sync { commit, asked_at: self.last_proposed, round, from });
         self.confirm(replica);
         self.answer_syncs(replica, Zxid::ZERO);
@@ -77,8 +77,8 @@ impl Leader {
         }
     }
 
-    /// Answers the syncs that may be answered: whose round is confirmed, or which were asked before
-    /// a proposal that a quorum has `acknowledged`. True: there were any.
+    /// Answers the oldest syncs, as far as a quorum has confirmed their rounds, or has acknowledged
+    /// a proposal that is later than the request: `acknowledged`. Returns whether there were any.
     pub(super) fn answer_syncs(&mut self, replica: &mut Replica, acknowledged: Zxid) -> bool {
         let committed = replica.history.last_processed;
         let confirmation = &self.confirmation;
@@ -100,19 +100,13 @@ impl Leader {
         self.syncs.len() < before
     }
 
-    pub(in crate::zab) fn send(&mut self, conn: ConnId, packet: &QuorumPacket) {
-        if let Some(learner) = self.learners.get_mut(conn) {
-            learner.outbound.packet(packet);
-        }
-    }
-
-    /// Commits, strictly in order, all that has its quorum. From a reconfiguration on, until it is
-    /// committed, that is quorums of both configurations.
+    /// Commits the proposals that have their quorum, strictly in order. From a reconfiguration on,
+    /// until it is committed, proposals need quorums of both configurations.
     pub(super) fn commit(&mut self, replica: &mut Replica, out: &mut Actions) {
         while self.handing_over_to.is_none() {
             let count = self.committable(replica);
             let first = self.outstanding.front().filter(|_| count > 0).map(|first| first.zxid);
-            // A session's sync is answered before what it has written after it.
+            // A session gets the answer to its sync before those to its later writes.
             if first.is_some_and(|zxid| self.answer_syncs(replica, zxid)) {
                 continue;
             }
@@ -130,20 +124,19 @@ impl Leader {
         }
     }
 
-    /// How many proposals, from the oldest on, are to be committed next: a reconfiguration by
-    /// itself, and up to the last one before a sync that waits.
+    /// The number of proposals to commit next, from the oldest on. A reconfiguration is committed
+    /// alone, and the run ends where a sync has to be answered.
     pub(super) fn committable(&mut self, replica: &Replica) -> usize {
         let reconfiguration = replica.members().proposed().map(|next| next.version);
         let awaited = self.syncs.front().map(|sync| sync.asked_at);
         let mut count = 0;
         for Outstanding { zxid, acks, .. } in &self.outstanding {
-            let is_quorum = self.ack_tracker.is_quorum(acks, *zxid, replica.members());
-            let is_half = || {
+            let mut is_enough = self.ack_tracker.is_quorum(acks, *zxid, replica.members());
+            mutant!(HalfIsAQuorum => {
                 let acks = self.ack_tracker.servers(acks).iter().count();
-                acks * 2 >= replica.members().committed().voters().count()
-            };
-            let is_enough = Mutant::HalfIsAQuorum.is_on() && is_half();
-            if !(is_quorum || is_enough) {
+                is_enough |= acks * 2 >= replica.members().committed().voters().count();
+            });
+            if !is_enough {
                 break;
             }
             if reconfiguration == Some(zxid.0) {
@@ -157,7 +150,7 @@ impl Leader {
         count
     }
 
-    /// Commits that many proposals.
+    /// Commits the oldest proposals: COMMIT to followers, INFORM to observers.
     pub(super) fn commit_some(&mut self, replica: &mut Replica, count: usize, out: &mut Actions) {
         let first = self.outstanding.front().map_or(Zxid::ZERO, |first| first.zxid);
         for learner in self.learners.iter_mut().filter(|l| l.forwarding) {
@@ -173,28 +166,25 @@ impl Leader {
         self.outstanding.drain(..count);
     }
 
-    /// Something became durable here.
-    pub(in crate::zab) fn persisted(&mut self, replica: &mut Replica, out: &mut Actions) {
+    /// Writes up to `replica.persisted` are durable.
+    pub(in crate::zab) fn persisted(
+        &mut self,
+        replica: &mut Replica,
+        out: &mut Actions,
+    ) -> Option<Transition> {
         let upto = replica.persisted;
+        let mut transition = None;
         match self.stage {
-            Stage::SavingAccepted(ticket) if ticket <= upto => {
-                self.stage = Stage::EpochAcks;
-                let waiting = self.learners.iter().filter(|l| l.phase == Phase::Identified);
-                for conn in waiting.map(|l| l.conn).collect::<Vec<_>>() {
-                    self.learners.greet(conn, self.epoch, out);
-                }
-                self.epoch_acks.insert(replica.me);
-                self.try_finish_discovery(replica, out);
-            }
+            Stage::SavingAccepted(ticket) if ticket <= upto => self.accepted_saved(replica, out),
             Stage::NewLeaderAcks { saving: Some(ticket) } if ticket <= upto => {
-                self.stage = Stage::NewLeaderAcks { saving: None };
-                self.new_leader_acks.insert(replica.me);
-                self.try_establish(replica, out);
+                transition = self.current_saved(replica, out);
             }
             _ => {}
         }
         let is_durable = |(ticket, _): &mut (Ticket, Zxid)| {
-            *ticket <= upto || Mutant::LeaderAcksBeforeDurable.is_on()
+            let mut is_durable = *ticket <= upto;
+            mutant!(LeaderAcksBeforeDurable => is_durable = true);
+            is_durable
         };
         while let Some((_, last)) = self.appended.pop_front_if(is_durable) {
             let first = self.durable.next().max(self.epoch.first_zxid().next());
@@ -202,5 +192,6 @@ impl Leader {
             self.acked(replica, replica.me, first, (last.0 - first.0 + 1) as usize);
         }
         self.commit(replica, out);
+        transition
     }
 }

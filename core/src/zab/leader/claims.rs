@@ -1,19 +1,20 @@
-//! What is claimed of members on the quorum port and would end a leadership term, or begin a later epoch:
-//! nothing comes of it before the member has been heard at its configured election address.
+//! Claims: what is said of members on the quorum port, and would end the leadership term or begin a
+//! later epoch. Nothing follows from a claim before the member has confirmed it from its configured
+//! election address.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::types::{Epoch, ServerId, Time};
 
-/// One member's claim.
+/// What an introduction in a member's name says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Claim {
-    /// It goes by a configuration of this later version.
-    Version(i64),
-    /// It has accepted this epoch, which is later than the leader's, and is left out by that.
+    /// Its committed configuration has this version, newer than the leader's.
+    NewerConfiguration(i64),
+    /// It has accepted this epoch, later than that of the established leader, and cannot follow it.
     LeftOut(Epoch),
-    /// It has accepted this epoch, and the next one is being chosen.
+    /// It has accepted this epoch, later than that of the leader, which is choosing the next one.
     Accepted(Epoch),
 }
 
@@ -24,16 +25,15 @@ struct Made {
     last: Time,
 }
 
-/// The claims of one leadership term: one for each member at most.
+/// The claims of one leadership term, one for each member at most.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     made: BTreeMap<ServerId, Made>,
 }
 
 impl Claims {
-    /// Somebody claims this as a member. It stands from the first time on, if it is repeated
-    /// within `repeat_ms`. Of several epochs the earliest counts: whatever a stranger adds makes
-    /// none later.
+    /// Notes a claim. It stands from its first time on, if it is repeated within `repeat_ms`. Of
+    /// several epochs the earliest counts, so that a stranger cannot make one later.
     pub(super) fn make(&mut self, now: Time, member: ServerId, claim: Claim, repeat_ms: u64) {
         let made = self.made.entry(member).or_insert(Made { claim, since: now, last: now });
         let is_repeated = now.ms_since(made.last) <= repeat_ms;
@@ -48,13 +48,14 @@ impl Claims {
         made.last = now;
     }
 
-    /// Who is to be asked. Whether a member that is left out stays out is awaited for `stands_ms`,
-    /// and whether one says something else itself for half of that.
+    /// The members to ask about their claims: about a newer configuration at once, about an accepted
+    /// epoch when the claim has stood for half of `stands_ms`, and about being left out when it has
+    /// stood for all of it, as the member may find another way in.
     pub(super) fn to_ask(&self, now: Time, stands_ms: u64) -> Vec<ServerId> {
         let is_due = |made: &Made| match made.claim {
             Claim::LeftOut(_) => now.ms_since(made.since) >= stands_ms,
             Claim::Accepted(_) => now.ms_since(made.since) >= stands_ms / 2,
-            Claim::Version(_) => true,
+            Claim::NewerConfiguration(_) => true,
         };
         self.made.iter().filter(|(_, made)| is_due(made)).map(|(id, _)| *id).collect()
     }
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_one_left_out_is_asked_about_once_it_stands() {
+    fn left_out_claim_is_asked_about_when_it_has_stood() {
         let mut claims = Claims::default();
         claims.make(at(0), ONE, Claim::LeftOut(Epoch(5)), 300);
         assert!(claims.to_ask(at(99), 100).is_empty());
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stranger_makes_a_members_epoch_later() {
+    fn earliest_of_several_claimed_epochs_counts() {
         let mut claims = Claims::default();
         for epoch in [5, 7000, 6] {
             claims.make(at(0), ONE, Claim::Accepted(Epoch(epoch)), 300);

@@ -1,4 +1,5 @@
-//! The leader (`Leader`, `LearnerHandler`): discovery, synchronisation, broadcast.
+//! The leader (`Leader`): discovery and synchronisation ([`discovery`]), broadcast ([`broadcast`]),
+//! reconfiguration ([`reconfig`]). [`admission`] decides which servers it accepts as learners.
 
 mod admission;
 mod broadcast;
@@ -8,53 +9,49 @@ mod reconfig;
 
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::String;
 use core::net::IpAddr;
 
 use bytes::Bytes;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::ack_tracker::{AckBits, AckTracker};
 use super::confirmation::Confirmation;
 use super::foreign_history::ElectedHistory;
 use super::learner_handler::Phase;
 use super::learners::{Learners, Limits};
-use super::{Delivery, Ended, Replica};
+use super::transition::Transition;
+use super::{Delivery, Replica};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
 use crate::event::LogBatch;
 use crate::quorum::{self, AckSet, Verifier};
 use crate::types::{ConnId, Epoch, ServerId, Ticket, Time, Zxid};
+use crate::wire::PeerError;
 use crate::wire::jute::Reader;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 use claims::Claims;
 
 const LIMITS: Limits = Limits { unidentified: 64, deferred_bytes: 256 << 20 };
-/// How to go on when there are no epochs left.
-const MEND: &str = "the epochs of this ensemble are used up or too far apart. Stop all servers; keep \
-    the data of the one with the largest currentEpoch, and of these with the largest zxid, write the \
-    upper half of that zxid into its acceptedEpoch and currentEpoch, empty the other servers' data \
-    directories, and start it first";
-const OUT_OF_TURN: &str = "a quorum packet out of turn";
-/// How long a leader that is not to lead any more waits for its learners to leave, in half ticks.
+/// How long a leader that hands over waits for its learners to leave, in half ticks.
 const HANDOVER_HALF_TICKS: u8 = 2;
 
-/// What the leader waits for before it may go on.
+/// The event that the leader waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    /// A quorum of FOLLOWERINFOs.
+    /// FOLLOWERINFOs of a quorum: they decide the new epoch.
     Discovery,
     /// The new epoch in `acceptedEpoch`.
     SavingAccepted(Ticket),
-    /// A quorum of ACKEPOCHs.
+    /// ACKEPOCHs of a quorum: none of them has a newer history.
     EpochAcks,
-    /// A quorum of NEWLEADER acknowledgements; our own once `currentEpoch` is durable.
+    /// Acknowledgements of NEWLEADER by a quorum; this server's own, once `currentEpoch` is durable.
     NewLeaderAcks { saving: Option<Ticket> },
-    /// Established.
+    /// Established: clients are served.
     Broadcast,
 }
 
-/// A proposal on its way.
+/// A proposal that is not committed yet.
 #[derive(Debug)]
 struct Outstanding {
     zxid: Zxid,
@@ -64,35 +61,35 @@ struct Outstanding {
 /// A sync that is not answered yet.
 #[derive(Debug)]
 struct Sync {
-    /// It waits for the commit of this,
+    /// It is answered after the commit of this proposal,
     commit: Zxid,
-    /// The last proposal when it was asked: who acknowledges a later one follows this leader still.
-    asked_at: Zxid,
-    /// and for the quorum of this round.
+    /// and when a quorum has confirmed this leader: by this round,
     round: u64,
-    /// Through whom it came; none: from this server's own client.
+    /// or by acknowledging a proposal later than this one, the last at the time of the request.
+    asked_at: Zxid,
+    /// The learner that forwarded it; `None` for a client of this server.
     from: Option<ConnId>,
 }
 
 /// A leadership term.
 #[derive(Debug)]
 pub(super) struct Leader {
+    /// The new epoch; during discovery, the lowest that is possible so far.
     pub(super) epoch: Epoch,
-    /// The history that it was elected with.
-    pub(super) elected_history: ElectedHistory,
+    elected_history: ElectedHistory,
     stage: Stage,
+    /// The servers whose FOLLOWERINFO counts, and the earliest epoch that one of them has accepted.
     connecting: AckSet,
-    /// The earliest epoch that one of them has accepted.
     earliest: Epoch,
     claims: Claims,
     epoch_acks: AckSet,
-    /// Who of them has not logged the configuration that may come, and will not under an old leader.
+    /// The servers of `epoch_acks` that have not logged the proposed configuration.
     lacking_proposed: AckSet,
     new_leader_acks: AckSet,
     pub(super) learners: Learners,
     outstanding: VecDeque<Outstanding>,
     ack_tracker: AckTracker,
-    /// What waits for the disk, and the last proposal in it.
+    /// Appends that are not durable here, with the last proposal of each.
     appended: VecDeque<(Ticket, Zxid)>,
     /// The last proposal that is durable here.
     durable: Zxid,
@@ -102,14 +99,19 @@ pub(super) struct Leader {
     give_up_at: Time,
     half_tick_at: Time,
     odd_half_tick: bool,
-    /// A reconfiguration has named another leader: who, and for how many half ticks its learners
-    /// still have time to go there by themselves.
+    /// The leader that a reconfiguration has named, and the half ticks that are left for the
+    /// learners of this one to go there.
     handing_over_to: Option<(ServerId, u8)>,
-    pub(super) ended: Option<Ended>,
 }
 
 impl Leader {
-    pub(super) fn new(now: Time, replica: &mut Replica, out: &mut Actions) -> Leader {
+    /// A server that was elected or appointed. It counts its own FOLLOWERINFO, which can end the
+    /// term at once.
+    pub(super) fn new(
+        now: Time,
+        replica: &mut Replica,
+        out: &mut Actions,
+    ) -> (Leader, Option<Transition>) {
         let mut leader = Leader {
             epoch: replica.history.accepted_epoch,
             elected_history: ElectedHistory::new(replica.history.current_epoch),
@@ -132,34 +134,34 @@ impl Leader {
             half_tick_at: now.plus_ms(replica.options.tick_time_ms / 2),
             odd_half_tick: false,
             handing_over_to: None,
-            ended: None,
         };
         let accepted = replica.history.accepted_epoch.max(replica.later_epoch_reported);
-        leader.follower_info_received(replica, replica.me, accepted, out);
-        leader
+        let transition = leader.follower_info_received(replica, replica.me, accepted, out);
+        (leader, transition)
     }
 
-    /// Why the reign is over, if it is.
-    pub(super) fn ended(&mut self) -> Option<Ended> {
-        if self.handing_over_to.is_some()
-            && self.learners.iter().all(|l| l.phase == Phase::Unidentified)
-        {
-            self.ended.get_or_insert_with(|| "all have gone to the next leader".to_string());
+    /// The end of this term. If a reconfiguration has named the next leader, it is that one's turn.
+    fn end(&self, why: impl Into<String>) -> Transition {
+        let why = why.into();
+        match self.handing_over_to {
+            Some((leader, _)) => Transition::Appointed { leader, why },
+            None => Transition::Look { why },
         }
-        self.ended.take()
     }
 
-    /// Who leads next, if a reconfiguration says so.
-    pub(super) fn successor(&mut self) -> Option<ServerId> {
-        self.handing_over_to.take().map(|(id, _)| id)
+    /// Ends the term of a leader that hands over, if all its learners have left.
+    pub(super) fn handover_done(&self) -> Option<Transition> {
+        let have_left = self.learners.iter().all(|l| l.phase == Phase::Unidentified);
+        (self.is_handing_over() && have_left)
+            .then(|| self.end("all learners have left for the next leader"))
     }
 
-    /// Whether another one is to lead.
+    /// Whether a reconfiguration has named another leader.
     pub(super) fn is_handing_over(&self) -> bool {
         self.handing_over_to.is_some()
     }
 
-    /// Whether a quorum of these members is connected and up to date.
+    /// Whether a quorum of these members is connected and up to date (`Leader.isQuorumSynced`).
     pub(super) fn has_synced_quorum(
         &self,
         now: Time,
@@ -169,11 +171,11 @@ impl Leader {
         quorum::verifier(config).is_quorum(&self.in_sync(now, replica))
     }
 
-    /// This server and the followers that are up to date and were heard of late.
+    /// This server and the followers that are up to date and have answered within `syncLimit`.
     fn in_sync(&self, now: Time, replica: &Replica) -> AckSet {
-        let limit = replica.limit_ms(replica.options.sync_limit);
+        let limit_ms = replica.limit_ms(replica.options.sync_limit);
         let responsive = self.learners.iter().filter(|l| {
-            l.phase == Phase::Active && !l.observer && now.ms_since(l.last_received) <= limit
+            l.phase == Phase::Active && !l.observer && now.ms_since(l.last_received) <= limit_ms
         });
         let mut in_sync: AckSet = responsive.map(|l| l.server).collect();
         in_sync.insert(replica.me);
@@ -182,16 +184,6 @@ impl Leader {
 
     pub(super) fn established(&self) -> bool {
         self.stage == Stage::Broadcast
-    }
-
-    /// Whether the next epoch is not known yet.
-    pub(super) fn is_choosing(&self) -> bool {
-        self.stage == Stage::Discovery
-    }
-
-    /// Whether the epoch that a server has accepted is known.
-    pub(super) fn is_counted(&self, id: ServerId) -> bool {
-        self.connecting.contains(id)
     }
 
     // ---- connections
@@ -204,7 +196,7 @@ impl Leader {
         ip: IpAddr,
         out: &mut Actions,
     ) {
-        if self.handing_over_to.is_some() {
+        if self.is_handing_over() {
             return out.push(Action::Close { conn, why: Reason::NotServing });
         }
         self.learners.opened(now, replica, conn, ip, out);
@@ -217,32 +209,7 @@ impl Leader {
         }
     }
 
-    pub(super) fn received(
-        &mut self,
-        now: Time,
-        replica: &mut Replica,
-        conn: ConnId,
-        bytes: Bytes,
-        out: &mut Actions,
-    ) {
-        self.learners.heard(now, conn, bytes);
-        while let Some(packets) = self.learners.next_packets(replica, conn) {
-            let done = packets.and_then(|packets| {
-                self.packets(replica, conn, packets, out).map_err(Reason::Protocol)
-            });
-            if let Err(why) = done {
-                self.drop_learner(replica, conn, why, out);
-            }
-            if self.ended.is_some() {
-                return;
-            }
-        }
-        self.contest(now, replica, out);
-        self.commit(replica, out);
-        self.confirm(replica);
-    }
-
-    pub(super) fn drop_learner(
+    fn drop_learner(
         &mut self,
         replica: &mut Replica,
         conn: ConnId,
@@ -253,14 +220,39 @@ impl Leader {
         out.push(Action::Close { conn, why });
     }
 
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        replica: &mut Replica,
+        conn: ConnId,
+        bytes: Bytes,
+        out: &mut Actions,
+    ) -> Option<Transition> {
+        self.learners.received(now, conn, bytes);
+        while let Some(packets) = self.learners.next_packets(replica, conn) {
+            let done = packets.and_then(|packets| {
+                self.packets(replica, conn, packets, out).map_err(Reason::Peer)
+            });
+            match done {
+                Ok(None) => {}
+                Ok(transition) => return transition,
+                Err(why) => self.drop_learner(replica, conn, why, out),
+            }
+        }
+        self.contest(now, replica, out);
+        self.commit(replica, out);
+        self.confirm(replica);
+        None
+    }
+
     fn packets(
         &mut self,
         replica: &mut Replica,
         conn: ConnId,
         packets: Packets,
         out: &mut Actions,
-    ) -> Result<(), &'static str> {
-        let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
+    ) -> Result<Option<Transition>, PeerError> {
+        let Some(learner) = self.learners.get_mut(conn) else { return Ok(None) };
         match (packets, learner.phase) {
             (
                 Packets::Bare { kind: PacketType::Ack, first, count },
@@ -270,42 +262,17 @@ impl Leader {
                 self.confirmation.acked(learner, Zxid(last));
                 let server = learner.server;
                 self.acked(replica, server, first, count);
-                Ok(())
+                Ok(None)
             }
             (Packets::Bare { kind: PacketType::Ack, first, count: 1 }, Phase::Syncing) => {
-                self.in_sync_now(replica, conn, first, out)
+                self.new_leader_acked(replica, conn, first, out)
             }
             (Packets::One(packet), _) => self.packet(replica, conn, packet, out),
             (Packets::Bare { kind, .. } | Packets::Entries { kind, .. }, phase) => {
-                debug!(learner = %learner.server, ?phase, ?kind, "a packet out of turn");
-                Err(OUT_OF_TURN)
+                debug!(learner = %learner.server, ?phase, ?kind, "unexpected packet");
+                Err(PeerError::UnexpectedPacket { got: kind, expected: phase.expected() })
             }
         }
-    }
-
-    /// NEWLEADER is acknowledged.
-    fn in_sync_now(
-        &mut self,
-        replica: &mut Replica,
-        conn: ConnId,
-        zxid: Zxid,
-        out: &mut Actions,
-    ) -> Result<(), &'static str> {
-        let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
-        if zxid != self.epoch.first_zxid() {
-            return Err("an ACK before that of NEWLEADER");
-        }
-        learner.phase = Phase::NewLeaderAcked;
-        let server = learner.server;
-        info!(learner = %server, "a learner is in sync");
-        self.learners.in_sync(server);
-        if self.established() {
-            self.up_to_date(conn);
-        } else {
-            self.new_leader_acks.insert(server);
-            self.try_establish(replica, out);
-        }
-        Ok(())
     }
 
     fn packet(
@@ -314,37 +281,23 @@ impl Leader {
         conn: ConnId,
         packet: QuorumPacket,
         out: &mut Actions,
-    ) -> Result<(), &'static str> {
-        let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
-        let kind = PacketType::from_i32(packet.kind).ok_or("unknown type of quorum packet")?;
+    ) -> Result<Option<Transition>, PeerError> {
+        let Some(learner) = self.learners.get_mut(conn) else { return Ok(None) };
+        let kind = PacketType::from_i32(packet.kind)
+            .ok_or(PeerError::UnknownPacket { kind: packet.kind })?;
+        let missing = PeerError::MissingPayload(kind);
         match (learner.phase, kind) {
             (Phase::Unidentified, PacketType::FollowerInfo | PacketType::ObserverInfo) => {
-                let data = packet.data.ok_or("FOLLOWERINFO without its payload")?;
-                let info = LearnerInfo::parse(&data).map_err(|_| "malformed FOLLOWERINFO")?;
-                if info.protocol_version < PROTOCOL_VERSION {
-                    return Err("a learner older than Zab 1.0");
-                }
-                let (now, accepted) = (learner.last_received, packet.zxid.epoch());
-                self.admit(now, replica, &info, accepted)?;
-                let Some(learner) = self.learners.get_mut(conn) else { return Ok(()) };
-                learner.server = info.server;
-                learner.observer = kind == PacketType::ObserverInfo;
-                learner.phase = Phase::Identified;
-                self.learners.named(replica, conn, info.server, out)?;
-                debug!(learner = %info.server, %accepted, "a learner introduces itself");
-                self.choose_epoch(now, replica, info.server, accepted, out);
-                if !matches!(self.stage, Stage::Discovery | Stage::SavingAccepted(_)) {
-                    self.learners.greet(conn, self.epoch, out);
-                }
+                let (accepted, payload) = (packet.zxid.epoch(), packet.data.ok_or(missing)?);
+                return self.identified(replica, conn, kind, accepted, &payload, out);
             }
             (Phase::AwaitAckEpoch, PacketType::AckEpoch) => {
-                let data = packet.data.ok_or("ACKEPOCH without its payload")?;
-                let epoch = Reader::new(&data).int().map_err(|_| "malformed ACKEPOCH")?;
+                let epoch = Reader::new(&packet.data.ok_or(missing)?).int();
+                learner.acked_epoch = epoch.map_err(|_| PeerError::MalformedPayload(kind))?;
                 learner.last_zxid = packet.zxid;
-                learner.acked_epoch = epoch;
                 let now = learner.last_received;
                 if self.learners.may_go_on(now, replica, conn) {
-                    self.goes_on(replica, conn, out)?;
+                    self.takes_its_place(replica, conn, out)?;
                 }
             }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Ping) => {
@@ -353,26 +306,56 @@ impl Leader {
                 replica.deliveries.push_back(Delivery::Touched { learner: conn, data });
             }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Request) => {
-                let data = packet.data.ok_or("REQUEST without its payload")?;
-                let (server, auth) = (learner.server, packet.auth.unwrap_or_default());
-                replica.deliveries.push_back(Delivery::Request {
-                    learner: conn,
-                    server,
-                    data,
-                    auth,
-                });
+                let (data, server) = (packet.data.ok_or(missing)?, learner.server);
+                let auth = packet.auth.unwrap_or_default();
+                let request = Delivery::Request { learner: conn, server, data, auth };
+                replica.deliveries.push_back(request);
             }
             (Phase::NewLeaderAcked | Phase::Active, PacketType::Revalidate) => {
-                let data = packet.data.ok_or("REVALIDATE without its payload")?;
+                let data = packet.data.ok_or(missing)?;
                 replica.deliveries.push_back(Delivery::Revalidate { learner: conn, data });
             }
             (_, PacketType::Ping) => {}
             (phase, kind) => {
-                debug!(learner = %learner.server, ?phase, ?kind, "a packet out of turn");
-                return Err(OUT_OF_TURN);
+                debug!(learner = %learner.server, ?phase, ?kind, "unexpected packet");
+                return Err(PeerError::UnexpectedPacket { got: kind, expected: phase.expected() });
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// FOLLOWERINFO or OBSERVERINFO: the learner says which server it is, and which epoch it has
+    /// accepted.
+    fn identified(
+        &mut self,
+        replica: &mut Replica,
+        conn: ConnId,
+        kind: PacketType,
+        accepted: Epoch,
+        payload: &Bytes,
+        out: &mut Actions,
+    ) -> Result<Option<Transition>, PeerError> {
+        let Some(learner) = self.learners.get_mut(conn) else { return Ok(None) };
+        let info = LearnerInfo::parse(payload).map_err(|_| PeerError::MalformedPayload(kind))?;
+        let got = info.protocol_version;
+        if got < PROTOCOL_VERSION {
+            return Err(PeerError::OldProtocol { got, expected: PROTOCOL_VERSION });
+        }
+        let now = learner.last_received;
+        if let Some(transition) = self.admit(now, replica, &info, accepted)? {
+            return Ok(Some(transition));
+        }
+        let Some(learner) = self.learners.get_mut(conn) else { return Ok(None) };
+        learner.server = info.server;
+        learner.observer = kind == PacketType::ObserverInfo;
+        learner.phase = Phase::Identified;
+        self.learners.named(replica, conn, info.server, out)?;
+        debug!(learner = %info.server, %accepted, "learner identified");
+        let transition = self.choose_epoch(now, replica, info.server, accepted, out);
+        if !matches!(self.stage, Stage::Discovery | Stage::SavingAccepted(_)) {
+            self.learners.greet(conn, self.epoch, out);
+        }
+        Ok(transition)
     }
 
     pub(super) fn log_read(&mut self, replica: &mut Replica, batch: &LogBatch, out: &mut Actions) {
@@ -382,19 +365,29 @@ impl Leader {
         }
     }
 
+    pub(super) fn send(&mut self, conn: ConnId, packet: &QuorumPacket) {
+        if let Some(learner) = self.learners.get_mut(conn) {
+            learner.outbound.packet(packet);
+        }
+    }
+
     // ---- time
 
-    pub(super) fn tick(&mut self, now: Time, replica: &mut Replica, out: &mut Actions) {
+    pub(super) fn tick(
+        &mut self,
+        now: Time,
+        replica: &mut Replica,
+        out: &mut Actions,
+    ) -> Option<Transition> {
         if !self.established() && self.give_up_at <= now {
-            self.ended = Some(format!(
+            return Some(self.end(format!(
                 "no quorum joined within initLimit, at {:?}: can the others reach this server's \
                  quorum port, and are their lists of members the same",
                 self.stage
-            ));
-            return;
+            )));
         }
         if now < self.half_tick_at {
-            return;
+            return None;
         }
         self.half_tick_at = now.plus_ms(replica.options.tick_time_ms / 2);
         self.odd_half_tick = !self.odd_half_tick;
@@ -409,17 +402,17 @@ impl Leader {
         }
         if let Some((_, half_ticks)) = &mut self.handing_over_to {
             *half_ticks = half_ticks.saturating_sub(1);
-            if *half_ticks == 0 {
-                self.ended = Some("another server leads now".to_string());
-            }
-            return;
+            let is_over = *half_ticks == 0;
+            return is_over.then(|| self.end("another server leads now"));
         }
         if self.established() && !self.odd_half_tick {
-            let synced = self.in_sync(now, replica);
-            if !replica.members().is_quorum(&synced) {
-                self.ended = Some(format!("only {} in sync, no quorum", synced.iter().count()));
+            let in_sync = self.in_sync(now, replica);
+            if !replica.members().is_quorum(&in_sync) {
+                let count = in_sync.iter().count();
+                return Some(self.end(format!("no quorum: only {count} servers are in sync")));
             }
         }
+        None
     }
 
     pub(super) fn deadline(&self) -> Time {

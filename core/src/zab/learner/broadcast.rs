@@ -1,4 +1,5 @@
-//! Broadcast: proposals, commits, acknowledgements, and what goes to the leader.
+//! Broadcast at a learner: proposals are logged, acknowledged when they are durable, and applied
+//! when they are committed; requests of clients go to the leader.
 
 use alloc::sync::Arc;
 
@@ -7,51 +8,66 @@ use tracing::debug;
 
 use super::{Learner, Stage};
 use crate::action::Actions;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{ConnId, ServerId, Time, Zxid};
+use crate::wire::PeerError;
 use crate::wire::client::Id;
 use crate::wire::entries::Entries;
 use crate::wire::quorum::{PacketType, QuorumPacket};
 use crate::zab::observer_master::is_sync;
-use crate::zab::{Replica, limits};
+use crate::zab::transition::Transition;
+use crate::zab::{Delivery, Replica, limits};
 
 impl Learner {
+    // ---- from the leader
+
+    /// PROPOSALs (or INFORMs): they go to the log. The ACK follows when they are durable.
+    ///
+    /// The role can end here, because a reconfiguration among them shows that the configuration of
+    /// NEWLEADER is in force. They are logged even then.
     pub(super) fn proposals(
         &mut self,
         replica: &mut Replica,
         mut entries: Entries,
         out: &mut Actions,
-    ) -> Result<(), &'static str> {
+    ) -> Result<Option<Transition>, PeerError> {
         let last = replica.history.last_logged;
-        let seen = entries.iter().take_while(|(zxid, _)| *zxid <= last).count();
-        if seen > 0 {
-            // Leaders have been known to repeat a zxid; it can never commit twice.
-            debug!(zxid = %entries.first(), %last, seen, "proposals that are logged already");
-            if seen == entries.len() {
-                return Ok(());
+        let known = entries.iter().take_while(|(zxid, _)| *zxid <= last).count();
+        if known > 0 {
+            // Some leaders repeat proposals. An entry must not be logged twice.
+            debug!(zxid = %entries.first(), %last, known, "proposals that are logged already");
+            if known == entries.len() {
+                return Ok(None);
             }
-            entries.split_to(seen);
+            entries.split_to(known);
         }
         let first = entries.first();
         if first.epoch() == last.epoch() && first != last.next() {
-            return Err("a gap in the leader's proposals");
+            return Err(PeerError::ProposalGap { got: first, expected: last.next() });
         }
-        if self.config.is_some()
+        let mut transition = None;
+        if self.leaders_config.is_some()
             && entries.iter().any(|(_, body)| replica.config_in(body).is_some())
         {
-            // NEWLEADER's configuration counted before this one was proposed.
-            self.take_leaders_config(replica, out);
+            // The leader proposes one reconfiguration at a time: that of NEWLEADER is committed.
+            transition = self.commit_leaders_config(replica, out);
         }
         limits::warn_oversized(self.last_received, replica, &entries);
-        let ticket = replica.append(entries, self.stage == Stage::Broadcast, out);
-        if Mutant::AckBeforeDurable.is_on() && self.stage == Stage::Broadcast && !self.observer {
-            self.acknowledge(first, replica.history.last_logged);
-        } else if !self.observer {
-            self.unacked.push_back((ticket, first, replica.history.last_logged));
+        let is_in_broadcast = self.stage == Stage::Broadcast;
+        let ticket = replica.append(entries, is_in_broadcast, out);
+        if self.observer {
+            return Ok(transition);
         }
-        Ok(())
+        mutant!(AckBeforeDurable => if is_in_broadcast {
+            self.acknowledge(first, replica.history.last_logged);
+            return Ok(transition);
+        });
+        self.unacked.push_back((ticket, first, replica.history.last_logged));
+        Ok(transition)
     }
 
+    /// COMMITs of `count` consecutive proposals. `next_leader` is that of a reconfiguration, which
+    /// observers of this follower are to learn of.
     pub(super) fn commit(
         &mut self,
         replica: &mut Replica,
@@ -59,7 +75,7 @@ impl Learner {
         count: usize,
         next_leader: Option<ServerId>,
         out: &mut Actions,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), PeerError> {
         let last = Zxid(first.0.saturating_add(count as i64 - 1));
         let processed = replica.history.last_processed;
         if last <= processed {
@@ -67,11 +83,12 @@ impl Learner {
         }
         let mut next = if processed < first { first } else { processed.next() };
         while next <= last {
-            let Some((_, there)) = replica.history.next_pending().filter(|(at, _)| *at == next)
-            else {
-                return Err("a COMMIT out of order");
+            let pending = replica.history.next_pending();
+            let Some((_, available)) = pending.filter(|(at, _)| *at == next) else {
+                let expected = pending.map(|(at, _)| at);
+                return Err(PeerError::CommitOutOfOrder { got: next, expected });
             };
-            let count = there.min((last.0 - next.0 + 1) as usize);
+            let count = available.min((last.0 - next.0 + 1) as usize);
             if let Some(observers) = &mut self.observers {
                 for entry in replica.history.pending().take(count) {
                     observers.committed(&entry, next_leader, out);
@@ -82,7 +99,7 @@ impl Learner {
             next = Zxid(after);
         }
         if matches!(self.stage, Stage::Syncing) {
-            // Committed before NEWLEADER: its acknowledgement covers it.
+            // The ACK of NEWLEADER covers what was committed before it.
             self.unacked.retain(|(_, _, unacked)| *unacked > last);
             if let Some((_, first, _)) = self.unacked.front_mut() {
                 *first = (*first).max(last.next());
@@ -91,20 +108,60 @@ impl Learner {
         Ok(())
     }
 
-    /// Something became durable here.
-    pub(in crate::zab) fn persisted(&mut self, replica: &mut Replica, out: &mut Actions) {
+    /// REVALIDATE: the leader's answer to the oldest request for a session, which was an observer's
+    /// or this server's own.
+    pub(super) fn revalidated(
+        &mut self,
+        replica: &mut Replica,
+        packet: QuorumPacket,
+        out: &mut Actions,
+    ) -> Result<(), PeerError> {
+        if let Some(observers) = &mut self.observers
+            && let Some(Some(conn)) = observers.revalidations.pop_front()
+        {
+            observers.answer(conn, &packet, out);
+            return Ok(());
+        }
+        let data = packet.data.ok_or(PeerError::MissingPayload(PacketType::Revalidate))?;
+        replica.deliveries.push_back(Delivery::Revalidated { data });
+        Ok(())
+    }
+
+    /// SYNC: the same for syncs.
+    pub(super) fn synced(
+        &mut self,
+        replica: &mut Replica,
+        packet: &QuorumPacket,
+        out: &mut Actions,
+    ) {
+        if let Some(observers) = &mut self.observers
+            && let Some(Some(conn)) = observers.syncs.pop_front()
+        {
+            return observers.answer(conn, packet, out);
+        }
+        replica.deliveries.push_back(Delivery::Synced);
+    }
+
+    // ---- from the disk
+
+    /// Writes up to `replica.persisted` are durable: sends the acknowledgements that waited for them.
+    pub(in crate::zab) fn persisted(
+        &mut self,
+        replica: &mut Replica,
+        out: &mut Actions,
+    ) -> Option<Transition> {
         let upto = replica.persisted;
+        let mut transition = None;
         match self.stage {
             Stage::SavingAccepted(ticket) if ticket <= upto => {
                 let current = replica.history.current_epoch.0 as i32;
                 self.ack_epoch(replica, current);
                 self.flush(out);
-                self.read_on(replica, out);
+                transition = self.read_on(replica, out);
             }
             Stage::SavingCurrent(ticket) if ticket <= upto => {
                 self.stage = Stage::AwaitUpToDate;
-                let zxid = self.epoch.first_zxid();
-                self.header_only(PacketType::Ack, zxid);
+                self.header_only(PacketType::Ack, self.epoch.first_zxid());
             }
             _ => {}
         }
@@ -116,10 +173,13 @@ impl Learner {
             }
         }
         self.flush(out);
+        transition
     }
 
-    /// An observer said something: what the leader has to decide goes on to it.
-    pub(in crate::zab) fn observer_said(
+    // ---- to the leader
+
+    /// Bytes of an observer that this follower serves: requests for the leader are passed on.
+    pub(in crate::zab) fn observer_received(
         &mut self,
         now: Time,
         replica: &mut Replica,
@@ -141,7 +201,7 @@ impl Learner {
         self.flush(out);
     }
 
-    /// A client's request goes to the leader.
+    /// REQUEST: forwards a client's request.
     pub(in crate::zab) fn request(
         &mut self,
         data: Bytes,

@@ -24,12 +24,11 @@ fn a_ping_is_answered_once_the_learner_is_up_to_date() {
     let protocol = Some(Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes()));
     let mut received = |kind, zxid, data, disk_is_done: bool| {
         let packet = QuorumPacket::new(kind, zxid, data).to_bytes();
-        learner.received(now, &mut replica, packet, &mut out);
+        assert!(learner.received(now, &mut replica, packet, &mut out).is_none());
         if disk_is_done {
             replica.persisted = replica.last_ticket;
-            learner.persisted(&mut replica, &mut out);
+            assert!(learner.persisted(&mut replica, &mut out).is_none());
         }
-        assert_eq!(learner.ended(), None);
         replica.deliveries.drain(..).collect::<Vec<_>>()
     };
     received(PacketType::LeaderInfo, first, protocol, true);

@@ -73,7 +73,8 @@ fn a_limit_has_its_own_words() {
         limits::learner_close_reason(too_long),
         Reason::TooLong { length: 5_000_095, .. }
     ));
-    assert!(matches!(limits::learner_close_reason(Malformed::Length(-2)), Reason::Protocol(_)));
+    let malformed = limits::learner_close_reason(Malformed::Length(-2));
+    assert_eq!(malformed, Reason::Peer(crate::wire::PeerError::MalformedPacket));
     let world = World::new(1, 0);
     let mut replica = super::super::Replica::new(
         crate::types::ServerId(1),
