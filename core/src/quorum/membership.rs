@@ -18,7 +18,8 @@
 //! A server counts a proposed configuration only once the proposal is in its log. A configuration
 //! that it knows from elsewhere (its file was written, the log entry was not) is kept as
 //! [`Membership::proposed_not_logged`]: no quorum of it is needed, but notifications of its voters
-//! are accepted, because other servers may have logged it and may need its voters to elect a leader.
+//! are accepted, because other servers may have logged it and may need its voters to elect a
+//! leader.
 //!
 //! The type answers ZooKeeper's `QuorumPeer.getQuorumVerifier` (committed),
 //! `getLastSeenQuorumVerifier` (the newest of committed and proposed) and `SyncedLearnerTracker`.
@@ -83,7 +84,8 @@ impl Membership {
         }
     }
 
-    /// Adds a configuration that was proposed and is not in the log, if it is newer than all others.
+    /// Adds a configuration that was proposed and is not in the log, if it is newer than all
+    /// others.
     #[must_use]
     pub fn with_proposed_not_logged(self, config: Option<Arc<EnsembleConfig>>) -> Membership {
         let config = config.filter(|config| config.version > self.last_seen().version);

@@ -1,11 +1,12 @@
-//! Who has acknowledged which proposal, and whether that is a quorum. A bit for each server: all
-//! that is done for every single proposal is to set one and to compare.
+//! Acknowledgements of proposals, and whether they are a quorum. Every server has a bit, so that
+//! the work for one acknowledgement is to set a bit, and for one proposal to compare a word with
+//! that of the last quorum.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::quorum::{AckSet, Membership, Verifier};
 use crate::types::{ServerId, Zxid};
 
@@ -13,19 +14,20 @@ use crate::types::{ServerId, Zxid};
 #[derive(Default, Debug)]
 pub(super) struct AckBits {
     bits: u64,
-    /// Those of servers that came too late for a bit.
+    /// Servers beyond the 64 that have a bit.
     more: Option<Box<AckSet>>,
 }
 
 /// The servers that acknowledge under one leader.
 #[derive(Default, Debug)]
 pub(super) struct AckTracker {
-    /// A server's place is its bit.
+    /// The index of a server is its bit.
     servers: Vec<ServerId>,
-    /// The last quorum that was found: most proposals have the same.
-    found: Option<QuorumCache>,
+    /// The last quorum that was found: most proposals have the same one.
+    last_quorum: Option<QuorumCache>,
 }
 
+/// Acknowledgements that are a quorum of these members; `joint`: of both configurations.
 #[derive(Debug)]
 struct QuorumCache {
     bits: u64,
@@ -34,23 +36,23 @@ struct QuorumCache {
 }
 
 impl AckTracker {
-    /// Counts somebody's acknowledgement of these, if he may vote.
+    /// Counts an acknowledgement of these proposals, if the server is a voter of any configuration.
     pub(super) fn add<'a>(
         &mut self,
         acks: impl IntoIterator<Item = &'a mut AckBits>,
         from: ServerId,
         members: &Membership,
     ) {
-        let place = self.servers.iter().position(|server| *server == from);
-        let place = match place {
+        let index = self.servers.iter().position(|server| *server == from);
+        let index = match index {
             None if !members.is_voter_in_any(from) => return,
             None => {
                 self.servers.push(from);
                 self.servers.len() - 1
             }
-            Some(place) => place,
+            Some(index) => index,
         };
-        let bit = bit(place);
+        let bit = bit(index);
         for acks in acks {
             match bit {
                 Some(bit) => acks.bits |= bit,
@@ -61,10 +63,10 @@ impl AckTracker {
         }
     }
 
-    /// Takes an acknowledgement back.
+    /// Removes an acknowledgement.
     pub(super) fn remove(&self, acks: &mut AckBits, from: ServerId) {
-        let place = self.servers.iter().position(|server| *server == from);
-        match place.map(bit) {
+        let index = self.servers.iter().position(|server| *server == from);
+        match index.map(bit) {
             Some(Some(bit)) => acks.bits &= !bit,
             Some(None) => {
                 if let Some(more) = &mut acks.more {
@@ -75,29 +77,29 @@ impl AckTracker {
         }
     }
 
-    /// Who has acknowledged.
+    /// The servers that have acknowledged.
     pub(super) fn servers(&self, acks: &AckBits) -> AckSet {
         let by_bit = self.servers.iter().enumerate();
         let by_bit =
-            by_bit.filter(|(place, _)| bit(*place).is_some_and(|bit| acks.bits & bit != 0));
+            by_bit.filter(|(index, _)| bit(*index).is_some_and(|bit| acks.bits & bit != 0));
         let more = acks.more.iter().flat_map(|more| more.iter());
         by_bit.map(|(_, server)| *server).chain(more).collect()
     }
 
-    /// Whether that is enough for a proposal: a quorum of the members, and of those of a
-    /// configuration that is proposed from its own proposal on.
+    /// Whether the acknowledgements of the proposal `zxid` are enough: a quorum of the committed
+    /// configuration, and from the proposal of a reconfiguration on also of the proposed one.
     pub(super) fn is_quorum(
         &mut self,
         acks: &AckBits,
         zxid: Zxid,
         members: &Arc<Membership>,
     ) -> bool {
-        let joint = members.proposed().is_some_and(|next| zxid.0 >= next.version)
-            && !Mutant::OldQuorumCommitsAChange.is_on();
+        let mut joint = members.proposed().is_some_and(|next| zxid.0 >= next.version);
+        mutant!(OldQuorumCommitsAChange => joint = false);
         if acks.more.is_none()
-            && let Some(found) = &self.found
-            && (found.bits, found.joint) == (acks.bits, joint)
-            && Arc::ptr_eq(&found.members, members)
+            && let Some(last) = &self.last_quorum
+            && (last.bits, last.joint) == (acks.bits, joint)
+            && Arc::ptr_eq(&last.members, members)
         {
             return true;
         }
@@ -108,14 +110,14 @@ impl AckTracker {
         };
         if enough && acks.more.is_none() {
             let members = Arc::clone(members);
-            self.found = Some(QuorumCache { bits: acks.bits, joint, members });
+            self.last_quorum = Some(QuorumCache { bits: acks.bits, joint, members });
         }
         enough
     }
 }
 
-fn bit(place: usize) -> Option<u64> {
-    1_u64.checked_shl(u32::try_from(place).ok()?)
+fn bit(index: usize) -> Option<u64> {
+    1_u64.checked_shl(u32::try_from(index).ok()?)
 }
 
 #[cfg(test)]
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quorum_is_one_under_the_members_that_count() {
+    fn quorum_depends_on_the_members_and_on_the_proposal() {
         let three = Arc::new(Membership::new(members(0, 1..=3), None));
         let joint = Arc::new(Membership::new(members(0, 1..=3), Some(members(10, 3..=5))));
         let (mut ack_tracker, mut acks) = (AckTracker::default(), AckBits::default());
@@ -138,7 +140,7 @@ mod tests {
             ack_tracker.add([&mut acks], ServerId(from), &three);
             assert_eq!(ack_tracker.is_quorum(&acks, Zxid(9), &three), expected);
         }
-        // What was enough is not, from the proposal of other members on.
+        // From the proposal of a reconfiguration on, a quorum of the committed one is not enough.
         assert!(ack_tracker.is_quorum(&acks, Zxid(9), &joint));
         assert!(!ack_tracker.is_quorum(&acks, Zxid(10), &joint));
         ack_tracker.add([&mut acks], ServerId(4), &joint);
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn more_servers_than_bits_are_counted_too() {
+    fn more_servers_than_bits_are_counted() {
         let many = Arc::new(Membership::new(members(0, 1..=200), None));
         let (mut ack_tracker, mut acks) = (AckTracker::default(), AckBits::default());
         for id in 1..=101 {

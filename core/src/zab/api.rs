@@ -1,9 +1,11 @@
-//! What a host of the ensemble sees: options, roles and deliveries.
+//! The types of the interface between the ensemble and its application.
 
 use alloc::sync::Arc;
 
 use bytes::Bytes;
 
+#[cfg(doc)]
+use super::Ensemble;
 use crate::config::EnsembleConfig;
 use crate::election::ElectionOptions;
 use crate::quorum::Membership;
@@ -28,25 +30,25 @@ pub struct EnsembleOptions {
     pub force_snapshot_sync: bool,
     /// `syncNeedsQuorum`: a sync is answered once a quorum has confirmed the leader.
     pub sync_needs_quorum: bool,
-    /// `observerMasterPort`: an observer joins through a follower's port of this number, and a
-    /// follower leads the observers that come.
+    /// `observerMasterPort`: observers join through this port of a follower, and this server, as a
+    /// follower, serves observers at it.
     pub observer_master_port: Option<u16>,
-    /// The largest payload of a packet that is taken from a server that has not joined yet; of a
-    /// leader's proposal, the largest that is not told.
+    /// The longest payload, bytes, of a packet from a server that has not joined yet. Longer
+    /// proposals of a leader are logged with a warning.
     pub max_payload: usize,
-    /// The largest payload that is taken from members: what this server can store.
+    /// The longest payload, bytes, from members: as much as this server can store.
     pub max_from_members: usize,
-    /// `jute.maxbuffer`, for messages.
+    /// `jute.maxbuffer`, bytes, for the texts of errors.
     pub jute_max_buffer: usize,
     /// The election's times.
     pub election: ElectionOptions,
-    /// `reconfigEnabled`: finds the configuration in a payload that carries one. With `None` the
-    /// members never change.
+    /// `reconfigEnabled`: finds the configuration in a payload. With `None` the members never
+    /// change.
     pub reconfig: Option<ReadConfig>,
 }
 
-/// Payloads are opaque here, but for what the rider reads out of them: the configuration, whose
-/// version is the payload's zxid, if this is a reconfiguration.
+/// A function of the application: the configuration that a payload carries, if it is a
+/// reconfiguration. Its version is the transaction's zxid. Otherwise payloads are opaque here.
 pub type ReadConfig = fn(&[u8]) -> Option<EnsembleConfig>;
 
 impl Default for EnsembleOptions {
@@ -69,117 +71,67 @@ impl Default for EnsembleOptions {
     }
 }
 
-/// What the ensemble tells the state machine that rides on it, in order.
+/// What the ensemble delivers to the application, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub enum Delivery {
-    /// The role is lost: stop serving, forget what waits for a commit.
+    /// The role has ended. Stop serving, and forget the requests that wait for a commit.
     Looking,
-    /// This server leads: `propose` may be called.
-    Leading {
-        /// The established epoch.
-        epoch: Epoch,
-    },
-    /// This server is up to date with a leader: serve.
-    Following {
-        /// Whom.
-        leader: ServerId,
-        /// The established epoch.
-        epoch: Epoch,
-        /// Without a vote.
-        observing: bool,
-    },
-    /// Transactions are committed. Every one is delivered once, in order.
+    /// This server is the established leader of this epoch: [`Ensemble::propose`] may be called.
+    Leading { epoch: Epoch },
+    /// This server is up to date with the leader of this epoch, and serves; `observing`: without a
+    /// vote.
+    Following { leader: ServerId, epoch: Epoch, observing: bool },
+    /// Transactions are committed. Each is delivered once, in zxid order.
     Committed(Entries),
-    /// Another configuration is committed.
-    Reconfigured {
-        /// The members from this delivery on.
-        members: Arc<Membership>,
-    },
-    /// The state will be loaded anew: answer with [`Ensemble::truncated`].
+    /// Another configuration is committed. These are the members from this delivery on.
+    Reconfigured { members: Arc<Membership> },
+    /// The log is being cut, and the state will be loaded again: answer with
+    /// [`Ensemble::truncated`].
     Truncating,
-    /// Leader: this learner needs the whole state as it is now.
-    SnapshotWanted {
-        /// For the chunks.
-        learner: ConnId,
-    },
-    /// Leader: its connection takes more.
-    SnapshotMore {
-        /// Which.
-        learner: ConnId,
-    },
-    /// Leader: it is gone; the walk can be forgotten.
-    SnapshotDropped {
-        /// Which.
-        learner: ConnId,
-    },
-    /// Learner: a snapshot follows.
-    SnapshotBegin {
-        /// What it contains at least.
-        zxid: Zxid,
-    },
-    /// Learner: bytes of the stream; the rider finds the end.
+    /// Leader: a learner needs the whole state as it is now: answer with
+    /// [`Ensemble::snapshot_chunk`] and [`Ensemble::snapshot_end`].
+    SnapshotWanted { learner: ConnId },
+    /// Leader: the link of such a learner takes the next chunk.
+    SnapshotMore { learner: ConnId },
+    /// Leader: such a learner is gone. Its snapshot is not needed any more.
+    SnapshotDropped { learner: ConnId },
+    /// Learner: the leader sends a snapshot, which contains at least the transactions up to `zxid`.
+    SnapshotBegin { zxid: Zxid },
+    /// Learner: bytes of the snapshot's stream. The application finds its end, and answers with
+    /// [`Ensemble::snapshot_received`].
     SnapshotBytes(Bytes),
-    /// Leader: a learner forwards a request.
-    Request {
-        /// Through whom.
-        learner: ConnId,
-        /// Its id.
-        server: ServerId,
-        /// Opaque.
-        data: Bytes,
-        /// The client's ids.
-        auth: Arc<[Id]>,
-    },
-    /// Leader: a session asks through a learner to be re-attached.
-    Revalidate {
-        /// Through whom.
-        learner: ConnId,
-        /// Opaque.
-        data: Bytes,
-    },
-    /// Leader: sessions that were active at a learner.
-    Touched {
-        /// At whom.
-        learner: ConnId,
-        /// Opaque.
-        data: Bytes,
-    },
+    /// Leader: a learner (server `server`) forwards a request of a client with these ids. The data
+    /// is opaque.
+    Request { learner: ConnId, server: ServerId, data: Bytes, auth: Arc<[Id]> },
+    /// Leader: a learner asks whether a session may be re-attached. Answer with
+    /// [`Ensemble::revalidated`].
+    Revalidate { learner: ConnId, data: Bytes },
+    /// Leader: the sessions that were active at a learner since its last report.
+    Touched { learner: ConnId, data: Bytes },
     /// Leader: a learner is gone.
-    LearnerGone {
-        /// Which.
-        learner: ConnId,
-    },
-    /// Learner: the leader pings; answer with [`Ensemble::pong`].
+    LearnerGone { learner: ConnId },
+    /// Learner: the leader pings. Answer with [`Ensemble::pong`].
     Ping,
-    /// Learner: the answer to a revalidation.
-    Revalidated {
-        /// Opaque.
-        data: Bytes,
-    },
-    /// The oldest sync of this server's own is answered: [`Ensemble::sync`], or the oldest that was
-    /// forwarded to the leader.
+    /// Learner: the leader's answer to a [`Ensemble::revalidate`].
+    Revalidated { data: Bytes },
+    /// The oldest sync of a client of this server is answered ([`Ensemble::sync`], or one that was
+    /// forwarded to the leader).
     Synced,
 }
 
-/// What a server is at the moment.
+/// The role of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub enum Role {
     /// The data directory is being loaded.
     Recovering,
     /// No leader is known.
     Looking,
-    /// Leads (once established, it serves).
-    Leading {
-        /// A quorum is in sync.
-        established: bool,
-    },
-    /// Follows (once up to date, it serves).
-    Following {
-        /// Up to date.
-        active: bool,
-        /// Has no vote.
-        observing: bool,
-    },
-    /// The only server there is.
+    /// Leader. It serves once it is established: a quorum is in sync.
+    Leading { established: bool },
+    /// Follower or observer. It serves once it is active: up to date with the leader.
+    Following { active: bool, observing: bool },
+    /// A server without an ensemble.
     Standalone,
 }

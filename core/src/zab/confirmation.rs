@@ -1,10 +1,13 @@
-//! Whether this server still leads: a quorum has answered what it was sent after that was asked.
+//! Confirmation that this server still leads, for syncs (as Raft's ReadIndex): a quorum has
+//! answered packets that were sent after the request.
 //!
-//! Learners answer PINGs in order, and acknowledge proposals. Whoever does so had received them as a
-//! follower of this leader; a server that follows a later one reads nothing more from this. So a
-//! quorum of such answers says that no later leader had a quorum when the question was asked.
+//! Learners answer PINGs in order, and acknowledge proposals. A learner that answers has received
+//! the packet as a follower of this leader; a server that follows a later leader has closed its
+//! link to this one. So the answers of a quorum prove that no later leader had a quorum at the time
+//! of the request.
 //!
-//! All that ask while a round is under way wait for the next one, together.
+//! A *round* is one such question to the learners. Requests that arrive during a round share the
+//! next one.
 
 use super::learner_handler::{LearnerHandler, Phase};
 use super::learners::Learners;
@@ -17,27 +20,27 @@ use crate::wire::quorum::PacketType;
 pub(super) struct Confirmation {
     /// The round that began last.
     round: u64,
-    /// The last that has its quorum: all before it do, too.
+    /// The last round that has its quorum. All before it have theirs.
     confirmed: u64,
-    /// The last proposal when the last round began: later ones count for it.
+    /// The last proposal when the round began: an ACK of a later one is an answer.
     proposed: Zxid,
-    /// Somebody waits for the round after that.
-    is_wanted: bool,
+    /// Whether a request waits for the next round.
+    is_requested: bool,
 }
 
-/// What a learner has answered.
+/// The answers of one learner.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     pings_sent: u64,
     pings_answered: u64,
-    /// The PING that asked last for a round, and which; none: it is answered.
+    /// The number of the PING that asks for a round, and that round, until it is answered.
     asked: Option<(u64, u64)>,
-    /// The last round that it has confirmed.
+    /// The last round that this learner has confirmed.
     confirmed: u64,
 }
 
 impl Answers {
-    /// A PING is sent that will be answered, in this round or an earlier one.
+    /// A PING is sent. It asks for this round, unless an earlier PING is not answered yet.
     fn ping(&mut self, round: u64) {
         self.pings_sent += 1;
         if self.asked.is_none() && self.confirmed < round {
@@ -45,8 +48,8 @@ impl Answers {
         }
     }
 
-    /// A PING is sent that asks for no round: its answer is not another one's. Before UPTODATE a
-    /// learner answers none.
+    /// A PING is sent that asks for no round. It is counted, so that its answer is not taken for
+    /// that of another. Before UPTODATE a learner answers no PING.
     pub(super) fn pinged(&mut self, phase: Phase) {
         self.pings_sent += u64::from(phase == Phase::Active);
     }
@@ -61,9 +64,9 @@ impl Answers {
 }
 
 impl Confirmation {
-    /// Somebody wants to know: the round that will tell. [`Confirmation::advance`] begins it.
-    pub(super) fn want(&mut self) -> u64 {
-        self.is_wanted = true;
+    /// Requests a confirmation. Returns its round, which [`Confirmation::advance`] begins.
+    pub(super) fn request(&mut self) -> u64 {
+        self.is_requested = true;
         self.round + 1
     }
 
@@ -72,10 +75,10 @@ impl Confirmation {
         round <= self.confirmed
     }
 
-    /// A learner is sent a PING.
+    /// Sends a PING to a learner.
     pub(super) fn ping(&self, learner: &mut LearnerHandler, last_proposed: Zxid) {
         learner.outbound.header_only(PacketType::Ping, last_proposed);
-        // Before UPTODATE it answers none.
+        // Before UPTODATE a learner answers no PING.
         if learner.phase == Phase::Active {
             learner.answers.ping(self.round);
         }
@@ -99,8 +102,8 @@ impl Confirmation {
         }
     }
 
-    /// Ends a round that has its quorum, and begins the next if somebody wants it. True: more rounds
-    /// have their quorum than before.
+    /// Ends the round if it has its quorum, and begins the next if it is requested. Returns whether
+    /// another round is confirmed.
     pub(super) fn advance(
         &mut self,
         me: ServerId,
@@ -118,7 +121,7 @@ impl Confirmation {
                 }
                 (self.confirmed, has_more) = (self.round, true);
             }
-            if !core::mem::take(&mut self.is_wanted) {
+            if !core::mem::take(&mut self.is_requested) {
                 return has_more;
             }
             (self.round, self.proposed) = (self.round + 1, last_proposed);
@@ -126,7 +129,7 @@ impl Confirmation {
                 l.phase == Phase::Active && members.is_voter_in_any(l.server)
             };
             for learner in learners.iter_mut().filter(is_asked) {
-                // One that is slow is asked again when it has answered.
+                // A slow learner is asked again when it has answered.
                 if learner.answers.asked.is_none() {
                     self.ping(learner, last_proposed);
                 }
@@ -150,7 +153,7 @@ mod tests {
         learner
     }
 
-    /// One server that needs its learner's word.
+    /// A round that one learner has to confirm.
     fn begun(learner: &mut LearnerHandler) -> Confirmation {
         let confirmation = Confirmation { round: 1, proposed: Zxid(7), ..Default::default() };
         confirmation.ping(learner, Zxid(7));
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_that_was_sent_before_confirms_nothing() {
+    fn earlier_ping_confirms_nothing() {
         let mut learner = learner();
         let confirmation = Confirmation::default();
         confirmation.ping(&mut learner, Zxid(7));
@@ -168,7 +171,7 @@ mod tests {
         assert_eq!(learner.answers.confirmed, 0);
         confirmation.ponged(&mut learner, Zxid(7));
         assert_eq!(learner.answers.confirmed, 1);
-        // What was not asked is no answer to what will be.
+        // An answer too many does not count for the next round.
         confirmation.ponged(&mut learner, Zxid(7));
         let confirmation = Confirmation { round: 2, ..confirmation };
         confirmation.ping(&mut learner, Zxid(7));
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_counts_if_its_proposal_is_younger() {
+    fn ack_of_a_later_proposal_confirms() {
         let mut learner = learner();
         let confirmation = begun(&mut learner);
         confirmation.acked(&mut learner, Zxid(7));
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_learner_is_asked_for_one_round_at_a_time() {
+    fn slow_learner_is_asked_for_one_round_at_a_time() {
         let mut learner = learner();
         let mut confirmation = begun(&mut learner);
         confirmation.round = 5;
@@ -198,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn all_that_ask_during_a_round_share_the_next() {
+    fn requests_during_a_round_share_the_next() {
         let mut confirmation = Confirmation { round: 3, confirmed: 2, ..Default::default() };
-        assert_eq!([confirmation.want(), confirmation.want()], [4, 4]);
+        assert_eq!([confirmation.request(), confirmation.request()], [4, 4]);
         assert!(confirmation.has(2) && !confirmation.has(3));
     }
 }

@@ -1,4 +1,5 @@
-//! Election and Zab as one machine: the ensemble as one server sees it.
+//! One server's part in the ensemble: routes events to its election and its role, and carries out
+//! the transitions between roles.
 
 mod status;
 
@@ -31,7 +32,7 @@ use crate::wire::quorum::{PacketType, QuorumPacket};
 #[derive(Debug)]
 enum RoleState {
     Recovering,
-    /// The role ended while the log was being cut: the outcome decides what is voted for.
+    /// The role has ended while the log was being cut. The vote depends on the outcome.
     Reloading(Ticket),
     Looking,
     Leader(Box<Leader>),
@@ -39,7 +40,7 @@ enum RoleState {
     Standalone(Standalone),
 }
 
-/// One server's part in the ensemble.
+/// One server's part in an ensemble, or a standalone server.
 #[derive(Debug)]
 pub struct Ensemble {
     replica: Replica,
@@ -49,7 +50,7 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// A member of an ensemble; [`Ensemble::start`] sets it going.
+    /// A member of an ensemble. [`Ensemble::start`] makes it look for a leader.
     pub fn new(me: ServerId, config: Arc<EnsembleConfig>, options: EnsembleOptions) -> Ensemble {
         let election = Election::new(me, config.clone(), options.election);
         let replica = Replica::new(me, config, options);
@@ -61,8 +62,8 @@ impl Ensemble {
         }
     }
 
-    /// A server alone: no election, no epochs, zxids go on from where the log ends
-    /// (`ZooKeeperServer` standalone).
+    /// A standalone server: no election, no epochs; zxids continue from the end of the log
+    /// (`ZooKeeperServer`).
     pub fn standalone(options: EnsembleOptions) -> Ensemble {
         let replica = Replica::new(ServerId(0), Arc::default(), options);
         Ensemble {
@@ -79,8 +80,8 @@ impl Ensemble {
         self.restore_config(ConfigEvent::ReadFromFile(Arc::new(config)));
     }
 
-    /// The configuration in a loaded state. Call it before the [`RecoveredLog`] of that state is
-    /// handed over.
+    /// The configuration in a loaded state. Call it before [`Ensemble::start`],
+    /// [`Ensemble::truncated`] or [`Ensemble::snapshot_received`] for that state.
     pub fn restore_state_config(&mut self, config: EnsembleConfig) {
         self.restore_config(ConfigEvent::ReadFromState(Arc::new(config)));
     }
@@ -92,9 +93,9 @@ impl Ensemble {
         }
     }
 
-    /// The data directory is loaded: look for a leader, or serve alone.
-    pub fn start(&mut self, now: Time, start: RecoveredLog, out: &mut Actions) {
-        self.replica.load(start);
+    /// The data directory is loaded: the server looks for a leader, or serves alone.
+    pub fn start(&mut self, now: Time, log: RecoveredLog, out: &mut Actions) {
+        self.replica.load(log);
         if self.election.is_some() {
             self.look(now, out);
         } else {
@@ -106,7 +107,7 @@ impl Ensemble {
         }
     }
 
-    /// Takes an event of one of the ensemble's connections (`Port::Election`, `Port::Quorum`).
+    /// Handles an event of a connection of the ensemble (`Port::Election`, `Port::Quorum`).
     pub fn step(&mut self, now: Time, event: NetEvent, out: &mut Actions) {
         self.append_proposed(out);
         let mut transition = None;
@@ -132,14 +133,15 @@ impl Ensemble {
         self.finish(now, transition, out);
     }
 
-    /// The time of [`Ensemble::deadline`] has come.
+    /// Handles the timers. Call it when [`Ensemble::deadline`] has come; any other time is
+    /// harmless.
     pub fn tick(&mut self, now: Time, out: &mut Actions) {
         self.append_proposed(out);
         let transition = self.time_passed(now, out);
         self.finish(now, transition, out);
     }
 
-    /// Everything up to the ticket is durable.
+    /// Writes up to this ticket are durable.
     pub fn persisted(&mut self, now: Time, upto: Ticket, out: &mut Actions) {
         self.append_proposed(out);
         self.replica.persisted = self.replica.persisted.max(upto);
@@ -159,7 +161,7 @@ impl Ensemble {
         self.finish(now, transition, out);
     }
 
-    /// The disk answers a [`ReadLog`](crate::action::DiskAction::ReadLog).
+    /// A batch of entries of a [`ReadLog`](crate::action::DiskAction::ReadLog).
     pub fn log_read(&mut self, now: Time, batch: &LogBatch, out: &mut Actions) {
         self.append_proposed(out);
         let replica = &mut self.replica;
@@ -175,12 +177,12 @@ impl Ensemble {
         self.finish(now, None, out);
     }
 
-    /// The next thing for the rider; drain it after every call.
+    /// The next delivery for the application. Drain them after every call.
     pub fn next_delivery(&mut self) -> Option<Delivery> {
         self.replica.deliveries.pop_front()
     }
 
-    /// When [`Ensemble::tick`] has work.
+    /// The time of the next [`Ensemble::tick`].
     pub fn deadline(&self) -> Option<Time> {
         let part = match &self.state {
             RoleState::Leader(leader) => Some(leader.deadline()),
@@ -194,7 +196,7 @@ impl Ensemble {
         [part, election].into_iter().flatten().min()
     }
 
-    /// Whether a connection is one of the ensemble's.
+    /// Whether a connection belongs to the ensemble.
     pub fn owns(&self, conn: ConnId) -> bool {
         let part = match &self.state {
             RoleState::Leader(leader) => leader.learners.owns(conn),
@@ -208,15 +210,15 @@ impl Ensemble {
             || self.election.as_ref().is_some_and(|e| e.owns(conn))
     }
 
-    // ---- for the rider
+    // ---- for the application
 
-    /// The next ticket of the disk's lane: the rider's own writes share the count.
+    /// The next ticket of the disk's lane. Writes of the application share the count.
     pub fn ticket(&mut self) -> Ticket {
         self.replica.ticket()
     }
 
-    /// The zxid that the next proposal gets. `None`: not an established leader, or the epoch's
-    /// counter is used up ([`Ensemble::abdicate`] then begins a new epoch).
+    /// The zxid of the next proposal. `None`: this server is no established leader, hands over, or
+    /// has used up the epoch's counter ([`Ensemble::tick`] then begins a new epoch).
     pub fn next_zxid(&self) -> Option<Zxid> {
         match &self.state {
             RoleState::Leader(leader) if leader.established() => leader.next_zxid(),
@@ -225,8 +227,8 @@ impl Ensemble {
         }
     }
 
-    /// Leader: the last transaction that was proposed, also of those that wait to be sent; else the
-    /// last in the log.
+    /// The last transaction that this leader has proposed, sent or not; for other servers the last
+    /// in the log.
     pub fn last_proposed(&self) -> Zxid {
         match &self.state {
             RoleState::Leader(leader) => leader.last_proposed,
@@ -235,13 +237,13 @@ impl Ensemble {
         }
     }
 
-    /// Proposes a transaction of [`Ensemble::next_zxid`], which `body` appends to the buffer that
-    /// it is given, at most `size` bytes or not many more; gives how many they are. It waits for
-    /// others until [`Ensemble::flush`], and comes back among [`Delivery::Committed`] when a quorum
-    /// has it on disk.
+    /// Proposes a transaction with the zxid of [`Ensemble::next_zxid`]. `body` appends its payload,
+    /// about `size` bytes, to the buffer; returns the length. Proposals wait for
+    /// [`Ensemble::flush`], and come back in [`Delivery::Committed`] when a quorum has them on
+    /// disk.
     ///
     /// # Panics
-    /// If this server does not lead, or that is not the next zxid.
+    /// If `zxid` is not the next one, or this server does not lead.
     pub fn propose(
         &mut self,
         zxid: Zxid,
@@ -279,14 +281,14 @@ impl Ensemble {
             | RoleState::Learner(_) => {}
         }
         if has_config {
-            // From here on it counts, too.
+            // Its quorums count from this proposal on.
             self.append_proposed(out);
         }
         bytes
     }
 
-    /// Ends a batch of proposals: they go to the log and, with what was gathered for them, to the
-    /// learners.
+    /// Ends a batch: the proposals go to the log and to the learners, with the other packets that
+    /// were gathered for these.
     pub fn flush(&mut self, out: &mut Actions) {
         self.append_proposed(out);
         if let RoleState::Leader(leader) = &mut self.state {
@@ -306,7 +308,7 @@ impl Ensemble {
         }
     }
 
-    /// Gives the lead up, for instance because the zxid counter is used up.
+    /// Leader: ends the leadership term. `why` is for the log.
     pub fn abdicate(&mut self, now: Time, why: &str, out: &mut Actions) {
         if matches!(self.state, RoleState::Leader(_)) {
             self.append_proposed(out);
@@ -322,19 +324,19 @@ impl Ensemble {
         }
     }
 
-    /// Learner: the link to the leader has no room for more requests; it will, or it goes.
+    /// Learner: the link to the leader takes no more requests for now.
     pub fn is_request_backlog_full(&self) -> bool {
         matches!(&self.state, RoleState::Learner(learner) if learner.backlog.is_full())
     }
 
-    /// Learner: asks whether a session may be re-attached.
+    /// Learner: asks the leader whether a session may be re-attached.
     pub fn revalidate(&mut self, data: Bytes, out: &mut Actions) {
         if let RoleState::Learner(learner) = &mut self.state {
             learner.revalidate(data, out);
         }
     }
 
-    /// Learner: answers [`Delivery::Ping`] with the sessions that were active.
+    /// Learner: answers [`Delivery::Ping`] with the sessions that were active since the last one.
     pub fn pong(&mut self, touches: Bytes, out: &mut Actions) {
         if let RoleState::Learner(learner) = &mut self.state {
             learner.pong(touches, out);
@@ -349,8 +351,8 @@ impl Ensemble {
         }
     }
 
-    /// Leader: a client asked for a sync, through this learner, or this server's own:
-    /// [`Delivery::Synced`] follows.
+    /// Leader: a sync, which `learner` has forwarded, or of a client of this server, which
+    /// [`Delivery::Synced`] answers.
     pub fn sync(&mut self, learner: Option<ConnId>) {
         match &mut self.state {
             RoleState::Leader(leader) => leader.sync(&mut self.replica, learner),
@@ -359,23 +361,23 @@ impl Ensemble {
         }
     }
 
-    /// Leader: the next bytes of the snapshot for this learner. [`Delivery::SnapshotMore`]
-    /// follows when its connection takes more.
+    /// Leader: the next bytes of the snapshot for a learner. [`Delivery::SnapshotMore`] asks for
+    /// more.
     pub fn snapshot_chunk(&mut self, learner: ConnId, bytes: Bytes, out: &mut Actions) {
         if let Some((learners, _)) = self.learners() {
             learners.snapshot_chunk(learner, bytes, out);
         }
     }
 
-    /// Leader: the snapshot for this learner is complete.
+    /// Leader: the snapshot for a learner is complete.
     pub fn snapshot_end(&mut self, learner: ConnId, out: &mut Actions) {
         if let Some((learners, _)) = self.learners() {
             learners.snapshot_end(learner, out);
         }
     }
 
-    /// Learner: the snapshot is complete and its writes are in the disk's lane. `rest` are the bytes
-    /// after it in the stream.
+    /// Learner: the snapshot is complete and its writes are in the disk's lane. `rest` are the
+    /// bytes after it in the stream.
     pub fn snapshot_received(&mut self, now: Time, rest: Bytes, out: &mut Actions) {
         let mut transition = None;
         if let RoleState::Learner(learner) = &mut self.state {
@@ -390,8 +392,8 @@ impl Ensemble {
         self.finish(now, is_learner.then(|| Transition::look(why)), out);
     }
 
-    /// Learner: its state differs from the leader's. It looks for a leader, and is no candidate until
-    /// a leader's snapshot has replaced its state.
+    /// Learner: its state differs from the leader's. It looks for a leader, and is no candidate
+    /// until a leader's snapshot has replaced its state.
     pub fn diverged(&mut self, now: Time, out: &mut Actions) {
         let mut transition = None;
         if let RoleState::Learner(_) = &self.state {
@@ -433,14 +435,14 @@ impl Ensemble {
         }
     }
 
-    /// Leader: a reconfiguration has named another one. This one proposes nothing more.
+    /// Leader: a reconfiguration has named another leader. This one proposes nothing more.
     pub fn is_handing_over(&self) -> bool {
         matches!(&self.state, RoleState::Leader(leader) if leader.is_handing_over())
     }
 
     // ---- inside
 
-    /// Whom this server leads: a leader's learners, or a follower's observers.
+    /// The learners of this server: of a leader, or the observers of a follower.
     fn learners(&mut self) -> Option<(&mut Learners, &mut Replica)> {
         let learners = match &mut self.state {
             RoleState::Leader(leader) => &mut leader.learners,
@@ -682,7 +684,7 @@ impl Ensemble {
         }
     }
 
-    /// The role ends. What is given back has to be awaited first: the log is being cut.
+    /// Ends the role. Returns the truncation that has to finish first, if one is under way.
     fn leave(&mut self, now: Time, out: &mut Actions) -> Option<Ticket> {
         let mut reloading = None;
         match &mut self.state {
@@ -690,7 +692,7 @@ impl Ensemble {
             RoleState::Learner(learner) => {
                 reloading = learner.truncating();
                 if !learner.active() {
-                    // An election among settled peers takes no time: the pause is made here.
+                    // The next election may find the same leader at once.
                     let pause_ms = self.replica.refusals.pause_ms(super::learner::RETRY_MS);
                     let pause = now.plus_ms(pause_ms);
                     self.replica.join_not_before = self.replica.join_not_before.max(pause);
@@ -702,9 +704,9 @@ impl Ensemble {
             | RoleState::Looking
             | RoleState::Standalone(_) => {}
         }
-        // First nobody is served any more: what follows is not known to be committed.
+        // Clients are disconnected before entries are delivered that may not be committed.
         self.replica.deliveries.push_back(Delivery::Looking);
-        self.replica.history.settle(&mut self.replica.deliveries);
+        self.replica.history.deliver_pending(&mut self.replica.deliveries);
         reloading
     }
 }

@@ -1,11 +1,10 @@
-//! Histories that do not go together: what a leader does not take in, and what a learner that is not
-//! taken in says.
+//! Histories that do not fit together: the transactions that a leader refuses in a learner, and the
+//! state of a learner that is refused.
 //!
-//! A transaction of an epoch later than the `currentEpoch` that a leader was elected with was
-//! proposed by an established leader. A quorum had acknowledged that epoch, and would have told
-//! this leader of it. So the two are of different ensembles, or a quorum has lost its data: the
-//! member that has the transaction may have the last copy, and is told nothing that it would have
-//! to give it up for.
+//! Transactions of an epoch come from an established leader. A quorum had acknowledged that epoch,
+//! and its servers report it in every later discovery. So a leader that was elected with an earlier
+//! `currentEpoch`, and meets such a transaction, is of another ensemble, or a quorum has lost its
+//! data. The learner may hold the last copy: the leader refuses it, and never truncates it.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -15,22 +14,22 @@ use tracing::error;
 
 use super::Replica;
 use super::learner_handler::LearnerHandler;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{Epoch, ServerId, Time, Zxid};
 
-/// Between two lines of the log about the same thing.
-const SAY_AGAIN_MS: u64 = 60_000;
-/// Between two attempts to join a leader that refuses: doubled so often at most.
-const MOST_DOUBLINGS: u32 = 4;
-/// So many refusals in a row are no matter of an election that is under way.
-const MOST_UNTOLD: u32 = 2;
+/// The pause between two log lines about the same server.
+const LOG_INTERVAL_MS: u64 = 60_000;
+/// The pause between two attempts to join a leader that refuses is doubled this often at most.
+const MAX_DOUBLINGS: u32 = 4;
+/// This many refusals in a row can come from an election that is under way, and are not logged.
+const MAX_UNLOGGED: u32 = 2;
 
-/// What a leader knows of the history that it was elected with.
+/// The history that a leader was elected with, against which it checks those of learners.
 #[derive(Debug)]
 pub(super) struct ElectedHistory {
-    /// `currentEpoch` when it was elected.
+    /// The `currentEpoch` at the time of the election.
     base: Epoch,
-    /// Who was refused, and when that was said last.
+    /// The servers that were refused, with the time of the last log line.
     logged_at: BTreeMap<ServerId, Time>,
 }
 
@@ -39,17 +38,17 @@ impl ElectedHistory {
         ElectedHistory { base, logged_at: BTreeMap::new() }
     }
 
-    /// Whether a learner's last zxid is of an epoch that nobody can have established: `epoch` is the
-    /// leader's own, in which `last_proposed` is the last zxid.
+    /// Whether this leader's history cannot lack a transaction with this zxid, and lacks it.
+    /// `epoch` is the leader's own epoch, and `last_proposed` its last zxid.
     pub(super) fn is_unknown(&self, zxid: Zxid, epoch: Epoch, last_proposed: Zxid) -> bool {
-        let is_off = Mutant::NewerHistoryThrownAway.is_on()
-            || Mutant::LeaderForgetsNewerHistory.is_on()
-            || Mutant::VoteIgnoresZxid.is_on();
+        mutant!(NewerHistoryThrownAway => return false);
+        mutant!(LeaderForgetsNewerHistory => return false);
+        mutant!(VoteIgnoresZxid => return false);
         let is_own = zxid.epoch() == epoch && zxid <= last_proposed;
-        zxid.epoch() > self.base && !is_own && !is_off
+        zxid.epoch() > self.base && !is_own
     }
 
-    /// Whether a learner is not let in for that; says so once a minute.
+    /// Whether a learner is refused for that. It is logged once a minute.
     pub(super) fn refuses(
         &mut self,
         learner: &LearnerHandler,
@@ -61,71 +60,72 @@ impl ElectedHistory {
             return false;
         }
         let base = self.base;
-        let is_told =
-            self.logged_at.get(&server).is_some_and(|at| now.ms_since(*at) < SAY_AGAIN_MS);
-        if is_told {
+        let logged_at = self.logged_at.get(&server);
+        if logged_at.is_some_and(|at| now.ms_since(*at) < LOG_INTERVAL_MS) {
             return true;
         }
         self.logged_at.insert(server, now);
         error!(
-            "server {server} is not let in: its history goes up to {zxid}, and this leader was \
-            elected with one of epoch {base}, so that a quorum must have lost that, or it is of \
-            another ensemble; it keeps its files. To go on with its data, stop all, and start it \
-            with empty data directories at the others; to go on with this leader's, empty the data \
-            directory of server {server}, if a quorum of the others has the data"
+            "refusing server {server}: its history ends at {zxid}, and this leader was elected with \
+            one of epoch {base}. Either a quorum has lost its data, or the server is from another \
+            ensemble. Its files stay as they are. To keep the data of server {server}, stop all \
+            servers, empty the data directories of the others, and start server {server} first. To \
+            keep the data of this leader, empty the data directory of server {server}, if a quorum \
+            of the others has the data"
         );
         true
     }
 }
 
-/// A learner that is not let in.
+/// Joins that leaders have refused, in a row.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// In a row.
     count: u32,
     last_logged_at: Option<Time>,
 }
 
 impl Refusals {
-    /// It is in sync with a leader.
+    /// This server has joined a leader.
     pub(super) fn forget(&mut self) {
         *self = Refusals::default();
     }
 
     /// The pause before the next attempt.
     pub(super) fn pause_ms(&self, shortest_ms: u64) -> u64 {
-        shortest_ms << self.count.min(MOST_DOUBLINGS)
+        shortest_ms << self.count.min(MAX_DOUBLINGS)
     }
 }
 
 impl Replica {
-    /// The leader does not take this server in; `what` it said or did.
+    /// Notes that a leader refuses this server, and gives the reason to leave the role. `what` is
+    /// the leader's word or deed. After some refusals it is logged, once a minute.
     pub(super) fn refused(&mut self, now: Time, leader: ServerId, what: &str) -> String {
         let refusals = &mut self.refusals;
         refusals.count = refusals.count.saturating_add(1);
-        let is_told = refusals.last_logged_at.is_some_and(|at| now.ms_since(at) < SAY_AGAIN_MS);
-        if refusals.count > MOST_UNTOLD && !is_told {
+        let is_logged =
+            refusals.last_logged_at.is_some_and(|at| now.ms_since(at) < LOG_INTERVAL_MS);
+        if refusals.count > MAX_UNLOGGED && !is_logged {
             refusals.last_logged_at = Some(now);
             let (last, accepted) = (self.history.last_logged, self.history.accepted_epoch);
             error!(
-                "server {leader} leads, and does not take this server in: {what}. This server's \
-                history goes up to {last}, and it has accepted epoch {accepted}. It serves nobody, \
-                and its files stay as they are. If its data is the right one, stop all, and start \
-                it with empty data directories at the others; if a quorum of the others has the \
-                data, empty its data directory"
+                "leader {leader} refuses this server: {what}. The history of this server ends at \
+                {last}, and it has accepted epoch {accepted}. It serves no clients, and its files \
+                stay as they are. To keep its data, stop all servers, empty the data directories of \
+                the others, and start this one first. If a quorum of the others has the data, empty \
+                the data directory of this server"
             );
         }
-        format!("server {leader} does not take this server in: {what}")
+        format!("leader {leader} refuses this server: {what}")
     }
 }
 
-/// Why a learner wants all of the leader's state, whatever it has itself.
+/// The reason why a learner needs the leader's whole state, however little it lacks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FullSyncReason {
-    /// Its log does not show the place where it was to be cut.
+    /// Its log does not contain the place where it has to be cut.
     CannotTruncate,
-    /// Its tree is not the leader's. Until it has that, it is no candidate: what it has in its log
-    /// it goes on to vouch for.
+    /// Its state differs from the leader's. Until a leader's snapshot replaces it, this server is
+    /// no candidate. Its log still counts in discovery.
     Diverged,
 }
 
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_that_a_leader_was_not_elected_with_is_unknown_to_it() {
+    fn epoch_later_than_that_of_the_elected_history_is_unknown() {
         let elected_history = ElectedHistory::new(Epoch(3));
         let z = |epoch, counter| Zxid::new(Epoch(epoch), counter);
         for (zxid, is_unknown) in [

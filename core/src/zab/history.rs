@@ -1,25 +1,28 @@
-//! What this server has logged, and how much of that is committed.
+//! The log of this server in memory, as far as others may need it.
 //!
-//! `window` holds the newest committed transactions (`committedLog`), `pending` what is logged
-//! but not known to be committed. When a role ends, everything pending is delivered as if the
-//! database were loaded anew from disk: no client is connected then, and the next leader either
-//! commits it or cuts it off with a TRUNC, which replaces the state.
+//! `pending` holds the entries that are logged and not known to be committed, `window` the newest
+//! committed ones (`committedLog`), out of which learners are brought up to date.
+//!
+//! When a role ends, pending entries are delivered to the application as if the state were loaded
+//! from disk. No client is connected at that time. The next leader either commits them, or cuts
+//! them off with a TRUNC, which replaces the state.
 
 use alloc::collections::VecDeque;
 
 use super::Delivery;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::{Epoch, Zxid};
 use crate::wire::entries::{Entries, Entry};
 
-/// Bytes of transactions in the window. A learner is sent all of it without waiting, and a link
-/// holds only so much.
+/// The size of the window, bytes. A learner is sent all of it at once, and the send queue of a link
+/// has a limit.
 const WINDOW_BYTES: usize = 24 << 20;
 
-/// What recovery found, as far as the ensemble is concerned.
+/// The result of recovery that the ensemble needs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RecoveredLog {
-    /// The last zxid of the recovered state, [`Zxid::UNTRUSTED`] if it may not vote.
+    /// The last zxid of the recovered state; [`Zxid::UNTRUSTED`] if the server must not vote with
+    /// it.
     pub last_zxid: Zxid,
     /// The newest transactions, oldest first, up to `last_zxid`.
     pub tail: alloc::vec::Vec<Entry>,
@@ -27,7 +30,7 @@ pub struct RecoveredLog {
     pub current_epoch: Epoch,
     /// `acceptedEpoch`.
     pub accepted_epoch: Epoch,
-    /// Size of the newest snapshot, which bounds how much log a DIFF may read.
+    /// The size of the newest snapshot, which limits how much log a DIFF may read.
     pub snapshot_bytes: u64,
 }
 
@@ -40,7 +43,7 @@ pub(super) struct History {
     pending: VecDeque<Entries>,
     /// The last zxid in the log.
     pub(super) last_logged: Zxid,
-    /// The last zxid that the rider was given; `epoch<<32` once a leader is established.
+    /// The last zxid that was delivered. On a leader that is established, at least `epoch << 32`.
     pub(super) last_processed: Zxid,
     pub(super) current_epoch: Epoch,
     pub(super) accepted_epoch: Epoch,
@@ -53,15 +56,15 @@ impl History {
     }
 
     /// The state was loaded from disk.
-    pub(super) fn load(&mut self, start: RecoveredLog) {
+    pub(super) fn load(&mut self, log: RecoveredLog) {
         self.pending.clear();
         self.clear_window();
-        Entries::gather(&start.tail).for_each(|entries| self.remember(entries));
-        self.last_logged = start.last_zxid;
-        self.last_processed = start.last_zxid;
-        self.current_epoch = start.current_epoch;
-        self.accepted_epoch = start.accepted_epoch;
-        self.snapshot_bytes = start.snapshot_bytes;
+        Entries::gather(&log.tail).for_each(|entries| self.add_to_window(entries));
+        self.last_logged = log.last_zxid;
+        self.last_processed = log.last_zxid;
+        self.current_epoch = log.current_epoch;
+        self.accepted_epoch = log.accepted_epoch;
+        self.snapshot_bytes = log.snapshot_bytes;
     }
 
     /// The state was replaced by a leader's snapshot.
@@ -72,23 +75,23 @@ impl History {
         self.last_processed = zxid;
     }
 
-    /// Entries are being logged.
-    pub(super) fn logged(&mut self, entries: Entries) {
+    /// Entries go to the log.
+    pub(super) fn append(&mut self, entries: Entries) {
         self.last_logged = entries.last();
         self.pending.push_back(entries);
     }
 
-    /// The oldest entry that is not known to be committed, and how many follow it without a gap.
+    /// The zxid of the oldest pending entry, and the number of consecutive entries from there.
     pub(super) fn next_pending(&self) -> Option<(Zxid, usize)> {
         self.pending.front().map(|entries| (entries.first(), entries.len()))
     }
 
-    /// Everything logged and not known to be committed, oldest first.
+    /// The pending entries, oldest first.
     pub(super) fn pending(&self) -> impl Iterator<Item = Entry> {
         self.pending.iter().flat_map(Entries::each)
     }
 
-    /// The oldest pending entries, so many, are committed: the rider gets them.
+    /// Delivers the oldest `count` pending entries as committed.
     pub(super) fn commit(&mut self, mut count: usize, deliveries: &mut VecDeque<Delivery>) {
         while count > 0 {
             let Some(front) = self.pending.front_mut() else { return };
@@ -98,12 +101,12 @@ impl History {
             count -= entries.len();
             self.last_processed = entries.last();
             deliveries.push_back(Delivery::Committed(entries.clone()));
-            self.remember(entries);
+            self.add_to_window(entries);
         }
     }
 
-    /// A role ends: see the head of this file.
-    pub(super) fn settle(&mut self, deliveries: &mut VecDeque<Delivery>) {
+    /// Delivers all pending entries, because the role ends: see the [module](self).
+    pub(super) fn deliver_pending(&mut self, deliveries: &mut VecDeque<Delivery>) {
         self.commit(usize::MAX, deliveries);
     }
 
@@ -117,12 +120,12 @@ impl History {
         (self.window_len, self.window_bytes) = (0, 0);
     }
 
-    fn remember(&mut self, entries: Entries) {
-        if Mutant::WindowHasAHole.is_on() {
+    fn add_to_window(&mut self, entries: Entries) {
+        mutant!(WindowHasAHole => {
             let kept = entries.each().filter(|entry| !entry.zxid.counter().is_multiple_of(8));
             let kept: alloc::vec::Vec<Entry> = kept.collect();
             return Entries::gather(&kept).for_each(|entries| self.put_in_window(entries));
-        }
+        });
         self.put_in_window(entries);
     }
 
@@ -154,12 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_window_is_bounded_in_entries_and_in_bytes() {
+    fn window_is_bounded_in_entries_and_in_bytes() {
         let entry = |n: i64, bytes| Entry { zxid: Zxid(n), body: Bytes::from(vec![0; bytes]) };
         let mut history = History::new(50);
         let window = |h: &History| (h.window.front().map(|e| e.first().0), h.window_len);
         let commit = |history: &mut History, n, bytes| {
-            history.logged(Entries::one(Zxid(n), &vec![0; bytes]));
+            history.append(Entries::one(Zxid(n), &vec![0; bytes]));
             history.commit(1, &mut VecDeque::new());
         };
         for n in 1..=100 {
@@ -178,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_committed_in_parts() {
+    fn batch_is_committed_in_parts() {
         let all: Vec<Entry> =
             (1..=120).map(|n| Entry { zxid: Zxid(n), body: Bytes::from(vec![7; 3]) }).collect();
         let mut history = History::new(50);
         for batch in all.chunks(40) {
-            Entries::gather(batch).for_each(|entries| history.logged(entries));
+            Entries::gather(batch).for_each(|entries| history.append(entries));
         }
         let mut deliveries = VecDeque::new();
         for count in [1, 38, 2, 60] {
@@ -201,7 +204,7 @@ mod tests {
         let window: Vec<Entry> = history.window().iter().flat_map(Entries::each).collect();
         assert_eq!(window, all[51..101]);
         assert_eq!((history.window_len, history.window_bytes), (50, 150));
-        history.settle(&mut deliveries);
+        history.deliver_pending(&mut deliveries);
         assert_eq!((history.last_processed, history.next_pending()), (Zxid(120), None));
     }
 }

@@ -1,4 +1,4 @@
-//! To whom a learner goes: to the leader, or to a follower that leads observers.
+//! The addresses that a learner dials: the leader's, or those of followers that serve observers.
 
 use alloc::format;
 use alloc::string::String;
@@ -8,9 +8,9 @@ use super::Replica;
 use crate::config::LearnerType;
 use crate::types::{HostPort, ServerId};
 
-/// Where this term may be spent, in the order of the attempts: at the leader's addresses; of an
-/// observer with an `observerMasterPort`, at the other voters instead
-/// (`QuorumPeer.findLearnerMaster`), each observer beginning with another one.
+/// The addresses in the order of the attempts: those of the leader; for an observer with an
+/// `observerMasterPort` those of the other voters instead (`QuorumPeer.findLearnerMaster`). Each
+/// observer begins with another voter.
 pub(super) fn leader_addresses(
     replica: &Replica,
     leader: ServerId,
@@ -34,19 +34,19 @@ pub(super) fn leader_addresses(
     leader.unwrap_or_default().iter().map(|address| address.quorum.clone()).collect()
 }
 
-/// Why a term ends before it began: the members' lists differ.
+/// The reason to leave a leader that this server has no address of.
 pub(super) fn not_listed(leader: ServerId) -> String {
     format!(
-        "server {leader} was elected, and this server's list does not have it: compare the server.N \
-         lines of all members"
+        "server {leader} was elected, and is not in this server's list of members: compare the \
+         server.N lines of all members"
     )
 }
 
-/// Why a term ends before it began: nobody answers.
+/// The reason to leave a leader that does not answer.
 pub(super) fn not_reached(leader: ServerId) -> String {
     format!(
-        "server {leader} was elected, and cannot be reached at its quorum port: is it up, is its \
-         server.N line right, does a firewall stand between"
+        "server {leader} was elected, and does not answer at its quorum port: is it up, is its \
+         server.N line right, is there a firewall between"
     )
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use crate::zab::EnsembleOptions;
 
     #[test]
-    fn an_observer_with_an_observer_master_port_goes_to_the_followers_in_turn() {
+    fn observer_with_an_observer_master_port_dials_the_followers_in_turn() {
         let mut config = EnsembleConfig::default();
         for id in 1..=4 {
             let host = alloc::format!("host{id}");

@@ -1,5 +1,5 @@
-//! The leader's view of one learner (`LearnerHandler`): its phase, and how it is brought up to
-//! date.
+//! The leader's view of one learner (`LearnerHandler`): the phase of its join, and its
+//! synchronisation.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -18,31 +18,32 @@ use crate::types::{ConnId, Epoch, ReadId, ServerId, Time, Zxid};
 use crate::wire::entries::{Entries, Entry};
 use crate::wire::quorum::{PacketType, QuorumPacket};
 
-/// Bytes of the log on disk in one DIFF: what is longer is a snapshot's, which waits for the link.
+/// The most of the log on disk that one DIFF sends, bytes. A learner that lacks more gets a
+/// snapshot, which is sent at the speed of the link.
 const LOG_BYTES: usize = 24 << 20;
 
-/// How far a learner has come.
+/// The phase of a learner. `leader/discovery.rs` shows them in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// Connected, has not said who it is.
+    /// Connected. FOLLOWERINFO is next.
     Unidentified,
-    /// Has said FOLLOWERINFO; LEADERINFO waits for the epoch.
+    /// Has sent FOLLOWERINFO. LEADERINFO waits for the new epoch.
     Identified,
-    /// Was sent LEADERINFO.
+    /// LEADERINFO is sent.
     AwaitAckEpoch,
-    /// Has acknowledged the epoch; another link of the same server holds its place.
+    /// Has sent ACKEPOCH, but another link holds the place of the same server.
     Contending,
-    /// Has acknowledged the epoch; synchronisation waits for a quorum of such.
+    /// Has sent ACKEPOCH. Synchronisation waits for a quorum of them.
     EpochAcked,
-    /// Is being brought up to date, NEWLEADER included.
+    /// Is being synchronised, up to NEWLEADER.
     Syncing,
-    /// Has acknowledged NEWLEADER; UPTODATE waits for the quorum.
+    /// Has acknowledged NEWLEADER. UPTODATE waits for a quorum of them.
     NewLeaderAcked,
-    /// Was sent UPTODATE.
+    /// UPTODATE is sent.
     Active,
 }
 
-/// One learner's link.
+/// The link of one learner.
 #[derive(Debug)]
 pub(super) struct LearnerHandler {
     pub(super) conn: ConnId,
@@ -51,24 +52,24 @@ pub(super) struct LearnerHandler {
     pub(super) phase: Phase,
     pub(super) reader: PacketReader,
     pub(super) outbound: Outbound,
-    /// When it was last heard.
+    /// The time of the last bytes.
     pub(super) last_received: Time,
-    /// When it was accepted: what it is has to be said soon after, however many bytes arrive.
+    /// The time when it was accepted. It has to introduce itself soon after, however much it sends.
     pub(super) opened: Time,
     pub(super) ip: IpAddr,
-    /// Another link claims its place since then, and it was not heard after that.
+    /// Since when another link claims its place, until this one has answered.
     pub(super) challenged_at: Option<Time>,
-    /// The epoch of its ACKEPOCH.
+    /// The current epoch in its ACKEPOCH.
     pub(super) acked_epoch: i32,
-    /// Its last logged zxid, from ACKEPOCH.
+    /// The end of its log, from ACKEPOCH.
     pub(super) last_zxid: Zxid,
-    /// Whether it gets what is proposed and committed from now on.
+    /// Whether it is sent new proposals and commits.
     pub(super) forwarding: bool,
-    /// Of PINGs and proposals.
+    /// Its answers to PINGs and proposals.
     pub(super) answers: Answers,
-    /// A walk of the log on disk that is under way.
+    /// The walk of the log on disk, while it is under way.
     log_walk: Option<LogWalk>,
-    /// Whether the rider is walking its state for this learner.
+    /// Whether the application is sending a snapshot to it.
     pub(super) snapshotting: bool,
 }
 
@@ -76,9 +77,9 @@ pub(super) struct LearnerHandler {
 struct LogWalk {
     read: ReadId,
     walk: DiffWalk,
-    /// Of entries that were read.
+    /// The size of the entries that were read.
     bytes: usize,
-    /// The committed log in memory when the read began: what follows the log on disk.
+    /// The committed log in memory when the read began. It follows the log on disk.
     then: Vec<Entries>,
 }
 
@@ -94,13 +95,13 @@ impl Phase {
         }
     }
 
-    /// Whether a link that has come so far holds its server's place: another one of the same
-    /// server's has to wait.
+    /// Whether the link holds its server's place, for which another link of that server has to
+    /// wait.
     pub(super) fn holds_place(self) -> bool {
         matches!(self, Phase::EpochAcked | Phase::Syncing | Phase::NewLeaderAcked | Phase::Active)
     }
 
-    /// Whether it answers PINGs.
+    /// Whether the learner has acknowledged NEWLEADER.
     pub(super) fn is_in_sync(self) -> bool {
         matches!(self, Phase::NewLeaderAcked | Phase::Active)
     }
@@ -128,8 +129,9 @@ impl LearnerHandler {
         }
     }
 
-    /// Chooses and begins the synchronisation; NEWLEADER stands at its end. From here on the
-    /// learner is forwarded everything. `log_allowed`: the log on disk has not failed it before.
+    /// Chooses and begins the synchronisation, which ends with NEWLEADER. From here on the learner
+    /// is sent all new proposals and commits. `log_allowed` is false if the log on disk could not
+    /// be read for this learner before.
     pub(super) fn synchronise(
         &mut self,
         replica: &mut Replica,
@@ -185,7 +187,8 @@ impl LearnerHandler {
         self.outbound.flush(out);
     }
 
-    /// Entries of the log on disk arrived. False: the log fails in the middle of a DIFF.
+    /// Entries of the log on disk have arrived. Returns false if the DIFF cannot be finished: then
+    /// only a new connection helps.
     pub(super) fn log_read(
         &mut self,
         replica: &mut Replica,
@@ -212,7 +215,7 @@ impl LearnerHandler {
             (true, LogEnd::More) => self.log_walk = Some(log_walk),
             (true, LogEnd::Complete | LogEnd::Unusable) => self.outbound.release(out),
             (false, _) if log_walk.walk.begun() => {
-                // Part of it is sent; only a new connection can start over.
+                // Part of the DIFF is sent already.
                 out.push(Action::Disk(DiskAction::CancelRead { read: *read }));
                 self.outbound.discard_deferred();
                 return false;
@@ -238,9 +241,11 @@ impl LearnerHandler {
         replica.deliveries.push_back(Delivery::SnapshotWanted { learner: self.conn });
     }
 
-    /// What is proposed and not committed follows the synchronisation, then NEWLEADER. With that
-    /// goes the configuration that counts once it is acknowledged by quorums. One that is
-    /// proposed in this epoch comes after it: NEWLEADER would make a learner forget it.
+    /// Sends the pending proposals, then NEWLEADER, after the synchronisation.
+    ///
+    /// NEWLEADER carries the configuration that is in force when quorums have acknowledged it: the
+    /// proposed one, if it is of an earlier epoch. One that is proposed in this epoch follows
+    /// NEWLEADER as a proposal, because NEWLEADER would make the learner abandon it.
     fn start_forwarding(&mut self, replica: &mut Replica, epoch: Epoch, out: &mut Actions) {
         self.forwarding = true;
         let of_this_epoch = replica.members().proposed().is_some_and(|next| {

@@ -1,5 +1,5 @@
-//! The learners of one term: what serving them is the same for a leader and for a follower that
-//! leads observers.
+//! The learners of a leader, or the observers of a follower: the part of serving them that is the
+//! same for both.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -17,31 +17,32 @@ use crate::types::{ConnId, Epoch, ServerId, Time};
 use crate::wire::PeerError;
 use crate::wire::quorum::{PROTOCOL_VERSION, PacketType, Packets, QuorumPacket};
 
-/// The longest packet of a learner before it is in sync.
+/// The longest packet of a learner before it is in sync, bytes.
 const MAX_JOIN_PACKET_BYTES: usize = 4096;
-/// So many links may claim to be one member's before one of them is heard further.
+/// Links that may claim to be of one member, beside the one that holds its place.
 const MAX_CLAIMS_PER_MEMBER: usize = 16;
-/// So many learners may be outside the configuration, and so many of them at one address.
+/// Learners that are no members, and those of them at one address.
 const MAX_NONMEMBERS: usize = 64;
 const MAX_NONMEMBERS_PER_ADDRESS: usize = 32;
 
-/// Why a link that claims another one's place is closed.
+/// The reason to close a link that claims another one's place.
 pub(super) const ALREADY_HERE: Reason =
-    Reason::Limit("links of one server: the one that was there before is alive");
+    Reason::Limit("links of one server: the earlier one is alive");
 
-/// What becomes of a link whose server's place is held by another one.
+/// The outcome for a link whose server's place is held by another link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Contest {
-    /// The place is free.
+    /// The place is free now.
     GoesOn(ConnId),
-    /// The other link was heard: this one goes.
+    /// The other link has answered: this one closes.
     Refused(ConnId),
-    /// The other link was not heard, and goes.
+    /// The other link has not answered, and closes.
     Replaced(ConnId),
 }
 
-/// Whether a connection comes from where a member is configured. Names are not resolved here, and
-/// members may connect from elsewhere: it only decides who goes first when there are too many.
+/// Whether a connection comes from an address in the configuration. Names are not resolved here,
+/// and members may connect from other addresses: it only decides which link closes first when there
+/// are too many.
 fn is_address_of_a_member(replica: &Replica, ip: IpAddr) -> bool {
     let is_host = |host: &str| host.parse() == Ok(ip);
     let members = replica.members().committed().members.values();
@@ -50,22 +51,22 @@ fn is_address_of_a_member(replica: &Replica, ip: IpAddr) -> bool {
         .any(|a| is_host(&a.quorum.host) || is_host(&a.election.host))
 }
 
-/// How much of learners one server bears.
+/// The limits of one server for its learners.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections that have not said who they are.
+    /// Connections that have not introduced themselves.
     pub(super) unidentified: usize,
-    /// What may wait for one learner while it is synchronised, in bytes.
+    /// Packets that wait for the end of one learner's synchronisation, bytes.
     pub(super) deferred_bytes: usize,
 }
 
-/// Connections of learners, from their first byte on.
+/// The links of learners, from their first byte on.
 #[derive(Debug)]
 pub(super) struct Learners {
     limits: Limits,
-    /// By connection. There are few, and all are gone through for every batch.
+    /// In the order of their connections. There are few, and every batch goes to all of them.
     all: Vec<LearnerHandler>,
-    /// Learners whose DIFF broke off because the log could not be read: they get a snapshot.
+    /// Learners whose DIFF broke off because the log could not be read. They get a snapshot next.
     failed_by_log: AckSet,
 }
 
@@ -75,24 +76,24 @@ impl Learners {
     }
 
     pub(super) fn owns(&self, conn: ConnId) -> bool {
-        self.place(conn).is_ok()
+        self.index(conn).is_ok()
     }
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Where a connection is, or would be.
-    fn place(&self, conn: ConnId) -> Result<usize, usize> {
+    /// The index of a connection, or the one where it would be.
+    fn index(&self, conn: ConnId) -> Result<usize, usize> {
         self.all.binary_search_by_key(&conn, |learner| learner.conn)
     }
 
     pub(super) fn get(&self, conn: ConnId) -> Option<&LearnerHandler> {
-        self.place(conn).ok().and_then(|at| self.all.get(at))
+        self.index(conn).ok().and_then(|at| self.all.get(at))
     }
 
     pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut LearnerHandler> {
-        self.place(conn).ok().and_then(|at| self.all.get_mut(at))
+        self.index(conn).ok().and_then(|at| self.all.get_mut(at))
     }
 
     pub(super) fn iter(&self) -> slice::Iter<'_, LearnerHandler> {
@@ -103,12 +104,12 @@ impl Learners {
         self.all.iter_mut()
     }
 
-    /// Those that are up to date.
+    /// The learners that are up to date.
     pub(super) fn active(&self) -> impl Iterator<Item = &LearnerHandler> {
         self.iter().filter(|l| l.phase == Phase::Active)
     }
 
-    /// Whether some link holds the place of a server.
+    /// Whether a link holds the place of a server.
     pub(super) fn is_here(&self, server: ServerId) -> bool {
         self.iter().any(|l| l.server == server && l.phase.holds_place())
     }
@@ -123,31 +124,32 @@ impl Learners {
         ip: IpAddr,
         out: &mut Actions,
     ) {
-        let strangers = self.iter().filter(|l| l.phase == Phase::Unidentified);
-        if strangers.clone().count() >= self.limits.unidentified {
-            // The oldest has had the longest time to say who it is.
+        let unidentified = self.iter().filter(|l| l.phase == Phase::Unidentified);
+        if unidentified.clone().count() >= self.limits.unidentified {
+            // The oldest has had the longest time to introduce itself.
             let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(replica, l.ip);
-            let oldest = strangers.clone().find(is_elsewhere).or_else(|| strangers.clone().next());
+            let oldest =
+                unidentified.clone().find(is_elsewhere).or_else(|| unidentified.clone().next());
             if let Some(oldest) = oldest.map(|l| l.conn) {
-                self.shed(oldest, "learners without a hello", out);
+                self.shed(oldest, "unidentified learners", out);
             }
         }
-        match self.place(conn) {
+        match self.index(conn) {
             Ok(at) => self.all[at] = LearnerHandler::new(conn, now, ip),
             Err(at) => self.all.insert(at, LearnerHandler::new(conn, now, ip)),
         }
     }
 
-    /// Closes a link that was never in sync, of which there are too many.
+    /// Closes one link of a kind of which there are too many.
     fn shed(&mut self, conn: ConnId, what: &'static str, out: &mut Actions) {
-        if let Ok(at) = self.place(conn) {
+        if let Ok(at) = self.index(conn) {
             self.all.remove(at);
             out.push(Action::Close { conn, why: Reason::Limit(what) });
         }
     }
 
-    /// A learner has said which server it is: links that claim one server, and links of servers
-    /// outside the configuration, are bounded.
+    /// A learner has introduced itself as this server. Limits the links that claim one member, and
+    /// the links of servers that are no members.
     pub(super) fn named(
         &mut self,
         replica: &Replica,
@@ -165,35 +167,36 @@ impl Learners {
                 let is_elsewhere = |l: &&LearnerHandler| !is_address_of_a_member(replica, l.ip);
                 let oldest = claims.clone().find(is_elsewhere).or_else(|| claims.clone().next());
                 if let Some(oldest) = oldest.map(|l| l.conn) {
-                    self.shed(oldest, "learners that claim one server", out);
+                    self.shed(oldest, "learners that claim one member", out);
                 }
             }
             return Ok(());
         }
-        let is_outside = |l: &&LearnerHandler| {
+        let is_nonmember = |l: &&LearnerHandler| {
             l.phase != Phase::Unidentified
                 && l.conn != conn
                 && replica.members().member(l.server).is_none()
         };
-        let outside = self.iter().filter(is_outside);
-        let from_there = outside.clone().filter(|l| l.ip == ip).count();
-        if outside.clone().count() >= MAX_NONMEMBERS || from_there >= MAX_NONMEMBERS_PER_ADDRESS {
+        let nonmembers = self.iter().filter(is_nonmember);
+        let at_address = nonmembers.clone().filter(|l| l.ip == ip).count();
+        if nonmembers.clone().count() >= MAX_NONMEMBERS || at_address >= MAX_NONMEMBERS_PER_ADDRESS
+        {
             let is_new = |l: &&LearnerHandler| {
-                !l.phase.is_in_sync() && (from_there < MAX_NONMEMBERS_PER_ADDRESS || l.ip == ip)
+                !l.phase.is_in_sync() && (at_address < MAX_NONMEMBERS_PER_ADDRESS || l.ip == ip)
             };
-            let Some(oldest) = outside.clone().find(is_new).map(|l| l.conn) else {
+            let Some(oldest) = nonmembers.clone().find(is_new).map(|l| l.conn) else {
                 return Err(PeerError::TooManyNonmembers);
             };
             if self.get(oldest).is_some_and(|l| l.snapshotting) {
                 return Err(PeerError::TooManyNonmembers);
             }
-            self.shed(oldest, "learners outside the configuration", out);
+            self.shed(oldest, "learners that are no members", out);
         }
         Ok(())
     }
 
-    /// A learner has acknowledged the epoch. True: it may go on. While another link holds the
-    /// server's place it waits, and that one has to answer: it is sent a PING if it answers such.
+    /// A learner has acknowledged the epoch. Returns whether it takes its server's place. If
+    /// another link holds the place, the learner waits, and the other link has to answer a PING.
     pub(super) fn may_go_on(&mut self, now: Time, replica: &Replica, conn: ConnId) -> bool {
         let Some(server) = self.get(conn).map(|l| l.server) else { return false };
         let zxid = replica.history.last_processed;
@@ -214,7 +217,7 @@ impl Learners {
         may_go_on
     }
 
-    /// What becomes of links that claim the place of another: one at a time.
+    /// The next decision about a link that claims the place of another one.
     pub(super) fn contest(&self, now: Time, replica: &Replica) -> Option<Contest> {
         let half_tick = replica.options.tick_time_ms / 2;
         let silence = replica.limit_ms(replica.options.sync_limit);
@@ -227,7 +230,7 @@ impl Learners {
             let Some(since) = holder.challenged_at else {
                 return Some(Contest::Refused(newcomer.conn));
             };
-            // One that is being brought up to date has nothing to say.
+            // A learner that is being synchronised has nothing to send, so it gets more time.
             let wait = if holder.phase.is_in_sync() { half_tick } else { silence };
             if now.ms_since(since) >= wait {
                 return Some(Contest::Replaced(holder.conn));
@@ -236,12 +239,12 @@ impl Learners {
         None
     }
 
-    /// False: it was nobody's.
+    /// Forgets a link. Returns false if there was none.
     pub(super) fn closed(&mut self, replica: &mut Replica, conn: ConnId) -> bool {
-        let Ok(at) = self.place(conn) else { return false };
+        let Ok(at) = self.index(conn) else { return false };
         let learner = self.all.remove(at);
         if learner.phase != Phase::Unidentified {
-            info!(learner = %learner.server, "a learner is gone");
+            info!(learner = %learner.server, "learner disconnected");
         }
         if learner.snapshotting {
             replica.deliveries.push_back(Delivery::SnapshotDropped { learner: conn });
@@ -249,7 +252,7 @@ impl Learners {
         true
     }
 
-    /// The term ends here: all links close.
+    /// Closes all links.
     pub(super) fn close(&mut self, out: &mut Actions) {
         for LearnerHandler { conn, .. } in self.all.drain(..) {
             out.push(Action::Close { conn, why: Reason::NotServing });
@@ -264,15 +267,15 @@ impl Learners {
         }
     }
 
-    /// The next whole packets of a learner that is still there.
+    /// The next complete packets of a learner; `None` if there are none, or the link is gone.
     pub(super) fn next_packets(
         &mut self,
         replica: &Replica,
         conn: ConnId,
     ) -> Option<Result<Packets, Reason>> {
         let learner = self.get_mut(conn)?;
-        // Nothing large is waited for before it is known who speaks. What a member forwards is
-        // judged, and answered, as a request.
+        // An unknown peer must not make this server buffer much. A request that a member forwards
+        // is checked, and refused, as a request.
         let limit = match learner.phase {
             Phase::Active => replica.options.max_from_members.max(replica.options.max_payload),
             phase if phase.is_in_sync() => replica.options.max_payload,
@@ -283,7 +286,7 @@ impl Learners {
 
     // ---- synchronisation
 
-    /// LEADERINFO: the epoch that the learner is to accept.
+    /// Sends LEADERINFO with the new epoch.
     pub(super) fn greet(&mut self, conn: ConnId, epoch: Epoch, out: &mut Actions) {
         let Some(learner) = self.get_mut(conn) else { return };
         let version = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
@@ -293,7 +296,7 @@ impl Learners {
         learner.phase = Phase::AwaitAckEpoch;
     }
 
-    /// Begins to bring a learner up to date.
+    /// Begins the synchronisation of a learner.
     pub(super) fn synchronise(
         &mut self,
         replica: &mut Replica,
@@ -301,20 +304,20 @@ impl Learners {
         epoch: Epoch,
         out: &mut Actions,
     ) {
-        if let Ok(at) = self.place(conn) {
+        if let Ok(at) = self.index(conn) {
             let learner = &mut self.all[at];
             let log_allowed = !self.failed_by_log.contains(learner.server);
             learner.synchronise(replica, epoch, log_allowed, out);
         }
     }
 
-    /// A learner is in sync: the log may serve it again.
+    /// A learner is in sync. The log may serve it the next time.
     pub(super) fn in_sync(&mut self, server: ServerId) {
         self.failed_by_log.remove(server);
     }
 
-    /// Entries of the log on disk arrived; gives whom the log has failed in the middle of a DIFF,
-    /// and why it has to begin anew.
+    /// Entries of the log on disk have arrived. Returns a learner whose DIFF breaks off, because
+    /// the log cannot be read further: it has to connect again.
     pub(super) fn log_read(
         &mut self,
         replica: &mut Replica,
@@ -355,22 +358,22 @@ impl Learners {
 
     // ---- time
 
-    /// One that was silent for too long, or for whom too much waits.
+    /// A learner that was silent for too long, or has too many packets waiting.
     pub(super) fn late(&self, now: Time, replica: &Replica) -> Option<ConnId> {
         let options = &replica.options;
         let (init, sync) =
             (replica.limit_ms(options.init_limit), replica.limit_ms(options.sync_limit));
         let late = |l: &&LearnerHandler| {
             let limit = if l.phase == Phase::Active { sync } else { init };
-            let is_nobody = l.phase == Phase::Unidentified && now.ms_since(l.opened) > sync;
-            is_nobody
+            let is_unidentified = l.phase == Phase::Unidentified && now.ms_since(l.opened) > sync;
+            is_unidentified
                 || now.ms_since(l.last_received) > limit
                 || l.outbound.deferred_bytes() > self.limits.deferred_bytes
         };
         self.iter().find(late).map(|l| l.conn)
     }
 
-    /// Ends a step: one send for each learner.
+    /// Ends a step: sends the gathered packets, in one send for each learner.
     pub(super) fn flush(&mut self, out: &mut Actions) {
         for learner in self.iter_mut() {
             learner.outbound.flush(out);

@@ -1,5 +1,5 @@
-//! More bytes than are taken: which words a link or a role ends with, and how long the next attempt
-//! waits.
+//! Packets that are too long: the reasons to close a link or to leave a role, and the pause before
+//! the next attempt.
 
 use alloc::format;
 use alloc::string::String;
@@ -13,17 +13,17 @@ use crate::wire::PeerError;
 use crate::wire::entries::Entries;
 use crate::wire::jute::Malformed;
 
-/// That the leader sends more than clients may is told once in this time.
-const TOLD_MS: u64 = 60_000;
-/// The leader will send again what was not taken: the first pause before the next join, and the
-/// longest.
+/// The pause between two warnings about oversized transactions.
+const WARNING_INTERVAL_MS: u64 = 60_000;
+/// The first and the longest pause before the next join, after a packet of the leader was too long.
+/// The leader will send it again.
 const PAUSES_MS: (u64, u64) = (1000, 10_000);
 
-/// Why a learner's link ends.
+/// The reason to close the link of a learner.
 pub(super) fn learner_close_reason(malformed: Malformed) -> Reason {
     match malformed {
         Malformed::TooLong { length, limit } => {
-            let what = "a learner's packet beyond jute.maxbuffer of this server";
+            let what = "a learner's packet exceeds jute.maxbuffer of this server";
             Reason::TooLong { what, length, limit }
         }
         Malformed::Truncated | Malformed::Length(_) | Malformed::Value(_) => {
@@ -32,7 +32,7 @@ pub(super) fn learner_close_reason(malformed: Malformed) -> Reason {
     }
 }
 
-/// Why a term under a leader ends. What is too long delays the next one, longer each time.
+/// The reason to leave a leader. A packet that is too long delays the next join, each time longer.
 pub(super) fn leader_packet_error(
     now: Time,
     replica: &mut Replica,
@@ -45,27 +45,28 @@ pub(super) fn leader_packet_error(
     replica.limit_pause_ms = pause;
     replica.join_not_before = now.plus_ms(pause);
     format!(
-        "a packet of {length} bytes from the leader, and at most {limit} are taken; jute.maxbuffer \
-         is {} here: start with -Djute.maxbuffer of the other members",
+        "a packet of {length} bytes from the leader exceeds the limit of {limit}; jute.maxbuffer is \
+         {} here: start with -Djute.maxbuffer of the other members",
         replica.options.jute_max_buffer
     )
 }
 
-/// What the leader sends is taken as far as it can be stored: a quorum has agreed to it, and to
-/// refuse it is to stay out. That it is more than clients may send here is told once a minute.
+/// Warns, once a minute, of a transaction that is longer than clients may send here. It is logged
+/// all the same, as far as it can be stored: a quorum has accepted it, and a server that refuses it
+/// would stay out of the ensemble.
 pub(super) fn warn_oversized(now: Time, replica: &mut Replica, entries: &Entries) {
-    let most = replica.options.max_payload;
-    let is_recent = |told: Time| now.ms_since(told) < TOLD_MS;
-    if entries.frames().len() <= most || replica.oversize_warned_at.is_some_and(is_recent) {
+    let limit = replica.options.max_payload;
+    let is_recent = |at: Time| now.ms_since(at) < WARNING_INTERVAL_MS;
+    if entries.frames().len() <= limit || replica.oversize_warned_at.is_some_and(is_recent) {
         return;
     }
     let longest = entries.iter().map(|(_, body)| body.len()).max().unwrap_or(0);
-    if longest > most {
+    if longest > limit {
         replica.oversize_warned_at = Some(now);
         warn!(
-            "a transaction of {longest} bytes from the leader is taken; jute.maxbuffer is {} here, \
-             and clients of this server cannot write as much: start with -Djute.maxbuffer of the \
-             other members",
+            "logging a transaction of {longest} bytes from the leader; jute.maxbuffer is {} here, and \
+             clients of this server cannot write as much: start with -Djute.maxbuffer of the other \
+             members",
             replica.options.jute_max_buffer
         );
     }

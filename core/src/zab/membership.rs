@@ -22,8 +22,8 @@
 //!
 //! # What one server keeps
 //!
-//! [`ConfigHistory`] is the only place where a server keeps its members. Three configurations can be
-//! known at a time, from old to new:
+//! [`ConfigHistory`] is the only place where a server keeps its members. Three configurations can
+//! be known at a time, from old to new:
 //!
 //! - **committed**: in force. In `zoo.cfg.dynamic.<version>`.
 //! - **proposed**: logged, not known to be committed. In `zoo.cfg.dynamic.next`.
@@ -32,8 +32,8 @@
 //!   it; but it accepts notifications of its voters, because other servers may have logged it.
 //!
 //! Beside them it keeps the newest configuration **in the log** (or in the snapshot below it). It
-//! tells whether a proposed configuration is logged at all, and survives as *proposed* when an older
-//! configuration becomes committed.
+//! tells whether a proposed configuration is logged at all, and survives as *proposed* when an
+//! older configuration becomes committed.
 //!
 //! # Transitions
 //!
@@ -42,20 +42,22 @@
 //! out. In the table `C` is the configuration of the event:
 //!
 //! ```text
-//! event             when                                    result
-//! ReadFromFile(C)   start: zoo.cfg.dynamic.next exists      C is proposed, if it is newer
-//! ReadFromState(C)  start: the snapshot or log has C        C is logged; and proposed, if it is newer
-//! LogRead           the end of the log is known             proposed and beyond the end: not logged
-//! Logged(C)         a proposal with C is appended           C is proposed and saved; a proposed one
-//!                                                           that is in the log before it was
-//!                                                           committed (overtaken)
-//! Announced(C)      NEWLEADER carries C; or a leader gives  C is proposed and saved, if it is newer
-//!                   its static list a version               than the committed one; else nothing is
-//!                                                           proposed any more (abandoned)
-//! HistoryAgreed     a leader's history is in place          not logged: forgotten, on disk, too
-//! SnapshotStarted   a leader's snapshot replaces the state  the same; and no configuration is logged
-//! Committed(C)      COMMITANDACTIVATE, UPTODATE, an         C is committed, saved and delivered; a
-//!                   established leader, a notification      newer logged or proposed one is proposed
+//! event             when                                  result
+//! ReadFromFile(C)   start: zoo.cfg.dynamic.next exists    C is proposed, if it is newer
+//! ReadFromState(C)  start: the snapshot or log has C      C is logged; proposed, if it is newer
+//! LogRead           the end of the log is known           proposed, beyond the end: not logged
+//! Logged(C)         a proposal with C is appended         C is proposed and saved; a proposed
+//!                                                         one that is logged before it is
+//!                                                         committed (overtaken)
+//! Announced(C)      NEWLEADER carries C; or a leader      C is proposed and saved, if it is
+//!                   versions its hand-written list        newer than the committed one; if C is
+//!                                                         the committed one, none is proposed
+//!                                                         any more (abandoned)
+//! HistoryAgreed     a leader's history is in place        not logged: forgotten, on disk, too
+//! SnapshotStarted   a leader's snapshot replaces the      the same; the log has no configuration
+//!                   state
+//! Committed(C)      COMMITANDACTIVATE, UPTODATE, leader   C is committed, saved and delivered; a
+//!                   established, or a notification        newer one stays or becomes proposed
 //! ```
 //!
 //! "Overtaken" needs a word: the leader proposes one reconfiguration at a time, so a second one in
@@ -63,8 +65,8 @@
 //!
 //! # Worked example
 //!
-//! Members 1 2 3 (version 1:0, that is epoch 1, counter 0) become 1 2 3 4 5. Server 3 leads; 4 and 5
-//! follow it without a vote. On server 3:
+//! Members 1 2 3 (version 1:0, that is epoch 1, counter 0) become 1 2 3 4 5. Server 3 leads; 4 and
+//! 5 follow it without a vote. On server 3:
 //!
 //! ```text
 //!                                  committed   proposed      in the log
@@ -302,9 +304,9 @@ impl ConfigHistory {
     /// servers in `lacking` have not logged it, accept it from no earlier leader any more, and the
     /// other voters of the committed configuration are no quorum of it.
     ///
-    /// Then nothing after it was committed without the committed configuration's consent either, and
-    /// discovery needs no quorum of the proposed one. Otherwise a server that is a voter only in the
-    /// proposed configuration, and unknown to the others, could block them for ever.
+    /// Then nothing after it was committed without the committed configuration's consent either,
+    /// and discovery needs no quorum of the proposed one. Otherwise a server that is a voter only
+    /// in the proposed configuration, and unknown to the others, could block them for ever.
     ///
     /// The proof holds only if no other configuration came between the two.
     pub(super) fn proposed_cannot_have_committed(&self, lacking: &AckSet) -> bool {

@@ -1,11 +1,21 @@
-//! Zab: discovery, synchronisation and broadcast, over opaque payloads.
+//! Zab, ZooKeeper's atomic broadcast: discovery, synchronisation, broadcast and reconfiguration,
+//! over opaque payloads.
 //!
-//! [`Ensemble`] joins it with the election. It knows a transaction only as a zxid and bytes, so
-//! another replicated state machine can ride on it as well as the znode tree does.
+//! [`Ensemble`] is one server's part in it, together with the election. It knows a transaction only
+//! as a zxid and bytes, so that any replicated state machine, the *application*, can use it; the
+//! znode tree is one.
 //!
-//! What is acknowledged is durable: an ACK, an epoch, a NEWLEADER's acknowledgement is emitted
-//! only after [`Persisted`](crate::event::DiskEvent::Persisted) has reached the ticket of the write
-//! that it stands for.
+//! | step | at the leader | at a learner |
+//! |---|---|---|
+//! | discovery, synchronisation | `leader/discovery.rs`, `sync_plan.rs` | `learner/join.rs` |
+//! | broadcast | `leader/broadcast.rs` | `learner/broadcast.rs` |
+//! | reconfiguration | `leader/reconfig.rs` | `learner/reconfig.rs` |
+//!
+//! `membership.rs` has the transitions of a reconfiguration, for both.
+//!
+//! Every acknowledgement stands for durable data: an ACK of a proposal, of an epoch or of NEWLEADER
+//! is emitted only after [`Persisted`](crate::event::DiskEvent::Persisted) has reached the ticket
+//! of the write.
 
 mod ack_tracker;
 mod api;

@@ -1,5 +1,5 @@
-//! A follower that leads observers (`ObserverMaster`): it brings them up to date out of its own
-//! history, tells them what is committed, and passes what they ask on to the leader.
+//! The observers of a follower (`ObserverMaster`): it synchronises them out of its own history,
+//! sends them committed transactions, and passes their requests on to the leader.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -21,13 +21,14 @@ use crate::wire::{OpCode, PeerError};
 
 const LIMITS: Limits = Limits { unidentified: 16, deferred_bytes: 64 << 20 };
 
-/// The observers of one term.
+/// The observers that a follower serves under one leader.
 #[derive(Debug)]
 pub(super) struct ObserverMaster {
     epoch: Epoch,
     pub(super) learners: Learners,
     half_tick_at: Time,
-    /// Who waits for the leader's answers to syncs, in their order: an observer, or this server.
+    /// The requesters of syncs that the leader has to answer, in order: an observer, or `None` for
+    /// a client of this server.
     pub(super) syncs: VecDeque<Option<ConnId>>,
     /// The same for revalidations.
     pub(super) revalidations: VecDeque<Option<ConnId>>,
@@ -49,7 +50,7 @@ impl ObserverMaster {
         out.push(Action::Close { conn, why });
     }
 
-    /// Takes what an observer says; gives what goes on to the leader, in order.
+    /// Handles bytes of an observer. Returns the packets to pass on to the leader, in order.
     pub(super) fn received(
         &mut self,
         now: Time,
@@ -81,7 +82,7 @@ impl ObserverMaster {
         upstream
     }
 
-    /// Decides about links that claim another one's place.
+    /// Decides between links that claim the same server's place.
     fn contest(&mut self, now: Time, replica: &mut Replica, out: &mut Actions) {
         while let Some(contest) = self.learners.contest(now, replica) {
             match contest {
@@ -118,7 +119,7 @@ impl ObserverMaster {
                 }
                 (observer.server, observer.observer) = (info.server, true);
                 observer.phase = Phase::Identified;
-                debug!(observer = %info.server, "an observer introduces itself");
+                debug!(observer = %info.server, "observer identified");
                 self.learners.named(replica, conn, info.server, out)?;
                 self.learners.greet(conn, self.epoch, out);
             }
@@ -143,7 +144,7 @@ impl ObserverMaster {
         Ok(())
     }
 
-    /// An observer acknowledges NEWLEADER and UPTODATE, and nothing else.
+    /// An ACK: of NEWLEADER or UPTODATE, as an observer acknowledges nothing else.
     fn acked(&mut self, conn: ConnId, zxid: Zxid) -> Result<(), PeerError> {
         let Some(observer) = self.learners.get_mut(conn) else { return Ok(()) };
         match observer.phase {
@@ -167,7 +168,7 @@ impl ObserverMaster {
         }
     }
 
-    /// The leader has answered something of this observer's.
+    /// Passes an answer of the leader to an observer.
     pub(super) fn answer(&mut self, conn: ConnId, packet: &QuorumPacket, out: &mut Actions) {
         if let Some(observer) = self.learners.get_mut(conn) {
             observer.outbound.packet(packet);
@@ -175,7 +176,8 @@ impl ObserverMaster {
         }
     }
 
-    /// A transaction is committed; a reconfiguration, which says who leads next, is told at once.
+    /// A transaction is committed. `next_leader` is that of a reconfiguration, which is sent at
+    /// once.
     pub(super) fn committed(
         &mut self,
         entry: &Entry,
@@ -222,7 +224,7 @@ impl ObserverMaster {
     }
 }
 
-/// Whether a forwarded request is a sync, which the leader answers by a packet of its own.
+/// Whether a forwarded request is a sync, which the leader answers with a packet of its own.
 pub(super) fn is_sync(data: &Bytes) -> bool {
     ForwardedRequest::parse(data).is_ok_and(|request| request.op == OpCode::Sync as i32)
 }

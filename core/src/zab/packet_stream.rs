@@ -1,5 +1,5 @@
-//! One connection of the quorum port: packets out of bytes, and the outbound buffer that
-//! gathers a step's packets into one send.
+//! The two directions of a connection of the quorum port: a reader that cuts bytes into packets,
+//! and a buffer that gathers the packets of a step into one send.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -10,12 +10,12 @@ use crate::wire::quorum::{
     BARE_BYTES, PacketType, Packets, QuorumPacket, frame_head, put_bare, put_frame,
 };
 
-/// Frames up to this size are copied into the outbound buffer; larger ones are shared.
+/// Frames below this size, bytes, are copied into the outbound buffer. Larger ones are shared.
 const COPY_BELOW: usize = 1024;
-/// What is allocated at once for packets that are gathered: many sends share it.
+/// The allocation for gathered packets, bytes. Many sends share it.
 const GATHER_BYTES: usize = 32 << 10;
 
-/// Cuts a stream into packets. What arrived whole is not copied.
+/// Cuts a stream into packets. Packets that arrive whole are not copied.
 #[derive(Debug, Default)]
 pub(super) struct PacketReader {
     partial: BytesMut,
@@ -47,7 +47,7 @@ impl PacketReader {
         Packets::take(&mut self.whole, limit)
     }
 
-    /// Everything that is not read yet: for the snapshot inside the stream.
+    /// Takes all bytes that are not read yet, because a snapshot begins in the stream.
     pub(super) fn take_rest(&mut self) -> Bytes {
         if self.partial.is_empty() {
             core::mem::take(&mut self.whole)
@@ -57,15 +57,15 @@ impl PacketReader {
     }
 }
 
-/// Gathers packets for one connection. While a snapshot or a log read is streamed, what comes
-/// after it is held back.
+/// Gathers packets for one connection. While a snapshot or a part of the log is streamed, later
+/// packets are deferred until its end.
 #[derive(Debug)]
 pub(super) struct Outbound {
     conn: ConnId,
     gathered: BytesMut,
-    /// What was gathered before and filled its memory.
+    /// Gathered packets whose allocation is full.
     full: alloc::vec::Vec<Bytes>,
-    /// Shared frames and gathered bytes that wait for the end of a stream, in order.
+    /// Deferred frames and gathered bytes, in order.
     deferred: alloc::vec::Vec<Bytes>,
     deferred_bytes: usize,
     pub(super) deferring: bool,
@@ -84,13 +84,13 @@ impl Outbound {
         }
     }
 
-    /// Where so many bytes are gathered next: what is there already is not moved.
-    fn room(&mut self, bytes: usize) -> &mut BytesMut {
+    /// The buffer, with space for this many bytes. Bytes in it are not moved.
+    fn reserve(&mut self, bytes: usize) -> &mut BytesMut {
         let is_full = self.gathered.capacity() - self.gathered.len() < bytes;
-        // What was sent before may be gone by now.
+        // Earlier sends may be done, which frees their space.
         if is_full && !(self.gathered.is_empty() && self.gathered.try_reclaim(bytes)) {
-            let room = BytesMut::with_capacity(GATHER_BYTES.max(bytes));
-            let full = core::mem::replace(&mut self.gathered, room);
+            let buffer = BytesMut::with_capacity(GATHER_BYTES.max(bytes));
+            let full = core::mem::replace(&mut self.gathered, buffer);
             if !full.is_empty() {
                 self.full.push(full.freeze());
             }
@@ -99,46 +99,46 @@ impl Outbound {
     }
 
     pub(super) fn header_only(&mut self, kind: PacketType, zxid: Zxid) {
-        put_bare(self.room(BARE_BYTES), kind, zxid);
+        put_bare(self.reserve(BARE_BYTES), kind, zxid);
     }
 
-    /// As many of consecutive zxids.
+    /// Packets without payload, of `count` consecutive zxids.
     pub(super) fn header_only_run(&mut self, kind: PacketType, first: Zxid, count: usize) {
-        let room = self.room(BARE_BYTES * count);
+        let buffer = self.reserve(BARE_BYTES * count);
         for n in 0..count {
-            put_bare(room, kind, Zxid(first.0.wrapping_add(n as i64)));
+            put_bare(buffer, kind, Zxid(first.0.wrapping_add(n as i64)));
         }
     }
 
     pub(super) fn packet(&mut self, packet: &QuorumPacket) {
         let payload = packet.data.as_ref().map_or(0, Bytes::len);
-        packet.write(self.room(BARE_BYTES + payload));
+        packet.write(self.reserve(BARE_BYTES + payload));
     }
 
-    /// Packets that others are sent too.
+    /// Packets that other learners are sent, too.
     pub(super) fn send_shared(&mut self, packets: &Bytes, out: &mut Actions) {
         if packets.len() < COPY_BELOW && !self.gathered.is_empty() {
-            self.room(packets.len()).put_slice(packets);
+            self.reserve(packets.len()).put_slice(packets);
         } else {
             self.flush(out);
             self.emit(packets.clone(), out);
         }
     }
 
-    /// A packet around a payload that is kept elsewhere too: PROPOSAL or INFORM of a log entry.
+    /// A PROPOSAL or INFORM around the payload of a log entry, which stays shared if it is large.
     pub(super) fn framed(&mut self, kind: PacketType, zxid: Zxid, body: &Bytes, out: &mut Actions) {
         if body.len() < COPY_BELOW {
-            let room = self.room(BARE_BYTES + body.len());
-            put_frame(room, kind, zxid, |room| room.put_slice(body));
+            let buffer = self.reserve(BARE_BYTES + body.len());
+            put_frame(buffer, kind, zxid, |buffer| buffer.put_slice(body));
         } else {
-            self.room(BARE_BYTES).put_slice(&frame_head(kind, zxid, body.len() as i32));
+            self.reserve(BARE_BYTES).put_slice(&frame_head(kind, zxid, body.len() as i32));
             self.flush(out);
             self.emit(body.clone(), out);
-            self.room(BARE_BYTES).put_i32(-1);
+            self.reserve(BARE_BYTES).put_i32(-1);
         }
     }
 
-    /// Ends a step: what was gathered goes out as one send.
+    /// Ends a step: sends the gathered packets.
     pub(super) fn flush(&mut self, out: &mut Actions) {
         if !self.full.is_empty() {
             for bytes in core::mem::take(&mut self.full) {
@@ -151,12 +151,12 @@ impl Outbound {
         }
     }
 
-    /// Sends past what is held: a part of the stream itself.
+    /// Sends a part of the stream itself, past the deferred packets.
     pub(super) fn stream(&mut self, bytes: Bytes, out: &mut Actions) {
         out.push(Action::Send { conn: self.conn, bytes });
     }
 
-    /// The stream is over: what was held goes out.
+    /// The stream has ended: sends the deferred packets.
     pub(super) fn release(&mut self, out: &mut Actions) {
         self.flush(out);
         self.deferring = false;
@@ -166,7 +166,7 @@ impl Outbound {
         }
     }
 
-    /// Forgets what is held: another plan takes over.
+    /// Drops the deferred packets, because the synchronisation begins again.
     pub(super) fn discard_deferred(&mut self) {
         self.gathered.clear();
         self.full.clear();
@@ -174,7 +174,7 @@ impl Outbound {
         self.deferred_bytes = 0;
     }
 
-    /// Bytes that wait for the end of a stream.
+    /// The size of the deferred packets, bytes.
     pub(super) fn deferred_bytes(&self) -> usize {
         self.deferred_bytes
     }

@@ -1,5 +1,5 @@
-//! Learners that came before this server knew that it leads: they may hear of the outcome of an
-//! election a moment before the leader does.
+//! Learners that connect before this server knows that it leads: the others may learn the outcome
+//! of an election a moment earlier than the leader does.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -10,12 +10,12 @@ use crate::action::{Action, Actions, Reason};
 use crate::types::ConnId;
 use crate::wire::PeerError;
 
-/// So many are kept; of more, the oldest goes.
-const MOST: usize = 64;
-/// And what they may say before they are answered.
-const MOST_BYTES: usize = 4096;
+/// Connections that are kept. Of more, the oldest is closed.
+const MAX: usize = 64;
+/// Bytes of one of them that are kept.
+const MAX_BYTES: usize = 4096;
 
-/// A connection that waits.
+/// One such connection.
 #[derive(Debug)]
 pub(super) struct PendingLearner {
     pub(super) conn: ConnId,
@@ -23,7 +23,7 @@ pub(super) struct PendingLearner {
     pub(super) buffered: BytesMut,
 }
 
-/// All of them, oldest first.
+/// All such connections, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct PendingLearners {
     all: Vec<PendingLearner>,
@@ -31,7 +31,7 @@ pub(super) struct PendingLearners {
 
 impl PendingLearners {
     pub(super) fn opened(&mut self, conn: ConnId, ip: IpAddr, out: &mut Actions) {
-        if self.all.len() >= MOST {
+        if self.all.len() >= MAX {
             let conn = self.all.remove(0).conn;
             out.push(Action::Close { conn, why: Reason::Limit("learners without a leader") });
         }
@@ -45,7 +45,7 @@ impl PendingLearners {
     pub(super) fn received(&mut self, conn: ConnId, bytes: &Bytes, out: &mut Actions) {
         let Some(at) = self.all.iter().position(|waiting| waiting.conn == conn) else { return };
         let buffered = &mut self.all[at].buffered;
-        if buffered.len() + bytes.len() > MOST_BYTES {
+        if buffered.len() + bytes.len() > MAX_BYTES {
             self.all.remove(at);
             let why = Reason::Peer(PeerError::TooLongIntroduction);
             out.push(Action::Close { conn, why });
@@ -68,17 +68,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_too_many_the_oldest_goes() {
-        let (mut early, mut out) = (PendingLearners::default(), Actions::new());
-        for n in 0..=MOST as u64 {
-            early.opened(ConnId::accepted(n), core::net::Ipv4Addr::LOCALHOST.into(), &mut out);
+    fn oldest_of_too_many_is_closed() {
+        let (mut pending, mut out) = (PendingLearners::default(), Actions::new());
+        for n in 0..=MAX as u64 {
+            pending.opened(ConnId::accepted(n), core::net::Ipv4Addr::LOCALHOST.into(), &mut out);
         }
-        assert!(!early.owns(ConnId::accepted(0)) && early.owns(ConnId::accepted(MOST as u64)));
+        assert!(!pending.owns(ConnId::accepted(0)) && pending.owns(ConnId::accepted(MAX as u64)));
         assert_eq!(out.len(), 1);
-        let much = Bytes::from(alloc::vec![0; MOST_BYTES]);
-        early.received(ConnId::accepted(5), &much, &mut out);
-        assert!(early.owns(ConnId::accepted(5)));
-        early.received(ConnId::accepted(5), &much.slice(..1), &mut out);
-        assert!(!early.owns(ConnId::accepted(5)));
+        let much = Bytes::from(alloc::vec![0; MAX_BYTES]);
+        pending.received(ConnId::accepted(5), &much, &mut out);
+        assert!(pending.owns(ConnId::accepted(5)));
+        pending.received(ConnId::accepted(5), &much.slice(..1), &mut out);
+        assert!(!pending.owns(ConnId::accepted(5)));
     }
 }

@@ -6,11 +6,11 @@ use crate::types::Zxid;
 use crate::wire::entries::{Entries, FRAME_HEAD, FRAME_TAIL};
 use crate::wire::quorum::{PacketType, put_frame};
 
-/// What is allocated at once for proposals.
+/// The allocation for proposals, bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Where transactions are encoded once, for the log and for every follower. They wait here for
-/// others to go with; many share one allocation, which is freed with the last of them.
+/// Proposals that wait for the end of the step. Many share one allocation, which is freed with the
+/// last of them.
 #[derive(Default, Debug)]
 pub(super) struct ProposalBuffer {
     buffer: BytesMut,
@@ -18,8 +18,8 @@ pub(super) struct ProposalBuffer {
 }
 
 impl ProposalBuffer {
-    /// Encodes a proposal; `body` appends the transaction to the buffer that it is given, about
-    /// `hint` bytes. Gives those that were encoded before and are to go without it.
+    /// Encodes a proposal. `body` appends the transaction, about `hint` bytes, to the buffer.
+    /// Returns the earlier proposals if they do not fit into one allocation with it.
     pub(super) fn encode(
         &mut self,
         zxid: Zxid,
@@ -37,7 +37,7 @@ impl ProposalBuffer {
         before
     }
 
-    /// What has been encoded.
+    /// Takes the encoded proposals.
     pub(super) fn take(&mut self) -> Option<Entries> {
         let count = core::mem::take(&mut self.count);
         (count > 0).then(|| Entries::of_frames(self.buffer.split().freeze(), count))

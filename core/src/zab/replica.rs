@@ -1,4 +1,4 @@
-//! What the roles of one server share.
+//! The state of a server that outlives its roles.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -13,36 +13,37 @@ use crate::config::EnsembleConfig;
 use crate::types::{ConnId, DialIds, Epoch, ReadId, ServerId, Ticket, Time};
 use crate::wire::entries::Entries;
 
-/// What leader and learner share: identity, log, tickets, and the way to the rider.
+/// Identity, configurations, history, tickets, and the queue to the application: what every role of
+/// this server works on.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) me: ServerId,
     pub(super) configs: ConfigHistory,
     pub(super) options: EnsembleOptions,
     pub(super) history: History,
-    /// Proposals of this server's that wait for others to go with.
+    /// Proposals of this step, which are appended together.
     pub(super) proposal_buffer: ProposalBuffer,
     pub(super) last_ticket: Ticket,
     pub(super) persisted: Ticket,
     pub(super) deliveries: VecDeque<Delivery>,
     pub(super) last_read: ReadId,
-    /// The latest epoch that a member was turned away for having accepted: as leader this server
+    /// The latest accepted epoch of a member that could not join for it. As leader this server
     /// proposes a later one.
     pub(super) later_epoch_reported: Epoch,
-    /// When a reign of this server's ended last to take in a member that had accepted a later one.
+    /// When a leadership term last ended to let such a member join.
     pub(super) gave_way_at: Option<Time>,
-    /// After a join that failed no leader is dialled before this time.
+    /// No leader is dialled before this time, after a join that failed.
     pub(super) join_not_before: Time,
-    /// How long that was the last time, while the leader sends what is not taken; else 0.
+    /// The last such pause because a packet of the leader was too long; 0 after a join.
     pub(super) limit_pause_ms: u64,
-    /// When it was told last that the leader sends more than clients may.
+    /// When the last warning about an oversized transaction of the leader was logged.
     pub(super) oversize_warned_at: Option<Time>,
-    /// Leaders that did not take this server in.
+    /// Joins that leaders have refused.
     pub(super) refusals: Refusals,
-    /// Why this server wants all of the leader's state, if it does.
+    /// Why this server needs the leader's whole state, if it does.
     pub(super) full_sync_reason: Option<FullSyncReason>,
     pub(super) dial_ids: DialIds,
-    /// Learners that were sent no snapshot to begin with, since that was asked.
+    /// Learners that were synchronised without a snapshot, since the count was last read.
     pub(super) diff_syncs: u64,
 }
 
@@ -77,9 +78,9 @@ impl Replica {
     pub(super) fn ticket(&mut self) -> Ticket {
         self.last_ticket.take()
     }
-    /// The data directory is loaded, as it was left or with its log cut.
-    pub(super) fn load(&mut self, start: RecoveredLog) {
-        self.history.load(start);
+    /// Takes over a loaded data directory: at start, or after its log was cut.
+    pub(super) fn load(&mut self, log: RecoveredLog) {
+        self.history.load(log);
         let History { current_epoch, last_logged, .. } = self.history;
         let effects = self.configs.apply(ConfigEvent::LogRead { current_epoch, last_logged });
         debug_assert!(effects.is_empty(), "what was read needs no writing");
@@ -106,7 +107,7 @@ impl Replica {
             }
         }
         let ticket = self.ticket();
-        self.history.logged(entries.clone());
+        self.history.append(entries.clone());
         out.push(Action::Disk(DiskAction::Append { ticket, entries }));
         ticket
     }

@@ -7,10 +7,10 @@ use crate::action::Actions;
 use crate::types::{Ticket, Zxid};
 use crate::wire::entries::Entries;
 
-/// A server without an ensemble: a quorum of its own disk.
+/// A standalone server: its own disk is the quorum.
 #[derive(Debug, Default)]
 pub(super) struct Standalone {
-    /// Appended, and how many at a time.
+    /// Appends that are not durable, with the number of their transactions.
     pub(super) outstanding: VecDeque<(Ticket, usize)>,
     pub(super) last_proposed: Zxid,
 }

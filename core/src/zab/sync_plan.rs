@@ -1,40 +1,40 @@
-//! How a learner is brought up to date: DIFF, TRUNC or SNAP, chosen as ZooKeeper chooses
-//! (`LearnerHandler.syncFollower`, `queueCommittedProposals`). Pure.
+//! The choice between DIFF, TRUNC and SNAP for a learner, as ZooKeeper makes it
+//! (`LearnerHandler.syncFollower`, `queueCommittedProposals`). Pure functions.
 
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::types::Zxid;
 
-/// Where the learner's history can be continued from.
+/// The source of the transactions that a learner lacks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SyncPlan {
-    /// The learner has everything.
+    /// The learner lacks nothing.
     UpToDate,
-    /// Cut the learner's log here; nothing follows.
+    /// TRUNC to this zxid. Nothing else is needed.
     Truncate(Zxid),
-    /// DiffWalk the committed log in memory.
+    /// Walk the committed log in memory.
     Window,
-    /// DiffWalk the log on disk up to the committed log in memory, then that.
+    /// Walk the log on disk up to the committed log in memory, then that.
     Log,
-    /// Send everything.
+    /// Send the whole state.
     Snapshot,
 }
 
-/// What the leader knows when it decides.
+/// The facts that decide.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SyncInput {
     /// The learner's last logged zxid.
     pub(super) peer: Zxid,
     /// The leader's last processed zxid.
     pub(super) last_processed: Zxid,
-    /// First and last of the committed log; both `last_processed` if it is empty.
+    /// First and last zxid of the committed log in memory; both `last_processed` if it is empty.
     pub(super) window: (Zxid, Zxid),
-    /// Whether DIFFs may be read from the log on disk (`snapshotSizeFactor` ≥ 0).
+    /// Whether a DIFF may be read from the log on disk (`snapshotSizeFactor` ≥ 0).
     pub(super) log_allowed: bool,
     /// Always send a snapshot (`forceSnapshotSync`).
     pub(super) force_snapshot: bool,
 }
 
-/// The table; the first line that fits wins.
+/// The table of plans. The first line that fits wins.
 pub(super) fn plan(s: SyncInput) -> SyncPlan {
     let (min, max) = s.window;
     let new_epoch_zxid = s.peer.counter() == 0;
@@ -43,10 +43,10 @@ pub(super) fn plan(s: SyncInput) -> SyncPlan {
     } else if s.peer == s.last_processed {
         SyncPlan::UpToDate
     } else if s.peer == Zxid::ZERO {
-        // It has nothing, or wants everything.
+        // Its log is empty, or it asks for the whole state.
         SyncPlan::Snapshot
     } else if s.peer > max && !new_epoch_zxid {
-        // An epoch's beginning is in no log: nothing can be cut off after it.
+        // The first zxid of an epoch is in no log, so no log can be cut there.
         if max.counter() == 0 { SyncPlan::Snapshot } else { SyncPlan::Truncate(max) }
     } else if min <= s.peer && s.peer <= max {
         SyncPlan::Window
@@ -57,24 +57,24 @@ pub(super) fn plan(s: SyncInput) -> SyncPlan {
     }
 }
 
-/// What to do with one committed entry on the walk.
+/// The packets for one committed entry of a walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum DiffStep {
     /// The learner has it.
     Skip,
-    /// DIFF first; the learner has this entry.
+    /// DIFF. The learner has this entry.
     DiffThenSkip,
-    /// DIFF first, then this entry.
+    /// DIFF, then this entry.
     DiffThenSend,
-    /// TRUNC to the entry before, then this entry.
+    /// TRUNC to the entry before this one, then this entry.
     TruncThenSend(Zxid),
-    /// Send it.
+    /// This entry.
     Send,
-    /// No common history in this epoch: a snapshot it must be.
+    /// No common entry in this epoch: only a snapshot helps.
     GiveUp,
 }
 
-/// A walk over committed entries in order.
+/// A walk over committed entries, in order, that finds the end of the learner's log among them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiffWalk {
     peer: Zxid,
@@ -104,28 +104,29 @@ impl DiffWalk {
         if zxid == self.peer {
             return DiffStep::DiffThenSkip;
         }
-        // What an epoch began with is in no log. A log that goes on in this epoch began with it, too.
-        // Any other says nothing of what such a learner has.
-        if self.peer.counter() == 0
-            && (zxid.epoch() == self.peer.epoch() || Mutant::BeginningTakenForCommon.is_on())
-        {
+        // The first zxid of an epoch is in no log. A log that continues in that epoch has it in
+        // common with the learner; another log proves nothing.
+        let mut is_epoch_of_peer = zxid.epoch() == self.peer.epoch();
+        mutant!(BeginningTakenForCommon => is_epoch_of_peer = true);
+        if self.peer.counter() == 0 && is_epoch_of_peer {
             self.queued = zxid;
             return DiffStep::DiffThenSend;
         }
         match previous {
-            // A TRUNC cannot cross an epoch's border.
+            // A TRUNC cannot cross the border of an epoch.
             Some(previous) if zxid.epoch() == self.peer.epoch() && self.peer.counter() != 0 => {
                 self.queued = zxid;
                 DiffStep::TruncThenSend(previous)
             }
             _ => {
-                self.begun = Mutant::WalkBegunByGivingUp.is_on();
+                self.begun = false;
+                mutant!(WalkBegunByGivingUp => self.begun = true);
                 DiffStep::GiveUp
             }
         }
     }
 
-    /// Whether the walk has found where the learner stands. If it ends without, the learner gets a
+    /// Whether the walk has found the end of the learner's log. Otherwise the learner needs a
     /// snapshot.
     pub(super) fn begun(&self) -> bool {
         self.begun
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn table_of_plans() {
         let base = SyncInput {
             peer: z(2, 5),
             last_processed: z(2, 9),
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_finds_where_the_learner_stands() {
+    fn walk_finds_the_end_of_the_learners_log() {
         let entries = [z(1, 1), z(1, 2), z(2, 1), z(2, 2)];
         use DiffStep::*;
         assert_eq!(walk(z(1, 2), &entries), [Skip, DiffThenSkip, Send, Send]);
@@ -206,10 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn an_epochs_beginning_is_common_only_to_logs_that_go_on_in_it() {
+    fn first_zxid_of_an_epoch_is_common_only_to_logs_of_that_epoch() {
         use DiffStep::*;
         assert_eq!(walk(z(2, 0), &[z(1, 2), z(2, 1)]), [Skip, DiffThenSend]);
-        // This leader has never heard of epoch 3, or not of what it began with.
+        // This leader has no transaction of epoch 3.
         assert_eq!(walk(z(3, 0), &[z(1, 2), z(4, 1)]), [Skip, GiveUp]);
         assert_eq!(walk(Zxid::ZERO, &[z(1, 1)]), [GiveUp]);
         assert!(!DiffWalk::new(z(2, 0)).begun());

@@ -1,4 +1,4 @@
-//! What an ensemble's server tells of itself.
+//! The status of a server, for reports and metrics.
 
 use alloc::vec::Vec;
 
@@ -7,7 +7,7 @@ use crate::types::{Epoch, ServerId};
 use crate::zab::Role;
 
 impl Ensemble {
-    /// What this server is.
+    /// The role of this server.
     pub fn role(&self) -> Role {
         match &self.state {
             RoleState::Recovering => Role::Recovering,
@@ -20,7 +20,7 @@ impl Ensemble {
         }
     }
 
-    /// The current epoch of this server.
+    /// The `currentEpoch` of this server.
     pub fn epoch(&self) -> Epoch {
         self.replica.history.current_epoch
     }
@@ -34,8 +34,8 @@ impl Ensemble {
         }
     }
 
-    /// Learners of this leader, or of this observer master, that are up to date, with whether they
-    /// observe.
+    /// The learners of this server that are up to date (a leader's, or the observers of a
+    /// follower), and whether each is an observer.
     pub fn active_learners(&self) -> Vec<(ServerId, bool)> {
         let learners = match &self.state {
             RoleState::Leader(leader) => Some(&leader.learners),
@@ -48,13 +48,12 @@ impl Ensemble {
         active.map(|learner| (learner.server, learner.observer)).collect()
     }
 
-    /// How many learners were brought up to date by a DIFF or a TRUNC, since the last time of
-    /// asking.
+    /// The number of learners that were synchronised without a snapshot since the last call.
     pub fn take_diffs(&mut self) -> u64 {
         core::mem::take(&mut self.replica.diff_syncs)
     }
 
-    /// Leader: learners that are connected at all.
+    /// Leader: the number of connected learners, up to date or not.
     pub fn learner_count(&self) -> usize {
         match &self.state {
             RoleState::Leader(leader) => leader.learners.len(),

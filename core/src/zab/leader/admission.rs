@@ -1,8 +1,8 @@
 //! Admission: which learners a leader accepts, and what it believes of their introductions.
 //!
 //! Any process can connect to the quorum port and introduce itself as a member. If its words were
-//! believed, it could end a leadership term (by a newer configuration, or by a later accepted epoch)
-//! or drive the epoch up. So an introduction that would change anything is kept as a
+//! believed, it could end a leadership term (by a newer configuration, or by a later accepted
+//! epoch) or drive the epoch up. So an introduction that would change anything is kept as a
 //! [`Claim`], and counts only after the member itself has answered at its configured election
 //! address. And while a member has a working link, another link in its name changes nothing.
 
@@ -42,7 +42,9 @@ impl Leader {
             if is_member && !self.established() {
                 let claim = Claim::NewerConfiguration(got);
                 self.claims.make(now, server, claim, repeat_ms);
-                mutant!(ClaimsAreBelieved => return Ok(Some(self.give_way(replica, server, claim))));
+                mutant!(ClaimsAreBelieved => {
+                    return Ok(Some(self.give_way(replica, server, claim)));
+                });
             }
             return Err(PeerError::NewerConfiguration { got, own });
         }
@@ -55,7 +57,9 @@ impl Leader {
             if is_member && !self.learners.is_here(server) {
                 let claim = Claim::LeftOut(accepted);
                 self.claims.make(now, server, claim, repeat_ms);
-                mutant!(ClaimsAreBelieved => return Ok(Some(self.give_way(replica, server, claim))));
+                mutant!(ClaimsAreBelieved => {
+                    return Ok(Some(self.give_way(replica, server, claim)));
+                });
             }
             return Err(PeerError::LaterEpochAccepted { got: accepted, own: self.epoch });
         }

@@ -55,15 +55,15 @@ impl Leader {
         self.ack_tracker.add(outstanding.map(|one| &mut one.acks), from, replica.members());
     }
 
-    /// A sync, forwarded by the learner `from` or of a client here. It is answered when a quorum has
-    /// confirmed that this server still leads; a learner's also waits for the commit of everything
-    /// proposed so far.
+    /// A sync, forwarded by the learner `from` or of a client here. It is answered when a quorum
+    /// has confirmed that this server still leads; a learner's also waits for the commit of
+    /// everything proposed so far.
     pub(in crate::zab) fn sync(&mut self, replica: &mut Replica, from: Option<ConnId>) {
         let last = self.outstanding.back().filter(|_| from.is_some());
         let commit = last.map_or(Zxid::ZERO, |last| last.zxid);
         let mut needs_quorum = replica.options.sync_needs_quorum;
         mutant!(SyncUnconfirmed => needs_quorum = false);
-        let round = if needs_quorum { self.confirmation.want() } else { 0 };
+        let round = if needs_quorum { self.confirmation.request() } else { 0 };
         self.syncs.push_back(Sync { commit, asked_at: self.last_proposed, round, from });
         self.confirm(replica);
         self.answer_syncs(replica, Zxid::ZERO);

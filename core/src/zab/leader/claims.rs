@@ -48,9 +48,9 @@ impl Claims {
         made.last = now;
     }
 
-    /// The members to ask about their claims: about a newer configuration at once, about an accepted
-    /// epoch when the claim has stood for half of `stands_ms`, and about being left out when it has
-    /// stood for all of it, as the member may find another way in.
+    /// The members to ask about their claims: about a newer configuration at once, about an
+    /// accepted epoch when the claim has stood for half of `stands_ms`, and about being left out
+    /// when it has stood for all of it, as the member may find another way in.
     pub(super) fn to_ask(&self, now: Time, stands_ms: u64) -> Vec<ServerId> {
         let is_due = |made: &Made| match made.claim {
             Claim::LeftOut(_) => now.ms_since(made.since) >= stands_ms,

@@ -38,13 +38,14 @@ const NO_EPOCH_LEFT: &str = "the epochs of this ensemble are used up or too far 
     servers' data directories, and start it first";
 
 impl Leader {
-    /// Whether the new epoch is still being chosen, and the accepted epoch of this server is not counted yet.
+    /// Whether the new epoch is still being chosen, and the accepted epoch of this server is not
+    /// counted yet.
     pub(super) fn awaits_epoch_of(&self, id: ServerId) -> bool {
         self.stage == Stage::Discovery && !self.connecting.contains(id)
     }
 
-    /// The epoch that a server, or this one, has accepted counts (`getEpochToPropose`). With a quorum
-    /// the new epoch is known.
+    /// The epoch that a server, or this one, has accepted counts (`getEpochToPropose`). With a
+    /// quorum the new epoch is known.
     pub(super) fn follower_info_received(
         &mut self,
         replica: &mut Replica,
@@ -203,8 +204,8 @@ impl Leader {
         self.try_establish(replica, out)
     }
 
-    /// With a quorum in sync the history is committed, and with it a configuration that was proposed
-    /// under an earlier leader. The term ends at once if that has other voters.
+    /// With a quorum in sync the history is committed, and with it a configuration that was
+    /// proposed under an earlier leader. The term ends at once if that has other voters.
     fn try_establish(&mut self, replica: &mut Replica, out: &mut Actions) -> Option<Transition> {
         let ready = self.stage == (Stage::NewLeaderAcks { saving: None });
         if !ready || !replica.members().is_quorum(&self.new_leader_acks) {

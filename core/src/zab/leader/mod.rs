@@ -45,7 +45,8 @@ enum Stage {
     SavingAccepted(Ticket),
     /// ACKEPOCHs of a quorum: none of them has a newer history.
     EpochAcks,
-    /// Acknowledgements of NEWLEADER by a quorum; this server's own, once `currentEpoch` is durable.
+    /// Acknowledgements of NEWLEADER by a quorum; this server's own, once `currentEpoch` is
+    /// durable.
     NewLeaderAcks { saving: Option<Ticket> },
     /// Established: clients are served.
     Broadcast,

@@ -144,7 +144,8 @@ impl Learner {
 
     // ---- from the disk
 
-    /// Writes up to `replica.persisted` are durable: sends the acknowledgements that waited for them.
+    /// Writes up to `replica.persisted` are durable: sends the acknowledgements that waited for
+    /// them.
     pub(in crate::zab) fn persisted(
         &mut self,
         replica: &mut Replica,

@@ -26,8 +26,8 @@
 //! ```
 //!
 //! Two epochs are on disk. `acceptedEpoch` is a promise, as Raft's term: no leader of an earlier
-//! epoch is followed. `currentEpoch` says whose history this is: it is written after the history is,
-//! and elections compare it, with the end of the log, to find the server that knows most.
+//! epoch is followed. `currentEpoch` says whose history this is: it is written after the history
+//! is, and elections compare it, with the end of the log, to find the server that knows most.
 //!
 //! If anything fails, the connection closes and the server looks for a leader again. Only while it
 //! waits for LEADERINFO does it dial the same leader again, because a leader that does not yet know
@@ -243,7 +243,7 @@ impl Learner {
         if let Stage::Truncating(_, after) = self.stage
             && replica.history.last_logged > after
         {
-            warn!(to = %after, "the log cannot be cut there: asking the leader for its whole state");
+            warn!(to = %after, "the log cannot be cut there: requesting a snapshot");
             replica.full_sync_reason = Some(FullSyncReason::CannotTruncate);
             self.rejoin_for_full_sync(out);
             return None;
@@ -253,8 +253,8 @@ impl Learner {
         self.read_on(replica, out)
     }
 
-    /// Joins the same leader once more, to ask it for the whole state. That is possible now, because
-    /// discovery has counted this server with the log that it has.
+    /// Joins the same leader once more, to ask it for the whole state. That is possible now,
+    /// because discovery has counted this server with the log that it has.
     fn rejoin_for_full_sync(&mut self, out: &mut Actions) {
         if let Some(conn) = self.conn.take() {
             out.push(Action::Close { conn, why: Reason::NotServing });

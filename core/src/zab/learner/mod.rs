@@ -1,6 +1,6 @@
 //! The learner (`Learner`, `Follower`, `Observer`): joins a leader ([`join`]), then logs and
-//! acknowledges proposals and applies commits ([`broadcast`]). A follower has a vote, an observer has
-//! none; a server that is no member follows, and its acknowledgements do not count.
+//! acknowledges proposals and applies commits ([`broadcast`]). A follower has a vote, an observer
+//! has none; a server that is no member follows, and its acknowledgements do not count.
 
 mod broadcast;
 mod join;

@@ -1,5 +1,5 @@
-//! How much of what clients ask the link to the leader is given at a time. What a follower sends
-//! of its own, acknowledgements and answers to pings, is little, and never waits.
+//! Backpressure for clients' requests on the link to the leader. The packets of the follower
+//! itself, acknowledgements and answers to pings, are small and never wait.
 
 use alloc::sync::Arc;
 
@@ -8,40 +8,40 @@ use crate::action::{Action, Actions};
 use crate::types::ConnId;
 use crate::wire::client::Id;
 
-/// Requests that the link is given before it has to take some of them, bytes.
-const LINK_BYTES: usize = 4 << 20;
+/// Requests that are sent before the link has to report that it is writable, bytes.
+const MAX_BYTES: usize = 4 << 20;
 
-/// Requests on the way to the leader, bytes, since the link was known to take them.
+/// Requests since the link was last writable, bytes.
 #[derive(Default, Debug)]
 pub(in crate::zab) struct RequestBacklog(usize);
 
 impl RequestBacklog {
-    /// Whether the link has to be asked before it is given more.
+    /// Whether the link has to become writable before more is sent.
     pub(in crate::zab) fn is_full(&self) -> bool {
-        self.0 >= LINK_BYTES
+        self.0 >= MAX_BYTES
     }
 }
 
 impl Learner {
-    /// A request with these ids goes on the way.
+    /// Counts a request with this payload and these ids.
     pub(super) fn add_to_backlog(
         &mut self,
         data: usize,
         ids: Option<&Arc<[Id]>>,
         out: &mut Actions,
     ) {
-        let had_room = !self.backlog.is_full();
+        let had_space = !self.backlog.is_full();
         let ids = ids.into_iter().flat_map(|ids| ids.iter());
         self.backlog.0 += data + ids.map(|id| id.scheme.len() + id.id.len()).sum::<usize>();
         if let Some(conn) = self.conn
-            && had_room
+            && had_space
             && self.backlog.is_full()
         {
             out.push(Action::AwaitWritable { conn });
         }
     }
 
-    /// The link takes more.
+    /// The link is writable.
     pub(in crate::zab) fn writable(&mut self, conn: ConnId) {
         if self.conn == Some(conn) {
             self.backlog = RequestBacklog::default();
@@ -57,7 +57,7 @@ mod tests {
     use crate::zab::EnsembleOptions;
 
     #[test]
-    fn the_link_is_asked_once_it_was_given_much() {
+    fn full_backlog_awaits_writable_once() {
         let (config, options) = (EnsembleConfig::default(), EnsembleOptions::default());
         let replica = crate::zab::Replica::new(ServerId(1), Arc::new(config), options);
         let mut learner = Learner::new(Time(0), &replica, ServerId(3));

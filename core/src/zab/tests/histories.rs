@@ -29,7 +29,7 @@ fn log(world: &World, id: i64) -> Vec<Zxid> {
 }
 
 #[test]
-fn whose_files_do_not_show_where_to_cut_gets_everything() {
+fn learner_that_cannot_truncate_gets_a_snapshot() {
     let mut world = World::new(3, 0);
     for id in [1, 3] {
         put(&mut world, id, 4, None, &[z(1, 1), z(1, 2), z(1, 3)]);
@@ -47,7 +47,7 @@ fn whose_files_do_not_show_where_to_cut_gets_everything() {
 }
 
 #[test]
-fn who_has_no_more_than_the_beginning_of_an_epoch_unknown_to_the_leader_gets_everything() {
+fn learner_with_the_first_zxid_of_an_unknown_epoch_gets_a_snapshot() {
     let mut world = World::new(3, 0);
     for id in [1, 3] {
         put(&mut world, id, 4, None, &[z(1, 1), z(1, 2), z(4, 1)]);
@@ -59,7 +59,7 @@ fn who_has_no_more_than_the_beginning_of_an_epoch_unknown_to_the_leader_gets_eve
 }
 
 #[test]
-fn a_history_of_an_epoch_that_the_leader_knows_nothing_of_is_not_given_up() {
+fn history_of_an_unknown_epoch_is_not_truncated() {
     let mut world = World::new(3, 0);
     // Servers 1 and 2 were provisioned anew while server 3 was away.
     world.start(1).start(2).run(3000);
@@ -90,7 +90,7 @@ fn a_history_of_an_epoch_that_the_leader_knows_nothing_of_is_not_given_up() {
 }
 
 #[test]
-fn a_leader_steps_down_for_no_history_of_an_epoch_that_it_was_not_elected_with() {
+fn history_of_an_unknown_epoch_ends_no_term() {
     let mut world = World::new(3, 0);
     for id in [1, 2] {
         put(&mut world, id, 1, None, &[z(1, 1)]);
@@ -110,7 +110,7 @@ fn a_leader_steps_down_for_no_history_of_an_epoch_that_it_was_not_elected_with()
 }
 
 #[test]
-fn a_leader_that_is_refused_by_nobody_refuses_what_it_never_proposed() {
+fn leader_refuses_transactions_of_its_epoch_that_it_never_proposed() {
     let mut world = World::new(3, 0);
     world.start(1).start(3).run(3000);
     world.propose("a");
@@ -123,7 +123,7 @@ fn a_leader_that_is_refused_by_nobody_refuses_what_it_never_proposed() {
 }
 
 #[test]
-fn who_diverges_gets_everything_and_follows_again() {
+fn diverged_follower_gets_a_snapshot_and_follows_again() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
     world.propose("a");
@@ -139,7 +139,7 @@ fn who_diverges_gets_everything_and_follows_again() {
 }
 
 #[test]
-fn who_has_diverged_vouches_for_its_log_but_does_not_lead() {
+fn diverged_server_counts_with_its_log_and_does_not_lead() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
     world.propose("a");
@@ -161,7 +161,7 @@ fn who_has_diverged_vouches_for_its_log_but_does_not_lead() {
 }
 
 #[test]
-fn who_has_diverged_and_knows_more_waits_for_those_who_know_it_too() {
+fn diverged_server_with_the_longest_log_waits_for_another_with_it() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
     world.stall([1]);

@@ -13,7 +13,7 @@ fn long() -> String {
 }
 
 #[test]
-fn what_the_leader_sends_is_taken_as_far_as_it_can_be_stored() {
+fn oversized_proposal_is_logged_if_it_can_be_stored() {
     let mut world = World::new(3, 1);
     world.limits.extend([(1, (1000, 10_000)), (4, (1000, 10_000))]);
     world.start_all().run(3000);
@@ -31,7 +31,7 @@ fn what_the_leader_sends_is_taken_as_far_as_it_can_be_stored() {
 }
 
 #[test]
-fn what_cannot_be_stored_is_not_asked_for_over_and_over() {
+fn join_pauses_after_a_proposal_that_cannot_be_stored() {
     let mut world = World::new(3, 0);
     world.limits.insert(1, (1000, 1000));
     world.start_all().run(3000);
@@ -52,7 +52,7 @@ fn what_cannot_be_stored_is_not_asked_for_over_and_over() {
 }
 
 #[test]
-fn what_a_member_forwards_is_judged_as_a_request() {
+fn forwarded_request_is_limited_as_a_request() {
     let mut world = World::new(3, 0);
     world.limits.insert(3, (1000, 10_000));
     world.start_all().run(3000);
@@ -64,7 +64,7 @@ fn what_a_member_forwards_is_judged_as_a_request() {
 }
 
 #[test]
-fn a_limit_has_its_own_words() {
+fn too_long_packet_names_length_and_limit() {
     use crate::action::Reason;
     use crate::wire::jute::Malformed;
     use crate::zab::limits;
@@ -83,7 +83,7 @@ fn a_limit_has_its_own_words() {
     );
     assert_eq!(
         limits::leader_packet_error(world.now, &mut replica, too_long),
-        "a packet of 5000095 bytes from the leader, and at most 1000 are taken; jute.maxbuffer is \
+        "a packet of 5000095 bytes from the leader exceeds the limit of 1000; jute.maxbuffer is \
          1048575 here: start with -Djute.maxbuffer of the other members"
     );
     let malformed = limits::leader_packet_error(world.now, &mut replica, Malformed::Truncated);

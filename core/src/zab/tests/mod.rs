@@ -40,7 +40,7 @@ fn five_servers_start_one_by_one_and_the_later_two_join() {
 }
 
 #[test]
-fn what_is_proposed_is_committed_everywhere_in_order() {
+fn proposals_are_committed_everywhere_in_order() {
     let mut world = World::new(3, 1);
     world.start_all().run(3000);
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 1, 4 observes 3");
@@ -55,7 +55,7 @@ fn what_is_proposed_is_committed_everywhere_in_order() {
 }
 
 #[test]
-fn an_elected_leader_that_is_gone_is_given_up_long_before_the_init_limit() {
+fn unreachable_leader_is_given_up_before_init_limit() {
     let mut world = World::new(3, 0);
     world.start_all();
     world.stall([3]);
@@ -116,7 +116,7 @@ fn a_deposed_leaders_unacknowledged_tail_is_truncated() {
 }
 
 #[test]
-fn an_acknowledgement_is_void_once_its_server_may_have_truncated_it() {
+fn ack_is_void_after_its_server_may_have_truncated_the_entry() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
     world.propose("a");
@@ -184,7 +184,7 @@ fn a_deposed_leader_far_behind_takes_a_snapshot_too() {
 }
 
 #[test]
-fn a_late_server_is_sent_what_it_lacks() {
+fn late_server_is_sent_the_entries_that_it_lacks() {
     let mut world = World::new(3, 0);
     world.start(1).start(2).run(3000);
     for n in 0..20 {
@@ -211,7 +211,7 @@ fn a_late_server_is_sent_what_it_lacks() {
 }
 
 #[test]
-fn a_late_server_is_never_sent_more_at_once_than_a_link_holds() {
+fn synchronisation_never_exceeds_the_send_queue() {
     // What is in memory; and so much that most of it is in the log alone.
     for (n, most_bytes) in [(4, 25 << 20), (12, 25 << 20)] {
         let mut world = World::new(3, 0);
@@ -246,7 +246,7 @@ fn a_write_at_a_follower_travels_to_the_leader_and_back_once() {
 }
 
 #[test]
-fn what_a_quorum_has_on_disk_survives_the_crash_of_all() {
+fn entries_on_a_quorum_of_disks_survive_a_crash_of_all_servers() {
     let mut world = World::new(3, 0);
     world.start_all().run(3000);
     world.propose("a");
@@ -287,7 +287,7 @@ fn the_zxid_counter_runs_out_and_a_new_epoch_begins() {
 }
 
 #[test]
-fn a_member_that_says_it_accepted_the_last_epoch_does_not_end_the_ensemble() {
+fn claim_of_the_last_possible_epoch_does_not_stop_the_ensemble() {
     for epoch in [i64::from(i32::MAX), i64::from(i32::MAX) - 1, -1] {
         let mut world = World::new(3, 0);
         world.servers.get_mut(&2).unwrap().durable.accepted = Epoch(epoch);
@@ -300,7 +300,7 @@ fn a_member_that_says_it_accepted_the_last_epoch_does_not_end_the_ensemble() {
 }
 
 #[test]
-fn a_member_ahead_of_the_leaders_epoch_is_taken_in_by_a_later_one() {
+fn member_with_a_later_accepted_epoch_joins_after_a_new_epoch() {
     let mut world = World::new(3, 0);
     world.start(1).start(3).run(3000);
     world.propose("a");
@@ -338,7 +338,7 @@ fn garbage_on_the_quorum_port_closes_its_connection_only() {
 }
 
 #[test]
-fn whatever_breaks_nothing_committed_is_lost_and_all_agree() {
+fn random_faults_lose_no_committed_transaction() {
     for seed in 0..150 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut world = World::new(3, 0);
@@ -430,7 +430,7 @@ fn whatever_breaks_nothing_committed_is_lost_and_all_agree() {
 }
 
 #[test]
-fn a_follower_leads_observers() {
+fn follower_serves_observers() {
     let mut world = World::new(3, 2);
     world.observer_master_port = Some(2191);
     world.start_all().run(3000);

@@ -56,7 +56,7 @@ fn a_server_that_joins_follows_without_a_vote_until_it_is_added() {
 }
 
 #[test]
-fn quorums_of_both_configurations_commit_the_change_and_the_new_one_what_follows() {
+fn quorums_of_both_commit_the_reconfiguration_and_the_new_one_commits_the_rest() {
     let mut world = three();
     world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
     world.stall([1, 2]);
@@ -103,7 +103,7 @@ fn voters_become_observers_and_observers_voters() {
 }
 
 #[test]
-fn a_change_that_was_logged_everywhere_is_completed_after_a_crash_of_all() {
+fn reconfiguration_logged_everywhere_is_completed_after_a_crash_of_all() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
     world.stall(1..=4);
@@ -126,7 +126,7 @@ fn a_change_that_was_logged_everywhere_is_completed_after_a_crash_of_all() {
 }
 
 #[test]
-fn a_change_that_only_its_leader_has_seen_is_forgotten() {
+fn reconfiguration_logged_by_its_leader_alone_is_abandoned() {
     let mut world = three();
     world.reconfig("1 2");
     world.cut(1, 3).cut(2, 3).run(5000);
@@ -139,8 +139,8 @@ fn a_change_that_only_its_leader_has_seen_is_forgotten() {
     assert!(world.servers[&3].durable.next.as_ref().is_none_or(|n| n.version <= 0x1_0000_0000));
 }
 
-/// Servers 2 and 3 vote. Server 3 has proposed 1 and 2, was heard by server 1 only, and is gone: the
-/// configuration is in its files, the transaction is not in its log.
+/// Servers 2 and 3 vote. Server 3 has proposed 1 and 2, was heard by server 1 only, and is gone:
+/// the configuration is in its files, the transaction is not in its log.
 fn with_a_change_that_its_leader_has_not_logged() -> World {
     let mut world = three();
     world.reconfig("2 3");
@@ -158,7 +158,7 @@ fn with_a_change_that_its_leader_has_not_logged() -> World {
 }
 
 #[test]
-fn a_change_that_is_not_logged_is_forgotten_by_a_restart() {
+fn reconfiguration_that_is_not_logged_is_ignored_after_a_restart() {
     let mut world = with_a_change_that_its_leader_has_not_logged();
     world.start(3).run(5000);
     assert_eq!(world.story(), "1 follows 3, 2 follows 3, 3 leads epoch 2");
@@ -175,7 +175,7 @@ fn a_change_that_is_not_logged_is_forgotten_by_a_restart() {
 }
 
 #[test]
-fn the_old_members_go_on_when_they_know_that_the_change_was_not_committed() {
+fn old_members_go_on_if_the_reconfiguration_cannot_have_committed() {
     let mut world = three();
     world.reconfig("2 3");
     world.run(20);
@@ -199,7 +199,7 @@ fn the_old_members_go_on_when_they_know_that_the_change_was_not_committed() {
 }
 
 #[test]
-fn who_never_heard_of_a_change_and_is_needed_can_be_told_by_hand() {
+fn needed_server_without_the_proposed_configuration_can_be_given_it_by_hand() {
     let mut world = three();
     world.reconfig("2 3");
     world.run(20);
@@ -228,7 +228,7 @@ fn who_never_heard_of_a_change_and_is_needed_can_be_told_by_hand() {
 }
 
 #[test]
-fn what_is_not_logged_does_not_hide_what_is() {
+fn unlogged_configuration_does_not_hide_the_logged_one() {
     let mut world = three();
     let stale = world.servers[&3].durable.config.clone();
     world.reconfig("2 3");
@@ -249,7 +249,7 @@ fn what_is_not_logged_does_not_hide_what_is() {
 }
 
 #[test]
-fn a_change_that_overtakes_uptodate_does_not_hide_what_counts() {
+fn reconfiguration_before_uptodate_does_not_hide_the_committed_one() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
     world.propose("z");
@@ -273,7 +273,7 @@ fn a_change_that_overtakes_uptodate_does_not_hide_what_counts() {
 }
 
 #[test]
-fn what_one_leader_has_cut_short_is_heard_by_the_next_round() {
+fn votes_of_a_truncated_configuration_are_accepted_in_the_next_round() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
     world.stall([2, 3]);
@@ -298,7 +298,7 @@ fn what_one_leader_has_cut_short_is_heard_by_the_next_round() {
 }
 
 #[test]
-fn a_new_member_that_has_not_logged_that_it_is_one_finds_the_others() {
+fn new_member_without_the_log_entry_finds_the_others() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
     world.stall([4]);
@@ -319,7 +319,7 @@ fn a_new_member_that_has_not_logged_that_it_is_one_finds_the_others() {
 }
 
 #[test]
-fn who_was_to_be_a_member_and_is_not_is_told_so() {
+fn abandoned_incoming_member_learns_that_it_is_none() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
     world.stall(1..=4);
@@ -337,7 +337,7 @@ fn who_was_to_be_a_member_and_is_not_is_told_so() {
 }
 
 #[test]
-fn a_change_that_is_cut_off_is_forgotten_although_its_leader_is_gone_before_newleader() {
+fn truncated_reconfiguration_is_abandoned_without_newleader() {
     let mut world = World::reconfigurable(5, 0);
     world.start_all().run(3000);
     world.reconfig("2 3 5");
@@ -372,7 +372,7 @@ fn a_change_that_is_cut_off_is_forgotten_although_its_leader_is_gone_before_newl
 }
 
 #[test]
-fn a_server_with_a_stale_list_is_healed_by_what_others_tell() {
+fn stale_list_is_replaced_by_that_of_notifications() {
     let mut world = three();
     world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
     world.crash(1);
@@ -387,7 +387,7 @@ fn a_server_with_a_stale_list_is_healed_by_what_others_tell() {
 }
 
 #[test]
-fn old_members_alone_never_lead_once_the_change_is_committed() {
+fn old_members_alone_never_lead_after_the_commit() {
     let mut world = three();
     world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
     world.stall([1]);
@@ -408,7 +408,7 @@ fn old_members_alone_never_lead_once_the_change_is_committed() {
 }
 
 #[test]
-fn old_members_never_lead_although_one_was_given_a_list_by_hand() {
+fn old_members_never_lead_with_a_hand_written_list() {
     let mut world = three();
     world.join(4, "1 2 3 4").join(5, "1 2 3 5").run(3000);
     let stale = world.servers[&2].durable.config.clone();
@@ -434,7 +434,7 @@ fn old_members_never_lead_although_one_was_given_a_list_by_hand() {
 }
 
 #[test]
-fn a_leader_by_an_old_list_does_not_wait_for_those_who_go_by_a_later_one() {
+fn leader_with_an_old_list_does_not_wait_for_members_with_a_newer_one() {
     let mut world = three();
     world.join(4, "1 2 3 4").run(3000);
     let stale = world.servers[&2].durable.config.clone();
@@ -459,7 +459,7 @@ fn a_leader_by_an_old_list_does_not_wait_for_those_who_go_by_a_later_one() {
 }
 
 #[test]
-fn whatever_breaks_while_members_change_nothing_committed_is_lost_and_all_agree() {
+fn random_faults_during_reconfigurations_lose_no_committed_transaction() {
     let mut changes = 0;
     for seed in 0..SEEDS {
         let mut random = fastrand::Rng::with_seed(seed);

@@ -31,7 +31,7 @@ fn calm() -> World {
 }
 
 #[test]
-fn a_later_epoch_that_a_stranger_claims_ends_no_reign() {
+fn later_epoch_claimed_by_a_stranger_ends_no_term() {
     let mut world = calm();
     for n in 0..100 {
         let conn = world.stranger(3, &info(1 + n % 3, 2 + n * 1000, 0));
@@ -42,7 +42,7 @@ fn a_later_epoch_that_a_stranger_claims_ends_no_reign() {
 }
 
 #[test]
-fn a_later_epoch_that_is_claimed_for_a_member_that_is_down_ends_no_reign() {
+fn later_epoch_claimed_for_a_down_member_ends_no_term() {
     let mut world = calm();
     world.crash(2);
     for _ in 0..100 {
@@ -55,7 +55,7 @@ fn a_later_epoch_that_is_claimed_for_a_member_that_is_down_ends_no_reign() {
 }
 
 #[test]
-fn no_epoch_is_skipped_for_what_strangers_claim_while_one_is_chosen() {
+fn claims_of_strangers_skip_no_epoch() {
     let mut world = World::new(3, 0);
     world.start_all();
     for _ in 0..300 {
@@ -72,7 +72,7 @@ fn no_epoch_is_skipped_for_what_strangers_claim_while_one_is_chosen() {
 }
 
 #[test]
-fn a_later_list_that_a_stranger_claims_does_not_end_a_discovery() {
+fn newer_configuration_claimed_by_a_stranger_ends_no_discovery() {
     let mut world = World::new(3, 0);
     world.start_all();
     for _ in 0..300 {
@@ -87,7 +87,7 @@ fn a_later_list_that_a_stranger_claims_does_not_end_a_discovery() {
 }
 
 #[test]
-fn a_member_ahead_is_taken_in_whether_its_id_is_smaller_or_larger_than_the_leaders() {
+fn member_with_a_later_epoch_joins_whatever_its_id() {
     for (leader, ahead) in [(3, 2), (2, 3)] {
         let mut world = World::new(3, 0);
         world.start(1).start(leader).run(3000);
@@ -104,7 +104,7 @@ fn a_member_ahead_is_taken_in_whether_its_id_is_smaller_or_larger_than_the_leade
 }
 
 #[test]
-fn a_member_with_a_later_accepted_epoch_is_needed_and_proves_itself() {
+fn needed_member_with_a_later_accepted_epoch_proves_it() {
     let mut world = World::new(3, 0);
     world.servers.get_mut(&1).unwrap().durable.accepted = Epoch(5);
     world.start(1).start(2).run(3000);
@@ -126,7 +126,7 @@ fn epochs_that_are_used_up_are_not_saved() {
 }
 
 #[test]
-fn an_epoch_that_a_follower_would_refuse_is_not_saved() {
+fn epoch_that_followers_refuse_is_not_saved() {
     let mut world = World::new(3, 0);
     world.servers.get_mut(&2).unwrap().durable.accepted = Epoch(0x7f00_0005);
     world.start(1).start(2).run(3000);
@@ -183,7 +183,7 @@ fn a_link_that_has_gone_silent_gives_way_to_its_servers_next_one() {
 }
 
 #[test]
-fn connections_that_say_nothing_keep_no_member_out() {
+fn silent_connections_keep_no_member_out() {
     let mut world = calm();
     world.crash(1);
     let mut silent = Vec::new();
@@ -223,7 +223,7 @@ fn servers_outside_the_list_are_bounded() {
 }
 
 #[test]
-fn nothing_large_is_waited_for_before_it_is_known_who_speaks() {
+fn unidentified_peer_cannot_send_large_packets() {
     let mut world = calm();
     let mut head = BytesMut::from(&info(1, 1, 0)[..]);
     head.truncate(12);

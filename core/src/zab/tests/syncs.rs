@@ -15,7 +15,7 @@ fn ask(world: &mut World) {
 }
 
 #[test]
-fn a_leaders_own_sync_takes_one_answer_of_a_quorum() {
+fn leaders_own_sync_needs_one_answer_of_a_quorum() {
     let mut world = leading();
     ask(&mut world);
     assert_eq!(world.servers[&3].synced, 0, "nobody has said yet that it still follows");
@@ -39,7 +39,7 @@ fn a_leader_that_is_cut_off_answers_no_sync() {
 }
 
 #[test]
-fn where_no_quorum_is_wanted_a_sync_waits_for_none() {
+fn sync_without_quorum_waits_for_no_answer() {
     let mut world = World::new(3, 0);
     world.options.sync_needs_quorum = false;
     world.start_all().run(3000);
@@ -97,7 +97,7 @@ fn sync() -> ForwardedRequest {
 }
 
 #[test]
-fn a_sync_through_a_learner_is_confirmed_too() {
+fn forwarded_sync_is_confirmed() {
     let mut world = leading();
     world.with(1, |ensemble, out| ensemble.request(sync().to_bytes(), None, out));
     world.run(20);
