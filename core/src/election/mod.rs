@@ -32,8 +32,18 @@ use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
 pub use claims::Proof;
 use connections::{Connections, Incoming};
 pub use notification::Notification;
-use round::{NOBODY, Outcome, Round};
+use round::{NOBODY, Round, RoundOutcome};
 pub use vote::{PeerState, Vote};
+
+/// A decision of the election, returned by the step that leads to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A leader is elected. The round has ended.
+    Elected(ServerId),
+    /// A peer has sent a newer configuration. Votes are counted again after [`Election::look`] with
+    /// it.
+    NewerConfiguration(Box<EnsembleConfig>),
+}
 
 /// The times of an election, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,9 +158,12 @@ impl Election {
         &self.members
     }
 
-    /// A newer configuration that a peer has told of while this server looked for a leader, once.
-    pub fn take_heard(&mut self) -> Option<EnsembleConfig> {
-        self.heard.take().map(|config| *config)
+    /// The outcome that the step has led to, once.
+    fn take_outcome(&mut self) -> Option<Outcome> {
+        if let Some(config) = self.heard.take() {
+            return Some(Outcome::NewerConfiguration(config));
+        }
+        self.result.take().map(|vote| Outcome::Elected(vote.leader))
     }
 
     /// A reconfiguration has named the next leader: no round is needed
@@ -214,16 +227,6 @@ impl Election {
         self.state = State::Looking { round, say_again_at: now.plus_ms(wait_ms), wait_ms };
     }
 
-    /// The outcome of a round, once.
-    pub fn take_result(&mut self) -> Option<Vote> {
-        self.result.take()
-    }
-
-    /// From now on LOOKING peers are told that this server has settled in this state.
-    pub fn settled(&mut self, state: PeerState) {
-        self.current.state = state;
-    }
-
     /// The established epoch replaces the elected one in what joiners are told
     /// (`QuorumPeer.updateElectionVote`).
     pub fn update_epoch(&mut self, epoch: Epoch) {
@@ -268,7 +271,13 @@ impl Election {
     }
 
     /// Bytes arrived on such a connection.
-    pub fn received(&mut self, now: Time, conn: ConnId, bytes: &Bytes, out: &mut Actions) {
+    pub fn received(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        bytes: &Bytes,
+        out: &mut Actions,
+    ) -> Option<Outcome> {
         let mut messages: Vec<Incoming> = Vec::new();
         self.connections.received(now, conn, bytes, &mut messages, out);
         for Incoming { from, payload, proven, answer } in messages {
@@ -277,6 +286,7 @@ impl Election {
                 Err(what) => debug!(peer = %from, %what, "a notification is ignored"),
             }
         }
+        self.take_outcome()
     }
 
     /// A peer has told its vote and its configuration, or whoever claims to be that peer has.
@@ -316,9 +326,10 @@ impl Election {
     }
 
     /// Such a connection is gone, or its dial failed.
-    pub fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) {
+    pub fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) -> Option<Outcome> {
         self.connections.closed(now, conn);
         self.lead_at_once(now, out);
+        self.take_outcome()
     }
 
     /// Whoever leads by a vote that nobody can better any more does so at once: every voter has
@@ -347,8 +358,13 @@ impl Election {
     }
 
     /// Time passed.
-    pub fn tick(&mut self, now: Time, out: &mut Actions) {
+    pub fn tick(&mut self, now: Time, out: &mut Actions) -> Option<Outcome> {
         self.connections.tick(now, out);
+        self.round_tick(now, out);
+        self.take_outcome()
+    }
+
+    fn round_tick(&mut self, now: Time, out: &mut Actions) {
         let max = self.options.max_notification_ms;
         let State::Looking { round, say_again_at, wait_ms } = &mut self.state else { return };
         if round.finalize_at.is_some_and(|at| at <= now) {
@@ -448,14 +464,14 @@ impl Election {
             return debug!(peer = %from, leader = %vote.leader, "a vote for a server that does not vote");
         };
         match outcome {
-            Outcome::Broadcast => {
+            RoundOutcome::Broadcast => {
                 self.current = round.proposal;
                 self.clock = round.proposal.round;
                 self.broadcast(now, out);
             }
-            Outcome::Settled(vote) => self.conclude(vote),
-            Outcome::Quiet if unaware => self.tell(now, from, out),
-            Outcome::Quiet => {}
+            RoundOutcome::Settled(vote) => self.conclude(vote),
+            RoundOutcome::Quiet if unaware => self.tell(now, from, out),
+            RoundOutcome::Quiet => {}
         }
         self.lead_at_once(now, out);
     }

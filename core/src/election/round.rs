@@ -8,7 +8,7 @@ use crate::types::{Epoch, ServerId, Time, Zxid};
 
 /// What a notification led to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(super) enum RoundOutcome {
     /// Nothing to say.
     Quiet,
     /// The proposal or the round changed: tell everybody.
@@ -87,11 +87,11 @@ impl Round {
         votes: bool,
         members: &Membership,
         finalize_ms: u64,
-    ) -> Outcome {
+    ) -> RoundOutcome {
         match vote.state {
             PeerState::Looking => self.take_looking(now, from, vote, votes, members, finalize_ms),
             PeerState::Following | PeerState::Leading => self.take_settled(from, vote, members),
-            PeerState::Observing => Outcome::Quiet,
+            PeerState::Observing => RoundOutcome::Quiet,
         }
     }
 
@@ -103,10 +103,10 @@ impl Round {
         votes: bool,
         members: &Membership,
         finalize_ms: u64,
-    ) -> Outcome {
+    ) -> RoundOutcome {
         let untrusted = |v: &Vote| v.zxid == Zxid::UNTRUSTED;
         if untrusted(&self.initial) || untrusted(&vote) || vote.round < self.proposal.round {
-            return Outcome::Quiet;
+            return RoundOutcome::Quiet;
         }
         let mut changed = false;
         if vote.round > self.proposal.round {
@@ -131,7 +131,7 @@ impl Round {
             self.finalize_at = None;
         }
         self.weigh(now, members, finalize_ms);
-        if changed { Outcome::Broadcast } else { Outcome::Quiet }
+        if changed { RoundOutcome::Broadcast } else { RoundOutcome::Quiet }
     }
 
     /// A server looks for a leader. Says whether it told before that it had one.
@@ -140,15 +140,15 @@ impl Round {
     }
 
     /// Goes on to a later round that a voter is in who has nobody to propose.
-    pub(super) fn catch_up(&mut self, round: i64, votes: bool) -> Outcome {
+    pub(super) fn catch_up(&mut self, round: i64, votes: bool) -> RoundOutcome {
         if self.initial.zxid == Zxid::UNTRUSTED || round <= self.proposal.round {
-            return Outcome::Quiet;
+            return RoundOutcome::Quiet;
         }
         self.received.clear();
         self.proposal = Vote { round, ..self.initial };
         self.note_own(votes);
         self.finalize_at = None;
-        Outcome::Broadcast
+        RoundOutcome::Broadcast
     }
 
     /// Starts the wait for better votes once a quorum shares this proposal. A vote that
@@ -165,7 +165,7 @@ impl Round {
 
     /// Whom those follow who have settled is for the leader and its quorums to judge: to join
     /// them, the word of a quorum of the current members is enough. To lead by it is not.
-    fn take_settled(&mut self, from: ServerId, vote: Vote, members: &Membership) -> Outcome {
+    fn take_settled(&mut self, from: ServerId, vote: Vote, members: &Membership) -> RoundOutcome {
         let agreed = |votes: &BTreeMap<ServerId, Vote>| {
             let yes = supporters(votes, &vote);
             members.is_quorum(&yes) || (vote.leader != self.me && members.is_committed_quorum(&yes))
@@ -174,14 +174,14 @@ impl Round {
             // Within a round the leader says it all: some may not know the new epoch yet.
             self.received.insert(from, Vote { version: 0, ..vote });
             if agreed(&self.received) && self.leader_confirms(&self.received, &vote) {
-                return Outcome::Settled(vote);
+                return RoundOutcome::Settled(vote);
             }
         }
         self.settled.insert(from, vote);
         if agreed(&self.settled) && self.leader_confirms(&self.settled, &vote) {
-            return Outcome::Settled(vote);
+            return RoundOutcome::Settled(vote);
         }
-        Outcome::Quiet
+        RoundOutcome::Quiet
     }
 
     /// The leader itself must say that it leads; if it is this server, the round must be ours

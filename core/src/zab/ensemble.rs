@@ -22,7 +22,7 @@ use super::transition::Transition;
 use super::{Delivery, EnsembleOptions, RecoveredLog, Replica};
 use crate::action::{Action, Actions, Reason};
 use crate::config::EnsembleConfig;
-use crate::election::Election;
+use crate::election::{Election, Outcome};
 use crate::event::{LogBatch, NetEvent, Port};
 use crate::quorum::Membership;
 use crate::types::{ConnId, ServerId, Ticket, Time, Zxid};
@@ -38,6 +38,19 @@ enum RoleState {
     Leader(Box<Leader>),
     Learner(Box<Learner>),
     Standalone(Standalone),
+}
+
+/// The decisions of one step, which [`Ensemble::finish`] carries out.
+#[derive(Debug, Default)]
+struct Decided {
+    transition: Option<Transition>,
+    outcome: Option<Outcome>,
+}
+
+impl From<Option<Transition>> for Decided {
+    fn from(transition: Option<Transition>) -> Decided {
+        Decided { transition, outcome: None }
+    }
 }
 
 /// One server's part in an ensemble, or a standalone server.
@@ -110,15 +123,15 @@ impl Ensemble {
     /// Handles an event of a connection of the ensemble (`Port::Election`, `Port::Quorum`).
     pub fn step(&mut self, now: Time, event: NetEvent, out: &mut Actions) {
         self.append_proposed(out);
-        let mut transition = None;
+        let mut decided = Decided::default();
         match event {
             NetEvent::Opened { conn, port, peer } => {
                 self.opened(now, conn, port, peer.ip().to_canonical(), out);
             }
             NetEvent::Received { conn, bytes } => {
-                transition = self.received(now, conn, bytes, out);
+                decided = self.received(now, conn, bytes, out);
             }
-            NetEvent::Closed { conn } => transition = self.closed(now, conn, out),
+            NetEvent::Closed { conn } => decided = self.closed(now, conn, out),
             NetEvent::Writable { conn } => {
                 if let RoleState::Learner(learner) = &mut self.state {
                     learner.writable(conn);
@@ -130,15 +143,15 @@ impl Ensemble {
             // Only clients have certificates.
             NetEvent::Identified { .. } => {}
         }
-        self.finish(now, transition, out);
+        self.finish(now, decided, out);
     }
 
     /// Handles the timers. Call it when [`Ensemble::deadline`] has come; any other time is
     /// harmless.
     pub fn tick(&mut self, now: Time, out: &mut Actions) {
         self.append_proposed(out);
-        let transition = self.time_passed(now, out);
-        self.finish(now, transition, out);
+        let decided = self.time_passed(now, out);
+        self.finish(now, decided, out);
     }
 
     /// Writes up to this ticket are durable.
@@ -158,7 +171,7 @@ impl Ensemble {
             }
             RoleState::Recovering | RoleState::Reloading(_) | RoleState::Looking => None,
         };
-        self.finish(now, transition, out);
+        self.finish(now, transition.into(), out);
     }
 
     /// A batch of entries of a [`ReadLog`](crate::action::DiskAction::ReadLog).
@@ -174,7 +187,7 @@ impl Ensemble {
             }
             _ => {}
         }
-        self.finish(now, None, out);
+        self.finish(now, Decided::default(), out);
     }
 
     /// The next delivery for the application. Drain them after every call.
@@ -383,13 +396,13 @@ impl Ensemble {
         if let RoleState::Learner(learner) = &mut self.state {
             transition = learner.snapshot_received(&mut self.replica, rest, out);
         }
-        self.finish(now, transition, out);
+        self.finish(now, transition.into(), out);
     }
 
     /// Learner: the snapshot cannot be decoded.
     pub fn snapshot_refused(&mut self, now: Time, why: &str, out: &mut Actions) {
         let is_learner = matches!(self.state, RoleState::Learner(_));
-        self.finish(now, is_learner.then(|| Transition::look(why)), out);
+        self.finish(now, is_learner.then(|| Transition::look(why)).into(), out);
     }
 
     /// Learner: its state differs from the leader's. It looks for a leader, and is no candidate
@@ -400,7 +413,7 @@ impl Ensemble {
             self.replica.full_sync_reason = Some(FullSyncReason::Diverged);
             transition = Some(Transition::look("the state of this server is not the leader's"));
         }
-        self.finish(now, transition, out);
+        self.finish(now, transition.into(), out);
     }
 
     /// Answers [`Delivery::Truncating`]: the log is cut and the state loaded again, or both are as
@@ -418,7 +431,7 @@ impl Ensemble {
             }
             _ => {}
         }
-        self.finish(now, transition, out);
+        self.finish(now, transition.into(), out);
     }
 
     /// The members of the ensemble, as this server knows them.
@@ -452,17 +465,15 @@ impl Ensemble {
         Some((learners, &mut self.replica))
     }
 
-    fn time_passed(&mut self, now: Time, out: &mut Actions) -> Option<Transition> {
-        if let Some(election) = &mut self.election {
-            election.tick(now, out);
-        }
-        match &mut self.state {
+    fn time_passed(&mut self, now: Time, out: &mut Actions) -> Decided {
+        let outcome = self.election.as_mut().and_then(|election| election.tick(now, out));
+        let transition = match &mut self.state {
             RoleState::Leader(leader) => {
                 let transition = leader.tick(now, &mut self.replica, out);
                 let is_used_up = leader.next_zxid().is_none() && !leader.is_handing_over();
                 if leader.established() && is_used_up {
                     self.abdicate(now, "the epoch's zxid counter is used up", out);
-                    return None;
+                    return Decided::default();
                 }
                 transition
             }
@@ -471,7 +482,8 @@ impl Ensemble {
             | RoleState::Reloading(_)
             | RoleState::Looking
             | RoleState::Standalone(_) => None,
-        }
+        };
+        Decided { transition, outcome }
     }
 
     fn opened(&mut self, now: Time, conn: ConnId, port: Port, ip: IpAddr, out: &mut Actions) {
@@ -506,36 +518,35 @@ impl Ensemble {
         }
     }
 
-    fn received(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        bytes: Bytes,
-        out: &mut Actions,
-    ) -> Option<Transition> {
+    fn received(&mut self, now: Time, conn: ConnId, bytes: Bytes, out: &mut Actions) -> Decided {
         match &mut self.state {
             RoleState::Leader(leader) if leader.learners.owns(conn) => {
-                return leader.received(now, &mut self.replica, conn, bytes, out);
+                leader.received(now, &mut self.replica, conn, bytes, out).into()
             }
             RoleState::Learner(learner) if learner.leads(conn) => {
                 learner.observer_received(now, &mut self.replica, conn, bytes, out);
+                Decided::default()
             }
             RoleState::Learner(learner) if learner.owns(conn) => {
-                return learner.received(now, &mut self.replica, bytes, out);
+                learner.received(now, &mut self.replica, bytes, out).into()
             }
             _ => match self.election.as_mut().filter(|election| election.owns(conn)) {
-                Some(election) => election.received(now, conn, &bytes, out),
-                None => self.pending_learners.received(conn, &bytes, out),
+                Some(election) => {
+                    let outcome = election.received(now, conn, &bytes, out);
+                    Decided { transition: None, outcome }
+                }
+                None => {
+                    self.pending_learners.received(conn, &bytes, out);
+                    Decided::default()
+                }
             },
         }
-        None
     }
 
-    fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) -> Option<Transition> {
-        if let Some(election) = &mut self.election {
-            election.closed(now, conn, out);
-        }
+    fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) -> Decided {
+        let outcome = self.election.as_mut().and_then(|election| election.closed(now, conn, out));
         self.pending_learners.closed(conn);
+        let mut transition = None;
         match &mut self.state {
             RoleState::Leader(leader) => leader.closed(&mut self.replica, conn),
             RoleState::Learner(learner) if learner.leads(conn) => {
@@ -544,29 +555,33 @@ impl Ensemble {
                 }
             }
             RoleState::Learner(learner) if learner.owns(conn) => {
-                return learner.closed(now, &mut self.replica);
+                transition = learner.closed(now, &mut self.replica);
             }
             _ => {}
         }
-        None
+        Decided { transition, outcome }
     }
 
-    /// Ends a step: carries out the transition that the role has decided on, then what the election
-    /// has found, and flushes.
-    fn finish(&mut self, now: Time, transition: Option<Transition>, out: &mut Actions) {
-        let transition = self.end_of_role(now, out).or(transition);
+    /// Ends a step: carries out what the role or the election has decided, and flushes. A server
+    /// that looks for a leader has no role, so that only one of the two decides.
+    fn finish(&mut self, now: Time, decided: Decided, out: &mut Actions) {
+        let transition = self.end_of_role(now, out).or(decided.transition);
         self.carry_out(now, transition, out);
         self.share_members();
-        if let Some(config) = self.election.as_mut().and_then(Election::take_heard)
-            && matches!(self.state, RoleState::Looking)
-            && self.replica.config_event(ConfigEvent::Committed(Arc::new(config)), out)
-        {
-            // The votes so far were those of other members.
-            self.search(now, out);
-        }
-        if let Some(vote) = self.election.as_mut().and_then(Election::take_result) {
-            let transition = self.elected(now, vote.leader, out);
-            self.carry_out(now, transition, out);
+        match decided.outcome {
+            Some(Outcome::NewerConfiguration(config)) => {
+                let event = ConfigEvent::Committed(config.into());
+                if matches!(self.state, RoleState::Looking) && self.replica.config_event(event, out)
+                {
+                    // The votes so far were those of other members.
+                    self.search(now, out);
+                }
+            }
+            Some(Outcome::Elected(leader)) => {
+                let transition = self.elected(now, leader, out);
+                self.carry_out(now, transition, out);
+            }
+            None => {}
         }
         if self.serves()
             && let Some(election) = &mut self.election

@@ -6,6 +6,12 @@
 //! the complete list of members, with their addresses and roles. Its zxid is the configuration's
 //! *version*, so configurations are ordered as the log is. The leader proposes one at a time.
 //!
+//! Words: a *zxid* is a position in the log, `epoch:counter` (Raft: term and index). A *proposal*
+//! is a log entry on its way, a COMMIT tells that a quorum has it. A new leader first brings a
+//! quorum up to date (DIFF, TRUNC or a snapshot), ends that with NEWLEADER, which carries the
+//! newest configuration, and sends UPTODATE when a quorum has acknowledged NEWLEADER
+//! (`learner/join.rs`).
+//!
 //! Two rules keep it safe. They are those of Raft's joint consensus, with one log entry instead of
 //! two:
 //!
@@ -90,6 +96,18 @@
 //!  Logged(12345 @1:7)              123 @1:0    12345 @1:7    -             1:7
 //!  Committed(12345 @1:7)           12345 @1:7  -             -             1:7
 //! ```
+//!
+//! # The leader afterwards, and a leader that fails
+//!
+//! The commit of a reconfiguration is a packet of its own, COMMITANDACTIVATE, which also names the
+//! leader under the new configuration. The present leader stays if it is a voter of both with the
+//! same addresses. Otherwise it names a new voter that has acknowledged the reconfiguration; that
+//! server begins the next epoch without an election (`leader/reconfig.rs`).
+//!
+//! If the leader fails before the commit, the next leader decides by its history. If the proposal
+//! is in it, NEWLEADER carries the proposed configuration, and quorums of both commit it with the
+//! history. If not, NEWLEADER carries the committed one, and the proposed one is abandoned: it was
+//! not committed, because a quorum of the committed configuration has elected a leader without it.
 //!
 //! `docs/reconfiguration.md` follows whole ensembles, with changes of the leader and crashes.
 //!

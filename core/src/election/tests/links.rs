@@ -181,14 +181,16 @@ fn a_list_is_taken_over_only_from_where_a_member_was_dialled() {
         server.opened(Time(0), conn, ELSEWHERE, &mut out);
         server.received(Time(0), conn, &hello(id, "s3:3888"), &mut out);
         out.clear();
-        server.received(Time(0), conn, &message(&looking(3, 1)), &mut out);
-        assert!(server.take_heard().is_none(), "server {id}");
+        let outcome = server.received(Time(0), conn, &message(&looking(3, 1)), &mut out);
+        assert_eq!(outcome, None, "server {id}");
         assert_eq!(server.current_vote().leader, ServerId(2));
         if id == 3 {
             let asking = dials(&out).remove(0).0;
             server.opened(Time(0), asking, ELSEWHERE, &mut out);
-            server.received(Time(0), asking, &message(&looking(3, 1)), &mut out);
-            assert_eq!(server.take_heard().unwrap().members.len(), 1);
+            match server.received(Time(0), asking, &message(&looking(3, 1)), &mut out) {
+                Some(Outcome::NewerConfiguration(config)) => assert_eq!(config.members.len(), 1),
+                other => panic!("{other:?}"),
+            }
         }
     }
 }

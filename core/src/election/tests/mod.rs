@@ -128,7 +128,9 @@ impl World {
             }
             Action::Send { conn, bytes } => {
                 let Some((to, other)) = self.wires.get(&(from, conn)).copied() else { return };
-                self.servers.get_mut(&to).unwrap().received(now, other, &bytes, &mut out);
+                let server = self.servers.get_mut(&to).unwrap();
+                let outcome = server.received(now, other, &bytes, &mut out);
+                self.note(to, outcome);
                 self.queue.extend(out.into_iter().map(|a| (to, a)));
             }
             Action::Close { conn, .. } => {
@@ -139,15 +141,11 @@ impl World {
             }
             other => panic!("an election does not ask for {other:?}"),
         }
-        self.collect();
     }
 
-    fn collect(&mut self) {
-        for (id, server) in &mut self.servers {
-            if let Some(vote) = server.take_result() {
-                server.settled(vote.state);
-                self.results.insert(*id, vote.leader.0);
-            }
+    fn note(&mut self, id: i64, outcome: Option<Outcome>) {
+        if let Some(Outcome::Elected(leader)) = outcome {
+            self.results.insert(id, leader.0);
         }
     }
 
@@ -177,7 +175,6 @@ impl World {
                     self.perform(from, action);
                 }
             }
-            self.collect();
             let alive: Vec<i64> = self.credentials.keys().copied().collect();
             let next = alive.iter().filter_map(|id| self.servers[id].deadline()).min();
             let Some(next) = next.filter(|t| *t <= end) else { break };
@@ -185,10 +182,10 @@ impl World {
             let now = self.now;
             for id in alive {
                 let mut out = Vec::new();
-                self.servers.get_mut(&id).unwrap().tick(now, &mut out);
+                let outcome = self.servers.get_mut(&id).unwrap().tick(now, &mut out);
+                self.note(id, outcome);
                 self.queue.extend(out.into_iter().map(|a| (id, a)));
             }
-            self.collect();
         }
         self.now = end;
         self
@@ -210,7 +207,8 @@ impl World {
 
     fn break_end(&mut self, id: i64, conn: ConnId) {
         let mut out = Vec::new();
-        self.servers.get_mut(&id).unwrap().closed(self.now, conn, &mut out);
+        let outcome = self.servers.get_mut(&id).unwrap().closed(self.now, conn, &mut out);
+        self.note(id, outcome);
         self.queue.extend(out.into_iter().map(|a| (id, a)));
     }
 
