@@ -48,7 +48,7 @@ impl Configuration {
     }
 }
 
-/// What is derived does not count.
+/// Derived fields are not compared.
 impl PartialEq for Configuration {
     fn eq(&self, other: &Configuration) -> bool {
         self.config == other.config
@@ -127,7 +127,7 @@ impl Membership {
         core::iter::once(self.committed()).chain(self.proposed()).chain(&self.proposed_not_logged)
     }
 
-    /// Whether these servers are a quorum of the committed configuration, whatever is proposed.
+    /// Whether these servers are a quorum of the committed configuration, with or without a proposed one.
     pub fn is_committed_quorum(&self, acks: &AckSet) -> bool {
         self.committed.verifier.is_quorum(acks)
     }

@@ -1,4 +1,4 @@
-//! Who makes a quorum: majority and weighted groups behind one trait (`QuorumVerifier`).
+//! Quorums: majority and weighted groups behind one trait (`QuorumVerifier`).
 
 mod membership;
 
@@ -38,7 +38,7 @@ impl AckSet {
     pub fn contains(&self, id: ServerId) -> bool {
         self.0.contains(&id)
     }
-    /// Who said yes, in order of saying so.
+    /// The servers, in the order of their acknowledgements.
     pub fn iter(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.0.iter().copied()
     }
@@ -228,7 +228,7 @@ mod tests {
             ("[a b C] [D*0 E*0 F*0]", false),
             ("[A B c] [D E f] [g*0 h*0 i*0]", true),
             ("[A B c] [d e f] [G*0 H*0 I*0]", false),
-            // Who has no weight does not help its group.
+            // A server without weight does not help its group.
             ("[A*0 B c]", false),
             ("[a*0 B C] | D", true),
         ] {

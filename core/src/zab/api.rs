@@ -71,7 +71,7 @@ impl Default for EnsembleOptions {
     }
 }
 
-/// What the ensemble delivers to the application, in order.
+/// A message of the ensemble to the application. They are delivered in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Delivery {

@@ -16,7 +16,7 @@
 //! two:
 //!
 //! 1. A server that has the proposal in its log counts quorums of *both* configurations, the
-//!    committed one and the proposed one, in whatever it decides: elections, epochs, NEWLEADER,
+//!    committed one and the proposed one, in every decision: elections, epochs, NEWLEADER,
 //!    commits. ([`Membership`] holds the two and answers "is this a quorum?".)
 //! 2. When the transaction is committed, by quorums of both, the proposed configuration becomes the
 //!    committed one and decides alone.
@@ -127,7 +127,7 @@ use crate::mutant::mutant;
 use crate::quorum::{AckSet, Membership};
 use crate::types::{Epoch, HostPort, ServerId, Zxid};
 
-/// What can happen to the configurations of one server: see the [table](self).
+/// An event in the life of a configuration: see the [table](self).
 #[derive(Clone, Debug)]
 pub(super) enum ConfigEvent {
     ReadFromFile(Arc<EnsembleConfig>),
@@ -149,7 +149,7 @@ pub(super) enum ConfigEvent {
     Committed(Arc<EnsembleConfig>),
 }
 
-/// What a transition requires of the world, in this order.
+/// The work that a transition leaves to its caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum ConfigEffect {
     /// This configuration replaces the contents of `zoo.cfg.dynamic.next`.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::types::{Epoch, ServerId, Time};
 
-/// What an introduction in a member's name says.
+/// The part of an introduction in a member's name that would change something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Claim {
     /// Its committed configuration has this version, newer than the leader's.

@@ -31,7 +31,7 @@ use crate::zab::membership::{ConfigEvent, remains_leader};
 use crate::zab::transition::Transition;
 use crate::zab::{Delivery, Replica};
 
-/// What an administrator can do when no epoch is left.
+/// The remedy when no epoch is left.
 const NO_EPOCH_LEFT: &str = "the epochs of this ensemble are used up or too far apart. Stop all \
     servers; keep the data of the one with the largest currentEpoch, and of these with the largest \
     zxid, write the upper half of that zxid into its acceptedEpoch and currentEpoch, empty the other \

@@ -60,7 +60,7 @@ pub(in crate::zab) const RETRY_MS: u64 = 100;
 /// Attempts at each of the leader's addresses (`Learner.LeaderConnector`).
 const ATTEMPTS: usize = 5;
 
-/// What ACKEPOCH reports as `currentEpoch` if the leader's epoch was accepted before: the leader
+/// The `currentEpoch` in ACKEPOCH if the leader's epoch was accepted before: the leader
 /// must not count this server twice.
 const COUNTED_BEFORE: i32 = -1;
 

@@ -61,7 +61,7 @@ fn learner_with_the_first_zxid_of_an_unknown_epoch_gets_a_snapshot() {
 #[test]
 fn history_of_an_unknown_epoch_is_not_truncated() {
     let mut world = World::new(3, 0);
-    // Servers 1 and 2 were provisioned anew while server 3 was away.
+    // Servers 1 and 2 were provisioned again while server 3 was away.
     world.start(1).start(2).run(3000);
     world.propose("new");
     world.run(10);

@@ -98,7 +98,7 @@ fn a_deposed_leaders_unacknowledged_tail_is_truncated() {
     world.start_all().run(3000);
     world.propose("a");
     world.run(10);
-    // The leader logs two proposals that nobody else gets.
+    // The leader logs two proposals that no other server gets.
     world.cut(3, 1).cut(3, 2);
     let (x, y) = (world.propose("x"), world.propose("y"));
     assert!(x.is_some() && y.is_some());
@@ -127,7 +127,7 @@ fn ack_is_void_after_its_server_may_have_truncated_the_entry() {
     world.propose("b");
     world.run(10);
     assert_eq!(world.servers[&1].durable.log.len(), 2);
-    // It loses its leader and comes back: told to cut off what is not committed.
+    // It loses its leader and comes back, and has to cut off its uncommitted entries.
     world.stall([1]);
     world.cut(1, 3).heal();
     world.run(1000).servers.get_mut(&3).unwrap().stalled = false;
@@ -343,7 +343,7 @@ fn random_faults_lose_no_committed_transaction() {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut world = World::new(3, 0);
         world.start_all();
-        // What some server was told is committed, by zxid.
+        // The transactions that any server has delivered, by zxid.
         let mut committed: BTreeMap<Zxid, Bytes> = BTreeMap::new();
         let mut count = 0;
         for _ in 0..1500 {

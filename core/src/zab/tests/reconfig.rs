@@ -110,7 +110,7 @@ fn reconfiguration_logged_everywhere_is_completed_after_a_crash_of_all() {
     world.reconfig("1 2 3 4");
     world.run(20);
     for id in 1..=4 {
-        // Durable, but nobody hears of it.
+        // Durable, but not acknowledged.
         world.unstall([id]);
         world.sync(id);
         world.crash(id);
@@ -237,7 +237,7 @@ fn unlogged_configuration_does_not_hide_the_logged_one() {
     world.reconfig("1 2");
     world.run(20);
     world.crash_after_one_write(3);
-    // Its list was written anew by hand.
+    // Its list was rewritten by hand.
     world.servers.get_mut(&3).unwrap().durable.config = stale;
     world.start(3);
     assert_eq!(world.config(3), "1 2 3 -> 2 3");
@@ -420,7 +420,7 @@ fn old_members_never_lead_with_a_hand_written_list() {
     for id in [1, 3, 4, 5] {
         world.crash(id);
     }
-    // Server 2 could not save what it has seen; the files of server 1 were written anew by hand.
+    // Server 2 could not save the proposed configuration; the files of server 1 were rewritten by hand.
     let durable = &mut world.servers.get_mut(&2).unwrap().durable;
     (durable.config, durable.next) = (stale, None);
     let durable = &mut world.servers.get_mut(&1).unwrap().durable;

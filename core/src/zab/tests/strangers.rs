@@ -146,7 +146,7 @@ fn a_stranger_with_a_members_id_does_not_take_its_place() {
         assert!(!world.owns(3, conn), "the member has answered a PING");
         assert_eq!(world.story(), CALM);
     }
-    // Without a word more than that, it is in nobody's way.
+    // It sends nothing more, and blocks no member.
     let held: Vec<ConnId> = (0..100).map(|_| world.stranger(3, &info(1, 1, 0))).collect();
     world.propose("a");
     world.run(100);
