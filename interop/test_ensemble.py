@@ -1,4 +1,4 @@
-"""What is for other people's tests, `zabkeeper_std::Ensemble`, with kazoo at the other end."""
+"""`zabkeeper_std::TestEnsemble`, an ensemble for the tests of a service, with kazoo on the other end."""
 import subprocess
 import threading
 

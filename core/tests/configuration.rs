@@ -156,36 +156,36 @@ const MEMBERS_ONLY: [&str; 4] = [
 fn storage(group: &StorageConfig, all: &mut Answers) {
     all.put("dataDir", &group.data_dir);
     all.put("dataLogDir", &group.data_log_dir);
-    all.put("autopurge.snapRetainCount", &group.purge_retain_count);
-    all.put("autopurge.purgeInterval", &group.purge_interval_hours);
-    all.put("snapCount", &group.snap_count);
-    all.put("snapSizeLimitInKb", &group.snap_size_limit_kb);
-    all.put("txnLogSizeLimitInKb", &group.txn_log_size_limit_kb);
-    all.put("preAllocSize", &group.pre_alloc_size_kb);
-    all.put("forceSync", &group.force_sync);
+    all.put("autopurge.snapRetainCount", group.purge_retain_count);
+    all.put("autopurge.purgeInterval", group.purge_interval_hours);
+    all.put("snapCount", group.snap_count);
+    all.put("snapSizeLimitInKb", group.snap_size_limit_kb);
+    all.put("txnLogSizeLimitInKb", group.txn_log_size_limit_kb);
+    all.put("preAllocSize", group.pre_alloc_size_kb);
+    all.put("forceSync", group.force_sync);
     all.put("snapshot.compression.method", &group.snapshot_compression);
-    all.put("fsync.warningthresholdms", &group.slow_sync_ms);
-    all.put("snapshot.trust.empty", &group.trust_empty_snapshot);
-    all.put("db.autocreate", &group.db_autocreate);
-    all.put("datadir.autocreate", &group.datadir_autocreate);
-    all.put("serializeLastProcessedZxid.enabled", &group.serialize_last_zxid);
+    all.put("fsync.warningthresholdms", group.slow_sync_ms);
+    all.put("snapshot.trust.empty", group.trust_empty_snapshot);
+    all.put("db.autocreate", group.db_autocreate);
+    all.put("datadir.autocreate", group.datadir_autocreate);
+    all.put("serializeLastProcessedZxid.enabled", group.serialize_last_zxid);
 }
 
 fn sessions(group: &SessionConfig, all: &mut Answers) {
-    all.put("tickTime", &group.tick_time_ms);
-    all.put("minSessionTimeout", &group.min_timeout_ms);
-    all.put("maxSessionTimeout", &group.max_timeout_ms);
-    all.put("readonlymode.enabled", &group.read_only_mode);
-    all.put("localSessionsEnabled", &group.local_sessions);
-    all.put("localSessionsUpgradingEnabled", &group.upgrades_local_sessions);
+    all.put("tickTime", group.tick_time_ms);
+    all.put("minSessionTimeout", group.min_timeout_ms);
+    all.put("maxSessionTimeout", group.max_timeout_ms);
+    all.put("readonlymode.enabled", group.read_only_mode);
+    all.put("localSessionsEnabled", group.local_sessions);
+    all.put("localSessionsUpgradingEnabled", group.upgrades_local_sessions);
 }
 
 fn network(group: &NetworkConfig, all: &mut Answers) {
-    all.put("clientPortListenBacklog", &group.listen_backlog);
-    all.put("cnxTimeout", &group.cnx_timeout_ms);
-    all.put("electionPortBindRetry", &group.election_bind_retries);
-    all.put("quorumListenOnAllIPs", &group.quorum_listen_on_all_ips);
-    all.put("nio.sessionlessCnxnTimeout", &group.sessionless_timeout_ms);
+    all.put("clientPortListenBacklog", group.listen_backlog);
+    all.put("cnxTimeout", group.cnx_timeout_ms);
+    all.put("electionPortBindRetry", group.election_bind_retries);
+    all.put("quorumListenOnAllIPs", group.quorum_listen_on_all_ips);
+    all.put("nio.sessionlessCnxnTimeout", group.sessionless_timeout_ms);
     let none = || "none".to_string();
     all.put("clientPort", group.client_port.map_or_else(none, |port| port.to_string()));
     let address = match (&group.client_port, &group.client_port_address) {
@@ -198,20 +198,20 @@ fn network(group: &NetworkConfig, all: &mut Answers) {
 }
 
 fn quorum(group: &QuorumConfig, all: &mut Answers) {
-    all.put("initLimit", &group.init_limit);
-    all.put("syncLimit", &group.sync_limit);
-    all.put("fastleader.minNotificationInterval", &group.min_notification_ms);
-    all.put("fastleader.maxNotificationInterval", &group.max_notification_ms);
-    all.put("reconfigEnabled", &group.reconfig_enabled);
-    all.put("standaloneEnabled", &group.standalone_enabled);
-    all.put("commitLogCount", &group.commit_log_count);
+    all.put("initLimit", group.init_limit);
+    all.put("syncLimit", group.sync_limit);
+    all.put("fastleader.minNotificationInterval", group.min_notification_ms);
+    all.put("fastleader.maxNotificationInterval", group.max_notification_ms);
+    all.put("reconfigEnabled", group.reconfig_enabled);
+    all.put("standaloneEnabled", group.standalone_enabled);
+    all.put("commitLogCount", group.commit_log_count);
     all.put("snapshotSizeFactor", format!("{:?}", group.snapshot_size_factor));
 }
 
 fn security(group: &SecurityConfig, all: &mut Answers) {
-    all.put("scheme.digest", &group.digest_auth);
-    all.put("scheme.x509", &group.x509_auth);
-    all.put("skipACL", &group.skip_acl);
+    all.put("scheme.digest", group.digest_auth);
+    all.put("scheme.x509", group.x509_auth);
+    all.put("skipACL", group.skip_acl);
     let access = Access { digest_algorithm: group.digest_algorithm, ..Access::default() };
     let ids = access.authenticate("digest", Some(b"u:p"), [127, 0, 0, 1].into(), &[]).expect("ids");
     all.put("DigestAuthenticationProvider.digestAlg", &ids[0].id);
@@ -223,14 +223,14 @@ fn security(group: &SecurityConfig, all: &mut Answers) {
 }
 
 fn limits(group: &LimitsConfig, all: &mut Answers) {
-    all.put("maxClientCnxns", &group.max_client_connections);
-    all.put("maxCnxns", &group.max_connections);
-    all.put("largeRequestMaxBytes", &group.large_requests_max_bytes);
-    all.put("jute.maxbuffer", &group.jute_max_buffer);
-    all.put("jute.maxbuffer.extrasize", &group.jute_extra_size);
-    all.put("request_throttle_max_requests", &group.max_requests);
-    all.put("throttled_op_wait_time", &group.throttled_op_wait_ms);
-    all.put("globalOutstandingLimit", &group.global_outstanding_limit);
+    all.put("maxClientCnxns", group.max_client_connections);
+    all.put("maxCnxns", group.max_connections);
+    all.put("largeRequestMaxBytes", group.large_requests_max_bytes);
+    all.put("jute.maxbuffer", group.jute_max_buffer);
+    all.put("jute.maxbuffer.extrasize", group.jute_extra_size);
+    all.put("request_throttle_max_requests", group.max_requests);
+    all.put("throttled_op_wait_time", group.throttled_op_wait_ms);
+    all.put("globalOutstandingLimit", group.global_outstanding_limit);
     let large_bytes = group.large_request_bytes.map_or("-1".to_string(), |n| n.to_string());
     all.put("largeRequestThreshold", large_bytes);
     match &group.connection_throttle {
@@ -240,13 +240,13 @@ fn limits(group: &LimitsConfig, all: &mut Answers) {
 }
 
 fn tree(group: &TreeConfig, all: &mut Answers) {
-    all.put("digest.enabled", &group.digest_enabled);
-    all.put("extendedTypesEnabled", &group.extended_types);
-    all.put("emulate353TTLNodes", &group.emulate_353);
-    all.put("enforceQuota", &group.enforce_quota);
-    all.put("znode.container.checkIntervalMs", &group.reap_interval_ms);
-    all.put("znode.container.maxPerMinute", &group.reap_per_minute);
-    all.put("znode.container.maxNeverUsedIntervalMs", &group.reap_never_used_ms);
+    all.put("digest.enabled", group.digest_enabled);
+    all.put("extendedTypesEnabled", group.extended_types);
+    all.put("emulate353TTLNodes", group.emulate_353);
+    all.put("enforceQuota", group.enforce_quota);
+    all.put("znode.container.checkIntervalMs", group.reap_interval_ms);
+    all.put("znode.container.maxPerMinute", group.reap_per_minute);
+    all.put("znode.container.maxNeverUsedIntervalMs", group.reap_never_used_ms);
 }
 
 fn throttle_answers(throttle: &ConnectionThrottle, all: &mut Answers) {

@@ -15,7 +15,7 @@
 use std::io::{self, BufRead};
 use std::process::ExitCode;
 
-use zabkeeper_std::Ensemble;
+use zabkeeper_std::TestEnsemble;
 
 fn main() -> ExitCode {
     let servers = std::env::args().nth(1).map_or(Ok(3), |number| number.parse());
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         eprintln!("usage: ensemble [SERVERS]");
         return ExitCode::from(2);
     };
-    let ensemble = match Ensemble::start(servers) {
+    let ensemble = match TestEnsemble::start(servers) {
         Ok(ensemble) => ensemble,
         Err(e) => {
             eprintln!("ensemble: {e}");
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn obey(ensemble: &Ensemble, line: &str) -> Result<String, Box<dyn std::error::Error>> {
+fn obey(ensemble: &TestEnsemble, line: &str) -> Result<String, Box<dyn std::error::Error>> {
     let mut words = line.split_whitespace();
     let command = words.next().unwrap_or_default();
     let words: Vec<&str> = words.collect();

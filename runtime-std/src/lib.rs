@@ -1,7 +1,7 @@
 //! What every runtime of zabkeeper needs and none should write twice: the driver of a node, the
 //! file executor and its thread, start-up, the command line, what the JVM was told, the clock,
 //! signals, logging, the journal of a process, what `inspect` prints. And [`threads`], a runtime
-//! without an executor; and [`Ensemble`], for the tests of others.
+//! without an executor; and [`TestEnsemble`], for the tests of others.
 
 pub mod boot;
 pub mod clock;
@@ -26,4 +26,4 @@ mod spelling;
 pub mod system_properties;
 pub mod threads;
 
-pub use ensemble::Ensemble;
+pub use ensemble::TestEnsemble;

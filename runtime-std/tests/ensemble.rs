@@ -1,10 +1,10 @@
-//! What the tests of others lean on: [`Ensemble`].
+//! What the tests of others lean on: [`TestEnsemble`].
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use zabkeeper_std::Ensemble;
+use zabkeeper_std::TestEnsemble;
 use zabkeeper_std::ensemble::EnsembleError;
 
 /// Opens a session, or attaches to one of old. Its id and timeout; no timeout says that it has
@@ -44,7 +44,7 @@ fn mode(at: SocketAddr) -> String {
 
 #[test]
 fn a_leader_that_was_killed_comes_back_as_a_follower() {
-    let ensemble = Ensemble::start(3).unwrap();
+    let ensemble = TestEnsemble::start(3).unwrap();
     let leader = ensemble.leader().unwrap();
     assert_eq!(mode(ensemble.address(leader).unwrap()), "leader");
     ensemble.kill(leader).unwrap();
@@ -60,7 +60,7 @@ fn a_leader_that_was_killed_comes_back_as_a_follower() {
 
 #[test]
 fn who_is_cut_off_serves_nobody_until_it_is_healed() {
-    let ensemble = Ensemble::start(3).unwrap();
+    let ensemble = TestEnsemble::start(3).unwrap();
     let leader = ensemble.leader().unwrap();
     let at = ensemble.address(leader).unwrap();
     let (stream, session, password, _) = connect(at, None);
@@ -80,7 +80,7 @@ fn who_is_cut_off_serves_nobody_until_it_is_healed() {
 
 #[test]
 fn a_session_expires_when_it_is_to() {
-    let ensemble = Ensemble::start(3).unwrap();
+    let ensemble = TestEnsemble::start(3).unwrap();
     for server in ensemble.servers() {
         let at = ensemble.address(server).unwrap();
         let (stream, session, password, timeout) = connect(at, None);
@@ -95,7 +95,7 @@ fn a_session_expires_when_it_is_to() {
 
 #[test]
 fn without_a_quorum_there_is_no_leader_and_nothing_waits() {
-    let ensemble = Ensemble::start(3).unwrap();
+    let ensemble = TestEnsemble::start(3).unwrap();
     ensemble.kill(1).unwrap();
     ensemble.stop(2).unwrap();
     assert_eq!(ensemble.leader(), Err(EnsembleError::NoQuorum));
@@ -115,11 +115,11 @@ fn without_a_quorum_there_is_no_leader_and_nothing_waits() {
 fn a_server_alone_and_settings_and_a_directory_that_stays() {
     let dir = tempfile::tempdir().unwrap();
     let at = |dir: &std::path::Path| dir.join("node1/data/version-2");
-    let ensemble = Ensemble::builder().servers(1).dir(dir.path()).start().unwrap();
+    let ensemble = TestEnsemble::builder().servers(1).dir(dir.path()).start().unwrap();
     assert_eq!(ensemble.connect_string(), ensemble.address(1).unwrap().to_string());
     drop(ensemble);
     assert!(at(dir.path()).is_dir());
-    let wrong = Ensemble::builder().servers(1).setting("tickTime", "never").start();
+    let wrong = TestEnsemble::builder().servers(1).setting("tickTime", "never").start();
     let Err(EnsembleError::Failed { server: 1, failure }) = wrong else { panic!("{wrong:?}") };
     assert!(failure.message.contains("tickTime"), "{failure}");
 }
@@ -129,7 +129,7 @@ fn nothing_is_left_and_many_may_run_at_once() {
     let threads: Vec<_> = (0..4)
         .map(|_| {
             std::thread::spawn(|| {
-                let ensemble = Ensemble::start(3).unwrap();
+                let ensemble = TestEnsemble::start(3).unwrap();
                 ensemble.servers().map(|s| ensemble.address(s).unwrap()).collect::<Vec<_>>()
             })
         })
@@ -145,7 +145,7 @@ fn nothing_is_left_and_many_may_run_at_once() {
 fn a_whole_story_takes_less_than_a_second() {
     let story = |_| {
         let began = Instant::now();
-        let ensemble = Ensemble::start(3).unwrap();
+        let ensemble = TestEnsemble::start(3).unwrap();
         let leader = ensemble.leader().unwrap();
         ensemble.kill(leader).unwrap();
         ensemble.wait_until_serving().unwrap();

@@ -1,5 +1,6 @@
 //! The data of the present role: created when the role begins, dropped as a whole when it ends.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::client_requests::PendingSync;
@@ -14,7 +15,7 @@ pub(super) enum Duty {
     #[default]
     Idle,
     /// It decides about writes: an established leader, or a standalone server.
-    Leading(Leading),
+    Leading(Box<Leading>),
     /// It sends writes to its leader.
     Following(Following),
 }

@@ -1,6 +1,7 @@
 //! The leader, or a standalone server: it prepares writes and proposes them, watches over all
 //! sessions, and answers its learners (`LeaderZooKeeperServer`, `ZooKeeperServer`).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -66,14 +67,14 @@ impl Node {
             mutant!(SessionForgottenByLeader => continue);
             tracker.add(now.mono, session, timeout_ms);
         }
-        self.duty = Duty::Leading(Leading {
+        self.duty = Duty::Leading(Box::new(Leading {
             tracker,
             reaper: Reaper::new(now.mono, &self.config),
             pending_closes: BTreeSet::new(),
             forwarded: Forwarded::default(),
             proposed: VecDeque::new(),
             pending_syncs: VecDeque::new(),
-        });
+        }));
         self.start_serving(now);
     }
 

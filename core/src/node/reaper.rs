@@ -11,7 +11,6 @@ use bytestring::ByteString;
 use tracing::info;
 
 use super::Node;
-use super::duty::Duty;
 use super::leading::Leading;
 use crate::action::Actions;
 use crate::config::Config;
@@ -59,7 +58,7 @@ impl Node {
     /// Goes on with the round, or begins the next one, if it is time.
     pub(super) fn reap(&mut self, now: Now, out: &mut Actions) {
         let serving = self.serving();
-        let Duty::Leading(Leading { reaper, .. }) = &mut self.duty else { return };
+        let Some(Leading { reaper, .. }) = self.duty.leading() else { return };
         if now.mono < reaper.deadline() {
             return;
         }

@@ -52,7 +52,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// called by several threads at once.
 ///
 /// ```
-/// use zabkeeper_std::Ensemble;
+/// use zabkeeper_std::TestEnsemble;
 /// # use std::io::{Read, Write};
 /// # /// A client that opens a session and does nothing else: its connection and its id.
 /// # fn connect(at: std::net::SocketAddr) -> (std::net::TcpStream, i64) {
@@ -68,7 +68,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// #     (stream, i64::from_be_bytes(reply[12..20].try_into().unwrap()))
 /// # }
 ///
-/// let ensemble = Ensemble::start(3)?;
+/// let ensemble = TestEnsemble::start(3)?;
 /// let clients_connect_to = ensemble.connect_string(); // 127.0.0.1:…,127.0.0.1:…,127.0.0.1:…
 /// # assert_eq!(clients_connect_to.split(',').count(), 3);
 ///
@@ -92,7 +92,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// # Ok::<(), zabkeeper_std::ensemble::EnsembleError>(())
 /// ```
 #[derive(Debug)]
-pub struct Ensemble {
+pub struct TestEnsemble {
     /// None once it is being dropped.
     layout: Option<Layout>,
     patience: Duration,
@@ -199,11 +199,11 @@ impl Builder {
     ///
     /// # Errors
     /// There are no ports or files, or a server cannot use its configuration.
-    pub fn start(self) -> Result<Ensemble, EnsembleError> {
+    pub fn start(self) -> Result<TestEnsemble, EnsembleError> {
         let layout = Layout::make(&self.plan).map_err(EnsembleError::Layout)?;
         let running = layout.places.iter().map(|_| None).collect();
         let state = Mutex::new(State { running, away: Vec::new() });
-        let ensemble = Ensemble { layout: Some(layout), patience: self.patience, state };
+        let ensemble = TestEnsemble { layout: Some(layout), patience: self.patience, state };
         for server in ensemble.servers() {
             ensemble.run(&mut ensemble.lock(), server)?;
         }
@@ -212,13 +212,13 @@ impl Builder {
     }
 }
 
-impl Ensemble {
+impl TestEnsemble {
     /// So many servers; returns when they serve clients.
     ///
     /// # Errors
     /// As [`Builder::start`].
-    pub fn start(servers: u16) -> Result<Ensemble, EnsembleError> {
-        Ensemble::builder().servers(servers).start()
+    pub fn start(servers: u16) -> Result<TestEnsemble, EnsembleError> {
+        TestEnsemble::builder().servers(servers).start()
     }
 
     /// To say more than how many.
@@ -331,7 +331,7 @@ impl Ensemble {
     }
 
     /// Waits until every server serves that runs and is connected to a quorum of them, under one
-    /// leader. For after [`Ensemble::kill`] and [`Ensemble::partition`]; the others do it
+    /// leader. For after [`TestEnsemble::kill`] and [`TestEnsemble::partition`]; the others do it
     /// themselves.
     ///
     /// # Errors
@@ -460,7 +460,7 @@ impl Ensemble {
     }
 }
 
-impl Drop for Ensemble {
+impl Drop for TestEnsemble {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let running: Vec<Running> = state.running.iter_mut().filter_map(Option::take).collect();
