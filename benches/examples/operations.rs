@@ -1,7 +1,8 @@
 //! A client's operations through three servers in memory, over and over: something for a profiler
 //! to look at.
 //!
-//! `cargo run --release -p zabkeeper-benches --example operations -- set|get|create OUTSTANDING ROUNDS`
+//! `cargo run --release -p zabkeeper-benches --example operations -- set|get|create OUTSTANDING
+//! ROUNDS`
 
 use std::env;
 use std::time::{Duration, Instant};

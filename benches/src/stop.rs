@@ -12,8 +12,8 @@ use crate::load::Failed;
 /// The signal that said so.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// From now on a signal that ends processes stops what is done here; `at_once` is done as soon as it
-/// comes. A second one ends the process.
+/// From now on a signal that ends processes stops what is done here; `at_once` is done as soon as
+/// it comes. A second one ends the process.
 ///
 /// # Errors
 /// Signals cannot be waited for.

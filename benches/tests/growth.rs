@@ -19,8 +19,8 @@ const SMALL: Size = Size { znodes: 1_000, clients: 1 };
 const LARGE_TREE: Size = Size { znodes: 50_000, clients: 1 };
 const MANY_CLIENTS: Size = Size { znodes: 1_000, clients: COUNTED };
 const ASKS: [Ask; 3] = [Ask::Get, Ask::Set, Ask::Create];
-/// Operations that are counted: half of the smallest tree, so that each goes to a znode that was not
-/// changed before, as it does in a larger one; and each client has asked once before.
+/// Operations that are counted: half of the smallest tree, so that each goes to a znode that was
+/// not changed before, as it does in a larger one; and each client has asked once before.
 const COUNTED: usize = 500;
 
 struct Load {

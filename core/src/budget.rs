@@ -1,6 +1,6 @@
-//! The budget of a turn: the work that a server does for clients before it handles other events. The
-//! cost of a request is the work to answer it, not its length; requests beyond the budget wait for
-//! the next turn.
+//! The budget of a turn: the work that a server does for clients before it handles other events.
+//! The cost of a request is the work to answer it, not its length; requests beyond the budget wait
+//! for the next turn.
 
 use core::ops::AddAssign;
 

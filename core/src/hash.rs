@@ -5,11 +5,11 @@ use ahash::RandomState;
 
 /// The key of a hash function.
 #[derive(Clone, Debug)]
-pub struct HashKey(RandomState);
+pub(crate) struct HashKey(RandomState);
 
 impl HashKey {
     /// Derives a key from a seed.
-    pub fn new(seed: u64) -> HashKey {
+    pub(crate) fn new(seed: u64) -> HashKey {
         let mut rng = fastrand::Rng::with_seed(seed);
         let [a, b, c, d] = core::array::from_fn(|_| rng.u64(..));
         HashKey(RandomState::with_seeds(a, b, c, d))

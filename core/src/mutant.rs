@@ -69,8 +69,8 @@ impl Mutant {
     ];
 }
 
-/// `mutant!(Name => statement)` runs the statement if the mutant is switched on. It stands on a line
-/// of its own, never in a condition, so that a reader of the protocol can skip it.
+/// `mutant!(Name => statement)` runs the statement if the mutant is switched on. It stands on a
+/// line of its own, never in a condition, so that a reader of the protocol can skip it.
 macro_rules! mutant {
     ($name:ident => $wrong:expr) => {
         if $crate::mutant::Mutant::$name.is_on() {

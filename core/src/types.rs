@@ -261,8 +261,8 @@ pub fn literal(host: &str) -> Option<(IpAddr, Option<&str>)> {
     host.parse().ok().map(|ip| (ip, None))
 }
 
-/// A host as `InetSocketAddress.getHostString` spells it, without brackets: an IPv6 address in eight
-/// groups, a mapped IPv4 address as IPv4, a name unchanged.
+/// A host as `InetSocketAddress.getHostString` spells it, without brackets: an IPv6 address in
+/// eight groups, a mapped IPv4 address as IPv4, a name unchanged.
 pub fn spelling(host: &str) -> Cow<'_, str> {
     match literal(host) {
         Some((IpAddr::V6(ip), zone)) => match ip.to_ipv4_mapped() {

@@ -155,3 +155,38 @@ fn crates_depend_downward() {
         }
     }
 }
+
+/// Comments are as wide as code at most: rustfmt does not wrap them.
+const MAX_COMMENT_COLUMNS: usize = 100;
+
+#[test]
+fn comments_fit_a_hundred_columns() {
+    let mut found = Vec::new();
+    for (name, text) in sources().iter().filter(|(name, _)| name.ends_with(".rs")) {
+        for (number, line) in text.lines().enumerate() {
+            let width = line.chars().count();
+            if line.trim_start().starts_with("//") && width > MAX_COMMENT_COLUMNS {
+                found.push(format!("{name}:{}: {width} columns", number + 1));
+            }
+        }
+    }
+    assert_none(found, "comments are at most 100 columns wide");
+}
+
+#[test]
+fn seeded_bugs_stand_on_lines_of_their_own() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        if !name.starts_with("core/src/") || name.ends_with("mutant.rs") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default().trim_start();
+            let is_inside = code.contains("mutant!(") && !code.starts_with("mutant!(");
+            if code.contains("Mutant::") || is_inside {
+                found.push(format!("{name}:{}: {code}", number + 1));
+            }
+        }
+    }
+    assert_none(found, "mutant!(Name => statement); stands on lines of its own");
+}

@@ -12,8 +12,9 @@ const RACE: (&str, &str) = ("sync-3.8.0", "Election #191 Some(3)->1: Notificatio
 /// and counts rounds from 0. Ours go on as they are.
 const RESTART: (&str, &str) = ("reconfig-3.9.5", "Election ");
 /// A leader that all have voted for, but those that are gone, says so at once
-/// (`Election::lead_at_once`). Where a server of ZooKeeper waits for better votes first, it has nothing
-/// to tell yet, and tells who asks (observers, in the last two) of the established epoch later.
+/// (`Election::lead_at_once`). Where a server of ZooKeeper waits for better votes first, it has
+/// nothing to tell yet, and tells who asks (observers, in the last two) of the established epoch
+/// later.
 const EARLY: [(&str, &str); 4] = [
     ("sync-3.9.5", "Election #100 Some(3)->1: Notification 0 of 1"),
     ("sync-3.8.0", "Election #84 Some(3)->1: Notification 0 of 1"),

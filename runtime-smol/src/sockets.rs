@@ -28,7 +28,8 @@ pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, limit: 
                 }
                 accepted = accepted.wrapping_add(1);
                 if accepted.is_multiple_of(ACCEPTS) {
-                    // However many there are, others have their turn. An error shows when it accepts.
+                    // However many there are, others have their turn. An error shows when it
+                    // accepts.
                     let _ = listener.readable().await;
                 }
             }

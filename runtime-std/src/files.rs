@@ -28,8 +28,8 @@ const PIECE: usize = 1 << 20;
 /// Executes one operation at a time. Keeps a file open from its first use until it is closed,
 /// renamed or deleted. Knows nothing of what is in a file.
 ///
-/// What passes is waited for: a signal, file descriptors that others have. What a file system cannot
-/// do at all, and the server can do without, is told once.
+/// What passes is waited for: a signal, file descriptors that others have. What a file system
+/// cannot do at all, and the server can do without, is told once.
 #[derive(Debug)]
 pub struct Files {
     open: HashMap<FilePath, File>,

@@ -54,8 +54,8 @@ pub struct Compare {
 /// Runs it, and prints the tables.
 ///
 /// # Errors
-/// Nothing could be measured, the results cannot be written, rows failed, or a signal came; what was
-/// measured until then is printed all the same.
+/// Nothing could be measured, the results cannot be written, rows failed, or a signal came; what
+/// was measured until then is printed all the same.
 pub fn run(compare: &Compare) -> Result<(), Failed> {
     let plans: Vec<Plan> = plans().into_iter().filter(|plan| plan.wanted(compare)).collect();
     if compare.list {

@@ -88,9 +88,9 @@ pub fn load(nodes: usize, bytes: usize, options: StoreOptions) -> Store {
     decoder.finish(ZXID)
 }
 
-/// Puts it, and the epoch that it is of, into a server's `version-2`. For zabkeeper it is a link. Apache
-/// ZooKeeper begins with a snapshot of what it has read, and writes that over the file of the same
-/// name: it gets a copy, or it would write what the others are reading.
+/// Puts it, and the epoch that it is of, into a server's `version-2`. For zabkeeper it is a link.
+/// Apache ZooKeeper begins with a snapshot of what it has read, and writes that over the file of
+/// the same name: it gets a copy, or it would write what the others are reading.
 ///
 /// # Errors
 /// It cannot be linked or copied.

@@ -1,4 +1,5 @@
-//! Requests as bytes, made once: when one is sent, its number is put in, and the name of a new node.
+//! Requests as bytes, made once: when one is sent, its number is put in, and the name of a new
+//! node.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use zabkeeper_core::types::{SessionId, Zxid};

@@ -1,5 +1,5 @@
-//! The report as a picture: how many times better than Apache ZooKeeper, a bar for each goal that is
-//! a ratio to it, on a logarithmic scale.
+//! The report as a picture: how many times better than Apache ZooKeeper, a bar for each goal that
+//! is a ratio to it, on a logarithmic scale.
 
 use std::fmt::Write;
 

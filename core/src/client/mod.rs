@@ -1,8 +1,8 @@
-//! The client's side of a session (`ClientCnxn`): it connects and reconnects, keeps the session alive,
-//! and matches replies to requests.
+//! The client's side of a session (`ClientCnxn`): it connects and reconnects, keeps the session
+//! alive, and matches replies to requests.
 //!
-//! The host dials the servers of [`ClientEvent::Connect`], carries bytes in both directions, and calls
-//! [`Client::tick`] at [`Client::deadline`]. [`ConnectString`] reads the list of servers.
+//! The host dials the servers of [`ClientEvent::Connect`], carries bytes in both directions, and
+//! calls [`Client::tick`] at [`Client::deadline`]. [`ConnectString`] reads the list of servers.
 
 mod connect_string;
 mod request;

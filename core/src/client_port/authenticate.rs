@@ -1,5 +1,5 @@
-//! Who a connection is: certificates, auth packets, SASL tokens where there is no SASL, and connections that
-//! have to authenticate first.
+//! Who a connection is: certificates, auth packets, SASL tokens where there is no SASL, and
+//! connections that have to authenticate first.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -54,7 +54,7 @@ impl ClientPort {
     ///
     /// The connection is closed where certificates say nothing (`authProvider.NAME` in the
     /// configuration), as ZooKeeper closes it.
-    pub fn identified(&mut self, conn: ConnId, subject: ByteString, out: &mut Actions) {
+    pub(crate) fn identified(&mut self, conn: ConnId, subject: ByteString, out: &mut Actions) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         match self.options.access.identify(subject) {
             Some(ids) => {

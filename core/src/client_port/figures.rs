@@ -11,28 +11,28 @@ use crate::types::{ConnId, Now, SessionId, Time};
 
 impl ClientPort {
     /// How many clients are connected.
-    pub fn connection_count(&self) -> usize {
+    pub(crate) fn connection_count(&self) -> usize {
         self.connections.len()
     }
 
     /// How many watches there are.
-    pub fn watch_count(&self) -> usize {
+    pub(crate) fn watch_count(&self) -> usize {
         self.watches.len()
     }
 
     /// Connections that watch data, paths whose data is watched, and watches of data (`wchs`).
-    pub fn watch_summary(&self) -> [usize; 3] {
+    pub(crate) fn watch_summary(&self) -> [usize; 3] {
         self.watches.summary()
     }
 
     /// Watches of data: each session with its paths (`wchc`).
-    pub fn watches_by_session(&self) -> Vec<(SessionId, Vec<&str>)> {
+    pub(crate) fn watches_by_session(&self) -> Vec<(SessionId, Vec<&str>)> {
         let all = self.watches.by_connection().into_iter();
         all.map(|(conn, paths)| (self.session_of(conn), paths)).collect()
     }
 
     /// Watches of data: each path with its sessions (`wchp`).
-    pub fn watches_by_path(&self) -> Vec<(&str, Vec<SessionId>)> {
+    pub(crate) fn watches_by_path(&self) -> Vec<(&str, Vec<SessionId>)> {
         let sessions = |all: Vec<ConnId>| all.into_iter().map(|c| self.session_of(c)).collect();
         self.watches.by_path().into_iter().map(|(path, all)| (path, sessions(all))).collect()
     }
@@ -43,7 +43,7 @@ impl ClientPort {
 
     /// Connections by the wall-clock time (ms) at which they would be given up if nothing more
     /// were heard of them, each with its session, for `dump`.
-    pub fn expiring(&self, now: Now) -> Vec<(i64, Vec<(SocketAddr, SessionId)>)> {
+    pub(crate) fn expiring(&self, now: Now) -> Vec<(i64, Vec<(SocketAddr, SessionId)>)> {
         let interval = self.options.sessionless_timeout_ms.max(1);
         let mut all: BTreeMap<u64, Vec<_>> = BTreeMap::new();
         for c in self.connections.values() {
@@ -59,19 +59,19 @@ impl ClientPort {
     }
 
     /// Begins all figures of the connections anew (`crst`).
-    pub fn reset_connections(&mut self) {
+    pub(crate) fn reset_connections(&mut self) {
         for connection in self.connections.values_mut() {
             connection.figures.reset();
         }
     }
 
     /// Requests that have no answer yet.
-    pub fn outstanding(&self) -> usize {
+    pub(crate) fn outstanding(&self) -> usize {
         self.connections.values().map(|c| c.pending.len()).sum()
     }
 
     /// All connections, for `stat` and `cons`.
-    pub fn clients(&self) -> Vec<admin::Client> {
+    pub(crate) fn clients(&self) -> Vec<admin::Client> {
         let session = |c: &Connection| admin::ClientSession {
             id: c.session,
             last_operation: c.figures.last_op,

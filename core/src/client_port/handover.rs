@@ -25,7 +25,7 @@ use crate::wire::{ErrorCode, OpCode};
 
 /// Where the requests end that a session's former connections may have under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Handover {
+pub(crate) enum Handover {
     /// With this transaction.
     After(Zxid),
     /// Where the answer to a [`ClientRequest::Fence`] comes.
@@ -202,7 +202,7 @@ impl ClientPort {
     }
 
     /// The fence that was sent is answered.
-    pub fn fence_passed(&mut self, now: Now, store: &Store, out: &mut Actions) {
+    pub(crate) fn fence_passed(&mut self, now: Now, store: &Store, out: &mut Actions) {
         let passed = self.fences.sent;
         for conn in core::mem::take(&mut self.fences.asked) {
             let Some(connection) = self.connections.get_mut(&conn) else { continue };

@@ -100,7 +100,7 @@ impl ClientPort {
     }
 
     /// A session begins, without a transaction.
-    pub fn began(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
+    pub(crate) fn began(&mut self, now: Now, store: &Store, session: SessionId, out: &mut Actions) {
         if let Some(conn) = self.by_session.get(&session).copied() {
             self.made(now, store, conn, false, out);
         }
@@ -126,7 +126,7 @@ impl ClientPort {
     /// A read-only server cannot begin a session that the ensemble would know: this is told in
     /// place of the handshake's answer (`ReadOnlyRequestProcessor.sendErrorResponse`). Nothing
     /// could follow on this connection.
-    pub fn not_begun(&mut self, store: &Store, session: SessionId, out: &mut Actions) {
+    pub(crate) fn not_begun(&mut self, store: &Store, session: SessionId, out: &mut Actions) {
         let Some(conn) = self.by_session.get(&session).copied() else { return };
         if let Some(connection) = self.connections.get_mut(&conn) {
             let (zxid, code) = (store.last_zxid(), ErrorCode::NotReadOnly);
@@ -136,7 +136,7 @@ impl ClientPort {
     }
 
     /// Whether a session of old lives, and where its former requests end.
-    pub fn reattached(
+    pub(crate) fn reattached(
         &mut self,
         now: Now,
         store: &Store,

@@ -53,9 +53,9 @@ use crate::wire::{ErrorCode, EventType, Record, Word};
 
 use connection::{Connection, Pending, PendingState, Phase};
 use handover::Fences;
-pub use handover::Handover;
+pub(crate) use handover::Handover;
 use load::Load;
-pub use request_throttle::RequestThrottle;
+pub(crate) use request_throttle::RequestThrottle;
 use throttle::Throttle;
 use turns::Turns;
 use watches::Watches;
@@ -77,7 +77,7 @@ const MOST_PARTS_BYTES: usize = 4 << 20;
 
 /// Limits and rules of the client port (`zoo.cfg`).
 #[derive(Clone, Debug)]
-pub struct ClientPortOptions {
+pub(crate) struct ClientPortOptions {
     /// The top byte of new session ids; 1 for a standalone server.
     pub server: i64,
     /// Least session time-out, ms.
@@ -108,7 +108,8 @@ pub struct ClientPortOptions {
     /// Requests of one session that wait; more are not read. Nor are more than one of any
     /// session while those of all are more than this.
     pub outstanding_limit: usize,
-    /// What requests may cost before other events are looked at ([`Budget`](crate::budget::Budget)).
+    /// What requests may cost before other events are looked at
+    /// ([`Budget`](crate::budget::Budget)).
     pub turn_budget: usize,
     /// What is admitted of all requests.
     pub requests: RequestThrottle,
@@ -124,7 +125,7 @@ impl ClientPortOptions {
 
 /// What the clients want of the server.
 #[derive(Debug)]
-pub enum ClientRequest {
+pub(crate) enum ClientRequest {
     /// A four-letter word: [`ClientPort::answer_word`].
     Word {
         /// Who asks.
@@ -187,7 +188,7 @@ enum ServiceMode {
 
 /// All client connections of one server.
 #[derive(Debug)]
-pub struct ClientPort {
+pub(crate) struct ClientPort {
     options: ClientPortOptions,
     service: ServiceMode,
     connections: BTreeMap<ConnId, Connection>,
@@ -219,7 +220,7 @@ pub struct ClientPort {
 
 impl ClientPort {
     /// Nobody is connected. Clock and seed make the session ids; the key is for watched paths.
-    pub fn new(options: ClientPortOptions, now: Now, seed: u64, key: HashKey) -> ClientPort {
+    pub(crate) fn new(options: ClientPortOptions, now: Now, seed: u64, key: HashKey) -> ClientPort {
         ClientPort {
             ids: SessionIds::new(options.server, now.wall_ms, seed),
             throttle: options
@@ -247,49 +248,49 @@ impl ClientPort {
     }
 
     /// The next thing that clients want; drained after every call.
-    pub fn next_submission(&mut self) -> Option<ClientRequest> {
+    pub(crate) fn next_submission(&mut self) -> Option<ClientRequest> {
         let next = self.submissions.pop_front()?;
         self.load.take(&next);
         Some(next)
     }
 
     /// Whether a session has its connection here.
-    pub fn is_attached(&self, session: SessionId) -> bool {
+    pub(crate) fn is_attached(&self, session: SessionId) -> bool {
         self.by_session.contains_key(&session)
     }
 
     /// Whether somebody wants something.
-    pub fn has_submissions(&self) -> bool {
+    pub(crate) fn has_submissions(&self) -> bool {
         !self.submissions.is_empty()
     }
 
     /// Whether a connection is a client's.
-    pub fn owns(&self, conn: ConnId) -> bool {
+    pub(crate) fn owns(&self, conn: ConnId) -> bool {
         self.connections.contains_key(&conn)
     }
 
     /// From now on sessions are created.
-    pub fn start_serving(&mut self) {
+    pub(crate) fn start_serving(&mut self) {
         self.service = ServiceMode::Full;
     }
 
     /// Whether clients are served, also with writes.
-    pub fn is_serving(&self) -> bool {
+    pub(crate) fn is_serving(&self) -> bool {
         self.service == ServiceMode::Full
     }
 
     /// From now on clients that accept it are served reads (`ReadOnlyZooKeeperServer`).
-    pub fn start_read_only(&mut self) {
+    pub(crate) fn start_read_only(&mut self) {
         self.service = ServiceMode::ReadOnly;
     }
 
     /// Whether reads alone are served.
-    pub fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         self.service == ServiceMode::ReadOnly
     }
 
     /// The role is lost: every client goes, and what it waited for.
-    pub fn stop_serving(&mut self, out: &mut Actions) {
+    pub(crate) fn stop_serving(&mut self, out: &mut Actions) {
         self.service = ServiceMode::None;
         self.submissions.clear();
         self.load.clear_submitted();
@@ -306,7 +307,7 @@ impl ClientPort {
     // ---- connections
 
     /// A client connected.
-    pub fn opened(&mut self, now: Time, conn: ConnId, peer: SocketAddr, out: &mut Actions) {
+    pub(crate) fn opened(&mut self, now: Time, conn: ConnId, peer: SocketAddr, out: &mut Actions) {
         let address = peer.ip().to_canonical();
         let total = self.connections.len() as u32;
         let of_address = self.by_address.get(&address).copied().unwrap_or(0);
@@ -331,7 +332,7 @@ impl ClientPort {
     }
 
     /// Bytes arrived.
-    pub fn received(
+    pub(crate) fn received(
         &mut self,
         now: Now,
         store: &Store,
@@ -357,7 +358,7 @@ impl ClientPort {
     }
 
     /// A client has taken most of its replies.
-    pub fn writable(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
+    pub(crate) fn writable(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.awaiting_drain = false;
             connection.unacked_bytes = 0;
@@ -366,7 +367,7 @@ impl ClientPort {
     }
 
     /// A client is gone, by its own will.
-    pub fn closed(&mut self, conn: ConnId) {
+    pub(crate) fn closed(&mut self, conn: ConnId) {
         self.stats.connections_dropped.add(self.owns(conn).into());
         self.forget(conn);
     }
@@ -391,7 +392,7 @@ impl ClientPort {
 
     /// Closes connections that never asked for a session, and on a read-only server those whose
     /// clients are silent: there is no leader to tell that their sessions have ended.
-    pub fn tick(&mut self, now: Time, out: &mut Actions) {
+    pub(crate) fn tick(&mut self, now: Time, out: &mut Actions) {
         if self.is_read_only() && now.ms_since(self.silence_checked) >= SILENCE_CHECK_MS {
             self.silence_checked = now;
             let is_silent = |c: &Connection| {
@@ -416,7 +417,7 @@ impl ClientPort {
     }
 
     /// When [`ClientPort::tick`] has work.
-    pub fn deadline(&self) -> Option<Time> {
+    pub(crate) fn deadline(&self) -> Option<Time> {
         let limit = self.options.sessionless_timeout_ms;
         if !self.events.is_empty() || self.turns.has_more() {
             return Some(Time(0));
@@ -441,7 +442,7 @@ impl ClientPort {
     // ---- answers
 
     /// Answers a four-letter word, and closes.
-    pub fn answer_word(&mut self, conn: ConnId, text: String, out: &mut Actions) {
+    pub(crate) fn answer_word(&mut self, conn: ConnId, text: String, out: &mut Actions) {
         if self.connections.contains_key(&conn) {
             if !text.is_empty() {
                 self.stats.packets_sent.add(1);
@@ -452,12 +453,12 @@ impl ClientPort {
     }
 
     /// Whether any client watches anything: else nobody wants to know of events.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         !self.watches.is_empty()
     }
 
     /// A transaction was applied: events, then the answer, then what waited behind it.
-    pub fn committed(
+    pub(crate) fn committed(
         &mut self,
         now: Now,
         store: &Store,
@@ -512,7 +513,7 @@ impl ClientPort {
     }
 
     /// A write could not be prepared and has no transaction.
-    pub fn refused(
+    pub(crate) fn refused(
         &mut self,
         now: Now,
         store: &Store,
@@ -546,7 +547,7 @@ impl ClientPort {
 
     /// A session ended without a transaction, as its client wished; what it asked before is
     /// answered first.
-    pub fn ended(
+    pub(crate) fn ended(
         &mut self,
         now: Now,
         store: &Store,
@@ -558,7 +559,7 @@ impl ClientPort {
     }
 
     /// The oldest sync of a connection is done.
-    pub fn synced(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
+    pub(crate) fn synced(&mut self, now: Now, store: &Store, conn: ConnId, out: &mut Actions) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             let waits = |p: &&mut Pending| matches!(p.state, PendingState::Sync(_));
             if let Some(pending) = connection.pending.iter_mut().find(waits)
@@ -571,7 +572,7 @@ impl ClientPort {
     }
 
     /// The leader says that a session ended, or it moved: its connection here goes.
-    pub fn drop_session(&mut self, session: SessionId, why: Reason, out: &mut Actions) {
+    pub(crate) fn drop_session(&mut self, session: SessionId, why: Reason, out: &mut Actions) {
         if let Some(conn) = self.by_session.get(&session).copied() {
             self.close(conn, why, out);
         }

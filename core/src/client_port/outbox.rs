@@ -57,7 +57,7 @@ impl Outbox {
 impl ClientPort {
     /// Sends what was gathered, one send for each connection: answers, and events of
     /// so many connections as a step may tell. [`ClientPort::deadline`] asks for the rest.
-    pub fn flush(&mut self, out: &mut Actions) {
+    pub(crate) fn flush(&mut self, out: &mut Actions) {
         let mut dirty = core::mem::take(&mut self.dirty);
         dirty.drain(..).for_each(|conn| self.send(conn, out));
         self.dirty = dirty;

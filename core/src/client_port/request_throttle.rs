@@ -8,7 +8,7 @@ use crate::wire::OpCode;
 
 /// `request_throttle_max_requests` and `throttled_op_wait_time`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct RequestThrottle {
+pub(crate) struct RequestThrottle {
     /// Requests of all connections that have no answer yet; while there are so many, no more
     /// are taken. 0: no limit.
     pub max_requests: usize,
@@ -43,7 +43,7 @@ impl ClientPort {
 
     /// Takes the requests of the connection that has waited longest, if there is room now.
     /// False: there is nothing to take.
-    pub fn admit_stalled(&mut self, now: Now, store: &Store, out: &mut Actions) -> bool {
+    pub(crate) fn admit_stalled(&mut self, now: Now, store: &Store, out: &mut Actions) -> bool {
         if self.options.requests.is_full(self.load.requests) {
             return false;
         }

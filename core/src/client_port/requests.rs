@@ -199,7 +199,13 @@ impl ClientPort {
 
     /// A session's write is about to be applied: what it asked before must not see it, however
     /// much is done in this turn. It cannot be much (its connection is busy before).
-    pub fn applying(&mut self, now: Now, store: &Store, logged: &LoggedTxn, out: &mut Actions) {
+    pub(crate) fn applying(
+        &mut self,
+        now: Now,
+        store: &Store,
+        logged: &LoggedTxn,
+        out: &mut Actions,
+    ) {
         let Some(conn) = self.by_session.get(&logged.header.client).copied() else { return };
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         if connection.settles(logged) || self.turns.has_more() {

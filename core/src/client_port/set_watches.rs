@@ -61,8 +61,9 @@ impl SetWatches {
     }
 
     /// Leaves watches up to the next event that was missed, or the end. As in ZooKeeper, a path in
-    /// two lists is told of twice. Of a node that the client may not read nothing is told: its watch
-    /// is left, and whether it fires is decided then. Ends early when the paths have cost what is
+    /// two lists is told of twice. Of a node that the client may not read nothing is told: its
+    /// watch is left, and whether it fires is decided then. Ends early when the paths have cost
+    /// what is
     /// `left`.
     pub(super) fn next(
         &mut self,

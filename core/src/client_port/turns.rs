@@ -83,13 +83,13 @@ impl Turns {
 
 impl ClientPort {
     /// A step begins; a tick begins a turn.
-    pub fn begin_turn(&mut self, now: Time, is_tick: bool) {
+    pub(crate) fn begin_turn(&mut self, now: Time, is_tick: bool) {
         self.turns.budget.begin(now, is_tick);
     }
 
     /// Those who waited for this turn go on, each once, as far as the budget goes;
     /// [`ClientPort::deadline`] asks for the next turn.
-    pub fn take_turns(&mut self, now: Now, store: &Store, out: &mut Actions) {
+    pub(crate) fn take_turns(&mut self, now: Now, store: &Store, out: &mut Actions) {
         for _ in 0..self.turns.waiting.len() {
             let Some(conn) = self.turns.next() else { return };
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
@@ -101,7 +101,7 @@ impl ClientPort {
     }
 
     /// The most that was done in one turn.
-    pub fn most_work(&self) -> Work {
+    pub(crate) fn most_work(&self) -> Work {
         self.turns.budget.most()
     }
 }

@@ -1,5 +1,5 @@
-//! The keys of ZooKeeper 3.9: read by a group of settings, known but without effect here, or refused
-//! because ignoring them would weaken security.
+//! The keys of ZooKeeper 3.9: read by a group of settings, known but without effect here, or
+//! refused because ignoring them would weaken security.
 
 use super::settings;
 

@@ -1,8 +1,8 @@
 //! The configuration of a server: `zoo.cfg` and the lists of members as text in, one typed
 //! [`Config`] out (`QuorumPeerConfig`).
 //!
-//! Texts are read by the grammars of [`text`](crate::text), then [`values`] keeps the value of each
-//! key, then each group of [`settings`] reads its keys. The first mistake is reported in one line
+//! Texts are read by the grammars of `text`, then `values` keeps the value of each
+//! key, then each group of `settings` reads its keys. The first mistake is reported in one line
 //! with its place; settings that do not do what their writer may expect give warnings.
 
 mod dynamic;

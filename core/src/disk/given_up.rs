@@ -1,5 +1,5 @@
-//! Keeps aside what a leader's TRUNC or SNAP takes out of the history: files that nothing reads, for
-//! whoever finds that it was the right one.
+//! Keeps aside what a leader's TRUNC or SNAP takes out of the history: files that nothing reads,
+//! for whoever finds that it was the right one.
 //!
 //! A log or a snapshot gets another name in its directory, `given-up.N.` before its own; `N` counts
 //! how often something was given up. For recovery that is as good as its deletion, whenever a crash

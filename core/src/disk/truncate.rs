@@ -31,7 +31,8 @@ struct Cut {
 /// Nothing is touched unless the log holds `after`, or a snapshot was taken at it, and a
 /// snapshot to begin with is left: what the files do not show may be in another history. Who has a
 /// transaction of an epoch has what that began with, too; the beginning itself is in no log.
-/// Then, each step durable before the next: later files newest first, the end of the file that holds
+/// Then, each step durable before the next: later files newest first, the end of the file that
+/// holds
 /// `after`, later snapshots newest first. A crash in between leaves a shorter, but whole, history
 /// of before: a log that continues a leader's snapshot is worth nothing without it.
 pub(crate) async fn truncate<S: State>(

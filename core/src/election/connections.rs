@@ -332,8 +332,8 @@ impl Connections {
         }
     }
 
-    /// A peer was dialled. Of one that was never heard of it is not asked whether it is there: it may be
-    /// about to begin.
+    /// A peer was dialled. Of one that was never heard of it is not asked whether it is there: it
+    /// may be about to begin.
     fn reached(&mut self, peer: ServerId, presence: Presence) {
         let peer = self.peers.get_mut(&peer);
         if let Some(peer) = peer.filter(|peer| peer.presence != Presence::Unknown) {

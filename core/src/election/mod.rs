@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::action::Actions;
 use crate::config::EnsembleConfig;
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::quorum::Membership;
 use crate::types::{ConnId, Epoch, ServerId, Time, Zxid};
 
@@ -304,7 +304,8 @@ impl Election {
         let mut is_doubted = false;
         if let Some(claims) = self.connections.claims(from) {
             claims.note(from, &vote, proven);
-            is_doubted = claims.is_doubted(now) && !proven && !Mutant::ClaimsAreBelieved.is_on();
+            is_doubted = claims.is_doubted(now) && !proven;
+            mutant!(ClaimsAreBelieved => is_doubted = false);
             if answer {
                 let (state, leader, log) = (vote.state, vote.leader, claims.log());
                 let version = version_of(text);
@@ -448,17 +449,17 @@ impl Election {
         };
         let votes = self.members.is_voter_in_any(self.me);
         let finalize = self.options.finalize_wait_ms;
-        // Who had a leader when it was told the vote took no notice of it.
+        // A peer that had a leader when it received the vote has ignored it.
         let unaware = vote.state == PeerState::Looking
             && (round.wakes(from) | (vote.round < round.proposal.round));
+        let mut is_unaware_of_config = vote.state == PeerState::Looking && vote.leader == NOBODY;
+        mutant!(VoterToBeUnheard => is_unaware_of_config = false);
         let outcome = if self.members.is_voter_in_any(vote.leader) {
             *say_again_at = now.plus_ms(*wait_ms);
             round.take(now, from, vote, votes, &self.members, finalize)
-        } else if vote.state == PeerState::Looking
-            && vote.leader == NOBODY
-            && !Mutant::VoterToBeUnheard.is_on()
-        {
-            // It does not know of the configuration that gives it a vote, and is needed for that.
+        } else if is_unaware_of_config {
+            // The peer does not know the configuration that gives it a vote, and is needed to
+            // commit it.
             round.catch_up(vote.round, votes)
         } else {
             return debug!(peer = %from, leader = %vote.leader, "a vote for a server that does not vote");

@@ -1,6 +1,6 @@
 //! Votes: their order, and when two are the same (`Vote`, `totalOrderPredicate`).
 
-use crate::mutant::Mutant;
+use crate::mutant::mutant;
 use crate::quorum::Verifier;
 use crate::types::{Epoch, ServerId, Zxid};
 use crate::wire::code::codes;
@@ -40,8 +40,10 @@ impl Vote {
     /// Whether this vote is better than `other`: epoch, then zxid, then server id; a candidate
     /// without weight is never better.
     pub fn beats(&self, other: &Vote, verifier: &dyn Verifier) -> bool {
-        let zxid = |v: &Vote| if Mutant::VoteIgnoresZxid.is_on() { Zxid(0) } else { v.zxid };
-        let rank = |v: &Vote| (v.peer_epoch, zxid(v), v.leader);
+        let rank = |v: &Vote| {
+            mutant!(VoteIgnoresZxid => return (v.peer_epoch, Zxid(0), v.leader));
+            (v.peer_epoch, v.zxid, v.leader)
+        };
         verifier.weight(self.leader) != 0 && rank(self) > rank(other)
     }
 

@@ -1,5 +1,5 @@
-//! Requests of this server's own clients that do not concern the tree alone: writes, syncs, sessions
-//! that begin or come back.
+//! Requests of this server's own clients that do not concern the tree alone: writes, syncs,
+//! sessions that begin or come back.
 
 use alloc::sync::Arc;
 

@@ -19,8 +19,8 @@ pub(super) fn local_tracker(config: &Config, now: Time) -> Option<SessionTracker
 
 impl Node {
     /// Handles the writes that concern a local session before they go to the leader: closing it
-    /// needs no leader; an ephemeral makes it a global session, or is refused. True: nothing is left
-    /// to do.
+    /// needs no leader; an ephemeral makes it a global session, or is refused. True: nothing is
+    /// left to do.
     pub(super) fn is_done_locally(
         &mut self,
         now: Now,
@@ -45,7 +45,8 @@ impl Node {
         };
         if self.config.sessions.upgrades_local_sessions {
             if self.duty.is_leading() && self.next_zxid(now, out).is_none() {
-                // The client will ask the leader of the next epoch; the session stays local until then.
+                // The client will ask the leader of the next epoch; the session stays local until
+                // then.
                 return true;
             }
             info!(%session, "upgrading a local session to a global one");

@@ -99,8 +99,8 @@ pub struct Node {
 
 impl Node {
     /// A server whose data directory is about to be loaded. `seed` draws what ZooKeeper draws
-    /// at random: when snapshots are due; the key of hashes that clients must not know; and session ids,
-    /// which count up from the clock with seed 0.
+    /// at random: when snapshots are due; the key of hashes that clients must not know; and session
+    /// ids, which count up from the clock with seed 0.
     pub fn new(config: Config, seed: u64, now: Now) -> Node {
         let options = options::ensemble_options(&config);
         let mut ensemble = match &config.ensemble {

@@ -38,7 +38,8 @@ pub fn disk_options(config: &Config) -> DiskOptions {
     }
 }
 
-/// Options of the znode store for this configuration; who has clients adds a seed that they do not know.
+/// Options of the znode store for this configuration; who has clients adds a seed that they do not
+/// know.
 pub fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         extended_types: config.tree.extended_types,

@@ -21,8 +21,8 @@ const LEAST_CHUNK_BYTES: usize = 1 << 10;
 const STEPS: usize = 4;
 /// About what a node takes beside its path and data.
 const NODE_BYTES: usize = 100;
-/// After a snapshot none begins for so many times as long as it took: a large tree that changes fast
-/// would be written all the time, and what is due while one is written is skipped in any case.
+/// After a snapshot none begins for so many times as long as it took: a large tree that changes
+/// fast would be written all the time, and what is due while one is written is skipped in any case.
 const REST: u64 = 3;
 /// But no longer than this: the log goes on growing, and a snapshot during which the machine stood
 /// still says nothing.

@@ -6,7 +6,7 @@
 //! still under way. Every readable write takes a zxid and becomes a transaction: the change,
 //! or an error with the code of the refusal.
 
-pub mod path;
+pub(crate) mod path;
 
 mod flags;
 mod operation;
@@ -26,9 +26,9 @@ use bytestring::ByteString;
 use self::operation::Context;
 use self::outstanding::Outstanding;
 use self::quota::Excesses;
-pub use self::reconfig::Members;
+pub(crate) use self::reconfig::Members;
 use self::request::{Operation, Write};
-pub use self::request::{Parsed, Request, parse};
+pub(crate) use self::request::{Parsed, Request, parse};
 use crate::access::Access;
 use crate::budget::Work;
 use crate::hash::HashKey;
@@ -46,7 +46,7 @@ const ENVELOPE_BYTES: usize = 64;
 
 /// What the configuration says about writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PrepOptions {
+pub(crate) struct PrepOptions {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes may be created.
     pub extended_types: bool,
     /// `zookeeper.enforceQuota`: what would exceed a quota's hard limit is refused.
@@ -63,7 +63,7 @@ pub struct PrepOptions {
 /// The leader's view of the tree as it will be. One for each time of leading: a new leader
 /// starts with a new or [cleared](Prep::clear) one over an up-to-date store.
 #[derive(Debug)]
-pub struct Prep {
+pub(crate) struct Prep {
     options: PrepOptions,
     tree: Outstanding,
     excesses: Excesses,
@@ -71,7 +71,7 @@ pub struct Prep {
 
 impl Prep {
     /// Nothing is under way.
-    pub fn new(options: PrepOptions, key: HashKey) -> Prep {
+    pub(crate) fn new(options: PrepOptions, key: HashKey) -> Prep {
         Prep { options, tree: Outstanding::new(key), excesses: Excesses::default() }
     }
 
@@ -79,7 +79,7 @@ impl Prep {
     ///
     /// `zxid` must be greater than that of every transaction prepared before, and the store
     /// must hold exactly what [`committed`](Prep::committed) was told of.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         store: &Store,
         request: &Request,
@@ -123,7 +123,7 @@ impl Prep {
     }
 
     /// Makes the transaction that begins a session with this negotiated time-out.
-    pub fn create_session(
+    pub(crate) fn create_session(
         &mut self,
         store: &Store,
         session: SessionId,
@@ -139,7 +139,7 @@ impl Prep {
     /// Makes the transaction that ends a session and deletes its ephemerals, committed or
     /// under way; `cxid` is 0 when the leader itself ends it. Until it is committed, the
     /// session's other writes are refused as of an expired session.
-    pub fn close_session(
+    pub(crate) fn close_session(
         &mut self,
         store: &Store,
         session: SessionId,
@@ -156,7 +156,7 @@ impl Prep {
     /// committed: a container that has lost its last child, or has waited for its first one for
     /// longer than `max_never_used_ms` (0: for ever), or a childless TTL node that nobody has set
     /// for as long as its TTL (`ContainerManager.getCandidates`).
-    pub fn is_reapable(
+    pub(crate) fn is_reapable(
         &self,
         store: &Store,
         path: &str,
@@ -176,7 +176,13 @@ impl Prep {
     }
 
     /// Makes the transaction by which the leader deletes a [reapable](Self::is_reapable) node.
-    pub fn reap(&mut self, store: &Store, path: ByteString, zxid: Zxid, wall_ms: i64) -> LoggedTxn {
+    pub(crate) fn reap(
+        &mut self,
+        store: &Store,
+        path: ByteString,
+        zxid: Zxid,
+        wall_ms: i64,
+    ) -> LoggedTxn {
         self.tree.begin();
         self.unlink_all(store, zxid, core::slice::from_ref(&path));
         let txn = Txn::DeleteContainer(DeleteTxn { path });
@@ -185,29 +191,29 @@ impl Prep {
 
     /// Everything up to `zxid` is applied to the store: called after each transaction that
     /// is, before the next request is prepared.
-    pub fn committed(&mut self, zxid: Zxid) {
+    pub(crate) fn committed(&mut self, zxid: Zxid) {
         self.tree.committed(zxid);
     }
 
     /// Forgets everything under way: this server no longer leads.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.tree.clear();
     }
 
     /// The cost of preparing since the last call.
-    pub fn take_work(&mut self) -> Work {
+    pub(crate) fn take_work(&mut self) -> Work {
         core::mem::take(&mut self.tree.work)
     }
 
     /// How many changes were noted, and how many forgotten again, since the last time of asking
     /// (`outstanding_changes_queued` and `_removed`).
-    pub fn take_changes(&mut self) -> (u64, u64) {
+    pub(crate) fn take_changes(&mut self) -> (u64, u64) {
         self.tree.take_counted()
     }
 
     /// How many requests were refused because of a quota's hard limit, by the first name of
     /// their paths (`quota_exceeded_error_per_namespace`).
-    pub fn quota_refusals(&self) -> &BTreeMap<String, u64> {
+    pub(crate) fn quota_refusals(&self) -> &BTreeMap<String, u64> {
         &self.excesses.refused
     }
 

@@ -4,7 +4,7 @@
 const SPECIAL: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
 
 /// Whether it is `/zookeeper` or below it.
-pub fn is_system(path: &str) -> bool {
+pub(crate) fn is_system(path: &str) -> bool {
     path.strip_prefix("/zookeeper").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -13,18 +13,18 @@ pub fn is_system(path: &str) -> bool {
 /// The original judges UTF-16 units, so everything beyond the basic multilingual plane is
 /// refused together with the surrogates, control characters, the private use area and
 /// the specials, to which the replacement character of a malformed name belongs.
-pub fn is_valid(path: &str) -> bool {
+pub(crate) fn is_valid(path: &str) -> bool {
     let Some(names) = path.strip_prefix('/') else { return false };
     names.is_empty() || names.split('/').all(is_valid_name)
 }
 
 /// The path of a node's parent, `""` for the root; `None` where a path has no `/` at all.
-pub fn parent(path: &str) -> Option<&str> {
+pub(crate) fn parent(path: &str) -> Option<&str> {
     path.rfind('/').and_then(|at| path.get(..at))
 }
 
 /// Whether the tree itself needs this node.
-pub fn is_special(path: &str) -> bool {
+pub(crate) fn is_special(path: &str) -> bool {
     SPECIAL.contains(&path)
 }
 

@@ -16,7 +16,7 @@ use crate::wire::client::{ReconfigRequest, perms};
 use crate::wire::txn::{LoggedTxn, SetDataTxn, Txn};
 
 /// What a leader knows of the members, for a request to change them.
-pub struct Members<'a> {
+pub(crate) struct Members<'a> {
     /// `reconfigEnabled`.
     pub enabled: bool,
     /// `multiAddress.enabled`: a member may have several addresses.
@@ -31,7 +31,7 @@ pub struct Members<'a> {
 
 impl Parsed {
     /// Whether it asks to change the members: then it is for [`Prep::reconfigure`].
-    pub fn is_reconfig(&self) -> bool {
+    pub(crate) fn is_reconfig(&self) -> bool {
         matches!(self.0, Write::Reconfig(_))
     }
 }
@@ -40,7 +40,7 @@ impl Prep {
     /// Makes the transaction of a [request to change the members](Parsed::is_reconfig). The new
     /// configuration has the transaction's zxid as its version.
     #[allow(clippy::too_many_arguments, reason = "as `prepare`, and the members")]
-    pub fn reconfigure(
+    pub(crate) fn reconfigure(
         &mut self,
         store: &Store,
         request: &Request,

@@ -17,7 +17,7 @@ use crate::wire::{ErrorCode, Malformed, OpCode, Reader};
 
 /// A client's request as it reaches the leader, from its own client or through a learner.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The session.
     pub session: SessionId,
     /// The client's xid.
@@ -32,7 +32,7 @@ pub struct Request {
 
 /// A write that becomes a transaction, if only an error.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Parsed(pub(super) Write);
+pub(crate) struct Parsed(pub(super) Write);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Write {
@@ -97,7 +97,7 @@ pub(super) enum CreateKind {
 impl Parsed {
     /// Whether it is one request to create an ephemeral, or a multi with such a request in it
     /// (`QuorumZooKeeperServer.checkUpgradeSession`).
-    pub fn creates_ephemeral(&self) -> bool {
+    pub(crate) fn creates_ephemeral(&self) -> bool {
         let is_ephemeral = |operation: &Operation| match operation {
             Operation::Create(create) => {
                 matches!(create.kind, CreateKind::Create | CreateKind::Create2)
@@ -117,12 +117,12 @@ impl Parsed {
     }
 
     /// Whether more than MARSHALLINGERROR can become of it.
-    pub fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.0 != Write::Unreadable
     }
 
     /// Whether it is a multi.
-    pub fn is_multi(&self) -> bool {
+    pub(crate) fn is_multi(&self) -> bool {
         matches!(self.0, Write::Multi(_))
     }
 }
@@ -133,7 +133,7 @@ impl Parsed {
 /// The code to answer with, nothing being proposed: MARSHALLINGERROR for a body that is too
 /// short or holds an impossible length, and for a null ACL in a multi; UNIMPLEMENTED for an
 /// operation that is no write, or not one that clients may send.
-pub fn parse(op: OpCode, body: &Bytes) -> Result<Parsed, ErrorCode> {
+pub(crate) fn parse(op: OpCode, body: &Bytes) -> Result<Parsed, ErrorCode> {
     let r = &mut Reader::new(body);
     let write = match op {
         OpCode::Create

@@ -127,7 +127,8 @@ impl Membership {
         core::iter::once(self.committed()).chain(self.proposed()).chain(&self.proposed_not_logged)
     }
 
-    /// Whether these servers are a quorum of the committed configuration, with or without a proposed one.
+    /// Whether these servers are a quorum of the committed configuration, with or without a
+    /// proposed one.
     pub fn is_committed_quorum(&self, acks: &AckSet) -> bool {
         self.committed.verifier.is_quorum(acks)
     }

@@ -1,8 +1,9 @@
 //! A parent's children: their order, and above a few an index of their names.
 //!
 //! The order follows from what was added and removed alone. The index holds places in it, two
-//! bytes each for some thousands, four for more. Bits that the places leave hold some of the hash, so that
-//! hardly a child is looked at that is not the right one: each would be fetched from memory.
+//! bytes each for some thousands, four for more. Bits that the places leave hold some of the hash,
+//! so that hardly a child is looked at that is not the right one: each would be fetched from
+//! memory.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -13,8 +14,8 @@ use super::tree::NodeId;
 
 /// So many children are looked through one by one.
 const UNINDEXED_MAX: usize = 4;
-/// So many children and fewer get an index of two bytes each; it has room for half as many again, at
-/// least, and for less than twice as many.
+/// So many children and fewer get an index of two bytes each; it has room for half as many again,
+/// at least, and for less than twice as many.
 const SHORT_INDEX_MAX: usize = 4096;
 /// What is an eighth full at most becomes smaller, but not below this.
 const SHRINK_MIN: usize = 64;
@@ -110,8 +111,8 @@ impl Children {
         }
     }
 
-    /// Makes an index with room for half as many again. Names are asked for in the order in which they
-    /// were made: mostly one behind the other in memory.
+    /// Makes an index with room for half as many again. Names are asked for in the order in which
+    /// they were made: mostly one behind the other in memory.
     fn index_anew(&mut self, hash: impl Fn(NodeId) -> u64) {
         self.index = if self.order.len() <= UNINDEXED_MAX {
             Index::None

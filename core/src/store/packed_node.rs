@@ -1,4 +1,5 @@
-//! A node in one piece of bytes: who is above it, its name, its data, and its counters in few bytes.
+//! A node in one piece of bytes: who is above it, its name, its data, and its counters in few
+//! bytes.
 //!
 //! ```text
 //! parent   own   flags   length of the name   name   length of the data   data   ACL   counters

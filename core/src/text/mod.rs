@@ -118,8 +118,8 @@ pub(crate) fn read_field<'a, T>(
     map_opt(field(stops), read)
 }
 
-/// One or more items, none of them empty, with a separator between them. Separators behind the last one, with nothing
-/// but white space between them, are dropped, as Java's `String.split` does.
+/// One or more items, none of them empty, with a separator between them. Separators behind the
+/// last one, with nothing but white space between them, are dropped, as Java's `String.split` does.
 pub(crate) fn split<'a, T>(
     separator: char,
     item: impl Parser<&'a str, Output = T, Error = Unexpected<'a>>,

@@ -6,7 +6,8 @@ use super::quorum::PacketType;
 use crate::types::{Epoch, Zxid};
 
 /// A peer broke the protocol, or its state does not fit to this server's: what it sent, and what
-/// was expected. Its connection is closed; if the peer is the leader, this server looks for another.
+/// was expected. Its connection is closed; if the peer is the leader, this server looks for
+/// another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum PeerError {

@@ -231,8 +231,8 @@ impl Model {
         self.set(CONFIG_PATH, Zxid(-1), config);
     }
 
-    /// A leader begins its epoch with members that were proposed before it, and whose transaction is
-    /// lost: what is proposed is on disk before the transaction is.
+    /// A leader begins its epoch with members that were proposed before it, and whose transaction
+    /// is lost: what is proposed is on disk before the transaction is.
     pub fn brings(&mut self, epoch: Zxid, roster: Roster) {
         let config = self.now(CONFIG_PATH).cloned();
         let (data, mzxid) = (Some(Bytes::from(roster.text())), Zxid(roster.version));

@@ -423,8 +423,8 @@ impl Stage<'_> {
         self.take_what_is_due();
     }
 
-    /// The disk does its work, and what was said is collected. A sync of the node's own, which was not
-    /// asked there, is answered.
+    /// The disk does its work, and what was said is collected. A sync of the node's own, which was
+    /// not asked there, is answered.
     fn settle(&mut self) {
         loop {
             self.rig.settle();

@@ -1,6 +1,6 @@
-//! What members do whose history is not the leader's. The protocol promises nothing to whoever loses
-//! a quorum's data, or mixes up directories, so this happens when a run is over and all was well:
-//! from here on only what is said here is checked.
+//! What members do whose history is not the leader's. The protocol promises nothing to whoever
+//! loses a quorum's data, or mixes up directories, so this happens when a run is over and all was
+//! well: from here on only what is said here is checked.
 //!
 //! - A majority is provisioned anew while a member with the data is away: that keeps what it has.
 //! - A member comes up with the directory of another ensemble: it has the leader's tree before it

@@ -144,8 +144,8 @@ impl World {
         self.servers[server].disk.slow(factor);
     }
 
-    /// A client that does only what it is told to connects, to this server first; `restarts_xids`: it
-    /// numbers its requests from 1 on each connection. Its index is returned.
+    /// A client that does only what it is told to connects, to this server first; `restarts_xids`:
+    /// it numbers its requests from 1 on each connection. Its index is returned.
     pub fn add_client(&mut self, server: usize, timeout_ms: i32, restarts_xids: bool) -> usize {
         let options = ActorOptions {
             servers: self.servers.len(),

@@ -138,8 +138,8 @@ impl World {
         self.tell_at(index, || String::from("is told by its operator who the members are"));
     }
 
-    /// In the calm the operator looks after those that know nobody any more who could tell them, and
-    /// gives them time: others may have told them something else, and need them.
+    /// In the calm the operator looks after those that know nobody any more who could tell them,
+    /// and gives them time: others may have told them something else, and need them.
     pub(super) fn help_the_lost(&mut self) {
         let Some(roster) = self.zab.roster().cloned() else { return };
         for index in 0..self.servers.len() {

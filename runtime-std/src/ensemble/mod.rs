@@ -23,7 +23,8 @@ use crate::program;
 use crate::threads::Threads;
 
 // Ticks are short, and how many of them others are waited for is long: a machine with much else to
-// do shall not bring an ensemble down. No fsync: what is killed here is a thread, and its files stay.
+// do shall not bring an ensemble down. No fsync: what is killed here is a thread, and its files
+// stay.
 const SETTINGS: [(&str, &str); 12] = [
     ("tickTime", "100"),
     ("initLimit", "100"),

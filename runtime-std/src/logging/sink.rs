@@ -1,5 +1,5 @@
-//! Lines on their way to a stream that may fail or take nothing: a bounded buffer, and a thread that
-//! writes.
+//! Lines on their way to a stream that may fail or take nothing: a bounded buffer, and a thread
+//! that writes.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -12,8 +12,8 @@ const SERVERS: [usize; 4] = [1, 3, 5, 7];
 /// a server that reads a connection finds ever fewer of them, from all to one.
 const UNDER_WAY: [usize; 2] = [1, 1_000];
 /// So many times the smallest step, at most. What takes the logarithm of its size, as a sorted tree
-/// does, takes 2.3 times as much for 10,000,000 as for 1,000; memory that is no longer in a cache is
-/// to cost less than that.
+/// does, takes 2.3 times as much for 10,000,000 as for 1,000; memory that is no longer in a cache
+/// is to cost less than that.
 const FLAT: f64 = 1.5;
 /// What each of seven servers may take, beside each of three.
 const LINEAR: f64 = 1.25;

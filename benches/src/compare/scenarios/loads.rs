@@ -23,8 +23,8 @@ const NO_FASTER: u32 = 3;
 /// What is not more than noise.
 const NOISE: f64 = 1.05;
 
-/// Servers that serve, and have done so for a while: code that is compiled while it runs gets faster
-/// for seconds.
+/// Servers that serve, and have done so for a while: code that is compiled while it runs gets
+/// faster for seconds.
 pub(in super::super) fn start(
     course: &Course,
     program: &Program,
@@ -77,8 +77,8 @@ pub(super) fn tree_bytes(znodes: usize) -> (u64, u64) {
     (znodes * ZNODE_ON_DISK * (1 + servers), znodes * ZNODE_IN_MEMORY * servers)
 }
 
-/// An ensemble with so many znodes. It writes no snapshots meanwhile: they would take the longer the
-/// more znodes there are, and be as frequent as writes are.
+/// An ensemble with so many znodes. It writes no snapshots meanwhile: they would take the longer
+/// the more znodes there are, and be as frequent as writes are.
 pub(in super::super) fn over_a_tree(course: &mut Course, znodes: usize) -> Result<Setup, Failed> {
     let snapshot = Some(course.tree(znodes, TREE_BYTES)?);
     Ok(Setup { extra: String::from("snapCount=1000000000\n"), snapshot, ..Setup::default() })

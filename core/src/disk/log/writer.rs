@@ -18,9 +18,9 @@ pub(crate) const MAX_BATCH: usize = 1000;
 pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
 /// The next piece of padding is written when less than this is left.
 const PADDING_MARGIN: u64 = 4096;
-/// What the log grows into is written with zeros up to the next multiple of this. Padding is a hole: a
-/// sync over a hole waits for the file system to allocate blocks and to write that down in its journal.
-/// Over blocks that are there it waits for the data alone.
+/// What the log grows into is written with zeros up to the next multiple of this. Padding is a
+/// hole: a sync over a hole waits for the file system to allocate blocks and to write that down in
+/// its journal. Over blocks that are there it waits for the data alone.
 const ZEROED: u64 = 64 << 10;
 
 /// The end of the log.

@@ -420,7 +420,8 @@ fn old_members_never_lead_with_a_hand_written_list() {
     for id in [1, 3, 4, 5] {
         world.crash(id);
     }
-    // Server 2 could not save the proposed configuration; the files of server 1 were rewritten by hand.
+    // Server 2 could not save the proposed configuration; the files of server 1 were rewritten by
+    // hand.
     let durable = &mut world.servers.get_mut(&2).unwrap().durable;
     (durable.config, durable.next) = (stale, None);
     let durable = &mut world.servers.get_mut(&1).unwrap().durable;

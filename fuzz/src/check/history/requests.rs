@@ -1,5 +1,5 @@
-//! What a session's client has asked for. A log names a request by its session and number alone, and
-//! clients may number theirs anew on each connection: then a transaction may be one of several
+//! What a session's client has asked for. A log names a request by its session and number alone,
+//! and clients may number theirs anew on each connection: then a transaction may be one of several
 //! requests', as long as nothing has shown whose it is.
 
 use hashbrown::HashMap;
