@@ -1,5 +1,5 @@
-//! The election's connections (`QuorumCnxManager`): one for each pair of servers, which the
-//! one with the larger id dials and keeps.
+//! The election's connections (`QuorumCnxManager`): one for each pair of servers. The server with
+//! the larger id dials it; the other one only dials to ask to be called back.
 
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
@@ -18,26 +18,28 @@ use crate::types::{ConnId, DialIds, HostPort, ServerId, Time};
 
 /// The longest notification (`PACKETMAXSIZE`).
 const MAX_MESSAGE: usize = 512 * 1024;
-/// Connections that have not said yet who they are, and links to servers outside the
-/// configuration, are bounded.
-const MAX_STRANGERS: usize = 64;
-/// How long a peer that was asked to call back is given before it is asked again.
+/// Connections without a complete hello.
+const MAX_UNIDENTIFIED: usize = 64;
+/// Links to servers outside the configuration.
+const MAX_NONMEMBERS: usize = 64;
+/// The time that a peer has to call back before it is asked again, ms.
 const CALL_BACK_MS: u64 = 200;
-/// How often a peer is looked for in that time. A process that is about to end accepts connections
-/// until it closes its port; then they break, and the next one is refused.
-const LOOKS: u32 = 3;
+/// Dials to find out whether a peer is down, within that time. A process that is about to end
+/// accepts connections until it closes its port: these break, and only the next one is refused.
+const MAX_PROBES: u32 = 3;
 
-/// So many connections may claim to be one member's.
-const MOST_OF_ONE: usize = 4;
+/// Connections that claim to be of one member.
+const MAX_CLAIMS: usize = 4;
 
 /// A message that arrived.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) from: ServerId,
     pub(super) payload: Bytes,
-    /// Whether it came from where that member was dialled.
+    /// Whether it arrived on a connection that this server dialled to the member's configured
+    /// address.
     pub(super) proven: bool,
-    /// Whether it answers a question, and tells nothing else.
+    /// Whether it answers a question of this server.
     pub(super) answer: bool,
 }
 
@@ -45,14 +47,15 @@ pub(super) struct Incoming {
 enum Link {
     /// Dialled, not open yet.
     Dialling { to: ServerId, until: Time },
-    /// A member that was there is asked to call back. It closes this then, or because it ends.
-    Asked { to: ServerId, until: Time },
+    /// A member that was connected before is asked to call back. It closes this connection then, or
+    /// when it ends.
+    AwaitingCallback { to: ServerId, until: Time },
     /// Accepted, the hello is not complete.
     Greeting { buffer: BytesMut, until: Time, ip: IpAddr },
     /// Carries messages.
     Open { peer: ServerId, buffer: BytesMut },
-    /// Dialled to ask a member what it says at its configured address: the question, until it is
-    /// open, and the answer.
+    /// Dialled to a member's configured address for its vote: the question, until the connection is
+    /// open, then the answer.
     Asking { of: ServerId, question: Bytes, buffer: BytesMut, until: Time },
 }
 
@@ -60,44 +63,44 @@ enum Link {
 #[derive(Debug)]
 pub(super) struct Connections {
     me: ServerId,
-    /// Where this server can be called back, as the last configuration said that had it.
+    /// The address at which this server can be called back, from the last configuration that had
+    /// it.
     own: Option<HostPort>,
     members: Arc<Membership>,
     handshake_ms: u64,
     links: BTreeMap<ConnId, Link>,
     by_peer: BTreeMap<ServerId, ConnId>,
-    /// What is known of members.
+    /// Members, with or without a connection.
     peers: BTreeMap<ServerId, Peer>,
-    /// Dial attempts in all, for the connection ids.
     dial_ids: DialIds,
 }
 
 /// A member, whether there is a connection with it or not.
 #[derive(Debug, Default)]
 struct Peer {
-    /// The last message to it: said again on a new connection.
+    /// The last message to it: sent again on a new connection.
     last: Option<Bytes>,
     /// Dial attempts, to take turns among its addresses.
     attempts: usize,
-    /// It was asked to call back, and may be asked again then.
+    /// It was asked to call back, and may be asked again at this time.
     asked_until: Option<Time>,
-    /// It was looked for, since when and how often.
-    looked_for: Option<(Time, u32)>,
-    presence: Presence,
-    /// It was dialled although there is a connection with it.
+    /// Probes: since when they are counted, and their number.
+    probes: Option<(Time, u32)>,
+    reachability: Reachability,
+    /// When it was last dialled although there is a connection with it.
     redialled: Option<Time>,
     claims: Claims,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Presence {
-    /// There was no connection with it yet.
+enum Reachability {
+    /// Never connected.
     #[default]
     Unknown,
-    /// There was one, and whoever dialled it since has reached it.
-    There,
-    /// There was one, and it could not be reached when it was dialled last.
-    Gone,
+    /// Connected before, and every dial since has reached it.
+    Up,
+    /// Connected before, and the last dial has failed.
+    Down,
 }
 
 impl Connections {
@@ -114,7 +117,7 @@ impl Connections {
         }
     }
 
-    /// Others are members now. Links stay: who has left may ask who leads.
+    /// Replaces the members. Links stay: a removed server may ask for the leader.
     pub(super) fn set_members(&mut self, members: Arc<Membership>) {
         self.own = address_of(self.me, &members).or(self.own.take());
         self.peers.retain(|id, _| members.member(*id).is_some());
@@ -125,9 +128,8 @@ impl Connections {
         self.links.contains_key(&conn)
     }
 
-    /// Sends to a peer, dialling it if there is no connection. A message that cannot be sent
-    /// yet replaces the one that waited before it. Nothing waits for a server outside the
-    /// configuration.
+    /// Sends to a peer, and dials it if there is no connection. A message that waits for the
+    /// connection replaces an earlier one. No message waits for a server outside the configuration.
     pub(super) fn send(&mut self, now: Time, to: ServerId, message: &Bytes, out: &mut Actions) {
         if self.is_member(to) {
             self.peers.entry(to).or_default().last = Some(message.clone());
@@ -139,14 +141,14 @@ impl Connections {
         }
     }
 
-    /// All connections that claim to be a peer's: one, if nobody else claims it.
+    /// All connections that claim to be of a peer; usually one.
     fn links_of(&self, peer: ServerId) -> impl Iterator<Item = ConnId> + '_ {
         let of = move |link: &Link| matches!(link, Link::Open { peer: p, .. } if *p == peer);
         self.links.iter().filter(move |(_, link)| of(link)).map(|(conn, _)| *conn)
     }
 
-    /// Sends to a peer that there is a connection with. What it was told before it is not told
-    /// again: who connects later asks, and learns what is so then.
+    /// Sends to a peer that is connected. The message is not kept for a later connection: a peer
+    /// that connects later asks for the vote of that time.
     pub(super) fn announce(&mut self, to: ServerId, message: &Bytes, out: &mut Actions) {
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.last = None;
@@ -154,13 +156,13 @@ impl Connections {
         self.links_of(to).for_each(|conn| send_framed(conn, message, out));
     }
 
-    /// Claims and knowledge about a member.
+    /// The claims of connections to be of a member.
     pub(super) fn claims(&mut self, member: ServerId) -> Option<&mut Claims> {
         self.members.member(member)?;
         Some(&mut self.peers.entry(member).or_default().claims)
     }
 
-    /// Asks a member at its configured address what it says; not over and over.
+    /// Asks a member for its vote at its configured address, at most once in an interval.
     pub(super) fn ask(&mut self, now: Time, of: ServerId, question: &Bytes, out: &mut Actions) {
         if of == self.me || !self.claims(of).is_some_and(|claims| claims.may_ask(now)) {
             return;
@@ -175,7 +177,7 @@ impl Connections {
         self.begin_dial(link, to, out);
     }
 
-    /// The addresses of a member take turns.
+    /// The next of a member's addresses, in turn.
     fn next_address(&mut self, to: ServerId) -> Option<HostPort> {
         let member = self.members.member(to)?;
         let peer = self.peers.entry(to).or_default();
@@ -190,7 +192,7 @@ impl Connections {
         out.push(Action::Dial { conn, port: Port::Election, to });
     }
 
-    /// Dials a member that there is no connection with, unless that is under way.
+    /// Dials a member that is not connected, unless it is being dialled or was asked to call back.
     fn dial(&mut self, now: Time, to: ServerId, out: &mut Actions) {
         let asked_until = self.peers.get(&to).and_then(|peer| peer.asked_until);
         if asked_until.is_some_and(|until| now < until) || self.by_peer.contains_key(&to) {
@@ -221,9 +223,9 @@ impl Connections {
         }
         if let Some(Link::Dialling { to, until }) = self.links.get(&conn) {
             let (to, until) = (*to, *until);
-            self.reached(to, Presence::There);
+            self.dialled(to, Reachability::Up);
             if to > self.me && self.by_peer.contains_key(&to) {
-                // It called in the meantime; a hello would make it do so again.
+                // The peer has connected meanwhile; a hello would make it connect again.
                 return self.drop_link(conn, Reason::Done, out);
             }
             let hello = Hello { from: self.me, address: self.own.clone() };
@@ -233,10 +235,10 @@ impl Connections {
                 let peer = self.peers.get_mut(&to);
                 let was_there = peer.is_some_and(|peer| {
                     peer.asked_until = Some(now.plus_ms(CALL_BACK_MS));
-                    peer.presence != Presence::Unknown
+                    peer.reachability != Reachability::Unknown
                 });
                 if was_there {
-                    self.links.insert(conn, Link::Asked { to, until });
+                    self.links.insert(conn, Link::AwaitingCallback { to, until });
                 } else {
                     self.drop_link(conn, Reason::Done, out);
                 }
@@ -245,9 +247,10 @@ impl Connections {
             }
             return;
         }
-        let strangers = self.links.values().filter(|l| matches!(l, Link::Greeting { .. })).count();
-        if strangers >= MAX_STRANGERS {
-            // The oldest has had the longest time to say who it is.
+        let unidentified =
+            self.links.values().filter(|l| matches!(l, Link::Greeting { .. })).count();
+        if unidentified >= MAX_UNIDENTIFIED {
+            // The oldest one has had the longest time for its hello.
             let oldest = self.links.iter().find(|(_, l)| matches!(l, Link::Greeting { .. }));
             if let Some(oldest) = oldest.map(|(conn, _)| *conn) {
                 self.drop_link(oldest, Reason::Limit("connections without a hello"), out);
@@ -266,7 +269,7 @@ impl Connections {
         out: &mut Actions,
     ) {
         match self.links.get_mut(&conn) {
-            None | Some(Link::Dialling { .. } | Link::Asked { .. }) => return,
+            None | Some(Link::Dialling { .. } | Link::AwaitingCallback { .. }) => return,
             Some(Link::Open { buffer, .. }) => buffer.extend_from_slice(bytes),
             Some(Link::Asking { of, buffer, .. }) => {
                 buffer.extend_from_slice(bytes);
@@ -308,22 +311,21 @@ impl Connections {
 
     pub(super) fn closed(&mut self, now: Time, conn: ConnId) {
         match self.forget(conn) {
-            Some(Link::Dialling { to, .. }) => self.reached(to, Presence::Gone),
+            Some(Link::Dialling { to, .. }) => self.dialled(to, Reachability::Down),
             Some(Link::Asking { of, .. }) => self.unanswered(now, of),
             _ => {}
         }
     }
 
-    /// A member did not answer at its configured address: whoever claims to be it is doubted for
-    /// longer, if it was.
+    /// A member did not answer at its configured address: doubted claims to be it stay doubted.
     fn unanswered(&mut self, now: Time, of: ServerId) {
         if let Some(claims) = self.claims(of).filter(|claims| claims.is_doubted(now)) {
             claims.doubt(now);
         }
     }
 
-    /// A member has answered at its configured address. If nobody else claims to be it, what it
-    /// says elsewhere counts, too.
+    /// A member has answered at its configured address. If only one connection claims to be it,
+    /// votes on that connection count.
     pub(super) fn answered(&mut self, of: ServerId) {
         if self.links_of(of).count() <= 1
             && let Some(claims) = self.claims(of)
@@ -332,29 +334,32 @@ impl Connections {
         }
     }
 
-    /// A peer was dialled. Of one that was never heard of it is not asked whether it is there: it
-    /// may be about to begin.
-    fn reached(&mut self, peer: ServerId, presence: Presence) {
+    /// The result of a dial. A peer that was never connected stays unknown: it may be about to
+    /// start.
+    fn dialled(&mut self, peer: ServerId, reachability: Reachability) {
         let peer = self.peers.get_mut(&peer);
-        if let Some(peer) = peer.filter(|peer| peer.presence != Presence::Unknown) {
-            peer.presence = presence;
+        if let Some(peer) = peer.filter(|peer| peer.reachability != Reachability::Unknown) {
+            peer.reachability = reachability;
         }
     }
 
-    /// Dials a member that was there, and that there is no connection with, to find out whether it
-    /// is gone; not over and over.
-    pub(super) fn look_for(&mut self, now: Time, peer: ServerId, out: &mut Actions) {
-        let is_asked =
-            self.links.values().any(|l| matches!(l, Link::Asked { to, .. } if *to == peer));
-        if is_asked || self.by_peer.contains_key(&peer) {
+    /// Dials a member that was connected before and is not now, to find out whether it is down; a
+    /// limited number of times.
+    pub(super) fn probe(&mut self, now: Time, peer: ServerId, out: &mut Actions) {
+        let is_awaited = self
+            .links
+            .values()
+            .any(|l| matches!(l, Link::AwaitingCallback { to, .. } if *to == peer));
+        if is_awaited || self.by_peer.contains_key(&peer) {
             return;
         }
-        let missed = self.peers.get_mut(&peer).filter(|peer| peer.presence != Presence::Unknown);
+        let missed =
+            self.peers.get_mut(&peer).filter(|peer| peer.reachability != Reachability::Unknown);
         let Some(missed) = missed else { return };
-        let recent = missed.looked_for.filter(|(since, _)| now.ms_since(*since) < CALL_BACK_MS);
-        let (since, looks) = recent.unwrap_or((now, 0));
-        missed.looked_for = Some((since, looks + 1));
-        if looks < LOOKS {
+        let recent = missed.probes.filter(|(since, _)| now.ms_since(*since) < CALL_BACK_MS);
+        let (since, probes) = recent.unwrap_or((now, 0));
+        missed.probes = Some((since, probes + 1));
+        if probes < MAX_PROBES {
             missed.asked_until = None;
             self.dial(now, peer, out);
         }
@@ -373,17 +378,18 @@ impl Connections {
         link
     }
 
-    /// Whether a peer was there and is gone: the connection ended, and no other could be made.
-    pub(super) fn is_gone(&self, peer: ServerId) -> bool {
-        let is_gone = |peer: &Peer| peer.presence == Presence::Gone;
-        self.peers.get(&peer).is_some_and(is_gone) && !self.by_peer.contains_key(&peer)
+    /// Whether a peer is known to be down: its connection has ended, and it could not be reached
+    /// again.
+    pub(super) fn is_down(&self, peer: ServerId) -> bool {
+        let is_down = |peer: &Peer| peer.reachability == Reachability::Down;
+        self.peers.get(&peer).is_some_and(is_down) && !self.by_peer.contains_key(&peer)
     }
 
     /// Gives up on dials and hellos that take too long.
     pub(super) fn tick(&mut self, now: Time, out: &mut Actions) {
         let late = |l: &Link| match l {
             Link::Dialling { until, .. }
-            | Link::Asked { until, .. }
+            | Link::AwaitingCallback { until, .. }
             | Link::Asking { until, .. }
             | Link::Greeting { until, .. } => *until <= now,
             Link::Open { .. } => false,
@@ -400,7 +406,7 @@ impl Connections {
     pub(super) fn deadline(&self) -> Option<Time> {
         let until = |l: &Link| match l {
             Link::Dialling { until, .. }
-            | Link::Asked { until, .. }
+            | Link::AwaitingCallback { until, .. }
             | Link::Asking { until, .. }
             | Link::Greeting { until, .. } => Some(*until),
             Link::Open { .. } => None,
@@ -423,8 +429,8 @@ impl Connections {
             return self.drop_link(conn, Reason::Protocol(what), out);
         }
         let is_member = self.is_member(peer);
-        if !is_member && self.strangers() >= MAX_STRANGERS {
-            self.make_room(out);
+        if !is_member && self.nonmembers() >= MAX_NONMEMBERS {
+            self.close_oldest_nonmember(out);
         }
         if peer > self.me {
             if is_member && self.links_of(peer).next().is_some() {
@@ -432,14 +438,15 @@ impl Connections {
             }
             return self.establish(conn, peer, rest, out);
         }
-        // A smaller id only asks to be called back.
+        // A server with a smaller id only asks to be called back.
         self.drop_link(conn, Reason::Done, out);
         if is_member {
             self.call_back(now, peer, out);
         } else if let Some(port) = hello.address.map(|a| a.port)
             && !self.is_dialling(peer)
         {
-            // It is in no list: it is called back where it called from, and nowhere else.
+            // A server outside the configuration is called back at the address that it connected
+            // from, and at no other.
             self.by_peer.get(&peer).copied().into_iter().for_each(|old| {
                 self.drop_link(old, Reason::Replaced, out);
             });
@@ -449,8 +456,8 @@ impl Connections {
         }
     }
 
-    /// A member with a smaller id asks to be called back, at its configured address. A connection
-    /// with it that is there stays until the new one is.
+    /// A member with a smaller id asks to be called back: at its configured address. An existing
+    /// connection with it stays until the new one is open.
     fn call_back(&mut self, now: Time, peer: ServerId, out: &mut Actions) {
         if self.by_peer.contains_key(&peer) {
             let known = self.peers.entry(peer).or_default();
@@ -462,9 +469,9 @@ impl Connections {
         self.dial_member(now, peer, out);
     }
 
-    /// A further connection claims to be of a member with a larger id. Which of them is, this
-    /// server cannot tell: all are told what it has to say, and what is heard there does not count
-    /// until the member is heard at its configured address.
+    /// A further connection claims to be of a member with a larger id. This server cannot tell
+    /// which claim is true: it sends its votes to all of them, and counts none of theirs until the
+    /// member has answered at its configured address.
     fn claimed_twice(
         &mut self,
         now: Time,
@@ -474,7 +481,7 @@ impl Connections {
         out: &mut Actions,
     ) {
         let links: alloc::vec::Vec<ConnId> = self.links_of(peer).collect();
-        if let Some(second) = links.get(1).filter(|_| links.len() >= MOST_OF_ONE) {
+        if let Some(second) = links.get(1).filter(|_| links.len() >= MAX_CLAIMS) {
             self.drop_link(*second, Reason::Limit("election connections of one member"), out);
         }
         let known = self.peers.entry(peer).or_default();
@@ -486,13 +493,13 @@ impl Connections {
         }
     }
 
-    /// The oldest link with a server outside the configuration goes.
-    fn make_room(&mut self, out: &mut Actions) {
-        let is_stranger = |link: &Link| match link {
+    /// Closes the oldest link with a server outside the configuration.
+    fn close_oldest_nonmember(&mut self, out: &mut Actions) {
+        let is_nonmember = |link: &Link| match link {
             Link::Open { peer, .. } => !self.is_member(*peer),
             _ => false,
         };
-        let oldest = self.links.iter().find(|(_, link)| is_stranger(link)).map(|(conn, _)| *conn);
+        let oldest = self.links.iter().find(|(_, link)| is_nonmember(link)).map(|(conn, _)| *conn);
         if let Some(oldest) = oldest {
             let why = "election connections of servers outside the configuration";
             self.drop_link(oldest, Reason::Limit(why), out);
@@ -503,11 +510,11 @@ impl Connections {
         self.members.member(id).is_some()
     }
 
-    /// Links with servers outside the configuration.
-    fn strangers(&self) -> usize {
+    /// The number of links with servers outside the configuration.
+    fn nonmembers(&self) -> usize {
         let peer = |link: &Link| match link {
             Link::Dialling { to: peer, .. }
-            | Link::Asked { to: peer, .. }
+            | Link::AwaitingCallback { to: peer, .. }
             | Link::Open { peer, .. } => Some(*peer),
             Link::Greeting { .. } | Link::Asking { .. } => None,
         };
@@ -524,7 +531,7 @@ impl Connections {
             return;
         }
         let peer = self.peers.entry(peer).or_default();
-        (peer.asked_until, peer.presence) = (None, Presence::There);
+        (peer.asked_until, peer.reachability) = (None, Reachability::Up);
         if let Some(last) = &peer.last {
             send_framed(conn, last, out);
         }

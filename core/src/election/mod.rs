@@ -1,9 +1,8 @@
 //! Leader election as ZooKeeper does it: FastLeaderElection over its own connections, as one
 //! pure machine.
 //!
-//! A server that looks for a leader tells everybody whom it would follow, adopts every better
-//! vote, and is done when a quorum votes alike and nothing better came for a while, or when a
-//! quorum of servers that have settled names their leader.
+//! [`Round`] counts the votes; [`Connections`] keeps one connection with each peer (the server with
+//! the larger id dials); `claims` decides which connection speaks for a member.
 
 mod claims;
 mod connections;
@@ -72,14 +71,14 @@ impl Default for ElectionOptions {
     }
 }
 
-/// As soon as a server's wait before it says its vote again is so long, it does not stand in for
-/// others any more: those who are needed for that do not hear of it.
-const STANDS_IN_MS: u64 = 3_200;
+/// Once the interval between a server's notifications is this long, ms, it withdraws its fallback
+/// candidacy: the servers that it needs for that do not answer.
+const MAX_FALLBACK_INTERVAL_MS: u64 = 3_200;
 
-/// So many servers without a vote are remembered.
-const MOST_STRANGERS: usize = 64;
-/// And answered so often within half of the shortest time between two notifications.
-const MOST_ANSWERS: u32 = 8;
+/// Servers without a vote whose answers are counted.
+const MAX_NONMEMBERS: usize = 64;
+/// Answers to one of them within half of the shortest interval between two notifications.
+const MAX_ANSWERS: u32 = 8;
 
 /// One server's part in elections, for the life of the process.
 #[derive(Debug)]
@@ -88,21 +87,21 @@ pub struct Election {
     members: Arc<Membership>,
     options: ElectionOptions,
     connections: Connections,
-    /// The logical clock: counts rounds.
+    /// Counts rounds (`logicalclock`).
     clock: i64,
-    /// Whether there is anything to tell: not before the first round.
+    /// Whether this server has a vote to send: false before the first round.
     begun: bool,
     state: State,
-    /// The vote that is told to others: the proposal while looking, the outcome afterwards.
+    /// The vote that is sent to others: the proposal while looking, the outcome afterwards.
     current: Vote,
     result: Option<Vote>,
-    /// How often servers without a vote were answered of late, and since when that is counted.
+    /// Answers to servers without a vote: since when they are counted, and their number.
     answered: BTreeMap<ServerId, (Time, u32)>,
-    /// A newer configuration that a peer has told of.
-    heard: Option<Box<EnsembleConfig>>,
+    /// A newer configuration that a peer has sent.
+    newer_config: Option<Box<EnsembleConfig>>,
     /// Members' answers at their configured addresses.
     proofs: Vec<Proof>,
-    /// Whether somebody has read that newer ones are not taken over.
+    /// Whether the log has the warning that newer configurations are not adopted.
     has_warned: bool,
 }
 
@@ -112,8 +111,8 @@ enum State {
     Idle,
     Looking {
         round: Round,
-        say_again_at: Time,
-        wait_ms: u64,
+        resend_at: Time,
+        resend_interval_ms: u64,
     },
 }
 
@@ -140,13 +139,13 @@ impl Election {
             current: vote,
             result: None,
             answered: BTreeMap::new(),
-            heard: None,
+            newer_config: None,
             proofs: Vec::new(),
             has_warned: false,
         }
     }
 
-    /// From now on these are the members. A round that is under way has to begin anew with
+    /// Replaces the members. A round in progress has to be restarted with
     /// [`Election::look`] (`QuorumPeer.restartLeaderElection`).
     pub fn set_members(&mut self, members: Arc<Membership>) {
         self.connections.set_members(members.clone());
@@ -160,7 +159,7 @@ impl Election {
 
     /// The outcome that the step has led to, once.
     fn take_outcome(&mut self) -> Option<Outcome> {
-        if let Some(config) = self.heard.take() {
+        if let Some(config) = self.newer_config.take() {
             return Some(Outcome::NewerConfiguration(config));
         }
         self.result.take().map(|vote| Outcome::Elected(vote.leader))
@@ -177,8 +176,8 @@ impl Election {
         self.result = None;
     }
 
-    /// Begins a round with these credentials: the last logged zxid and `currentEpoch`. Who may not
-    /// lead votes for others.
+    /// Begins a round with these credentials: the last logged zxid and `currentEpoch`. A server
+    /// that may not lead votes for others.
     pub fn look(
         &mut self,
         now: Time,
@@ -189,21 +188,21 @@ impl Election {
     ) {
         self.begun = true;
         self.result = None;
-        self.heard = None;
-        // Who votes in a configuration that may come does so for others. If it knew more than the
-        // one whom they elected, and who was not taken for a leader by it, then it may be the only
-        // one who can lead.
+        self.newer_config = None;
+        // An incoming voter votes for others. If its history is longer than that of the server that
+        // was elected, which it could not follow, it may be the only server that can lead: it
+        // stands as a fallback candidate.
         let is_candidate = self.members.committed().is_voter(self.me);
-        let is_voter_to_be = !is_candidate && self.members.is_voter_in_any(self.me);
+        let is_incoming_voter = !is_candidate && self.members.is_voter_in_any(self.me);
         let last = self.current;
         let was_elected = last.state == PeerState::Following && last.peer_epoch.0 >= 0;
         let knew_less = (last.peer_epoch, last.zxid) < (current_epoch, last_zxid);
-        let stands_in = is_voter_to_be && was_elected && knew_less && may_lead;
+        let stands_in = is_incoming_voter && was_elected && knew_less && may_lead;
         let is_candidate = is_candidate && may_lead;
         self.begin(now, is_candidate.then_some((last_zxid, current_epoch)), |round| {
             info!(zxid = %last_zxid, epoch = %current_epoch, stands_in, "looking for a leader");
             if stands_in {
-                round.stand_in(last_zxid, current_epoch);
+                round.stand_as_fallback(last_zxid, current_epoch);
             }
         });
         self.broadcast(now, out);
@@ -216,18 +215,23 @@ impl Election {
         candidate: Option<(Zxid, Epoch)>,
         prepare: impl FnOnce(&mut Round),
     ) {
-        // The clock may have been taken from a peer, so that it can be anything.
+        // The round number may come from a peer, so it can be any number.
         self.clock = self.clock.wrapping_add(1);
         let votes = self.members.is_voter_in_any(self.me);
-        let mut round = Round::new(self.me, candidate, votes, self.clock);
+        let finalize_ms = self.options.finalize_wait_ms;
+        let mut round = Round::new(self.me, candidate, votes, finalize_ms, self.clock);
         prepare(&mut round);
-        round.weigh(now, &self.members, self.options.finalize_wait_ms);
+        round.update_quorum_wait(now, &self.members);
         self.current = round.proposal;
-        let wait_ms = self.options.min_notification_ms;
-        self.state = State::Looking { round, say_again_at: now.plus_ms(wait_ms), wait_ms };
+        let resend_interval_ms = self.options.min_notification_ms;
+        self.state = State::Looking {
+            round,
+            resend_at: now.plus_ms(resend_interval_ms),
+            resend_interval_ms,
+        };
     }
 
-    /// The established epoch replaces the elected one in what joiners are told
+    /// The established epoch replaces the elected one in later notifications
     /// (`QuorumPeer.updateElectionVote`).
     pub fn update_epoch(&mut self, epoch: Epoch) {
         // A proposal keeps the epoch of its candidate.
@@ -236,12 +240,12 @@ impl Election {
         }
     }
 
-    /// The vote that others are told.
+    /// The vote that is sent to others.
     pub fn current_vote(&self) -> Vote {
         self.current
     }
 
-    /// Whether a connection is the election's.
+    /// Whether a connection belongs to the election.
     pub fn owns(&self, conn: ConnId) -> bool {
         self.connections.owns(conn)
     }
@@ -251,7 +255,7 @@ impl Election {
         self.connections.opened(now, conn, ip, out);
     }
 
-    /// Asks a member at its configured address what it says: [`Election::take_proof`] tells.
+    /// Asks a member for its vote at its configured address; [`Election::take_proof`] has the answer.
     pub fn ask(&mut self, now: Time, member: ServerId, out: &mut Actions) {
         let vote = Vote { state: PeerState::Looking, ..self.current };
         let question = Notification::encode(&vote, self.members.text());
@@ -263,14 +267,15 @@ impl Election {
         self.proofs.pop()
     }
 
-    /// An elected leader could not be reached: whoever claims to be it may be somebody else.
+    /// An elected leader could not be reached: the connection that claims to be of it may be of another
+    /// server.
     pub fn doubt(&mut self, now: Time, member: ServerId) {
         if let Some(claims) = self.connections.claims(member) {
             claims.doubt(now);
         }
     }
 
-    /// Bytes arrived on such a connection.
+    /// Bytes arrived on a connection of the election.
     pub fn received(
         &mut self,
         now: Time,
@@ -280,25 +285,25 @@ impl Election {
     ) -> Option<Outcome> {
         let mut messages: Vec<Incoming> = Vec::new();
         self.connections.received(now, conn, bytes, &mut messages, out);
-        for Incoming { from, payload, proven, answer } in messages {
-            match Notification::parse(&payload) {
-                Ok(notification) => self.told(now, from, &notification, proven, answer, out),
-                Err(what) => debug!(peer = %from, %what, "a notification is ignored"),
+        for message in messages {
+            match Notification::parse(&message.payload) {
+                Ok(notification) => self.on_notification(now, &message, &notification, out),
+                Err(what) => debug!(peer = %message.from, %what, "ignoring a notification"),
             }
         }
         self.take_outcome()
     }
 
-    /// A peer has told its vote and its configuration, or whoever claims to be that peer has.
-    fn told(
+    /// A notification of a peer, or of a connection that claims to be of that peer: a vote and a
+    /// configuration.
+    fn on_notification(
         &mut self,
         now: Time,
-        from: ServerId,
+        message: &Incoming,
         notification: &Notification,
-        proven: bool,
-        answer: bool,
         out: &mut Actions,
     ) {
+        let Incoming { from, proven, answer, .. } = *message;
         let (vote, text) = (notification.vote, notification.config.as_deref().unwrap_or_default());
         let is_member = self.members.member(from).is_some();
         let mut is_doubted = false;
@@ -316,39 +321,40 @@ impl Election {
         if matches!(self.state, State::Looking { .. })
             && (is_doubted || (!proven && is_member && self.is_to_adopt(text)))
         {
-            // Only its answer at its configured address counts.
+            // Only an answer from the configured address counts.
             return self.ask(now, from, out);
         }
-        self.hear(from, text);
-        // The votes of another configuration are not counted in this one.
-        if self.heard.is_none() {
-            self.take(now, from, vote, answer, out);
+        self.on_config(from, text);
+        // Votes of another configuration do not count in this one.
+        if self.newer_config.is_none() {
+            self.on_vote(now, from, vote, answer, out);
         }
     }
 
-    /// Such a connection is gone, or its dial failed.
+    /// A connection of the election has ended, or its dial failed.
     pub fn closed(&mut self, now: Time, conn: ConnId, out: &mut Actions) -> Option<Outcome> {
         self.connections.closed(now, conn);
-        self.lead_at_once(now, out);
+        self.try_conclude_early(now, out);
         self.take_outcome()
     }
 
-    /// Whoever leads by a vote that nobody can better any more does so at once: every voter has
-    /// agreed, or was there and is gone. It says so, and then the others do not wait for
-    /// better votes either (`FastLeaderElection` waits for them in any case).
-    fn lead_at_once(&mut self, now: Time, out: &mut Actions) {
+    /// Skips the wait for better votes when none can arrive: this server is the candidate, and
+    /// every other voter has agreed or is known to be down. It dials the voters that have not
+    /// answered to find out, and announces the result, so that the others need not wait either
+    /// (`FastLeaderElection` always waits).
+    fn try_conclude_early(&mut self, now: Time, out: &mut Actions) {
         let State::Looking { round, .. } = &self.state else { return };
         if round.finalize_at.is_none() || round.proposal.leader != self.me {
             return;
         }
-        let mut may_better = false;
+        let mut is_open = false;
         for id in self.members.voters() {
-            if !round.has_agreed(id) && !self.connections.is_gone(id) {
-                self.connections.look_for(now, id, out);
-                may_better = true;
+            if !round.has_agreed(id) && !self.connections.is_down(id) {
+                self.connections.probe(now, id, out);
+                is_open = true;
             }
         }
-        if may_better {
+        if is_open {
             return;
         }
         self.conclude(round.proposal);
@@ -358,7 +364,7 @@ impl Election {
         }
     }
 
-    /// Time passed.
+    /// The time of [`Election::deadline`] has come.
     pub fn tick(&mut self, now: Time, out: &mut Actions) -> Option<Outcome> {
         self.connections.tick(now, out);
         self.round_tick(now, out);
@@ -367,15 +373,17 @@ impl Election {
 
     fn round_tick(&mut self, now: Time, out: &mut Actions) {
         let max = self.options.max_notification_ms;
-        let State::Looking { round, say_again_at, wait_ms } = &mut self.state else { return };
+        let State::Looking { round, resend_at, resend_interval_ms } = &mut self.state else {
+            return;
+        };
         if round.finalize_at.is_some_and(|at| at <= now) {
             let vote = round.proposal;
             return self.conclude(vote);
         }
-        if *say_again_at <= now {
-            *wait_ms = (*wait_ms * 2).min(max);
-            *say_again_at = now.plus_ms(*wait_ms);
-            if round.stands_in() && *wait_ms >= STANDS_IN_MS {
+        if *resend_at <= now {
+            *resend_interval_ms = (*resend_interval_ms * 2).min(max);
+            *resend_at = now.plus_ms(*resend_interval_ms);
+            if round.is_fallback() && *resend_interval_ms >= MAX_FALLBACK_INTERVAL_MS {
                 self.begin(now, None, |_| info!("not standing in for others any more"));
             }
             self.broadcast(now, out);
@@ -383,7 +391,7 @@ impl Election {
         }
     }
 
-    /// Voters that are heard only at their configured addresses are asked there.
+    /// Dials voters whose votes count only at their configured addresses.
     fn ask_doubted(&mut self, now: Time, out: &mut Actions) {
         for id in self.members.clone().voters() {
             if self.connections.claims(id).is_some_and(|claims| claims.is_doubted(now)) {
@@ -396,20 +404,20 @@ impl Election {
     pub fn deadline(&self) -> Option<Time> {
         let looking = match &self.state {
             State::Idle => None,
-            State::Looking { round, say_again_at, .. } => {
-                Some(round.finalize_at.map_or(*say_again_at, |at| at.min(*say_again_at)))
+            State::Looking { round, resend_at, .. } => {
+                Some(round.finalize_at.map_or(*resend_at, |at| at.min(*resend_at)))
             }
         };
         [looking, self.connections.deadline()].into_iter().flatten().min()
     }
 
-    /// Whether this is a newer configuration that could be taken over.
+    /// Whether this is a newer configuration that may be adopted.
     fn is_to_adopt(&self, text: &str) -> bool {
         self.options.adopts_configurations && version_of(text) > self.members.committed().version
     }
 
-    /// A peer's configuration: whoever looks for a leader by an older one takes it over.
-    fn hear(&mut self, from: ServerId, text: &str) {
+    /// Adopts the configuration of a peer if it is newer and this server looks for a leader.
+    fn on_config(&mut self, from: ServerId, text: &str) {
         let version = version_of(text);
         let mine = self.members.committed().version;
         if version <= mine || !matches!(self.state, State::Looking { .. }) {
@@ -423,44 +431,42 @@ impl Election {
             return;
         }
         if self.members.member(from).is_none() {
-            return debug!(peer = %from, "a configuration that no member tells is ignored");
+            return debug!(peer = %from, "ignoring a configuration from a server outside the members");
         }
         match EnsembleConfig::parse("a notification", text) {
-            Ok(config) => self.heard = Some(Box::new(config)),
-            Err(error) => debug!(peer = %from, %error, "a configuration is ignored"),
+            Ok(config) => self.newer_config = Some(Box::new(config)),
+            Err(error) => debug!(peer = %from, %error, "ignoring a configuration"),
         }
     }
 
-    fn take(&mut self, now: Time, from: ServerId, vote: Vote, answer: bool, out: &mut Actions) {
+    fn on_vote(&mut self, now: Time, from: ServerId, vote: Vote, answer: bool, out: &mut Actions) {
         if !self.begun {
             return;
         }
         if !self.members.is_voter_in_any(from) {
-            if vote.state == PeerState::Looking && self.answers_stranger(now, from) {
-                self.tell(now, from, out);
+            if vote.state == PeerState::Looking && self.may_reply_to_nonmember(now, from) {
+                self.reply_to(now, from, out);
             }
             return;
         }
-        let State::Looking { round, say_again_at, wait_ms } = &mut self.state else {
+        let State::Looking { round, resend_at, resend_interval_ms } = &mut self.state else {
             if vote.state == PeerState::Looking && !answer {
-                self.tell(now, from, out);
+                self.reply_to(now, from, out);
             }
             return;
         };
-        let votes = self.members.is_voter_in_any(self.me);
-        let finalize = self.options.finalize_wait_ms;
         // A peer that had a leader when it received the vote has ignored it.
         let unaware = vote.state == PeerState::Looking
-            && (round.wakes(from) | (vote.round < round.proposal.round));
+            && (round.clear_settled(from) | (vote.round < round.proposal.round));
         let mut is_unaware_of_config = vote.state == PeerState::Looking && vote.leader == NOBODY;
         mutant!(VoterToBeUnheard => is_unaware_of_config = false);
         let outcome = if self.members.is_voter_in_any(vote.leader) {
-            *say_again_at = now.plus_ms(*wait_ms);
-            round.take(now, from, vote, votes, &self.members, finalize)
+            *resend_at = now.plus_ms(*resend_interval_ms);
+            round.on_vote(now, from, vote, &self.members)
         } else if is_unaware_of_config {
             // The peer does not know the configuration that gives it a vote, and is needed to
             // commit it.
-            round.catch_up(vote.round, votes)
+            round.jump_to_round(vote.round)
         } else {
             return debug!(peer = %from, leader = %vote.leader, "a vote for a server that does not vote");
         };
@@ -471,16 +477,16 @@ impl Election {
                 self.broadcast(now, out);
             }
             RoundOutcome::Settled(vote) => self.conclude(vote),
-            RoundOutcome::Quiet if unaware => self.tell(now, from, out),
+            RoundOutcome::Quiet if unaware => self.reply_to(now, from, out),
             RoundOutcome::Quiet => {}
         }
-        self.lead_at_once(now, out);
+        self.try_conclude_early(now, out);
     }
 
-    /// Whether a server without a vote, which looks for a leader, is told what this one thinks. Two
-    /// that have no vote for each other must not answer each other's answers for ever.
-    fn answers_stranger(&mut self, now: Time, from: ServerId) -> bool {
-        if self.answered.len() >= MOST_STRANGERS {
+    /// Whether to answer a server without a vote that looks for a leader. Two servers that have no
+    /// vote for each other must not answer each other's answers for ever.
+    fn may_reply_to_nonmember(&mut self, now: Time, from: ServerId) -> bool {
+        if self.answered.len() >= MAX_NONMEMBERS {
             self.answered.clear();
         }
         let (since, count) = self.answered.entry(from).or_insert((now, 0));
@@ -488,7 +494,7 @@ impl Election {
             (*since, *count) = (now, 0);
         }
         *count += 1;
-        *count <= MOST_ANSWERS
+        *count <= MAX_ANSWERS
     }
 
     fn conclude(&mut self, vote: Vote) {
@@ -512,7 +518,7 @@ impl Election {
         }
     }
 
-    fn tell(&mut self, now: Time, to: ServerId, out: &mut Actions) {
+    fn reply_to(&mut self, now: Time, to: ServerId, out: &mut Actions) {
         let message = Notification::encode(&self.current, self.members.text());
         self.connections.send(now, to, &message, out);
     }

@@ -207,7 +207,7 @@ fn a_larger_id_is_asked_to_call_back_once_and_given_time_to() {
     out.clear();
     // A better vote by way of somebody else makes this server speak again meanwhile.
     let vote = Vote { zxid: Zxid(7), ..looking(1, 1) };
-    server.take(Time(0).plus_ms(202), ServerId(1), vote, false, &mut out);
+    server.on_vote(Time(0).plus_ms(202), ServerId(1), vote, false, &mut out);
     assert!(dials(&out).iter().all(|d| d.1 != "s3:3888"), "{out:?}");
     out.clear();
     let back = ConnId::accepted(1);
@@ -292,7 +292,7 @@ fn without_the_third() -> (Election, Vec<Action>) {
     server.received(Time(0), third, &hello(3, "s3:3888"), &mut out);
     server.closed(Time(0), third, &mut out);
     out.clear();
-    server.take(Time(0), ServerId(1), looking(2, 1), false, &mut out);
+    server.on_vote(Time(0), ServerId(1), looking(2, 1), false, &mut out);
     (server, out)
 }
 
