@@ -101,6 +101,7 @@ pub struct Run {
 
 /// What was not measured.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[allow(missing_docs)]
 pub struct Missing {
     /// Whose servers.
     pub program: Kind,
@@ -108,16 +109,15 @@ pub struct Missing {
     pub rows: Vec<String>,
     /// Whether it was tried.
     pub failed: bool,
-    /// Why.
     pub why: String,
 }
 
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
 pub struct Report {
     /// How it was asked for.
     pub settings: String,
-    /// Where.
     pub machine: Machine,
     /// In the order of the tables.
     pub rows: Vec<Row>,

@@ -17,7 +17,6 @@ records! {
     AclRequest {
         /// [`perms`](crate::wire::client::perms) bits.
         perms: i32,
-        /// Scheme.
         scheme: Option<ByteString>,
         /// Id.
         id: Option<ByteString>,

@@ -130,7 +130,6 @@ pub(crate) enum ClientRequest {
     Word {
         /// Who asks.
         conn: ConnId,
-        /// Which.
         word: Word,
         /// What followed it at once: for `stmk`.
         argument: Option<i64>,
@@ -144,7 +143,6 @@ pub(crate) enum ClientRequest {
     },
     /// A session of old: [`ClientPort::reattached`].
     Reattach {
-        /// Which.
         session: SessionId,
         /// Negotiated, ms.
         timeout_ms: i32,
@@ -153,7 +151,6 @@ pub(crate) enum ClientRequest {
     Write(Request, Parsed),
     /// A sync: [`ClientPort::synced`] answers.
     Sync {
-        /// Whose.
         conn: ConnId,
         /// As it came.
         request: Request,
@@ -165,7 +162,6 @@ pub(crate) enum ClientRequest {
     },
     /// A sign of life of an established session.
     Touch {
-        /// Whose.
         session: SessionId,
         /// Negotiated, ms.
         timeout_ms: i32,
@@ -178,7 +174,6 @@ const SILENCE_CHECK_MS: u64 = 1000;
 /// What clients may do here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ServiceMode {
-    /// Nothing.
     None,
     /// Read what this server knew last, if that is all they ask for.
     ReadOnly,

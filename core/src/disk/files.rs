@@ -17,43 +17,32 @@ pub type FilePath = Arc<str>;
 /// [`Completion`]; it knows nothing of what is in a file. It may keep files open between
 /// operations until `Close`, `Delete` or `Rename`.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub enum FileOp {
     /// Make a directory and its parents; fine if it is there.
-    MakeDir {
-        /// Which.
-        path: FilePath,
-    },
+    MakeDir { path: FilePath },
     /// List the files of a directory, in any order; answered by `Listing`.
     List {
         /// The directory.
         path: FilePath,
     },
     /// Create a file for reading and writing, emptied if it is there.
-    Create {
-        /// Which.
-        path: FilePath,
-    },
+    Create { path: FilePath },
     /// Write all bytes at an offset, growing the file as needed.
     Write {
-        /// Which.
         path: FilePath,
         /// From the start of the file.
         offset: u64,
-        /// What.
         bytes: Bytes,
     },
     /// Set the length: cut, or extend with zeros (preallocation; may be sparse).
     SetLen {
-        /// Which.
         path: FilePath,
         /// In bytes.
         len: u64,
     },
     /// Make content and length durable (`fdatasync`).
-    SyncData {
-        /// Which.
-        path: FilePath,
-    },
+    SyncData { path: FilePath },
     /// Make creations, renames and deletions in a directory durable.
     SyncDir {
         /// The directory.
@@ -67,13 +56,9 @@ pub enum FileOp {
         to: FilePath,
     },
     /// Delete a file.
-    Delete {
-        /// Which.
-        path: FilePath,
-    },
+    Delete { path: FilePath },
     /// Read a range; answered by `Data`, shorter than asked only at the end of the file.
     Read {
-        /// Which.
         path: FilePath,
         /// From the start of the file.
         offset: u64,
@@ -81,10 +66,7 @@ pub enum FileOp {
         len: usize,
     },
     /// The file will not be used soon: its handle may go. Never fails.
-    Close {
-        /// Which.
-        path: FilePath,
-    },
+    Close { path: FilePath },
 }
 
 impl FileOp {

@@ -22,8 +22,8 @@ pub(super) fn asks_as(me: ServerId) -> ServerId {
 
 /// A member's answer at its configured election address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub struct Proof {
-    /// Who.
     pub member: ServerId,
     /// What it is at the moment.
     pub state: PeerState,

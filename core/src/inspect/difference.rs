@@ -16,10 +16,10 @@ use crate::types::Zxid;
 /// Something that differs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
+#[allow(missing_docs)]
 pub enum Difference {
     /// A session is in one only, or has another time-out.
     Session {
-        /// Which.
         session: String,
         /// The time-out in the first, ms.
         a_timeout_ms: Option<i32>,
@@ -28,7 +28,6 @@ pub enum Difference {
     },
     /// A znode is in one only.
     Missing {
-        /// Which.
         path: String,
         /// `a` or `b`: where it is.
         only_in: &'static str,
@@ -40,7 +39,6 @@ pub enum Difference {
     },
     /// A znode is in both, but not the same.
     Znode {
-        /// Which.
         path: String,
         /// What differs: the field, in the first, in the second.
         fields: Vec<(&'static str, String, String)>,

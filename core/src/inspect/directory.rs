@@ -25,8 +25,8 @@ use crate::types::Zxid;
 
 /// A file beside logs and snapshots.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[allow(missing_docs)]
 pub struct OtherFile {
-    /// Which.
     pub path: String,
     /// How long it is.
     pub bytes: u64,

@@ -180,8 +180,8 @@ fn emit(sink: &mut FindingSink<'_>, line: Finding) -> Result<(), InspectError> {
 
 /// A file that can be inspected.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub struct Target {
-    /// Where.
     pub path: FilePath,
     /// How long.
     pub len: u64,

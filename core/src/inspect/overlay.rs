@@ -17,38 +17,30 @@ const MOST_KEPT: u64 = 1 << 20;
 /// Something that would be changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
+#[allow(missing_docs)]
 pub enum WouldChange {
     /// A directory would be made.
-    MakeDir {
-        /// Which.
-        path: String,
-    },
+    MakeDir { path: String },
     /// A file would be written.
     Write {
-        /// Which.
         path: String,
         /// How long it would be.
         bytes: u64,
     },
     /// A file would be cut.
     Cut {
-        /// Which.
         path: String,
         /// To this length.
         bytes: u64,
     },
     /// A file would be renamed.
     Rename {
-        /// Which.
         path: String,
         /// To what.
         to: String,
     },
     /// A file would be deleted.
-    Delete {
-        /// Which.
-        path: String,
-    },
+    Delete { path: String },
 }
 
 /// A file that would be there.

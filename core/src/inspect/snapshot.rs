@@ -62,19 +62,16 @@ pub struct SnapshotSummary {
 /// What came of comparing a digest.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
+#[allow(missing_docs)]
 pub enum DigestFinding {
     /// There is none.
     Absent,
     /// It is of no transaction, and says nothing.
     OfNoTransaction,
     /// It is of a version that nobody computes any more.
-    OfOldVersion {
-        /// Which.
-        version: i32,
-    },
+    OfOldVersion { version: i32 },
     /// It is of a later state: only a replay of the log tells.
     AfterReplay {
-        /// Which.
         #[serde(serialize_with = "shown")]
         zxid: Zxid,
     },

@@ -22,8 +22,8 @@ pub struct SessionLine {
 
 /// A znode with its counters as they are stored (`cversion` counts creations alone).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[allow(missing_docs)]
 pub struct Znode {
-    /// Where.
     pub path: String,
     /// `persistent`, `ephemeral`, `container` or `ttl`.
     pub kind: &'static str,

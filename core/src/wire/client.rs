@@ -91,22 +91,16 @@ records! {
     }
     /// create, create2, createContainer.
     CreateRequest {
-        /// Path.
         path: ByteString,
-        /// Data.
         data: Option<Bytes>,
-        /// ACL.
         acl: Vec<Acl>,
         /// 0 persistent, 1 ephemeral, 2 sequential, 3 both, 4 container.
         flags: i32,
     }
     /// createTTL.
     CreateTtlRequest {
-        /// Path.
         path: ByteString,
-        /// Data.
         data: Option<Bytes>,
-        /// ACL.
         acl: Vec<Acl>,
         /// 5 TTL, 6 TTL sequential.
         flags: i32,
@@ -122,58 +116,46 @@ records! {
     }
     /// delete.
     DeleteRequest {
-        /// Path.
         path: ByteString,
         /// Expected version or -1.
         version: i32,
     }
     /// A request that is a path alone: getACL, sync, deleteContainer, getAllChildrenNumber.
     PathRequest {
-        /// Path.
         path: ByteString,
     }
     /// exists, getData, getChildren, getChildren2.
     WatchedRequest {
-        /// Path.
         path: ByteString,
         /// Leave a watch.
         watch: bool,
     }
     /// getData answers this.
     GetDataResponse {
-        /// Data.
         data: Option<Bytes>,
-        /// Stat.
         stat: Stat,
     }
     /// setData.
     SetDataRequest {
-        /// Path.
         path: ByteString,
-        /// Data.
         data: Option<Bytes>,
         /// Expected version or -1.
         version: i32,
     }
     /// getACL answers this.
     GetAclResponse {
-        /// ACL.
         acl: Vec<Acl>,
-        /// Stat.
         stat: Stat,
     }
     /// setACL.
     SetAclRequest {
-        /// Path.
         path: ByteString,
-        /// ACL.
         acl: Vec<Acl>,
         /// Expected aversion or -1.
         version: i32,
     }
     /// check, inside multi.
     CheckRequest {
-        /// Path.
         path: ByteString,
         /// Expected version or -1.
         version: i32,
@@ -182,7 +164,6 @@ records! {
     AuthPacket {
         /// Ignored.
         kind: i32,
-        /// Scheme.
         scheme: ByteString,
         /// What the scheme wants to see.
         auth: Option<Bytes>,
@@ -215,14 +196,12 @@ records! {
     }
     /// addWatch.
     AddWatchRequest {
-        /// Path.
         path: ByteString,
         /// [`super::AddWatchMode`] as a number.
         mode: i32,
     }
     /// checkWatches, removeWatches.
     WatcherRequest {
-        /// Path.
         path: ByteString,
         /// [`super::WatcherType`] as a number.
         kind: i32,
@@ -244,7 +223,6 @@ records! {
         kind: i32,
         /// Always 3, SyncConnected.
         state: i32,
-        /// Path.
         path: ByteString,
     }
     /// Separates the operations of a multi.

@@ -303,6 +303,7 @@ macro_rules! records {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Debug)]
+        #[allow(missing_docs)]
         pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
 
         impl $crate::wire::jute::Record for $name {

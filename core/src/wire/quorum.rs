@@ -316,8 +316,8 @@ fn run(
 
 /// The payload of FOLLOWERINFO and OBSERVERINFO; 8- and 12-byte forms are of old servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub struct LearnerInfo {
-    /// Who.
     pub server: ServerId,
     /// 0x10000 of every server since 3.4.
     pub protocol_version: i32,

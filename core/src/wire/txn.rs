@@ -35,11 +35,8 @@ records! {
     }
     /// create (type 1) and create2 (type 15).
     CreateTxn {
-        /// Path.
         path: ByteString,
-        /// Data.
         data: Option<Bytes>,
-        /// ACL.
         acl: AclList,
         /// Owned by the session.
         ephemeral: bool,
@@ -48,22 +45,16 @@ records! {
     }
     /// createContainer.
     CreateContainerTxn {
-        /// Path.
         path: ByteString,
-        /// Data.
         data: Option<Bytes>,
-        /// ACL.
         acl: AclList,
         /// The parent's stored cversion after this.
         parent_cversion: i32,
     }
     /// createTTL.
     CreateTtlTxn {
-        /// Path.
         path: ByteString,
-        /// Data.
         data: Option<Bytes>,
-        /// ACL.
         acl: AclList,
         /// The parent's stored cversion after this.
         parent_cversion: i32,
@@ -72,30 +63,24 @@ records! {
     }
     /// delete and deleteContainer.
     DeleteTxn {
-        /// Path.
         path: ByteString,
     }
     /// setData and reconfig.
     SetDataTxn {
-        /// Path.
         path: ByteString,
-        /// Data.
         data: Option<Bytes>,
         /// The version after this.
         version: i32,
     }
     /// setACL.
     SetAclTxn {
-        /// Path.
         path: ByteString,
-        /// ACL.
         acl: AclList,
         /// The aversion after this.
         version: i32,
     }
     /// check, inside multi.
     CheckVersionTxn {
-        /// Path.
         path: ByteString,
         /// Expected version plus 1.
         version: i32,

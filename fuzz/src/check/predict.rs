@@ -23,7 +23,6 @@ use super::model::{Model, Node, Owner, len, parent_of};
 /// What the leader may hold against the session that asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
-    /// Nothing.
     Good,
     /// It has ended.
     Ended,

@@ -85,12 +85,12 @@ pub struct ClientPlan {
 
 /// One thing that goes wrong.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
 pub struct Fault {
     /// When, ms after the start.
     pub at_ms: u64,
     /// How long it lasts, ms.
     pub for_ms: u64,
-    /// What.
     pub kind: FaultKind,
 }
 

@@ -32,6 +32,7 @@ pub struct Outcome {
 
 /// Why a journal cannot be replayed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
 pub enum Error {
     /// There is no segment of that name.
     #[error(
@@ -41,16 +42,10 @@ pub enum Error {
     NoJournal(PathBuf),
     /// A file cannot be read.
     #[error("{path}: {error}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    File { path: PathBuf, error: io::Error },
     /// A segment cannot be read.
     #[error("{path}: {error}")]
     Segment {
-        /// Which.
         path: PathBuf,
         /// Why, and where in it.
         error: RecordError,

@@ -65,10 +65,7 @@ pub enum Broken {
     },
     /// An event without an answer is not the last one.
     #[error("the answer to event {event} is not there")]
-    NoAnswer {
-        /// Which.
-        event: u64,
-    },
+    NoAnswer { event: u64 },
     /// The bytes are damaged.
     #[error(transparent)]
     Damaged(#[from] RecordError),

@@ -7,15 +7,16 @@ use crate::world::Host;
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub struct Step {
     /// When, in the world's own time.
     pub at: Time,
-    /// What.
     pub what: What,
 }
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
 pub enum What {
     /// A message was sent.
     Sent {
@@ -30,7 +31,6 @@ pub enum What {
     At(Host, String),
     /// A server is something else from now on.
     Turns {
-        /// Which.
         host: Host,
         /// What; none: its process is gone.
         role: Option<Role>,

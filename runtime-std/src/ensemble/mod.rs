@@ -118,6 +118,7 @@ struct Running {
 /// What went wrong.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)]
 pub enum EnsembleError {
     /// Files or ports of an ensemble could not be had.
     #[error("no ensemble: {0}")]
@@ -127,7 +128,6 @@ pub enum EnsembleError {
     Failed {
         /// Its number.
         server: usize,
-        /// Why.
         failure: Failure,
     },
     /// There is none with that number.

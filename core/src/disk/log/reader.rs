@@ -16,7 +16,6 @@ pub(crate) const CHUNK: usize = 1 << 20;
 pub(crate) struct LogFile {
     /// The zxid in its name: its first entry's.
     pub(crate) zxid: Zxid,
-    /// Where.
     pub(crate) path: FilePath,
     /// With padding.
     pub(crate) len: u64,
@@ -29,7 +28,6 @@ pub(crate) enum Next {
     Entry {
         /// From the start of the file.
         offset: u64,
-        /// What.
         entry: Entry,
     },
     /// No more entries: padding or the end of the file at `offset`.

@@ -28,10 +28,7 @@ pub(crate) enum Tail {
         end: u64,
     },
     /// A good entry follows at `follower`.
-    Corrupt {
-        /// Where.
-        follower: u64,
-    },
+    Corrupt { follower: u64 },
     /// An entry that is whole, but larger than the limit.
     TooLarge,
 }
