@@ -1,4 +1,4 @@
-//! Who a client is: the `digest`, `ip` and `x509` schemes (`DigestAuthenticationProvider`,
+//! Identities of clients: the `digest`, `ip` and `x509` schemes (`DigestAuthenticationProvider`,
 //! `IPAuthenticationProvider`, `X509AuthenticationProvider`).
 
 use alloc::format;
@@ -21,7 +21,7 @@ use crate::text;
 use crate::wire::client::Id;
 use crate::wire::network::{Address, Network};
 
-/// What the server knows of a scheme.
+/// An authentication scheme.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scheme {
     /// `user:base64(SHA1(user:password))`, or another hash.

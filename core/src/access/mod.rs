@@ -1,4 +1,4 @@
-//! Which schemes of authentication there are, and what an ACL allows whom (`ProviderRegistry`,
+//! Schemes of authentication, and the check of ACLs (`ProviderRegistry`,
 //! `ZooKeeperServer.checkACL`).
 
 pub mod acl;
@@ -19,22 +19,23 @@ use crate::wire::acl_index::AclIndex;
 use crate::wire::client::{Acl, Id, perms};
 use auth::{Scheme, hashed_id, ip_id, is_same_secret};
 
-/// What the configuration says of access. A server asks it both for its own clients and, when it
-/// leads, for those of others.
+/// The access rules of the configuration. A server applies them to its own clients and, when it
+/// leads, to those of its learners.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Access {
-    /// `skipACL`: everybody may do everything.
+    /// `skipACL`: no ACL is checked.
     pub skip_acl: bool,
-    /// Whether there is the scheme `digest`.
+    /// Whether the scheme `digest` is enabled.
     pub digest: bool,
-    /// How it hashes (`DigestAuthenticationProvider.digestAlg`).
+    /// The hash of its passwords (`DigestAuthenticationProvider.digestAlg`).
     pub digest_algorithm: DigestAlgorithm,
-    /// Whoever has the password of this digest id is `super`
+    /// A client with the password of this digest id is `super`
     /// (`DigestAuthenticationProvider.superDigest`).
     pub super_digest: Option<String>,
-    /// Whether there is the scheme `x509`.
+    /// Whether the scheme `x509` is enabled.
     pub x509: bool,
-    /// Whoever has this certificate's subject is `super` (`X509AuthenticationProvider.superUser`).
+    /// A client with this subject in its certificate is `super`
+    /// (`X509AuthenticationProvider.superUser`).
     pub x509_super_user: Option<String>,
 }
 
@@ -94,7 +95,7 @@ impl Access {
         self.x509.then(|| above.into_iter().chain([id]).collect())
     }
 
-    /// What whoAmI tells of an id: nobody's business are hashes, and what `super` came from
+    /// The name that whoAmI shows for an id: without hashes, and without the origin of `super`
     /// (`AuthUtil.getUser`).
     pub(crate) fn user<'a>(&self, id: &'a Id) -> &'a str {
         match self.scheme(&id.scheme) {
@@ -122,7 +123,7 @@ impl Access {
         if may { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 
-    /// What getACL shows of an ACL: who may not change it does not see password hashes.
+    /// An ACL as getACL shows it: clients that may not change it do not see password hashes.
     pub fn visible(&self, acl: &AclList, ids: &[Id]) -> Vec<Acl> {
         let mut shown = acl.to_vec();
         if !self.allows(acl, perms::ADMIN, ids) {

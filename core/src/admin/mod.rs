@@ -1,4 +1,4 @@
-//! What operators see: figures, and the four-letter words that show them.
+//! Metrics, and the four-letter words that show them.
 //!
 //! A word is answered by a pure function from a [`Report`], which whoever composes the server
 //! fills; nothing here asks back.

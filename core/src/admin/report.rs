@@ -1,4 +1,4 @@
-//! What the four-letter words tell, as the server's rooms know it.
+//! The data that four-letter words show.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -39,7 +39,7 @@ pub struct Report<'a> {
     pub local_sessions: u64,
     /// Data and child watches.
     pub watches: u64,
-    /// Who watches data. Only `wchs`, `wchc` and `wchp` look at it.
+    /// The watches. Only `wchs`, `wchc` and `wchp` look at it.
     pub watched: Watched<'a>,
     /// Bytes of watch events sent.
     pub watch_bytes: u64,
@@ -87,7 +87,7 @@ pub enum Serving {
 /// How far loading the data directory has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Recovery {
-    /// What the disk reported last.
+    /// The last report of the disk.
     pub progress: Progress,
     /// How long it has taken until then, in milliseconds.
     pub elapsed_ms: u64,
@@ -168,7 +168,7 @@ pub enum Watched<'a> {
     ByPath(Vec<(&'a str, Vec<SessionId>)>),
 }
 
-/// Who is alive, and until when (`dump`).
+/// The sessions that are alive, and when they expire (`dump`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dump {
     /// Sessions that this server alone knows, if there may be any.
@@ -184,7 +184,7 @@ pub struct Dump {
 /// By wall-clock time, ms, in its order.
 pub type Expiring<T> = Vec<(i64, Vec<T>)>;
 
-/// What a server knows of the sessions of the whole ensemble.
+/// The sessions of the ensemble, as far as this server knows them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GlobalSessions {
     /// When they expire: it tells.
@@ -231,7 +231,7 @@ pub struct Client {
     pub session: Option<ClientSession>,
 }
 
-/// What a connection's session did last.
+/// The last request of a connection's session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientSession {
     /// Its id.
@@ -287,7 +287,7 @@ pub struct Conf<'a> {
     pub ensemble: Option<EnsembleConf<'a>>,
 }
 
-/// What `conf` adds for an ensemble's member.
+/// The lines that `conf` adds for a member of an ensemble.
 #[derive(Clone, Debug)]
 pub struct EnsembleConf<'a> {
     /// Ticks to connect and get in step.

@@ -13,7 +13,7 @@ use crate::config::LearnerType;
 use crate::store::QuotaFigures;
 use crate::wire::Word;
 
-/// What `mntr` tells and ZooKeeper's does not, after all the rest.
+/// Figures of `mntr` that ZooKeeper does not have; they come last.
 pub const OWN_FIGURES: [&str; 1] = ["log_lines_dropped"];
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
@@ -257,8 +257,8 @@ fn write_summary(name: &str, summary: &Summary, line: &mut Line<'_>) {
     line(&format!("sum_{name}"), &summary.sum());
 }
 
-/// What is looked up at the moment of asking, in ZooKeeper's own order. What has no meaning
-/// here (TLS handshakes that wait, connections without client certificates) is 0.
+/// Gauges, in ZooKeeper's order. Those without a meaning here (waiting TLS handshakes, connections
+/// without client certificates) are 0.
 fn write_gauges(report: &Report<'_>, line: &mut Line<'_>) {
     let stats = report.stats;
     let latency = &stats.latency;

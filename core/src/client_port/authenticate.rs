@@ -1,5 +1,5 @@
-//! Who a connection is: certificates, auth packets, SASL tokens where there is no SASL, and
-//! connections that have to authenticate first.
+//! Identities of a connection: certificates, auth packets, SASL tokens without a SASL
+//! configuration, and connections that have to authenticate first.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -48,8 +48,8 @@ impl Connection {
 }
 
 impl ClientPort {
-    /// Who a client is, as its runtime found out before the first byte of the protocol: the
-    /// subject of the certificate that it proved to own, spelled by RFC 2253 as Java's
+    /// The identity of a client, which its runtime verified before the first byte of the protocol:
+    /// the subject of its certificate, spelled by RFC 2253 as Java's
     /// `X500Principal.getName` does.
     ///
     /// The connection is closed where certificates say nothing (`authProvider.NAME` in the

@@ -22,7 +22,7 @@ use crate::wire::client::{Id, ReplyHeader};
 use crate::wire::frame::FrameReader;
 use crate::wire::{ErrorCode, OpCode, Record};
 
-/// What a byte of a read may cost where nothing is known of what it reads.
+/// The assumed cost of a byte of a read whose target is unknown.
 const COST_OF_A_BYTE: usize = 64;
 
 /// How far a connection has come.
@@ -106,7 +106,7 @@ pub(super) struct Connection {
     /// The session was there before this connection, and what may be left of that.
     pub(super) is_renewed: bool,
     pub(super) handover: Option<Handover>,
-    /// What it asks of the leader waits for a fence.
+    /// Its requests to the leader wait for a fence.
     pub(super) is_held: bool,
     pub(super) timeout_ms: i32,
     /// The read-only byte of the handshake, echoed if it was there.
@@ -142,7 +142,7 @@ pub(super) struct Connection {
     pub(super) figures: Figures,
 }
 
-/// What `cons` tells of a connection.
+/// The line of `cons` for a connection.
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) received: u64,
@@ -278,7 +278,7 @@ impl Connection {
         stats.reply_sent(size);
     }
 
-    /// What it may cost to answer a read of so many bytes.
+    /// The possible cost of the answer to a read of this many bytes.
     pub(super) fn expected_cost(&self, bytes: usize) -> usize {
         self.read_cost.max(500 + COST_OF_A_BYTE * bytes)
     }

@@ -1,4 +1,4 @@
-//! What operators see of the clients (`ServerStats`, `ServerCnxn.dumpConnectionInfo`).
+//! Figures of the clients (`ServerStats`, `ServerCnxn.dumpConnectionInfo`).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -57,13 +57,13 @@ pub(super) enum Claim {
 }
 
 impl Connection {
-    /// Whether what is asked has to wait until the former requests are through.
+    /// Whether requests have to wait until those of the former connection are done.
     pub(super) fn holds(&self) -> bool {
         mutant!(AnswersBeforeTheMove => return false);
         self.is_held
     }
 
-    /// What a transaction of the session means to this connection, whose writes are committed in
+    /// The effect of a transaction of the session on this connection; its writes are committed in
     /// their order.
     pub(super) fn claim(&self, logged: &LoggedTxn, outcome: &Outcome) -> Claim {
         let header = &logged.header;
@@ -124,8 +124,8 @@ impl Connection {
         }
     }
 
-    /// What was in doubt before this place, or before a fence, is this connection's. False: its
-    /// session has moved.
+    /// Transactions in doubt before this place, or before a fence, belong to this connection.
+    /// False: its session has moved.
     fn resolve(&mut self, places: usize, fence: u64) -> bool {
         for pending in self.pending.iter_mut().take(places) {
             let PendingState::InDoubt { answer, fence: until } = &pending.state else { continue };

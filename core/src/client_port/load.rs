@@ -1,5 +1,5 @@
-//! What waits at this server, of all its clients: a bound on memory that no number of them can
-//! pass by more than a request each.
+//! The waiting requests of all clients: a bound on their memory, which clients can exceed by at
+//! most one request each.
 
 use alloc::collections::VecDeque;
 

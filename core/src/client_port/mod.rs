@@ -92,7 +92,7 @@ pub(crate) struct ClientPortOptions {
     pub jute_max_buffer: usize,
     /// For a connection to ask for its session, ms.
     pub sessionless_timeout_ms: u64,
-    /// Who may do what.
+    /// The access rules.
     pub access: Access,
     /// New sessions are local.
     pub local_sessions: bool,
@@ -100,18 +100,18 @@ pub(crate) struct ClientPortOptions {
     pub connection_throttle: Option<ConnectionThrottle>,
     /// Longer requests are large.
     pub large_request_bytes: usize,
-    /// What all large requests that wait may have together; one more is refused with its
-    /// connection.
+    /// The sum of all waiting large requests, bytes; one more is refused, and its connection
+    /// closed.
     pub large_requests_max_bytes: usize,
     /// A connection has to authenticate by one of these first; none: by nothing.
     pub enforced_schemes: Vec<ByteString>,
     /// Requests of one session that wait; more are not read. Nor are more than one of any
     /// session while those of all are more than this.
     pub outstanding_limit: usize,
-    /// What requests may cost before other events are looked at
+    /// The cost of requests in a turn, before other events are handled
     /// ([`Budget`](crate::budget::Budget)).
     pub turn_budget: usize,
-    /// What is admitted of all requests.
+    /// The limit of waiting requests of all clients.
     pub requests: RequestThrottle,
 }
 
@@ -123,15 +123,15 @@ impl ClientPortOptions {
     }
 }
 
-/// What the clients want of the server.
+/// A request of a client that the node has to handle.
 #[derive(Debug)]
 pub(crate) enum ClientRequest {
     /// A four-letter word: [`ClientPort::answer_word`].
     Word {
-        /// Who asks.
+        /// The connection that asks.
         conn: ConnId,
         word: Word,
-        /// What followed it at once: for `stmk`.
+        /// The argument that followed it, for `stmk`.
         argument: Option<i64>,
     },
     /// A new session: its transaction answers.
@@ -171,7 +171,7 @@ pub(crate) enum ClientRequest {
 /// How often a read-only server looks for silent clients, ms.
 const SILENCE_CHECK_MS: u64 = 1000;
 
-/// What clients may do here.
+/// The service that clients get here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ServiceMode {
     None,
@@ -194,7 +194,7 @@ pub(crate) struct ClientPort {
     /// Connections in order of opening, to find those that never ask for a session.
     sessionless: VecDeque<(Time, ConnId)>,
     watches: Watches,
-    /// Whom an event is told.
+    /// The connections that get an event.
     event_recipients: Vec<ConnId>,
     fences: Fences,
     ids: SessionIds,
@@ -204,10 +204,10 @@ pub(crate) struct ClientPort {
     /// Connections whose next request is not admitted yet, in their order.
     throttled: VecDeque<ConnId>,
     submissions: VecDeque<ClientRequest>,
-    /// Who is sent something at the next flush.
+    /// Connections with bytes for the next flush.
     dirty: Vec<ConnId>,
     turns: Turns,
-    /// Who is told of an event, and need not wait for an answer.
+    /// Connections that get an event and wait for no answer.
     events: VecDeque<ConnId>,
     /// Totals for `srvr` and `mntr`.
     pub stats: ServerStats,
@@ -342,7 +342,7 @@ impl ClientPort {
         connection.heard = now.mono;
         connection.frames.push(bytes);
         self.pump(now, store, conn, out);
-        // What cannot be looked at yet must not pile up.
+        // Requests that cannot be handled yet must not pile up.
         let frame = 4 + self.options.jute_max_buffer;
         if let Some(connection) = self.connections.get_mut(&conn)
             && connection.frames.buffered() > frame

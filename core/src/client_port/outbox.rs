@@ -1,4 +1,4 @@
-//! What a connection is sent at the next flush.
+//! The bytes that a connection gets at the next flush.
 
 use bytes::{Bytes, BytesMut};
 

@@ -22,7 +22,7 @@ use crate::wire::{AddWatchMode, ErrorCode, OpCode, Record, WatcherType};
 /// much again.
 const MOST_BYTES: usize = 32 << 20;
 
-/// Who reads, and with which rights.
+/// The reader of a request, and its rights.
 pub(super) struct RequestContext<'a> {
     pub(super) conn: ConnId,
     pub(super) session: SessionId,
@@ -30,7 +30,7 @@ pub(super) struct RequestContext<'a> {
     pub(super) access: &'a Access,
     /// Bytes that the parts of a multiRead may have together.
     pub(super) most_parts_bytes: usize,
-    /// What was done, but for the bytes that were written.
+    /// The work done, without the bytes that were written.
     pub(super) work: Cell<Work>,
 }
 
@@ -51,7 +51,7 @@ impl RequestContext<'_> {
 /// Why a read is not answered.
 pub(super) struct Refused {
     pub(super) code: ErrorCode,
-    /// What was appended is sent all the same.
+    /// The appended part is sent nevertheless.
     pub(super) with_body: bool,
 }
 

@@ -21,7 +21,7 @@ impl RequestThrottle {
         self.max_requests > 0 && waiting >= self.max_requests
     }
 
-    /// What keeps a session alive, and what ends it, is never too late.
+    /// Pings and closeSession are never too late.
     pub(super) fn is_late(&self, op: OpCode, waited_ms: u64) -> bool {
         self.max_wait_ms > 0
             && waited_ms > self.max_wait_ms

@@ -322,7 +322,7 @@ impl ClientPort {
     }
 }
 
-/// What reads need of the server.
+/// The context of a read.
 struct Reading<'a> {
     options: &'a ClientPortOptions,
     watches: &'a mut Watches,

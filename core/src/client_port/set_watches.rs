@@ -20,7 +20,7 @@ const LISTS_2: u8 = 5;
 #[derive(Debug)]
 pub(super) struct SetWatches {
     body: Bytes,
-    /// What comes next.
+    /// The next path.
     at: usize,
     since: Zxid,
     /// Lists begun.
@@ -30,7 +30,7 @@ pub(super) struct SetWatches {
     lists: u8,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Next<'a> {
     /// Tell that this was missed; there is more.

@@ -1,5 +1,5 @@
-//! Whose turn it is: connections whose requests have cost enough for now wait for the next turn,
-//! in order, and each goes on a little when it comes.
+//! Turns: connections that have used their share of the budget wait for the next turn, in order,
+//! and each continues a little when it comes.
 
 use alloc::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::budget::{Budget, Work};
 use crate::store::Store;
 use crate::types::{ConnId, Now, Time};
 
-/// What one connection has used of its turn.
+/// The part of the turn's budget that one connection has used.
 #[derive(Default, Debug)]
 pub(super) struct Share {
     turn: u64,
@@ -75,7 +75,7 @@ impl Turns {
         true
     }
 
-    /// Whose turn it is now, if the budget is not used up.
+    /// The connection whose turn it is, unless the budget is used up.
     fn next(&mut self) -> Option<ConnId> {
         if self.budget.is_spent() { None } else { self.waiting.pop_front() }
     }

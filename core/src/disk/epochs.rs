@@ -111,8 +111,8 @@ pub(crate) async fn load(
     })
 }
 
-/// What a server has promised is lost with its epoch files. That does no harm if all the others are
-/// restored alike, or if it promised nothing that they do not know of.
+/// A server's promises are lost with its epoch files. That does no harm if all other members are
+/// restored in the same way, or if they know of every promise.
 fn warn_of_missing(
     layout: &DirLayout,
     of_log: Epoch,

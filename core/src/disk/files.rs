@@ -115,7 +115,7 @@ pub enum Completion {
     Listing(Vec<DirEntry>),
     /// It failed; nothing is known about how far it came.
     Failed {
-        /// What the disk machine distinguishes.
+        /// The kind of failure, as far as the disk machine distinguishes.
         kind: FailureKind,
         /// The operating system's words.
         text: String,
@@ -144,7 +144,7 @@ pub enum FailureKind {
     Other,
 }
 
-/// What a name in a `version-2` directory stands for.
+/// The meaning of a name in a `version-2` directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Named {
     /// `log.<hex>`: begins with this zxid.

@@ -15,7 +15,7 @@ use super::log::format::HEADER_LEN;
 use super::log::reader::{CHUNK, LogFile};
 use crate::types::Zxid;
 
-/// What the names begin with.
+/// The prefix of the names.
 pub(crate) const PREFIX: &str = "given-up.";
 const MOST_FILES: usize = 64;
 const MOST_BYTES: u64 = 1 << 30;

@@ -34,7 +34,7 @@ pub(crate) enum DiskError {
         /// The system's words.
         text: String,
     },
-    /// What is on disk cannot be trusted, or was asked for and cannot be.
+    /// The data on disk cannot be trusted, or a request cannot be carried out.
     #[error("{what}")]
     Refused {
         /// Which file, where, and what to do.
@@ -58,7 +58,7 @@ impl DiskError {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, DiskError::Io { kind: FailureKind::NotFound, .. })
     }
-    /// What the node is told.
+    /// The report to the node.
     pub(crate) fn into_fault(self) -> DiskFault {
         let exit_code = match &self {
             DiskError::Io { .. } => EXIT_UNEXPECTED,
@@ -68,7 +68,7 @@ impl DiskError {
     }
 }
 
-/// What else a member can do whose files cannot be used. On all members it would lose everything.
+/// The other remedy of a member with unusable files. On all members it would lose all data.
 pub(crate) const COPY: &str = "if a quorum of the others has the data, empty the data directory and \
                                let the server copy its state from the leader";
 

@@ -1,15 +1,15 @@
 //! The log and snapshot store as a pure machine.
 //!
 //! It takes the disk lane's [`DiskAction`]s, asks for one [`FileOp`] at a time, takes its
-//! [`Completion`], and says what came of it as [`DiskEvent`]s. Formats, names, rolling,
+//! [`Completion`], and reports the results as [`DiskEvent`]s. Formats, names, rolling,
 //! preallocation, group commit, recovery, truncation and purging are all here; an executor
-//! knows nothing of what is in a file.
+//! knows nothing of file contents.
 //!
-//! Whoever runs it (a file thread, a simulator) repeats: submit all actions that have come
-//! meanwhile, then ask for the next operation, execute it, complete it. All appends that
-//! came while an operation was executed are one write and one sync: that is the group commit.
+//! Its runner (a file thread, a simulator) repeats: submit all actions that have arrived, then ask
+//! for the next operation, execute it, complete it. All appends that arrive during one operation
+//! become one write and one sync: that is the group commit.
 //!
-//! [`State`] is what a recovery rebuilds. The machine is made on the thread that runs it.
+//! A recovery rebuilds a [`State`]. The machine is made on the thread that runs it.
 
 mod compression;
 mod config_files;
@@ -48,7 +48,7 @@ use core::task::{Poll, Waker};
 
 use crate::action::DiskAction;
 use crate::event::DiskEvent;
-// What reads without changing anything: for inspections.
+// For inspections: readers that change nothing.
 pub(crate) use files::{DirLayout, Named, join};
 pub(crate) use given_up::PREFIX as GIVEN_UP;
 pub(crate) use io::{DiskError, Io};
@@ -150,7 +150,7 @@ pub fn drive<S: State>(
     }
 }
 
-/// What all procedures of one disk share.
+/// The data that all procedures of one disk share.
 struct Context<S: State>(Rc<Shared<S>>);
 
 struct Shared<S: State> {

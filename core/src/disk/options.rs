@@ -1,4 +1,4 @@
-//! What the log and snapshot store is configured with.
+//! The configuration of the log and snapshot store.
 
 use alloc::string::String;
 

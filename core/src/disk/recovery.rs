@@ -138,7 +138,8 @@ pub(crate) async fn recover<S: State>(
     };
     // Nothing is written before all is found to be good.
     if is_without_snapshot {
-        // What was replayed without one, because that was allowed once, can be loaded from here on.
+        // The log was replayed without a snapshot, which was allowed once; from here on there is
+        // one.
         snapshot_bytes = write_snapshot(context, &state, last).await?;
     }
     if options.ensemble {
@@ -280,7 +281,7 @@ fn is_within_batch(last: Zxid, reach: Zxid) -> bool {
     last.epoch() == reach.epoch() && missing as usize <= MAX_BATCH
 }
 
-/// What else can be done about files that are lost.
+/// The other remedies for lost files.
 fn advice(ensemble: bool) -> &'static str {
     if ensemble {
         COPY

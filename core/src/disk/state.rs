@@ -1,4 +1,4 @@
-//! What rides on the log: the state that a recovery rebuilds, seen from the disk.
+//! The application's state, which a recovery rebuilds, as the disk sees it.
 
 use alloc::string::String;
 
@@ -10,7 +10,7 @@ use crate::types::Zxid;
 /// A state machine whose transactions are logged and whose snapshots are kept. The disk
 /// knows no more of it than this.
 pub trait State: Sized + 'static {
-    /// What it is configured with.
+    /// Its configuration.
     type Options: Clone + 'static;
     /// Reads a snapshot's body.
     type Decoder: SnapshotDecoder<State = Self>;
@@ -36,7 +36,7 @@ pub trait State: Sized + 'static {
 
 /// Reads the body of a snapshot as it comes, cut anywhere.
 pub trait SnapshotDecoder: Sized + 'static {
-    /// What it builds.
+    /// The result.
     type State;
     /// Takes the next bytes: all of them (`None`), or up to the end of the body, which is the
     /// returned number of bytes into `bytes`. Lengths inside are bounded by the decoder.

@@ -1,15 +1,15 @@
 //! Claims about a member, and their proof.
 //!
-//! Whoever reaches a port can say any member's id. As long as nothing speaks against it, that is
-//! believed, since a member may connect from any address. Two connections that claim one member,
-//! or an elected leader that is not there, make it doubtful: then only what the member says at its
-//! configured election address counts, where this server dials it.
+//! Any process that reaches a port can claim a member's id. A claim is believed as long as nothing
+//! contradicts it, since a member may connect from any address. Two connections that claim one
+//! member, or an elected leader that cannot be reached, make it doubtful: then only votes count
+//! that the member sends at its configured election address, where this server dials it.
 
 use crate::types::{Epoch, ServerId, Time, Zxid};
 
 use super::vote::{PeerState, Vote};
 
-/// How long a doubt lasts after its last cause.
+/// The duration of a doubt after its last cause, ms.
 const DOUBT_MS: u64 = 10_000;
 /// A member is asked at its configured address at most once in this time.
 const ASK_EVERY_MS: u64 = 200;
@@ -25,13 +25,13 @@ pub(super) fn asks_as(me: ServerId) -> ServerId {
 #[allow(missing_docs)]
 pub struct Proof {
     pub member: ServerId,
-    /// What it is at the moment.
+    /// Its present state.
     pub state: PeerState,
-    /// Whom it votes for or follows.
+    /// The server that it votes for or follows.
     pub leader: ServerId,
     /// The version of its configuration.
     pub version: i64,
-    /// How far its own log reaches, as its last vote for itself told: epoch and zxid.
+    /// How far its own log reaches, from its last vote for itself: epoch and zxid.
     pub log: Option<(Epoch, Zxid)>,
 }
 

@@ -15,7 +15,7 @@ const PROTOCOL_V2: i64 = -65535;
 /// The longest address text in a hello.
 const MAX_ADDRESS: usize = 2048;
 
-/// Who dials.
+/// The first message of the dialling server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Hello {
     pub(super) from: ServerId,

@@ -1,7 +1,7 @@
 //! Leader election as ZooKeeper does it: FastLeaderElection over its own connections, as one
 //! pure machine.
 //!
-//! [`Round`] counts the votes; [`Connections`] keeps one connection with each peer (the server with
+//! `Round` counts the votes; `Connections` keeps one connection with each peer (the server with
 //! the larger id dials); `claims` decides which connection speaks for a member.
 
 mod claims;
@@ -110,7 +110,7 @@ enum State {
     /// Not begun, or the outcome stands.
     Idle,
     Looking {
-        round: Round,
+        round: Box<Round>,
         resend_at: Time,
         resend_interval_ms: u64,
     },
@@ -225,7 +225,7 @@ impl Election {
         self.current = round.proposal;
         let resend_interval_ms = self.options.min_notification_ms;
         self.state = State::Looking {
-            round,
+            round: Box::new(round),
             resend_at: now.plus_ms(resend_interval_ms),
             resend_interval_ms,
         };
@@ -255,7 +255,8 @@ impl Election {
         self.connections.opened(now, conn, ip, out);
     }
 
-    /// Asks a member for its vote at its configured address; [`Election::take_proof`] has the answer.
+    /// Asks a member for its vote at its configured address; [`Election::take_proof`] has the
+    /// answer.
     pub fn ask(&mut self, now: Time, member: ServerId, out: &mut Actions) {
         let vote = Vote { state: PeerState::Looking, ..self.current };
         let question = Notification::encode(&vote, self.members.text());
@@ -267,8 +268,8 @@ impl Election {
         self.proofs.pop()
     }
 
-    /// An elected leader could not be reached: the connection that claims to be of it may be of another
-    /// server.
+    /// An elected leader could not be reached: the connection that claims to be of it may be of
+    /// another server.
     pub fn doubt(&mut self, now: Time, member: ServerId) {
         if let Some(claims) = self.connections.claims(member) {
             claims.doubt(now);
@@ -507,7 +508,7 @@ impl Election {
         self.result = Some(self.current);
     }
 
-    /// What this server is under a leader.
+    /// This server's state under a leader.
     fn state_under(&self, leader: ServerId) -> PeerState {
         if leader == self.me {
             PeerState::Leading

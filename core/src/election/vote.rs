@@ -6,7 +6,7 @@ use crate::types::{Epoch, ServerId, Zxid};
 use crate::wire::code::codes;
 
 codes! {
-    /// What a server is doing, as notifications say it.
+    /// The state of a server in a notification.
     PeerState {
         /// Electing.
         Looking = 0,

@@ -1,4 +1,4 @@
-//! What differs between two states (`SnapshotComparer`).
+//! The differences of two states (`SnapshotComparer`).
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -40,12 +40,12 @@ pub enum Difference {
     /// A znode is in both, but not the same.
     Znode {
         path: String,
-        /// What differs: the field, in the first, in the second.
+        /// The field, its value in the first, and in the second.
         fields: Vec<(&'static str, String, String)>,
     },
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Compared {
     /// The last zxid of each.

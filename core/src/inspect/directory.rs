@@ -30,12 +30,12 @@ pub struct OtherFile {
     pub path: String,
     /// How long it is.
     pub bytes: u64,
-    /// What it is.
+    /// Its kind.
     #[serde(flatten)]
     pub note: FileNote,
 }
 
-/// What a file is that is neither log nor snapshot.
+/// The kind of a file that is neither log nor snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum FileNote {
@@ -67,17 +67,17 @@ pub struct Directory {
     pub log_dir: String,
     /// Whether a member of an ensemble was assumed.
     pub ensemble: bool,
-    /// What a server would do.
+    /// The action of a server.
     pub recovery: Recovery,
-    /// What its start would change.
+    /// The changes of its start.
     pub changes: Vec<WouldChange>,
-    /// What a purge after that would delete.
+    /// The files that a purge after that would delete.
     pub purge: Vec<WouldChange>,
     /// Logs that are not sound, though a server may do without them.
     pub unsound_logs: Vec<String>,
 }
 
-/// What a server would do here.
+/// The action of a server on this directory.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Recovery {

@@ -23,14 +23,14 @@ pub struct Break {
     /// The last transaction before.
     #[serde(serialize_with = "shown")]
     pub after: Zxid,
-    /// What is wrong, and what a server does about it.
+    /// The error, and how a server handles it.
     pub what: String,
     /// Where transactions go on, if they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues_at: Option<u64>,
 }
 
-/// What a log comes to.
+/// The summary of a log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct LogSummary {
     /// Which file.
@@ -60,7 +60,7 @@ pub struct LogSummary {
     pub unreadable: u64,
     /// How many breaks there are.
     pub breaks: u64,
-    /// What breaks it first, if anything does.
+    /// Its first damage, if it has any.
     pub problem: Option<String>,
     #[serde(skip)]
     pub(super) after_base: u64,
@@ -135,7 +135,7 @@ pub(super) async fn inspect_after(
                 what: String::from("the header of a log is missing: no server reads it"),
                 continues_at: None,
             };
-            // What a server leaves that stopped before its first transaction was durable.
+            // A server that stops before its first transaction is durable leaves this.
             if file.len > 0 && !is_empty(io, &file, max).await? {
                 summary.found(found, sink)?;
             }

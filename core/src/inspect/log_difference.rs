@@ -15,7 +15,7 @@ use crate::disk::{Io, LogFile, LogReader, Next};
 use crate::types::Zxid;
 use crate::wire::entries::Entry;
 
-/// What came of comparing logs.
+/// The result of comparing logs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct LogDifference {
     /// Compared from here on: before it, one of them has nothing.
@@ -29,9 +29,9 @@ pub struct LogDifference {
     /// The first zxid at which they differ.
     #[serde(serialize_with = "shown_option")]
     pub first_zxid: Option<Zxid>,
-    /// What the first one has there; none: it has ended.
+    /// The first one's entry there; none: it has ended.
     pub a: Option<Box<Transaction>>,
-    /// What the second one has there.
+    /// The second one's entry there.
     pub b: Option<Box<Transaction>>,
 }
 

@@ -1,9 +1,9 @@
-//! What is in a log, a snapshot or a data directory, in words: for operators who want to know
-//! before they start a server, or after it did not (`TxnLogToolkit`, `SnapshotFormatter`,
+//! Reports about a log, a snapshot or a data directory, for operators: before they start a server,
+//! or after it refused to start (`TxnLogToolkit`, `SnapshotFormatter`,
 //! `SnapshotComparer`).
 //!
-//! Everything is read with the code that a server reads it with. Whoever calls brings a function
-//! that lists and reads files; nothing else is ever asked of it. A recovery is tried out over an
+//! It reads with the server's own code. The caller provides a function that lists and reads files;
+//! no other operation is ever requested. A recovery is tried out over an
 //! overlay that keeps what it would change.
 //!
 //! Findings come one by one as [`Finding`]s, so that a long log takes no memory: each is one JSON
@@ -46,7 +46,7 @@ use crate::disk::{
 };
 use crate::types::Zxid;
 
-/// What is to be told.
+/// The kind of report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Transactions before this are not listed.
@@ -120,7 +120,7 @@ pub enum Finding {
     Difference(Difference),
     /// Where two logs differ first.
     LogDifference(LogDifference),
-    /// What came of a comparison.
+    /// The result of a comparison.
     Compared(Compared),
 }
 
@@ -187,7 +187,7 @@ pub struct Target {
     pub len: u64,
 }
 
-/// What a file is, by its first bytes; by its name, if they are too few.
+/// The kind of a file, by its first bytes; by its name, if they are too few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Log(Zxid),

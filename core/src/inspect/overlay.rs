@@ -79,7 +79,7 @@ impl<'a, E: Execute> Overlay<'a, E> {
         }
     }
 
-    /// What would be changed since the last time this was asked.
+    /// The changes since the last call.
     pub(super) fn take_changes(&mut self) -> Vec<WouldChange> {
         core::mem::take(&mut self.changes)
     }

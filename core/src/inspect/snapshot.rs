@@ -21,7 +21,7 @@ use crate::store::{
 };
 use crate::types::Zxid;
 
-/// What a snapshot comes to.
+/// The summary of a snapshot.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct SnapshotSummary {
     /// Which file.
@@ -59,7 +59,7 @@ pub struct SnapshotSummary {
     pub problem: Option<String>,
 }
 
-/// What came of comparing a digest.
+/// The result of comparing a digest.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -79,9 +79,9 @@ pub enum DigestFinding {
     Matches,
     /// It is not: the snapshot's writer had another state.
     Differs {
-        /// What the file says.
+        /// The digest in the file.
         stored: String,
-        /// What its znodes come to.
+        /// The digest of its znodes.
         computed: String,
     },
 }

@@ -23,12 +23,12 @@ pub struct Transaction {
     pub zxid: Zxid,
     /// The leader's clock, ms since 1970.
     pub time_ms: i64,
-    /// Who asked for it.
+    /// The client that asked for it.
     #[serde(serialize_with = "shown")]
     pub session: SessionId,
     /// The session's number for it.
     pub cxid: i32,
-    /// What it does.
+    /// Its effect.
     #[serde(flatten)]
     pub change: Change,
     /// The tree's digest after it, if the log says so.
@@ -39,7 +39,7 @@ pub struct Transaction {
     pub unreadable: Option<String>,
 }
 
-/// What a transaction, or a part of a multi, changes.
+/// The change of a transaction, or of a part of a multi.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct Change {
     /// The operation's name in ZooKeeper's API.
@@ -71,7 +71,7 @@ pub struct Change {
     /// A new session's time-out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<i32>,
-    /// What goes with a session.
+    /// The ephemerals of a closed session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletes: Option<Vec<String>>,
     /// Why a request was refused.

@@ -27,7 +27,7 @@ pub struct Znode {
     pub path: String,
     /// `persistent`, `ephemeral`, `container` or `ttl`.
     pub kind: &'static str,
-    /// Whose ephemeral it is.
+    /// The session that owns it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// How long it lives without children, ms.

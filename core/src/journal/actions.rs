@@ -1,4 +1,4 @@
-//! What tells the actions of two steps apart in a few bytes.
+//! A digest of a step's actions: a few bytes that differ if the actions do.
 
 use core::fmt;
 

@@ -31,7 +31,7 @@ pub use actions::ActionsDigest;
 pub use reader::{Placed, SegmentReader};
 pub use writer::{Batch, Encoder, segment_head};
 
-/// What a segment begins with.
+/// The first bytes of a segment.
 pub const MAGIC: &[u8; 18] = b"zabkeeper journal\n";
 /// The format that is written, and the only one that is read.
 pub const VERSION: u32 = 3;
@@ -72,7 +72,8 @@ impl ConfigSource {
     }
 }
 
-/// What a node was made from. With the seed, this also names one run of a process.
+/// The inputs from which a node was created. With the seed, they also identify one run of a
+/// process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Start {
     /// The version of the program.
@@ -131,7 +132,7 @@ pub enum RecordError {
     Damaged {
         /// Where in the segment.
         offset: u64,
-        /// What is wrong there.
+        /// The error at that place.
         what: Damage,
     },
     /// This version does not take the configuration.
@@ -148,7 +149,7 @@ pub enum RecordError {
     },
 }
 
-/// What is wrong with some bytes of a journal.
+/// An error in the bytes of a journal.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Damage {
     /// The checksum of a batch.

@@ -34,7 +34,7 @@ pub struct SegmentReader {
     segment: Bytes,
     /// Where the next batch begins.
     next_batch: usize,
-    /// What is left of the batch, and where that is.
+    /// The rest of the batch, and its offset.
     batch: Bytes,
     at: usize,
     events: u64,
@@ -87,7 +87,7 @@ impl SegmentReader {
         })
     }
 
-    /// What the process started with.
+    /// The start of the process.
     pub fn start(&self) -> &Start {
         &self.start
     }
@@ -168,7 +168,7 @@ fn damaged(offset: usize, what: impl Into<Damage>) -> RecordError {
 enum Frame {
     /// The segment ends here.
     None,
-    /// What is here was not written to its end.
+    /// The last record is incomplete.
     Torn,
     Whole {
         payload: Bytes,

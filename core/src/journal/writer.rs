@@ -49,7 +49,7 @@ impl Encoder {
         put_event(&mut self.out, event);
     }
 
-    /// What the core answered to the last event.
+    /// The digest of the core's answer to the last event.
     pub fn actions(&mut self, digest: ActionsDigest) {
         self.begin();
         if digest == ActionsDigest::NONE {
@@ -97,7 +97,7 @@ impl Encoder {
 pub struct Batch(BytesMut);
 
 impl Batch {
-    /// Whatever these bytes are, after room for length and checksum.
+    /// Any bytes, after space for length and checksum.
     #[cfg(test)]
     pub(super) fn raw(bytes: BytesMut) -> Batch {
         Batch(bytes)

@@ -11,8 +11,8 @@ use crate::store::Mismatch;
 use crate::types::Now;
 use crate::zab::Role;
 
-/// Whose tree differs again so soon after it had all of the leader's differs for another reason,
-/// which no snapshot takes away, ms.
+/// If a tree differs again this soon after it was replaced by the leader's, ms, the cause is one
+/// that no snapshot removes.
 const AGAIN_MS: u64 = 600_000;
 
 impl Node {

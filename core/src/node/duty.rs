@@ -8,7 +8,7 @@ use super::following::Following;
 use super::leading::Leading;
 use crate::session::SessionTracker;
 
-/// What a server does for its clients and its ensemble.
+/// The work of a server for its clients and its ensemble.
 #[derive(Default, Debug)]
 pub(super) enum Duty {
     /// It loads its data directory, looks for a leader, or is being synchronised.

@@ -1,5 +1,5 @@
-//! What learners' clients ask of the leader waits here, each learner's in its order, and each
-//! learner in turn: pings, acknowledgements and commits go before it.
+//! Requests that learners forwarded to this leader wait here, in order for each learner, and the
+//! learners take turns: pings, acknowledgements and commits overtake them.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;

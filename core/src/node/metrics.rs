@@ -1,6 +1,5 @@
-//! What `mntr` tells beyond the tree and the clients: counted where it happens, measured between
-//! events. All times are as the events bring them: what takes no time between two events, takes
-//! none.
+//! Metrics of roles, the disk and commits: counted where they happen, measured between events.
+//! Times are those of the events, so work within one event takes no time.
 
 use alloc::collections::VecDeque;
 
@@ -11,7 +10,7 @@ use crate::wire::txn::{LoggedTxn, TxnHeader};
 use crate::wire::{EventType, Word};
 use crate::zab::Role;
 
-/// What is under way, and since when.
+/// The start times of everything that is being measured.
 #[derive(Debug)]
 pub(super) struct LatencyTracker {
     role: Role,
@@ -153,7 +152,7 @@ impl Node {
         }
     }
 
-    /// What was on its way to the disk is there, or was cut off.
+    /// A recovery has ended: entries on their way to the disk are durable or truncated.
     pub(super) fn measure_loaded(&mut self, now: Now) {
         self.latencies.appended.clear();
         self.latencies.persisted = now.mono;

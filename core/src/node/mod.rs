@@ -91,7 +91,7 @@ pub struct Node {
     /// Where the runtime listens for other servers.
     listen_addresses: ListenAddresses,
     host: HostStats,
-    /// What `stmk` set.
+    /// The mask of `stmk`.
     trace_mask: i64,
     metrics: Metrics,
     latencies: LatencyTracker,
@@ -242,7 +242,7 @@ impl Node {
         }
     }
 
-    /// What this server is in its ensemble.
+    /// This server's role in its ensemble.
     pub fn role(&self) -> Role {
         self.ensemble.role()
     }
@@ -270,7 +270,7 @@ impl Node {
             if let Some(delivery) = self.ensemble.next_delivery() {
                 self.deliver(now, delivery, out);
             } else if self.take_request(now, out) {
-                // What it led to goes first.
+                // The deliveries that it caused go first.
             } else if !self.client_port.admit_stalled(now, &self.store, out) {
                 break;
             }

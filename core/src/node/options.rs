@@ -1,4 +1,4 @@
-//! What each room needs of the configuration.
+//! The options of each room, from the configuration.
 
 use crate::access::Access;
 use crate::client_port::{ClientPortOptions, RequestThrottle};
@@ -128,7 +128,8 @@ fn max_txn_bytes(config: &Config) -> usize {
     config.limits.jute_max_buffer.saturating_add(config.limits.jute_extra_size)
 }
 
-/// What is stored whoever asks: a leader with a larger `jute.maxbuffer` has had it agreed to.
+/// The longest transaction that is stored: a leader with a larger `jute.maxbuffer` may have had it
+/// committed.
 fn storable_bytes(config: &Config) -> usize {
     max_txn_bytes(config).max(STORABLE_BYTES)
 }

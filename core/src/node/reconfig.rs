@@ -38,7 +38,7 @@ fn parse(data: &[u8]) -> Option<EnsembleConfig> {
 }
 
 impl Node {
-    /// What the state says of the members may be newer than what the files beside `zoo.cfg` do.
+    /// The configuration in the loaded state may be newer than the files beside `zoo.cfg`.
     pub(super) fn remember_config(&mut self) {
         mutant!(ChangeForgottenByRestart => return);
         if let Some(config) = config_of(&self.store) {

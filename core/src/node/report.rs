@@ -1,4 +1,4 @@
-//! What the four-letter words are told.
+//! The data for four-letter words, and their side effects.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

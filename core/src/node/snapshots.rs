@@ -12,7 +12,7 @@ use crate::store::{SnapshotDecoder, SnapshotWalk, Store};
 use crate::types::{ConnId, Now, Time, Zxid};
 use crate::wire::jute::Writer;
 
-/// What a walk appends at a time, at most.
+/// The longest chunk of a walk.
 const CHUNK_BYTES: usize = 64 << 10;
 /// And at least, if there is more.
 const LEAST_CHUNK_BYTES: usize = 1 << 10;
@@ -90,7 +90,7 @@ pub(super) struct Incoming {
     tail: Option<BytesMut>,
 }
 
-/// What came of some bytes of the stream.
+/// The effect of some bytes of the stream.
 #[derive(Debug)]
 pub(super) enum Progress {
     /// These belong to the body; more is to come.
@@ -99,7 +99,7 @@ pub(super) enum Progress {
     Complete {
         /// The body's last bytes.
         body: Bytes,
-        /// What follows the signature.
+        /// The bytes after the signature.
         rest: Bytes,
     },
 }

@@ -3,7 +3,7 @@
 /// The longest TTL, ms: it shares the owner field with a mark of two bytes and a reserve.
 const MAX_TTL_MS: i64 = (1 << 40) - 1;
 
-/// What kind of node a create request asks for.
+/// The kind of node that a create request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CreateMode {
     /// It belongs to the session.

@@ -44,7 +44,7 @@ const DIGEST_VERSION: i32 = 2;
 /// Header, digest and the count of a closeSession, with room to spare.
 const ENVELOPE_BYTES: usize = 64;
 
-/// What the configuration says about writes.
+/// The settings that concern writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PrepOptions {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes may be created.
@@ -53,7 +53,7 @@ pub(crate) struct PrepOptions {
     pub enforce_quota: bool,
     /// `protectSystemNodes`: only `super` changes `/zookeeper` and what is below it.
     pub protect_system_nodes: bool,
-    /// Who may do what.
+    /// The access rules.
     pub access: Access,
     /// The longest transaction that every member can read back from its log and from a
     /// PROPOSAL: `jute.maxbuffer` plus its extra size.
@@ -115,7 +115,7 @@ impl Prep {
             }
             Write::Unreadable => check.still_here().and(Err(ErrorCode::MarshallingError)),
             Write::CloseSession => Ok(self.close(store, request.session, zxid)),
-            // Whoever knows the members asks `reconfigure`.
+            // A caller that knows the members uses `reconfigure`.
             Write::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
         };
         self.excesses.tell(self.tree.take_excesses(), wall_ms);
@@ -221,8 +221,8 @@ impl Prep {
         let all = self.tree.ephemerals_of(store, session);
         self.unlink_all(store, zxid, &all);
         self.tree.close(zxid, session);
-        // Whoever applies it deletes what the session still owns after the listed paths, so
-        // a list that would not fit may end early.
+        // A server that applies it also deletes the session's ephemerals that are not listed, so a
+        // list that would not fit may end early.
         let mut bytes = ENVELOPE_BYTES;
         let fits = |path: &ByteString| {
             bytes += 4 + path.len();

@@ -24,7 +24,7 @@ use crate::wire::txn::{
     Txn,
 };
 
-/// Who asks, and under which zxid and time it will have happened.
+/// The requester, and the zxid and time of the transaction.
 pub(super) struct Context<'a> {
     pub(super) store: &'a Store,
     pub(super) extended_types: bool,

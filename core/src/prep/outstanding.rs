@@ -1,5 +1,5 @@
-//! What the tree will be once everything proposed is committed: the changes under way over
-//! the store (`ZooKeeperServer.outstandingChanges`, `ChangeRecord`).
+//! The tree as it will be once every proposal is committed: outstanding changes over the store
+//! (`ZooKeeperServer.outstandingChanges`, `ChangeRecord`).
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -54,7 +54,7 @@ pub(super) struct NodeState {
     pub(super) children: usize,
     /// Its part of the tree's digest, as of the last change; 0 where none is computed.
     digest: u64,
-    /// What the digest of its path and data is, if that is known.
+    /// The digest of its path and data, if it is known.
     hashed: Option<u32>,
 }
 
@@ -71,7 +71,7 @@ impl NodeState {
     }
 }
 
-/// What a transaction makes of a path.
+/// The state that a transaction gives a path.
 #[derive(Debug)]
 struct Change {
     zxid: Zxid,
@@ -112,7 +112,7 @@ pub(super) struct Outstanding {
     excesses: Vec<Excess>,
     /// Changes that came and went since they were taken.
     counted: (u64, u64),
-    /// What preparing has cost since that was taken.
+    /// The cost of preparing since it was last taken.
     pub(super) work: Work,
 }
 

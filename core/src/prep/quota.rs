@@ -73,7 +73,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// What was told and counted of excesses (`RateLogger`).
+/// Logged and counted excesses of quotas (`RateLogger`).
 #[derive(Debug, Default)]
 pub(super) struct Excesses {
     /// Refused writes, by the first name of their paths.

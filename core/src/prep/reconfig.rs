@@ -15,7 +15,7 @@ use crate::wire::ErrorCode;
 use crate::wire::client::{ReconfigRequest, perms};
 use crate::wire::txn::{LoggedTxn, SetDataTxn, Txn};
 
-/// What a leader knows of the members, for a request to change them.
+/// The leader's view of the members, for a reconfiguration.
 pub(crate) struct Members<'a> {
     /// `reconfigEnabled`.
     pub enabled: bool,

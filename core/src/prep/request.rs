@@ -216,7 +216,7 @@ fn create(kind: CreateKind, r: &mut Reader<'_>) -> Result<Create, Malformed> {
     })
 }
 
-/// What a multi cannot hold, and what then has no zxid.
+/// An operation that a multi cannot hold; it has no zxid then.
 const NULL_ACL: Malformed = Malformed::Value("a null ACL");
 
 fn multi(r: &mut Reader<'_>) -> Result<Vec<Operation>, Malformed> {

@@ -2,14 +2,14 @@
 
 use crate::wire::ErrorCode;
 
-/// What the session tracker says of the session that asks.
+/// The session tracker's verdict on a request's session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionCheck {
-    /// It lives, and the request came through its present server.
+    /// It is alive, and the request came through its present server.
     Ok,
     /// It has ended, or is about to.
     Expired,
-    /// It is attached to another server by now.
+    /// It has moved to another server.
     Moved,
     /// It is known to its own server only, and may do anything but own an ephemeral, which is
     /// refused with this code.
@@ -25,8 +25,8 @@ impl SessionCheck {
         }
     }
 
-    /// Whatever else may be wrong with a request: the session's present server has to know that it
-    /// is none of its own.
+    /// A moved session is reported before any other error: the session's present server must not
+    /// take the answer for one of its own.
     pub(crate) fn still_here(self) -> Result<(), ErrorCode> {
         if self == SessionCheck::Moved { Err(ErrorCode::SessionMoved) } else { Ok(()) }
     }

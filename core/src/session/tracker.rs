@@ -1,4 +1,4 @@
-//! Who is alive: the leader's (or the only server's) watch over sessions
+//! Which sessions are alive, as the leader or a standalone server knows
 //! (`SessionTrackerImpl`, `ExpiryQueue`).
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ pub struct SessionTracker {
 }
 
 impl SessionTracker {
-    /// Nobody is tracked.
+    /// A tracker without sessions.
     pub fn new(now: Time, tick_ms: u64) -> SessionTracker {
         let (sessions, buckets) = (HashMap::default(), BTreeMap::new());
         SessionTracker { tick_ms: tick_ms.max(1), sessions, buckets, last_tick: now }

@@ -233,7 +233,7 @@ impl Arena {
 }
 
 impl Page {
-    /// What is there once a page was given back.
+    /// A page that was given back.
     fn empty() -> Page {
         Page { bytes: Box::default(), kind: 0, size: 0, slots: 0, used: 0, fresh: 0, free: NONE }
     }

@@ -17,7 +17,7 @@ const UNINDEXED_MAX: usize = 4;
 /// So many children and fewer get an index of two bytes each; it has room for half as many again,
 /// at least, and for less than twice as many.
 const SHORT_INDEX_MAX: usize = 4096;
-/// What is an eighth full at most becomes smaller, but not below this.
+/// A list at most an eighth full shrinks, but not below this.
 const SHRINK_MIN: usize = 64;
 
 /// The children of one node. The names are elsewhere: who asks says what a child's hash is.
@@ -44,7 +44,7 @@ struct Table<E> {
     mask: u32,
 }
 
-/// What an index has of a child.
+/// The part of a child's hash in an index.
 trait Entry: Copy + Into<u32> {
     fn of(bits: u32) -> Self;
 }

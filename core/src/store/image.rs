@@ -25,9 +25,9 @@ pub enum ImageError {
     /// another version.
     #[error("the rebuilt tree's digest is {rebuilt:#x}, and was {written:#x}")]
     Digest {
-        /// What it was.
+        /// The former digest.
         written: u64,
-        /// What the rebuilt tree has.
+        /// The digest of the rebuilt tree.
         rebuilt: u64,
     },
 }

@@ -47,7 +47,7 @@ const DIGEST_LOG_LIMIT: usize = 1024;
 /// The path of the node that shows the ensemble's configuration.
 pub const CONFIG_PATH: &str = "/zookeeper/config";
 
-/// What the configuration says about the store.
+/// The settings of the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoreOptions {
     /// `zookeeper.extendedTypesEnabled`: TTL nodes exist.
@@ -106,7 +106,7 @@ pub struct Mismatch {
     pub said: u64,
 }
 
-/// What an applied transaction answers its client with.
+/// The answer of an applied transaction to its client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// Refused, with this code; 0 for what a failed multi did not get to blame.
@@ -126,11 +126,11 @@ pub enum Outcome {
 /// An event for whoever watches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trigger {
-    /// What happened.
+    /// The kind of event.
     pub kind: EventType,
     /// To which node.
     pub path: ByteString,
-    /// Who may read the node, or could before it was deleted.
+    /// The ACL of the node, or its last one if it was deleted.
     pub acl: AclList,
 }
 
@@ -299,7 +299,7 @@ impl Store {
         self.mismatch.take()
     }
 
-    /// What an owner field means here.
+    /// The meaning of an owner field here.
     pub fn owner_kind(&self, owner: i64) -> OwnerKind {
         OwnerKind::of(owner, self.options.extended_types, self.options.emulate_353)
     }
@@ -426,7 +426,7 @@ impl<'a> NodeRef<'a> {
     pub fn acl(&self) -> &'a AclList {
         self.store.acls.get(self.node.acl())
     }
-    /// What kind of node it is.
+    /// The kind of node.
     pub fn kind(&self) -> OwnerKind {
         self.store.owner_kind(self.stored().ephemeral_owner)
     }

@@ -35,7 +35,7 @@ const NUMBERS: usize = 1 + 10 * LONGEST;
 /// Marks a parent's number: the node itself is a parent, too.
 const IS_PARENT: u32 = 1 << 31;
 
-/// What a node has beside its place below another one.
+/// The second word of a node: its digest, or its data as a parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Own {
     /// The part of the tree's digest of a node that never had a child; 0 where none is computed.
@@ -49,7 +49,7 @@ pub(super) enum Own {
 pub(super) struct PackedNode<'a>(&'a [u8]);
 
 impl<'a> PackedNode<'a> {
-    /// What [`Draft::write`] has written.
+    /// Bytes that [`Draft::write`] has written.
     pub(super) fn new(bytes: &'a [u8]) -> PackedNode<'a> {
         PackedNode(bytes)
     }
@@ -178,7 +178,7 @@ pub(super) fn set_parent(record: &mut [u8], parent: NodeId, own: Own) {
     record[4..FLAGS].copy_from_slice(&own.to_le_bytes());
 }
 
-/// What a record holds.
+/// The contents of a packed node.
 #[derive(Debug)]
 pub(super) struct Contents<'a> {
     pub(super) name: &'a [u8],
@@ -189,7 +189,7 @@ pub(super) struct Contents<'a> {
     pub(super) stat: StoredStat,
 }
 
-/// What is to be in a record, except who is above.
+/// The contents of a packed node, except its parent.
 pub(super) struct Draft<'a> {
     name: &'a [u8],
     data: &'a [u8],
@@ -264,7 +264,7 @@ struct Layout {
     numbers: usize,
 }
 
-/// What is before the name, between name and data, and behind the data.
+/// The numbers before the name, between name and data, and behind the data.
 struct Numbers {
     bytes: [u8; NUMBERS],
     head: usize,

@@ -21,7 +21,7 @@ const QUOTA_PATH: &str = "/zookeeper/quota";
 pub(super) const LIMITS: &str = "zookeeper_limits";
 const STATS: &str = "zookeeper_stats";
 
-/// What a limits or stats node says (`StatsTrack`): numbers by name, -1 where there is none.
+/// The content of a limits or stats node (`StatsTrack`): numbers by name, -1 where there is none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StatsTrack(BTreeMap<String, i64>);
 

@@ -173,7 +173,7 @@ pub enum SnapshotError {
     TooLong {
         /// As it was read.
         length: i32,
-        /// What is taken.
+        /// The longest that is accepted.
         limit: usize,
     },
     /// A node stands before its parent, or twice.
@@ -194,7 +194,7 @@ enum Section {
     Done,
 }
 
-/// What a snapshot's body is made of, in this order.
+/// The items of a snapshot's body, in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SnapshotItem<'a> {
     /// A session, with its time-out in ms.

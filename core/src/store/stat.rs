@@ -1,4 +1,4 @@
-//! What is kept of a node beside its data, and its part of the digest.
+//! A node's stat, and its part of the digest.
 
 use crate::types::Zxid;
 use crate::wire::client::Stat;
@@ -40,7 +40,7 @@ impl StoredStat {
         }
     }
 
-    /// What clients see (`DataNode.copyStat`).
+    /// The stat that clients get (`DataNode.copyStat`).
     pub(super) fn visible(&self, kind: OwnerKind, data_length: usize, children: u32) -> Stat {
         Stat {
             czxid: self.czxid,
@@ -58,7 +58,7 @@ impl StoredStat {
     }
 }
 
-/// What the owner field of a node means (`EphemeralType`).
+/// The meaning of a node's owner field (`EphemeralType`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OwnerKind {
     /// No owner.

@@ -21,7 +21,7 @@ pub(super) type NodeId = u32;
 /// The root's number.
 pub(super) const ROOT: NodeId = 0;
 
-/// What a node has that has, or had, children.
+/// The data of a node that has or had children.
 #[derive(Debug)]
 struct ParentData {
     children: Children,

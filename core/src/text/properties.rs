@@ -23,7 +23,7 @@ use nom::sequence::{pair, preceded};
 
 use super::{Parsed, Position, Unexpected, line_end, line_ends};
 
-/// What an editor puts at the beginning of a file in UTF-8 and the two orders of UTF-16.
+/// The byte order marks that editors write, in UTF-8 and both orders of UTF-16.
 const BYTE_ORDER_MARKS: [&str; 3] = ["\u{ef}\u{bb}\u{bf}", "\u{fe}\u{ff}", "\u{ff}\u{fe}"];
 
 /// Java's white space within a line.

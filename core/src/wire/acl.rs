@@ -45,7 +45,7 @@ impl AclList {
     /// world:anyone with all permissions.
     pub const OPEN: AclList = AclList(None);
 
-    /// What finds an entry of a long one.
+    /// The index of a long one.
     pub(crate) fn index(&self) -> Option<&AclIndex> {
         self.0.as_ref()?.index.as_deref()
     }

@@ -1,4 +1,4 @@
-//! What a long ACL allows whom, found without looking at all of its entries.
+//! The permissions in a long ACL, found without a scan of its entries.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -58,23 +58,23 @@ impl AclIndex {
         Some(Box::new(index))
     }
 
-    /// What anybody may do.
+    /// The permissions of everybody.
     pub(crate) fn of_anyone(&self) -> i32 {
         self.world
     }
 
-    /// What any of those may do who are named by a certificate.
+    /// The permissions of every client with a certificate.
     pub(crate) fn of_x509(&self) -> i32 {
         self.x509
     }
 
-    /// What this id may do, where its scheme compares letter by letter; `all` is the ACL.
+    /// The permissions of an id whose scheme compares exact texts; `all` is the ACL.
     pub(crate) fn of_id(&self, all: &[Acl], id: &Id) -> i32 {
         let found = self.exact.binary_search_by(|(at, _)| key(&all[*at as usize].id).cmp(&key(id)));
         found.map_or(0, |at| self.exact[at].1)
     }
 
-    /// What this address may do.
+    /// The permissions of an address.
     pub(crate) fn of_address(&self, address: &str) -> i32 {
         let Some(address) = Address::parse(address) else { return 0 };
         let of = |bits: &usize| {

@@ -38,17 +38,17 @@ records! {
     Id {
         /// `world`, `digest`, `ip`, …
         scheme: ByteString,
-        /// What the scheme makes of it.
+        /// The id in the form of the scheme.
         id: ByteString,
     }
     /// One entry of an ACL.
     Acl {
         /// [`perms`] bits.
         perms: i32,
-        /// Whom they are given.
+        /// The id that has them.
         id: Id,
     }
-    /// What a client sees of a node (68 bytes).
+    /// The public part of a node's stat (68 bytes).
     Stat {
         /// Created by.
         czxid: Zxid,
@@ -165,7 +165,7 @@ records! {
         /// Ignored.
         kind: i32,
         scheme: ByteString,
-        /// What the scheme wants to see.
+        /// The credentials, in the form of the scheme.
         auth: Option<Bytes>,
     }
     /// setWatches.

@@ -11,7 +11,7 @@ macro_rules! codes {
         pub enum $name { $($(#[$variant_doc])* $variant = $code,)* }
 
         impl $name {
-            /// What a number stands for, if it stands for anything.
+            /// The meaning of a number, if it has one.
             pub fn from_i32(code: i32) -> Option<$name> {
                 match code { $($code => Some($name::$variant),)* _ => None }
             }

@@ -38,7 +38,7 @@ impl Entries {
         Entries { frames: frames.freeze(), count: 1 }
     }
 
-    /// What whole packets of consecutive zxids carry, so many of them.
+    /// The entries of `count` complete PROPOSAL packets of consecutive zxids.
     pub(crate) fn of_frames(frames: Bytes, count: usize) -> Entries {
         debug_assert_eq!(Iter { rest: &frames }.count(), count);
         Entries { frames, count }

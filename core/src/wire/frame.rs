@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 pub struct FrameTooLong {
     /// As it was read.
     pub length: i32,
-    /// What is allowed.
+    /// The limit.
     pub limit: usize,
 }
 

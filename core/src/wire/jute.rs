@@ -21,7 +21,7 @@ pub enum Malformed {
     TooLong {
         /// As it was read.
         length: i32,
-        /// What is taken.
+        /// The longest that is accepted.
         limit: usize,
     },
     /// A field holds a value outside its type.

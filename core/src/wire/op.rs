@@ -86,7 +86,7 @@ ops! {
 }
 
 codes! {
-    /// What a watch event tells.
+    /// The change that a watch event reports.
     EventType {
         /// The node was created.
         NodeCreated = 1,

@@ -1,4 +1,4 @@
-//! What a peer did wrong on a port of the ensemble.
+//! Errors of peers on a port of the ensemble.
 
 use core::fmt::{self, Display, Formatter};
 

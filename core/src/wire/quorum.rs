@@ -13,7 +13,7 @@ use crate::types::{ServerId, SessionId, Zxid};
 use crate::wire::entries::{Entries, FRAME_HEAD, FRAME_TAIL};
 
 codes! {
-    /// What a quorum packet is for.
+    /// The type of a quorum packet.
     PacketType {
         /// A learner forwards a client's request.
         Request = 1,
@@ -39,7 +39,7 @@ codes! {
         FollowerInfo = 11,
         /// ClientPort clients.
         UpToDate = 12,
-        /// What follows continues the learner's log.
+        /// The packets that follow continue the learner's log.
         Diff = 13,
         /// Cut the log.
         Trunc = 14,
@@ -103,7 +103,7 @@ impl QuorumPacket {
         let (kind, zxid, data) = (r.int()?, r.record()?, r.buffer()?);
         let auth = match r.clone().int()? {
             count if count < 0 => None,
-            // What nearly all are, in one allocation.
+            // The usual size, in one allocation.
             1 => {
                 r.int()?;
                 Some(Arc::from([r.record()?]))
@@ -190,7 +190,7 @@ fn length(n: i32, limit: usize) -> Result<usize, Malformed> {
 /// A packet without payload, both of whose lengths are -1.
 pub(crate) const BARE_BYTES: usize = FRAME_HEAD + FRAME_TAIL;
 
-/// What stands before a payload.
+/// The header before a payload.
 pub(crate) fn frame_head(kind: PacketType, zxid: Zxid, length: i32) -> [u8; FRAME_HEAD] {
     let mut head = [0; FRAME_HEAD];
     head[..4].copy_from_slice(&(kind as i32).to_be_bytes());
@@ -216,15 +216,15 @@ pub(crate) fn put_frame(
     out.put_slice(&[0xff; FRAME_TAIL]);
 }
 
-/// What stands at the front of a stream: a packet, or as many as differ in nothing but their
-/// consecutive zxids and their transactions.
+/// The front of a stream: one packet, or a run of packets that differ only in their consecutive
+/// zxids and their transactions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packets {
     /// PROPOSALs or INFORMs.
     Entries {
         /// Which of the two.
         kind: PacketType,
-        /// What they carry.
+        /// Their payloads.
         entries: Entries,
     },
     /// ACKs or COMMITs.

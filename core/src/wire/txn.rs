@@ -292,7 +292,7 @@ impl Txn {
 }
 
 impl TxnHeader {
-    /// What a transaction begins with; none if it is shorter.
+    /// The header of a transaction; none if it is too short.
     pub fn peek(body: &[u8]) -> Option<TxnHeader> {
         let int = |at| Some(i32::from_be_bytes(*body.get(at..)?.first_chunk()?));
         let long = |at| Some(i64::from_be_bytes(*body.get(at..)?.first_chunk()?));

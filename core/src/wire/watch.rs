@@ -16,7 +16,7 @@ codes! {
         Children = 1,
         /// One-shot ones of data or existence.
         Data = 2,
-        /// Whatever there is.
+        /// Any kind of watch.
         Any = 3,
         /// [`AddWatchMode::Persistent`].
         Persistent = 4,

@@ -56,7 +56,7 @@ words! {
     Stat = b"stat", "stat";
     /// Sets the trace mask; eight more bytes follow.
     Stmk = b"stmk", "stmk";
-    /// What a telnet client sends when it is closed.
+    /// The bytes that a telnet client sends when it closes.
     TelnetClose = b"\xff\xf4\xff\xfd", "telnet close";
     /// Watches by session.
     Wchc = b"wchc", "wchc";

@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use crate::types::ServerId;
 
-/// What follows a role, with the reason for the log.
+/// The end of a role and its successor, with the reason for the log.
 #[derive(Debug)]
 pub(super) enum Transition {
     /// Look for a leader.

@@ -1,4 +1,4 @@
-//! Who waits for which event: one-shot, persistent and recursive watches (`DataTree`'s two
+//! Watches: one-shot, persistent and recursive (`DataTree`'s two
 //! `WatchManager`s).
 //!
 //! Paths and connections are small numbers here. A path knows its watchers; a connection has a
@@ -24,8 +24,8 @@ use crate::mutant::mutant;
 use crate::types::ConnId;
 use crate::wire::{AddWatchMode, ErrorCode, EventType, WatcherType};
 
-/// What one connection may watch, and all of them: a path counts for each watch of it there, and
-/// once here.
+/// The limits of one connection and of all: a path counts once for each watch of a connection, and
+/// once for all connections.
 const MOST: [Limit; 2] =
     [Limit { watches: 4 << 20, bytes: 64 << 20 }, Limit { watches: 64 << 20, bytes: 256 << 20 }];
 
@@ -171,7 +171,7 @@ impl Watches {
         removed
     }
 
-    /// Who is to hear of an event, each once; one-shot watches are gone with it.
+    /// The connections that get an event, each once; one-shot watches end with it.
     pub(super) fn fire(&mut self, kind: EventType, path: &str, told: &mut Vec<ConnId>) {
         let mut found = core::mem::take(&mut self.found);
         match kind {

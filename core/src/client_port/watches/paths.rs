@@ -59,7 +59,7 @@ impl Paths {
         }
     }
 
-    /// What paths are hashed with.
+    /// The key of the hash of paths.
     pub(super) fn key(&self) -> &HashKey {
         &self.key
     }

@@ -1,4 +1,4 @@
-//! Who watches which path, and how (`WatchManager`).
+//! The watchers of each path, and their modes (`WatchManager`).
 
 use alloc::vec::Vec;
 
@@ -54,7 +54,7 @@ impl Word {
     }
 }
 
-/// What an operation did to a watcher on a path.
+/// The effect of an operation on a watcher of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Change {
     pub(super) before: Modes,

@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
     property("txnLogSizeLimitInKb"),
 ];
 
-/// What a server keeps on disk.
+/// Settings of the log, the snapshots and their directories.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StorageConfig {
     /// `dataDir`.

@@ -14,7 +14,7 @@ pub(super) const KEYS: &[Key] = &[
     flag("znode.container.maxPerMinute"),
 ];
 
-/// What a tree may hold, and how long.
+/// Settings of znodes: types, quotas, containers and TTLs.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TreeConfig {
     /// `extendedTypesEnabled`: znodes may have a time to live.

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// Blocks that are larger than this are not read. Java's writer takes 32 KiB.
 const MOST_BYTES: usize = 1 << 20;
-/// What such a block may take at most (`MaxCompressedLength`).
+/// The greatest length of such a block (`MaxCompressedLength`).
 pub(super) const MOST_COMPRESSED: usize = 32 + MOST_BYTES + MOST_BYTES / 6;
 
 const TABLE_BITS: u32 = 14;
@@ -17,7 +17,7 @@ const MARGIN: usize = 15;
 const LEAST_COPY: usize = 4;
 const MOST_COPY: usize = 64;
 
-/// What was compressed; `None` if these bytes are not a block.
+/// The decompressed block; `None` if these bytes are no block.
 pub(super) fn decompress(bytes: &[u8]) -> Option<Bytes> {
     let (length, mut rest) = varint(bytes)?;
     if length > MOST_BYTES {

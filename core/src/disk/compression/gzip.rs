@@ -10,7 +10,7 @@ use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
 use super::{Broken, Input, PIECE};
 
-/// What such a file begins with.
+/// The first bytes of such a file.
 pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const DEFLATE: u8 = 8;
 const HEADER_CRC: u8 = 1 << 1;

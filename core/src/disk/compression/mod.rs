@@ -35,7 +35,7 @@ impl Compression {
         }
     }
 
-    /// What the file's name ends with.
+    /// The ending of the file's name.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Compression::None => "",
@@ -44,7 +44,7 @@ impl Compression {
         }
     }
 
-    /// What the file begins with.
+    /// The first bytes of the file.
     pub(crate) fn magic(self) -> &'static [u8] {
         match self {
             Compression::None => b"",
@@ -119,7 +119,7 @@ impl Decompressor {
     }
 }
 
-/// What is to be compressed → bytes of a file.
+/// Compresses a stream into the bytes of a file.
 pub(crate) enum Compressor {
     Plain,
     Gzip(gzip::Encoder),
@@ -135,7 +135,7 @@ impl Compressor {
         }
     }
 
-    /// What is to be written for these; perhaps nothing yet.
+    /// The bytes to write for these; possibly none yet.
     pub(crate) fn push(&mut self, bytes: Bytes) -> Bytes {
         let mut out = BytesMut::new();
         match self {
@@ -146,7 +146,7 @@ impl Compressor {
         out.freeze()
     }
 
-    /// What ends the stream.
+    /// The end of the stream.
     pub(crate) fn finish(self) -> Bytes {
         let mut out = BytesMut::new();
         match self {
@@ -162,7 +162,7 @@ impl Compressor {
 #[derive(Default)]
 struct Input {
     bytes: Bytes,
-    /// What was left over of earlier ones, and is the beginning of something.
+    /// The rest of earlier bytes: the beginning of a block.
     begun: BytesMut,
 }
 

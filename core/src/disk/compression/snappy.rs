@@ -7,12 +7,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::block::{self, MOST_COMPRESSED};
 use super::{Broken, Input};
 
-/// What such a file begins with.
+/// The first bytes of such a file.
 pub(super) const MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
 /// Magic, version, the oldest version that can read it.
 const HEADER_LEN: usize = 16;
 const VERSION: i32 = 1;
-/// What Java's writer takes for a block.
+/// The block size of Java's writer.
 const BLOCK: usize = 32 << 10;
 
 #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ pub(crate) const ENTRY_HEAD: usize = 12;
 /// A TxnHeader: no body is shorter.
 pub(crate) const LEAST_BODY: usize = 32;
 
-/// What a log file begins with.
+/// The first bytes of a log file.
 pub(crate) const MAGIC: &[u8] = b"ZKLG";
 
 const HEADER: [u8; 16] = *b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0";
@@ -38,7 +38,7 @@ pub(crate) fn put_entry(out: &mut BytesMut, body: &[u8]) {
     out.put_u8(END_MARK);
 }
 
-/// What is wrong with an entry.
+/// The damage of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Damage {
     /// The file ends inside it.
@@ -61,7 +61,7 @@ pub(crate) enum Damage {
     Header,
 }
 
-/// What is at a place of a log file.
+/// The content at an offset of a log file.
 #[derive(Debug)]
 pub(crate) enum Parsed {
     /// An entry, `len` bytes long.

@@ -21,7 +21,7 @@ pub(crate) struct LogFile {
     pub(crate) len: u64,
 }
 
-/// What comes next in a log file.
+/// The next item of a log file.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// An entry, which begins at `offset`.
@@ -35,11 +35,11 @@ pub(crate) enum Next {
         /// Where the next entry would be.
         offset: u64,
     },
-    /// What is at `offset` is no entry.
+    /// The bytes at `offset` are no entry.
     Damaged {
         /// Where it begins.
         offset: u64,
-        /// What is wrong.
+        /// The error.
         damage: Damage,
     },
 }

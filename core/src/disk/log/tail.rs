@@ -1,4 +1,4 @@
-//! What follows the last good entry of a log: padding, a torn write, or damage.
+//! The bytes after the last good entry of a log: padding, a torn write, or damage.
 //!
 //! A write that a crash tore is at the end: nothing valid follows it. Only whole sectors of
 //! the last, never synced batch may be missing (zero) while later ones made it. Everything
@@ -17,7 +17,7 @@ const SECTOR: usize = 512;
 /// The upper half of an entry's checksum: always zero.
 const ZERO_HEAD: usize = 4;
 
-/// What is at the end of a log.
+/// The end of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Tail {
     /// Nothing but zeros.
@@ -146,7 +146,7 @@ async fn entry_at(
 ) -> Result<Option<(Zxid, usize)>, DiskError> {
     let parsed = match format::parse(here, false, max_body) {
         Parsed::Need(need) => {
-            // What only looks like an entry mostly lacks its end: that is cheap to see.
+            // Bytes that only look like an entry mostly lack its end: that is cheap to check.
             let end = offset.saturating_add(need as u64 - 1);
             if end >= file.len || *io.read(&file.path, end, 1).await? != [format::END_MARK] {
                 return Ok(None);

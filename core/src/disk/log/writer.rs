@@ -18,9 +18,9 @@ pub(crate) const MAX_BATCH: usize = 1000;
 pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
 /// The next piece of padding is written when less than this is left.
 const PADDING_MARGIN: u64 = 4096;
-/// What the log grows into is written with zeros up to the next multiple of this. Padding is a
-/// hole: a sync over a hole waits for the file system to allocate blocks and to write that down in
-/// its journal. Over blocks that are there it waits for the data alone.
+/// Before the log grows into its padding, zeros are written up to the next multiple of this.
+/// Padding is a hole: a sync over a hole also waits for the file system to allocate blocks and to
+/// write its journal; over allocated blocks it waits for the data alone.
 const ZEROED: u64 = 64 << 10;
 
 /// The end of the log.
@@ -64,7 +64,7 @@ impl LogWriter {
     pub(crate) fn files(&self) -> &[LogFile] {
         &self.files
     }
-    /// What recovery or a truncation left; the next entry begins a new file.
+    /// The files that recovery or a truncation left; the next entry begins a new file.
     pub(crate) fn set_files(&mut self, files: Vec<LogFile>) {
         self.files = files;
         self.open = None;

@@ -13,13 +13,13 @@ use crate::wire::{Malformed, Reader};
 pub(crate) const HEADER_LEN: usize = 16;
 /// The version of the digest that is written.
 pub(crate) const DIGEST_VERSION: i32 = 2;
-/// What every complete snapshot ends with: the seal's path `/`.
+/// The end of every complete snapshot: the seal's path `/`.
 pub(crate) const LAST_BYTES: [u8; 5] = [0, 0, 0, 1, b'/'];
 /// No tail is longer: three seals, a digest section of any version, a zxid.
 const MAX_TAIL: usize = 4096;
 const SEAL_LEN: usize = 8 + LAST_BYTES.len();
 
-/// What a snapshot begins with.
+/// The first bytes of a snapshot.
 pub(crate) const MAGIC: &[u8] = b"ZKSN";
 
 const HEADER: [u8; HEADER_LEN] = *b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
@@ -51,7 +51,7 @@ impl Sealer {
     pub(crate) fn body(&mut self, bytes: &[u8]) {
         self.adler.write(bytes);
     }
-    /// What follows the body.
+    /// The part after the body.
     pub(crate) fn tail(mut self, digest: Option<(Zxid, u64)>, last_zxid: Option<Zxid>) -> BytesMut {
         let mut out = BytesMut::new();
         self.seal(&mut out, 0);
@@ -96,13 +96,13 @@ pub(crate) enum Unsound {
     TooLong,
 }
 
-/// What follows the body, gathered while the checksum runs on.
+/// The part after the body, gathered while the checksum continues.
 pub(crate) struct Unsealer {
     adler: Adler32,
     tail: Vec<u8>,
 }
 
-/// What the part after the body says.
+/// The content of the part after the body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SnapshotTail {
     /// The digest section, if there is one.
