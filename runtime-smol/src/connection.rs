@@ -1,7 +1,7 @@
-//! One connection: its reader, and who waits for room in its socket.
+//! One connection: its reader, and who waits for buffer in its socket.
 
 use std::cell::RefCell;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
 
@@ -9,10 +9,9 @@ use async_io::Async;
 use bytes::Bytes;
 use smol::{LocalExecutor, Task};
 use zabkeeper_core::types::ConnId;
-use zabkeeper_std::driver::READ_BYTES;
-use zabkeeper_std::lane::Lane;
+use zabkeeper_std::driver::{READ_BYTES, SendQueue, SocketEvent};
 
-use crate::news::{Found, News};
+use crate::event_queue::EventQueue;
 
 pub(crate) struct Connection {
     stream: Rc<Async<TcpStream>>,
@@ -25,20 +24,22 @@ impl Connection {
         Connection { stream: Rc::new(stream), reader: None, blocked: None }
     }
 
-    pub(crate) fn stream(&self) -> &TcpStream {
-        self.stream.get_ref()
+    /// Writes what the socket takes now. A socket that is written to is not waited for.
+    pub(crate) fn write(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.blocked = None;
+        self.stream.get_ref().write_vectored(bytes)
     }
 
-    /// Reads from now on; each read is one [`News::Received`].
+    /// Reads from now on; each read is one [`SocketEvent::Received`].
     pub(crate) fn resume(
         &mut self,
         conn: ConnId,
         tasks: &LocalExecutor<'static>,
-        found: &Found,
-        room: &Room,
+        events: &EventQueue,
+        buffer: &ReadBuffer,
     ) {
         if self.reader.is_none() {
-            let read = read_all(conn, Rc::clone(&self.stream), found.clone(), Rc::clone(room));
+            let read = read_all(conn, Rc::clone(&self.stream), events.clone(), Rc::clone(buffer));
             self.reader = Some(tasks.spawn(read));
         }
     }
@@ -48,28 +49,23 @@ impl Connection {
         self.reader = None;
     }
 
-    /// [`News::Writable`] follows.
-    pub(crate) fn await_room(
+    /// [`SocketEvent::Writable`] follows.
+    pub(crate) fn await_writable(
         &mut self,
         conn: ConnId,
         tasks: &LocalExecutor<'static>,
-        found: &Found,
+        events: &EventQueue,
     ) {
-        let (stream, found) = (Rc::clone(&self.stream), found.clone());
+        let (stream, events) = (Rc::clone(&self.stream), events.clone());
         self.blocked = Some(tasks.spawn(async move {
             // An error shows at the next write.
             let _ = stream.writable().await;
-            found.put(News::Writable(conn));
+            events.put(SocketEvent::Writable(conn));
         }));
     }
 
-    /// The socket takes bytes again.
-    pub(crate) fn unblock(&mut self) {
-        self.blocked = None;
-    }
-
     /// Writes what is left, says goodbye and closes.
-    pub(crate) async fn close(self, mut left: Lane, room: Room) -> io::Result<()> {
+    pub(crate) async fn close(self, mut left: SendQueue, buffer: ReadBuffer) -> io::Result<()> {
         let Connection { stream, reader, blocked } = self;
         drop((reader, blocked));
         while !left.write(|bytes| stream.get_ref().write_vectored(bytes))? {
@@ -80,7 +76,7 @@ impl Connection {
         // last words. One read at a time: whoever goes on talking keeps nobody else waiting.
         loop {
             stream.readable().await?;
-            match stream.get_ref().read(&mut room.borrow_mut()) {
+            match stream.get_ref().read(&mut buffer.borrow_mut()) {
                 Ok(0) => return Ok(()),
                 Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
                 Ok(_) | Err(_) => {}
@@ -90,23 +86,28 @@ impl Connection {
 }
 
 /// Where all reads of a node land before they are copied out at their real size.
-pub(crate) type Room = Rc<RefCell<Vec<u8>>>;
+pub(crate) type ReadBuffer = Rc<RefCell<Vec<u8>>>;
 
-pub(crate) fn room() -> Room {
+pub(crate) fn read_buffer() -> ReadBuffer {
     Rc::new(RefCell::new(vec![0; READ_BYTES]))
 }
 
-async fn read_all(conn: ConnId, stream: Rc<Async<TcpStream>>, found: Found, room: Room) {
+async fn read_all(
+    conn: ConnId,
+    stream: Rc<Async<TcpStream>>,
+    events: EventQueue,
+    buffer: ReadBuffer,
+) {
     loop {
         let read = match stream.readable().await {
-            Ok(()) => stream.get_ref().read(&mut room.borrow_mut()),
+            Ok(()) => stream.get_ref().read(&mut buffer.borrow_mut()),
             Err(e) => Err(e),
         };
-        let news = match read {
-            Ok(0) => News::Ended(conn),
-            Ok(n) => match room.borrow().get(..n) {
-                Some(bytes) => News::Received(conn, Bytes::copy_from_slice(bytes)),
-                None => News::Ended(conn),
+        let event = match read {
+            Ok(0) => SocketEvent::Ended(conn),
+            Ok(n) => match buffer.borrow().get(..n) {
+                Some(bytes) => SocketEvent::Received(conn, Bytes::copy_from_slice(bytes)),
+                None => SocketEvent::Ended(conn),
             },
             Err(e)
                 if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
@@ -115,11 +116,11 @@ async fn read_all(conn: ConnId, stream: Rc<Async<TcpStream>>, found: Found, room
             }
             Err(e) => {
                 tracing::debug!(%conn, "read: {e}");
-                News::Ended(conn)
+                SocketEvent::Ended(conn)
             }
         };
-        let ended = matches!(news, News::Ended(_));
-        found.put(news);
+        let ended = matches!(event, SocketEvent::Ended(_));
+        events.put(event);
         if ended {
             return;
         }

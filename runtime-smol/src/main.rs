@@ -1,9 +1,9 @@
 //! The zabkeeper server.
 
-mod alarm;
 mod connection;
+mod deadline_timer;
+mod event_queue;
 mod lingering;
-mod news;
 mod server;
 mod sockets;
 

@@ -2,7 +2,7 @@
 //! flush each lane once, waits.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,34 +14,33 @@ use smol::{LocalExecutor, Task};
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 use zabkeeper_std::boot::Boot;
-use zabkeeper_std::driver::{Driver, Inbox, Message, Next, Sockets};
+use zabkeeper_std::driver::{Driver, Inbox, Message, SendQueue, Sockets, Wait};
 use zabkeeper_std::exit::Failure;
-use zabkeeper_std::lane::Lane;
+use zabkeeper_std::journal::JournalOptions;
 use zabkeeper_std::program::Runtime;
-use zabkeeper_std::record::RecordOptions;
 
-use crate::alarm::Alarm;
-use crate::connection::{self, Connection, Room};
+use crate::connection::{self, Connection, ReadBuffer};
+use crate::deadline_timer::DeadlineTimer;
+use crate::event_queue::EventQueue;
 use crate::lingering::Lingering;
-use crate::news::{Found, News};
 use crate::sockets;
 
 /// Nodes on smol's executors.
 pub(crate) struct Smol;
 
 impl Runtime for Smol {
-    type Inputs = Receiver<Message>;
+    type InboxReceiver = Receiver<Message>;
 
-    fn inbox() -> io::Result<(Inbox, Self::Inputs)> {
+    fn inbox() -> io::Result<(Inbox, Self::InboxReceiver)> {
         let (sender, receiver) = async_channel::unbounded();
         Ok((Inbox::new(move |message| drop(sender.try_send(message))), receiver))
     }
 
     fn run(
         boot: Boot,
-        record: Option<&RecordOptions>,
+        record: Option<&JournalOptions>,
         inbox: &Inbox,
-        messages: Self::Inputs,
+        messages: Self::InboxReceiver,
         serving: impl FnOnce(),
     ) -> Result<(), Failure> {
         let driver = Driver::start(boot, record, inbox, SmolSockets::new())?;
@@ -54,16 +53,16 @@ async fn serve(
     messages: Receiver<Message>,
     serving: impl FnOnce(),
 ) -> Result<(), Failure> {
-    let (tasks, found) = (Rc::clone(&driver.sockets.tasks), driver.sockets.found.clone());
+    let (tasks, events) = (Rc::clone(&driver.sockets.tasks), driver.sockets.events.clone());
     let mut serving = Some(serving);
-    let mut alarm = Alarm::new();
+    let mut timer = DeadlineTimer::new();
     let mut message = None;
     loop {
         driver.begin_turn();
         // Each task that was woken looks at its socket once.
         while tasks.try_tick() {}
-        while let Some(news) = found.next() {
-            take(&mut driver, news);
+        while let Some(event) = events.next() {
+            driver.handle(event);
         }
         // What is there now, not what comes while it is worked on: then lanes are flushed.
         let left = messages.len();
@@ -78,56 +77,33 @@ async fn serve(
             serving();
         }
         message = match next {
-            Next::AtOnce => {
+            Wait::Skip => {
                 smol::future::yield_now().await;
                 messages.try_recv().ok()
             }
-            Next::WaitUntil(deadline) => {
+            Wait::Until(deadline) => {
                 let goodbye = driver.sockets.lingering.end_by(Instant::now());
-                alarm.set(deadline.into_iter().chain(goodbye).min());
+                timer.set(deadline.into_iter().chain(goodbye).min());
                 let received = async { messages.recv().await.ok() };
                 let woken = async {
                     tasks.tick().await;
                     None
                 };
                 let rung = async {
-                    alarm.ring().await;
+                    timer.ring().await;
                     None
                 };
                 received.or(woken).or(rung).await
             }
-            Next::End => return driver.finish(),
+            Wait::Ended => return driver.finish(),
         };
-    }
-}
-
-fn take(driver: &mut Driver<SmolSockets>, news: News) {
-    match news {
-        News::Accepted(port, stream, peer) => driver.accepted(port, stream, peer),
-        News::Refused(port, peer) => driver.refused(port, peer),
-        News::Dialled(conn, port, stream, peer) => {
-            driver.sockets.cancel_dial(conn);
-            driver.dialled(conn, port, stream, peer);
-        }
-        News::DialFailed(conn) => {
-            driver.sockets.cancel_dial(conn);
-            driver.dial_failed(conn);
-        }
-        News::Received(conn, bytes) => driver.received(conn, bytes),
-        News::Ended(conn) => driver.ended(conn),
-        News::Writable(conn) => {
-            if let Some((_, connection)) = driver.socket(conn) {
-                connection.unblock();
-            }
-            driver.writable(conn);
-        }
     }
 }
 
 struct SmolSockets {
     tasks: Rc<LocalExecutor<'static>>,
-    found: Found,
-    room: Room,
+    events: EventQueue,
+    buffer: ReadBuffer,
     dials: HashMap<ConnId, Task<()>>,
     lingering: Lingering,
 }
@@ -136,8 +112,8 @@ impl SmolSockets {
     fn new() -> SmolSockets {
         SmolSockets {
             tasks: Rc::default(),
-            found: Found::default(),
-            room: connection::room(),
+            events: EventQueue::default(),
+            buffer: connection::read_buffer(),
             dials: HashMap::new(),
             lingering: Lingering::default(),
         }
@@ -151,7 +127,7 @@ impl Sockets for SmolSockets {
 
     fn accept(&mut self, port: Port, listener: TcpListener, limit: u64) -> io::Result<Task<()>> {
         let listener = Async::new(listener)?;
-        Ok(self.tasks.spawn(sockets::accept_all(port, listener, limit, self.found.clone())))
+        Ok(self.tasks.spawn(sockets::accept_all(port, listener, limit, self.events.clone())))
     }
 
     fn unlisten(&mut self, accepting: Task<()>) {
@@ -159,11 +135,11 @@ impl Sockets for SmolSockets {
     }
 
     fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration) {
-        let dial = sockets::dial(conn, port, to, limit, self.found.clone());
+        let dial = sockets::dial(conn, port, to, limit, self.events.clone());
         self.dials.insert(conn, self.tasks.spawn(dial));
     }
 
-    fn cancel_dial(&mut self, conn: ConnId) {
+    fn forget_dial(&mut self, conn: ConnId) {
         self.dials.remove(&conn);
     }
 
@@ -178,19 +154,19 @@ impl Sockets for SmolSockets {
     }
 
     fn resume(&mut self, conn: ConnId, connection: &mut Connection) {
-        connection.resume(conn, &self.tasks, &self.found, &self.room);
+        connection.resume(conn, &self.tasks, &self.events, &self.buffer);
     }
 
     fn write(&mut self, connection: &mut Connection, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        connection.stream().write_vectored(bytes)
+        connection.write(bytes)
     }
 
-    fn await_room(&mut self, conn: ConnId, connection: &mut Connection) {
-        connection.await_room(conn, &self.tasks, &self.found);
+    fn await_writable(&mut self, conn: ConnId, connection: &mut Connection) {
+        connection.await_writable(conn, &self.tasks, &self.events);
     }
 
-    fn close(&mut self, connection: Connection, left: Lane) {
-        let goodbye = connection.close(left, self.room.clone());
+    fn close(&mut self, connection: Connection, left: SendQueue) {
+        let goodbye = connection.close(left, self.buffer.clone());
         // Whoever is gone hears no goodbye.
         self.lingering.add(self.tasks.spawn(async { drop(goodbye.await) }));
     }

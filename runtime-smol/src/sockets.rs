@@ -9,22 +9,28 @@ use smol::future::FutureExt;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 use zabkeeper_std::descriptors;
+use zabkeeper_std::driver::SocketEvent;
 use zabkeeper_std::listen::{self, ACCEPT_PAUSE, ACCEPTS};
 
-use crate::news::{Found, News};
+use crate::event_queue::EventQueue;
 
 /// Accepts for ever; a connection whose descriptor is not below `limit` is closed at once.
-pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, limit: u64, found: Found) {
+pub(crate) async fn accept_all(
+    port: Port,
+    listener: Async<TcpListener>,
+    limit: u64,
+    events: EventQueue,
+) {
     let mut accepted = 0_usize;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if descriptors::is_below(&stream, limit) {
                     let _ = stream.get_ref().set_nodelay(true);
-                    found.put(News::Accepted(port, stream, peer));
+                    events.put(SocketEvent::Accepted(port, stream, peer));
                 } else {
                     drop(stream);
-                    found.put(News::Refused(port, peer));
+                    events.put(SocketEvent::Refused(port, peer));
                 }
                 accepted = accepted.wrapping_add(1);
                 if accepted.is_multiple_of(ACCEPTS) {
@@ -43,19 +49,25 @@ pub(crate) async fn accept_all(port: Port, listener: Async<TcpListener>, limit: 
 }
 
 /// Connects, or says that it cannot.
-pub(crate) async fn dial(conn: ConnId, port: Port, to: HostPort, limit: Duration, found: Found) {
+pub(crate) async fn dial(
+    conn: ConnId,
+    port: Port,
+    to: HostPort,
+    limit: Duration,
+    events: EventQueue,
+) {
     let timeout = async {
         Timer::after(limit).await;
         Err(io::ErrorKind::TimedOut.into())
     };
-    let news = match connect(&to).or(timeout).await {
-        Ok((stream, peer)) => News::Dialled(conn, port, stream, peer),
+    let event = match connect(&to).or(timeout).await {
+        Ok((stream, peer)) => SocketEvent::Dialled(conn, port, stream, peer),
         Err(e) => {
             tracing::debug!(%conn, ?port, "dial {to}: {e}");
-            News::DialFailed(conn)
+            SocketEvent::DialFailed(conn)
         }
     };
-    found.put(news);
+    events.put(event);
 }
 
 async fn connect(to: &HostPort) -> io::Result<(Async<TcpStream>, SocketAddr)> {

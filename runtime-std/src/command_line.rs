@@ -8,7 +8,7 @@ use zabkeeper_core::types::Zxid;
 
 use crate::boot::Origin;
 use crate::inspect::parse_zxid;
-use crate::record::RecordOptions;
+use crate::journal::JournalOptions;
 
 /// A coordination server that speaks Apache ZooKeeper's protocols and formats.
 #[derive(Parser, Clone, PartialEq, Eq, Debug)]
@@ -232,9 +232,9 @@ pub struct RecordArgs {
 
 impl RecordArgs {
     /// Where and how much to record; `None` if nothing is.
-    pub fn options(&self) -> Option<RecordOptions> {
+    pub fn options(&self) -> Option<JournalOptions> {
         let limit_bytes = self.record_limit << 20;
-        self.record.clone().map(|journal| RecordOptions { journal, limit_bytes })
+        self.record.clone().map(|journal| JournalOptions { journal, limit_bytes })
     }
 }
 

@@ -7,9 +7,9 @@ use crate::boot::Boot;
 use crate::command_line::DevArgs;
 use crate::driver::Message;
 use crate::exit::Failure;
-use crate::layout::{Layout, Plan};
+use crate::journal::JournalOptions;
+use crate::layout::{Layout, LayoutOptions};
 use crate::program::{self, Runtime};
-use crate::record::RecordOptions;
 use crate::{descriptors, logging, signals};
 
 /// How long the nodes may take to stop.
@@ -32,7 +32,7 @@ const SETTINGS: [(&str, &str); 11] = [
     ("4lw.commands.whitelist", "*"),
 ];
 
-enum News {
+enum DevEvent {
     Serving,
     Ended(Result<(), Failure>),
     StopAsked,
@@ -45,8 +45,8 @@ enum News {
 /// The first node's that failed.
 pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
     let began = Instant::now();
-    let (sender, news) = channel();
-    let layout = Layout::make(&Plan {
+    let (sender, events) = channel();
+    let layout = Layout::make(&LayoutOptions {
         servers: args.nodes,
         dir: args.dir.clone(),
         client_port: Some(args.client_port),
@@ -55,21 +55,21 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
     descriptors::raise_limit();
     let (stop, tell) = (sender.clone(), sender.clone());
     signals::handle(
-        move || drop(stop.send(News::StopAsked)),
-        move || drop(tell.send(News::WordsAsked)),
+        move || drop(stop.send(DevEvent::StopAsked)),
+        move || drop(tell.send(DevEvent::WordsAsked)),
     )
     .map_err(|e| program::unexpected("signals", &e))?;
 
     let mut inboxes = Vec::new();
     let mut done = Ok(());
-    for (number, place) in (1..).zip(&layout.places) {
+    for (number, node) in (1..).zip(&layout.nodes) {
         let (serving, ended) = (sender.clone(), sender.clone());
-        let started = Boot::load(&place.config, &Default::default()).and_then(|boot| {
+        let started = Boot::load(&node.config, &Default::default()).and_then(|boot| {
             program::spawn::<R>(
                 boot,
                 record(args, number),
-                move || drop(serving.send(News::Serving)),
-                move |result| drop(ended.send(News::Ended(result))),
+                move || drop(serving.send(DevEvent::Serving)),
+                move |result| drop(ended.send(DevEvent::Ended(result))),
             )
         });
         match started {
@@ -79,8 +79,8 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
     }
     let (mut serving, mut ended) = (0, 0);
     while done.is_ok() {
-        match news.recv() {
-            Ok(News::Serving) => {
+        match events.recv() {
+            Ok(DevEvent::Serving) => {
                 serving += 1;
                 if serving == inboxes.len() {
                     logging::print(&format!(
@@ -91,12 +91,12 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
                     ));
                 }
             }
-            Ok(News::Ended(result)) => {
+            Ok(DevEvent::Ended(result)) => {
                 ended += 1;
                 done = result;
             }
-            Ok(News::WordsAsked) => program::describe(&inboxes),
-            Ok(News::StopAsked) | Err(_) => break,
+            Ok(DevEvent::WordsAsked) => program::describe(&inboxes),
+            Ok(DevEvent::StopAsked) | Err(_) => break,
         }
     }
 
@@ -105,12 +105,12 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
     }
     let limit = Instant::now() + STOP_LIMIT;
     while ended < inboxes.len() {
-        match news.recv_timeout(limit.saturating_duration_since(Instant::now())) {
-            Ok(News::Ended(result)) => {
+        match events.recv_timeout(limit.saturating_duration_since(Instant::now())) {
+            Ok(DevEvent::Ended(result)) => {
                 ended += 1;
                 done = done.and(result);
             }
-            Ok(News::Serving | News::StopAsked | News::WordsAsked) => {}
+            Ok(DevEvent::Serving | DevEvent::StopAsked | DevEvent::WordsAsked) => {}
             Err(_too_slow) => break,
         }
     }
@@ -121,7 +121,7 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
 }
 
 /// A journal for each node, by its number.
-fn record(args: &DevArgs, number: usize) -> Option<RecordOptions> {
-    let RecordOptions { journal, limit_bytes } = args.record.options()?;
-    Some(RecordOptions { journal: journal.join(format!("node{number}")), limit_bytes })
+fn record(args: &DevArgs, number: usize) -> Option<JournalOptions> {
+    let JournalOptions { journal, limit_bytes } = args.record.options()?;
+    Some(JournalOptions { journal: journal.join(format!("node{number}")), limit_bytes })
 }

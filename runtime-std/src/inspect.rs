@@ -43,8 +43,8 @@ pub fn run(args: &InspectArgs) -> Result<i32, Failure> {
 /// There is no answer.
 pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
     let paths = args.paths().map_err(|what| Failure::new(NO_ANSWER, what))?;
-    let places = paths.iter().map(|path| Place::find(path, args.log_dir.as_deref()));
-    let places = places.collect::<Result<Vec<_>, _>>()?;
+    let subjects = paths.iter().map(|path| Subject::find(path, args.log_dir.as_deref()));
+    let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
     let mut read_only = ReadOnly::default();
     let mut execute = |op: &FileOp| read_only.execute(op);
     let mut written = Ok(());
@@ -52,17 +52,17 @@ pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
         written = write_line(out, line, args.json);
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let result = match &*places {
-        [Place::File(target)] => {
+    let result = match &*subjects {
+        [Subject::File(target)] => {
             inspect::file(&mut execute, target, &args.options(true), &mut sink)
         }
-        [Place::Directory { data, logs }] => {
+        [Subject::Directory { data, logs }] => {
             inspect::directory(&mut execute, data, logs, &args.options(false), &mut sink)
         }
-        [Place::File(a), Place::File(b)] => {
+        [Subject::File(a), Subject::File(b)] => {
             inspect::compare_files(&mut execute, [a, b], &args.options(true), &mut sink)
         }
-        [Place::Directory { data: a, logs: la }, Place::Directory { data: b, logs: lb }] => {
+        [Subject::Directory { data: a, logs: la }, Subject::Directory { data: b, logs: lb }] => {
             let dirs = [(&**a, &**la), (&**b, &**lb)];
             inspect::compare_directories(&mut execute, dirs, &args.options(false), &mut sink)
         }
@@ -87,13 +87,13 @@ fn write_line(out: &mut impl Write, line: &Finding, json: bool) -> io::Result<()
 }
 
 /// What is at a path.
-enum Place {
+enum Subject {
     File(Target),
     Directory { data: String, logs: String },
 }
 
-impl Place {
-    fn find(path: &Path, log_dir: Option<&Path>) -> Result<Place, Failure> {
+impl Subject {
+    fn find(path: &Path, log_dir: Option<&Path>) -> Result<Subject, Failure> {
         let shown = path.display();
         let failure = |what: String| Failure::new(NO_ANSWER, what);
         let metadata = fs::metadata(path).map_err(|e| failure(format!("{shown}: {e}")))?;
@@ -102,7 +102,7 @@ impl Place {
             text.ok_or_else(|| failure(format!("{}: a path must be UTF-8", path.display())))
         };
         if metadata.is_file() {
-            return Ok(Place::File(Target { path: text(path)?.into(), len: metadata.len() }));
+            return Ok(Subject::File(Target { path: text(path)?.into(), len: metadata.len() }));
         }
         if !metadata.is_dir() {
             return Err(failure(format!("{shown}: neither a file nor a directory")));
@@ -124,7 +124,7 @@ impl Place {
             return Err(failure(what));
         }
         let logs = log_dir.map_or(Ok(data.clone()), above)?;
-        Ok(Place::Directory { data: text(&data)?, logs: text(&logs)? })
+        Ok(Subject::Directory { data: text(&data)?, logs: text(&logs)? })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::files;
 
 /// What to lay out.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct LayoutOptions {
     /// How many servers.
     pub servers: u16,
     /// Where everything is kept; none means a temporary directory.
@@ -33,13 +33,13 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Layout {
     /// The servers, by number from 1 on.
-    pub places: Vec<Place>,
+    pub nodes: Vec<NodePaths>,
     temporary: Option<TempDir>,
 }
 
 /// One server's.
 #[derive(Debug)]
-pub struct Place {
+pub struct NodePaths {
     /// Its `zoo.cfg`.
     pub config: PathBuf,
     /// Where its clients come.
@@ -56,8 +56,8 @@ impl Layout {
     ///
     /// # Errors
     /// A client port is taken, or a file cannot be written.
-    pub fn make(plan: &Plan) -> Result<Layout, Failure> {
-        let temporary = match &plan.dir {
+    pub fn make(options: &LayoutOptions) -> Result<Layout, Failure> {
+        let temporary = match &options.dir {
             Some(_) => None,
             None => Some(
                 tempfile::Builder::new()
@@ -66,7 +66,7 @@ impl Layout {
                     .map_err(|e| unusable(&std::env::temp_dir(), &e))?,
             ),
         };
-        let dir = match (&plan.dir, &temporary) {
+        let dir = match (&options.dir, &temporary) {
             (Some(dir), _) => dir.clone(),
             (None, Some(temporary)) => temporary.path().to_path_buf(),
             (None, None) => PathBuf::new(),
@@ -74,38 +74,38 @@ impl Layout {
         private_dir(&dir)?;
         let dir = fs::canonicalize(&dir).map_err(|e| unusable(&dir, &e))?;
 
-        let mut places = Vec::new();
-        for n in 0..plan.servers {
-            let (client, held) = client_port(plan, n)?;
+        let mut nodes = Vec::new();
+        for n in 0..options.servers {
+            let (client, held) = client_port(options, n)?;
             let (quorum, held_quorum) = free_port()?;
             let (election, held_election) = free_port()?;
             let peers = [quorum, election].map(|at| HostPort::new("127.0.0.1", at.port()));
             let config = dir.join(format!("node{}", n + 1)).join("zoo.cfg");
             let held = vec![held, held_quorum, held_election];
-            places.push(Place { config, client, peers, _held: held });
+            nodes.push(NodePaths { config, client, peers, _held: held });
         }
         let mut members = String::new();
-        for (id, Place { peers: [quorum, election], .. }) in (1..).zip(&places) {
+        for (id, NodePaths { peers: [quorum, election], .. }) in (1..).zip(&nodes) {
             members += &format!("server.{id}={quorum}:{}\n", election.port);
         }
-        for (id, place) in (1..).zip(&places) {
-            let data = place.config.with_file_name("data");
+        for (id, node) in (1..).zip(&nodes) {
+            let data = node.config.with_file_name("data");
             private_dir(&data)?;
             let myid = data.join("myid");
             fs::write(&myid, format!("{id}\n")).map_err(|e| unusable(&myid, &e))?;
-            let text = zoo_cfg(&data, place.client, &plan.settings, &members);
-            fs::write(&place.config, encode(&text)).map_err(|e| unusable(&place.config, &e))?;
+            let text = zoo_cfg(&data, node.client, &options.settings, &members);
+            fs::write(&node.config, encode(&text)).map_err(|e| unusable(&node.config, &e))?;
         }
         if !cfg!(target_os = "linux") {
             // There, who holds a port would keep its server out, too.
-            places.iter_mut().for_each(|place| place._held.clear());
+            nodes.iter_mut().for_each(|node| node._held.clear());
         }
-        Ok(Layout { places, temporary })
+        Ok(Layout { nodes, temporary })
     }
 
     /// For clients: every server's address, separated by commas.
     pub fn connect_string(&self) -> String {
-        let all: Vec<String> = self.places.iter().map(|p| p.client.to_string()).collect();
+        let all: Vec<String> = self.nodes.iter().map(|p| p.client.to_string()).collect();
         all.join(",")
     }
 
@@ -124,12 +124,12 @@ fn private_dir(dir: &Path) -> Result<(), Failure> {
     make.create(dir).map_err(|e| unusable(dir, &e))
 }
 
-fn client_port(plan: &Plan, n: u16) -> Result<(SocketAddr, Socket), Failure> {
-    let Some(first) = plan.client_port else { return free_port() };
+fn client_port(options: &LayoutOptions, n: u16) -> Result<(SocketAddr, Socket), Failure> {
+    let Some(first) = options.client_port else { return free_port() };
     let Some(port) = first.checked_add(n) else {
         let what = format!(
             "--client-port {first}: {} nodes need as many ports, and the last is 65535",
-            plan.servers
+            options.servers
         );
         return Err(Failure::new(exit::INVALID_INVOCATION, what));
     };
@@ -191,8 +191,13 @@ mod tests {
 
     use super::*;
 
-    fn plan(servers: u16, dir: Option<PathBuf>, client_port: Option<u16>) -> Plan {
-        Plan { servers, dir, client_port, settings: vec![("tickTime".into(), "700".into())] }
+    fn options(servers: u16, dir: Option<PathBuf>, client_port: Option<u16>) -> LayoutOptions {
+        LayoutOptions {
+            servers,
+            dir,
+            client_port,
+            settings: vec![("tickTime".into(), "700".into())],
+        }
     }
 
     fn free_run(nodes: u16) -> u16 {
@@ -206,26 +211,26 @@ mod tests {
     fn a_directory_holds_everything_and_its_data_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let client_port = free_run(2);
-        let plan = plan(2, Some(dir.path().join("e")), Some(client_port));
-        let first = Layout::make(&plan).unwrap();
+        let options = options(2, Some(dir.path().join("e")), Some(client_port));
+        let first = Layout::make(&options).unwrap();
         let ports = (client_port, client_port + 1);
         assert_eq!(first.connect_string(), format!("127.0.0.1:{},127.0.0.1:{}", ports.0, ports.1));
         let data = dir.path().join("e/node2/data");
         assert_eq!(fs::read_to_string(data.join("myid")).unwrap(), "2\n");
-        let config = fs::read_to_string(&first.places[1].config).unwrap();
+        let config = fs::read_to_string(&first.nodes[1].config).unwrap();
         assert!(config.contains(&format!("clientPort={}\n", ports.1)), "{config}");
         assert!(config.contains("server.1=127.0.0.1:") && config.contains("server.2=127.0.0.1:"));
         assert!(config.contains("tickTime=700\n"));
         fs::write(data.join("kept"), "x").unwrap();
         first.remove().unwrap();
-        Layout::make(&plan).unwrap().remove().unwrap();
+        Layout::make(&options).unwrap().remove().unwrap();
         assert!(data.join("kept").exists());
     }
 
     #[test]
     fn a_temporary_directory_goes_at_the_end() {
-        let layout = Layout::make(&plan(1, None, None)).unwrap();
-        let config = layout.places[0].config.clone();
+        let layout = Layout::make(&options(1, None, None)).unwrap();
+        let config = layout.nodes[0].config.clone();
         assert!(config.exists());
         layout.remove().unwrap();
         assert!(!config.exists());
@@ -235,10 +240,10 @@ mod tests {
     fn a_taken_client_port_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let failure = Layout::make(&plan(1, None, Some(port))).unwrap_err();
+        let failure = Layout::make(&options(1, None, Some(port))).unwrap_err();
         assert!(failure.message.contains(&format!("client port {port} cannot be used")));
         assert_eq!(failure.code, exit::INVALID_INVOCATION);
-        let failure = Layout::make(&plan(3, None, Some(65534))).unwrap_err();
+        let failure = Layout::make(&options(3, None, Some(65534))).unwrap_err();
         assert!(failure.message.contains("65535"), "{failure}");
     }
 

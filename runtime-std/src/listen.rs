@@ -32,7 +32,7 @@ pub struct Bound {
     /// At least one, if there are any places.
     pub listening: Vec<(Listen, TcpListener)>,
     /// Places that cannot be bound yet.
-    pub unbound: Vec<Listen>,
+    pub pending: Vec<Listen>,
 }
 
 /// Binds at as many of these places as it can, which are one server's for one purpose. One is
@@ -44,7 +44,7 @@ pub fn listen(places: Vec<Listen>) -> Result<Bound, Failure> {
     let mut attempts_left = places.first().map_or(0, |at| at.attempts);
     loop {
         attempts_left = attempts_left.saturating_sub(1);
-        let mut bound = Bound { listening: Vec::new(), unbound: Vec::new() };
+        let mut bound = Bound { listening: Vec::new(), pending: Vec::new() };
         let mut failed = None;
         for at in &places {
             match bind(at) {
@@ -53,7 +53,7 @@ pub fn listen(places: Vec<Listen>) -> Result<Bound, Failure> {
                     if attempts_left > 0 || places.len() > 1 {
                         tracing::warn!("{} yet", cannot(at, &e));
                     }
-                    bound.unbound.push(at.clone());
+                    bound.pending.push(at.clone());
                     failed = Some((at, e));
                 }
             }
@@ -195,7 +195,7 @@ mod tests {
         let gone = at(Port::Quorum, "192.0.2.1", number);
         let free = at(Port::Quorum, "127.0.0.2", 0);
         let bound = listen(vec![gone.clone(), free.clone()]).unwrap();
-        assert_eq!((bound.listening.len(), &bound.unbound), (1, &vec![gone.clone()]));
+        assert_eq!((bound.listening.len(), &bound.pending), (1, &vec![gone.clone()]));
         assert_eq!(bound.listening[0].0, free);
         let failure = listen(vec![gone, at(Port::Quorum, "127.0.0.1", number)]).unwrap_err();
         assert_eq!(failure.code, exit::UNABLE_TO_BIND_QUORUM_PORT);

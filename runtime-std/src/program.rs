@@ -12,7 +12,7 @@ use crate::boot::Boot;
 use crate::command_line::{Command, CommandLine, ServerArgs};
 use crate::driver::{Inbox, Message};
 use crate::exit::{self, Failure};
-use crate::record::RecordOptions;
+use crate::journal::JournalOptions;
 use crate::system_properties::SystemProperties;
 use crate::{descriptors, dev, inspect, logging, signals};
 
@@ -22,13 +22,13 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
 /// What runs a node on the thread that calls it.
 pub trait Runtime: 'static {
     /// The other end of an inbox.
-    type Inputs: Send + 'static;
+    type InboxReceiver: Send + 'static;
 
     /// An inbox for one node.
     ///
     /// # Errors
     /// The operating system has no more of what it takes.
-    fn inbox() -> io::Result<(Inbox, Self::Inputs)>;
+    fn inbox() -> io::Result<(Inbox, Self::InboxReceiver)>;
 
     /// Runs a node until it is stopped (through its inbox) or must end. `serving` is called
     /// once, when it serves clients for the first time.
@@ -37,9 +37,9 @@ pub trait Runtime: 'static {
     /// Why it could not start, or had to end.
     fn run(
         boot: Boot,
-        record: Option<&RecordOptions>,
+        record: Option<&JournalOptions>,
         inbox: &Inbox,
-        inputs: Self::Inputs,
+        receiver: Self::InboxReceiver,
         serving: impl FnOnce(),
     ) -> Result<(), Failure>;
 }
@@ -90,14 +90,14 @@ fn check(args: &ServerArgs) -> Result<(), Failure> {
 
 fn run_server<R: Runtime>(args: &ServerArgs) -> Result<(), Failure> {
     descriptors::raise_limit();
-    let (inbox, inputs) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
+    let (inbox, receiver) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
     let (stop, tell) = (inbox.clone(), inbox.clone());
     signals::handle(move || stop.put(Message::Stop), move || describe(std::slice::from_ref(&tell)))
         .map_err(|e| unexpected("signals", &e))?;
     let boot = Boot::load_from(&args.origin(), &properties(args))?;
     tracing::info!(server = %boot.id(), config = %boot.source.name, "starting");
     let record = args.record.options();
-    R::run(boot, record.as_ref(), &inbox, inputs, || tracing::info!("serving clients"))
+    R::run(boot, record.as_ref(), &inbox, receiver, || tracing::info!("serving clients"))
 }
 
 /// A node on a thread of its own, and where to put messages for it. `ended` gets what
@@ -107,16 +107,16 @@ fn run_server<R: Runtime>(args: &ServerArgs) -> Result<(), Failure> {
 /// There can be no more threads, or what an inbox takes.
 pub(crate) fn spawn<R: Runtime>(
     boot: Boot,
-    record: Option<RecordOptions>,
+    record: Option<JournalOptions>,
     serving: impl FnOnce() + Send + 'static,
     ended: impl FnOnce(Result<(), Failure>) + Send + 'static,
 ) -> Result<(Inbox, JoinHandle<()>), Failure> {
-    let (inbox, inputs) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
+    let (inbox, receiver) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
     let id = boot.id();
     let own = inbox.clone();
     let node = move || {
         let _node = tracing::error_span!("node", %id).entered();
-        ended(R::run(boot, record.as_ref(), &own, inputs, serving));
+        ended(R::run(boot, record.as_ref(), &own, receiver, serving));
     };
     let thread = thread::Builder::new().name(format!("node-{id}")).spawn(node);
     Ok((inbox, thread.map_err(|e| unexpected("node thread", &e))?))

@@ -20,7 +20,7 @@ impl<S: Sockets> Driver<S> {
         let (mut blocked, mut backlog) = (0, 0);
         for connection in self.connections.values() {
             blocked += usize::from(connection.blocked);
-            backlog += connection.lane.backlog();
+            backlog += connection.queue.backlog();
         }
         tracing::warn!(
             clients = count(Port::Client),
@@ -36,7 +36,8 @@ impl<S: Sockets> Driver<S> {
         };
         tracing::warn!(
             listens = ports(&mut self.listening.iter().map(|(at, _)| at.number)),
-            cannot_listen = ports(&mut self.unbound.iter().map(|one| one.at.number)),
+            cannot_listen =
+                ports(&mut self.pending_listens.iter().map(|pending| pending.at.number)),
             "disk thread: {}",
             self.disk.doing()
         );

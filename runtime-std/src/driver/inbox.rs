@@ -22,7 +22,7 @@ pub enum Message {
     /// End as if the process had been killed: nothing more is said to anybody.
     Kill,
     /// These cannot be reached from now on, and all others can: connections to them break.
-    CutOff(Vec<HostPort>),
+    Partition(Vec<HostPort>),
     /// Say how it is.
     Report(Sender<Report>),
     /// Log what it is doing, then say so.

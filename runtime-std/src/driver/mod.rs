@@ -3,6 +3,7 @@
 
 mod describe;
 mod inbox;
+mod send_queue;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -23,16 +24,16 @@ use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{ConnId, HostPort, Now};
 
 pub use self::inbox::{Inbox, Message, Report};
-pub use self::sockets::{LINGER, READ_BYTES, Sockets};
+pub use self::send_queue::SendQueue;
+pub use self::sockets::{LINGER, READ_BYTES, SocketEvent, Sockets};
 use crate::boot::{Boot, Listen, Lock};
 use crate::clock::Clock;
 use crate::descriptors::{self, Budget};
 use crate::disk_thread::DiskThread;
 use crate::exit::{self, Failure};
 use crate::host::HostThread;
-use crate::lane::Lane;
+use crate::journal::{JournalOptions, JournalWriter};
 use crate::listen::{self, BIND_PAUSE};
-use crate::record::{RecordOptions, Recorder};
 
 /// That it cannot listen somewhere is said once in this time.
 const TELL_PAUSE: Duration = Duration::from_secs(60);
@@ -41,13 +42,13 @@ const DISK_LINGER: Duration = Duration::from_secs(2);
 
 /// What its loop does after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+pub enum Wait {
     /// Look at the sockets without waiting, then the next turn.
-    AtOnce,
+    Skip,
     /// Wait for a socket or a message, at most until then.
-    WaitUntil(Option<Instant>),
+    Until(Option<Instant>),
     /// The node has ended: [`Driver::finish`].
-    End,
+    Ended,
 }
 
 /// A node and all that is its own in this process.
@@ -57,7 +58,7 @@ pub struct Driver<S: Sockets> {
     /// The runtime's part.
     pub sockets: S,
     node: Node,
-    recorder: Option<Recorder>,
+    recorder: Option<JournalWriter>,
     clock: Clock,
     now: Now,
     disk: DiskThread,
@@ -68,10 +69,10 @@ pub struct Driver<S: Sockets> {
     connections: HashMap<ConnId, Connection<S::Socket>>,
     /// Dials under way and connections that were dialled.
     dialled: HashMap<ConnId, HostPort>,
-    cut_off: Vec<HostPort>,
+    partitioned: Vec<HostPort>,
     listening: Vec<(Listen, S::Listener)>,
     /// Where it cannot listen yet.
-    unbound: Vec<Unbound>,
+    pending_listens: Vec<PendingListen>,
     /// To be flushed at the end of this turn.
     dirty: Vec<ConnId>,
     /// Events of our own making, for the next turn.
@@ -86,7 +87,7 @@ struct Connection<K> {
     port: Port,
     peer: SocketAddr,
     socket: K,
-    lane: Lane,
+    queue: SendQueue,
     /// The socket takes no more now.
     blocked: bool,
     /// The core waits for the backlog to be small.
@@ -96,18 +97,18 @@ struct Connection<K> {
 }
 
 /// A place where it cannot listen yet.
-struct Unbound {
+struct PendingListen {
     at: Listen,
     again: Instant,
     /// When that is said again.
     tell: Instant,
 }
 
-impl Unbound {
+impl PendingListen {
     /// It has been said.
-    fn told(at: Listen) -> Unbound {
+    fn told(at: Listen) -> PendingListen {
         let now = Instant::now();
-        Unbound { at, again: now + BIND_PAUSE, tell: now + TELL_PAUSE }
+        PendingListen { at, again: now + BIND_PAUSE, tell: now + TELL_PAUSE }
     }
 }
 
@@ -124,22 +125,22 @@ impl<S: Sockets> Driver<S> {
     /// A port cannot be bound, a journal not be written, or there can be no more threads.
     pub fn start(
         boot: Boot,
-        record: Option<&RecordOptions>,
+        record: Option<&JournalOptions>,
         inbox: &Inbox,
         mut sockets: S,
     ) -> Result<Driver<S>, Failure> {
         let unexpected =
             |what: &str, e: io::Error| Failure::new(exit::UNEXPECTED_ERROR, format!("{what}: {e}"));
         let descriptors = Budget::new(descriptors::limit(), boot.others());
-        let (mut listening, mut unbound) = (Vec::new(), Vec::new());
+        let (mut listening, mut pending_listens) = (Vec::new(), Vec::new());
         for port in [Port::Client, Port::Election, Port::Quorum] {
-            let places = boot.listen().into_iter().filter(|at| at.port == port).collect();
-            let bound = listen::listen(places)?;
+            let all = boot.listen().into_iter().filter(|at| at.port == port).collect();
+            let bound = listen::listen(all)?;
             for (at, listener) in bound.listening {
                 let accepting = sockets.accept(at.port, listener, descriptors.below(at.port));
                 listening.push((at, accepting.map_err(|e| unexpected("listening socket", e))?));
             }
-            unbound.extend(bound.unbound.into_iter().map(Unbound::told));
+            pending_listens.extend(bound.pending.into_iter().map(PendingListen::told));
         }
         let to = inbox.clone();
         let disk = DiskThread::start(
@@ -161,7 +162,7 @@ impl<S: Sockets> Driver<S> {
         let start = Start::new(source, seed(), clock.now());
         let (seed, now) = (start.seed, start.now);
         let recorder =
-            record.map(|options| Recorder::begin(options, start, &config)).transpose()?;
+            record.map(|options| JournalWriter::begin(options, start, &config)).transpose()?;
         Ok(Driver {
             sockets,
             node: Node::new(config, seed, now),
@@ -174,9 +175,9 @@ impl<S: Sockets> Driver<S> {
             dial_limit,
             connections: HashMap::new(),
             dialled: HashMap::new(),
-            cut_off: Vec::new(),
+            partitioned: Vec::new(),
             listening,
-            unbound,
+            pending_listens,
             dirty: Vec::new(),
             ready: VecDeque::new(),
             out: Actions::new(),
@@ -201,30 +202,32 @@ impl<S: Sockets> Driver<S> {
         for event in mem::take(&mut self.ready) {
             self.step(event);
         }
-        if !self.unbound.is_empty() {
+        if !self.pending_listens.is_empty() {
             let now = Instant::now();
-            let (due, later) =
-                mem::take(&mut self.unbound).into_iter().partition(|place| place.again <= now);
-            self.unbound = later;
-            Vec::into_iter(due).for_each(|place: Unbound| self.try_to_listen(place.at, place.tell));
+            let (due, later) = mem::take(&mut self.pending_listens)
+                .into_iter()
+                .partition(|pending| pending.again <= now);
+            self.pending_listens = later;
+            Vec::into_iter(due)
+                .for_each(|pending: PendingListen| self.try_to_listen(pending.at, pending.tell));
         }
     }
 
     /// A turn ends: each connection that has something to send is written to once.
-    pub fn end_turn(&mut self) -> Next {
+    pub fn end_turn(&mut self) -> Wait {
         self.flush();
         if self.ended.is_some() {
-            return Next::End;
+            return Wait::Ended;
         }
         let deadline = self.node.deadline();
         // The node goes on at once where it has more to do. Sockets are looked at before, so that
         // nobody waits until all of its work is done.
         if !self.ready.is_empty() || deadline.is_some_and(|at| at <= self.clock.now().mono) {
-            return Next::AtOnce;
+            return Wait::Skip;
         }
         let deadline = deadline.and_then(|at| self.clock.instant(at));
-        let unbound = self.unbound.iter().map(|place| place.again).min();
-        Next::WaitUntil(deadline.into_iter().chain(unbound).min())
+        let retry = self.pending_listens.iter().map(|pending| pending.again).min();
+        Wait::Until(deadline.into_iter().chain(retry).min())
     }
 
     /// A message was put into the inbox.
@@ -238,7 +241,7 @@ impl<S: Sockets> Driver<S> {
             Message::Surveyed(host) => self.step(Event::Host(Box::new(host))),
             Message::Stop => self.end(Ended::Stopped),
             Message::Kill => self.end(Ended::Killed),
-            Message::CutOff(cut_off) => self.cut_off(cut_off),
+            Message::Partition(peers) => self.partition(peers),
             Message::Describe(done) => {
                 self.describe();
                 let _ = done.send(());
@@ -250,14 +253,33 @@ impl<S: Sockets> Driver<S> {
         }
     }
 
+    /// Steps the node with an event of a socket.
+    pub fn handle(&mut self, event: SocketEvent<S::Stream>) {
+        match event {
+            SocketEvent::Accepted(port, stream, peer) => self.accepted(port, stream, peer),
+            SocketEvent::Refused(port, peer) => self.refused(port, peer),
+            SocketEvent::Dialled(conn, port, stream, peer) => {
+                self.sockets.forget_dial(conn);
+                self.dialled(conn, port, stream, peer);
+            }
+            SocketEvent::DialFailed(conn) => {
+                self.sockets.forget_dial(conn);
+                self.dial_failed(conn);
+            }
+            SocketEvent::Received(conn, bytes) => self.received(conn, bytes),
+            SocketEvent::Ended(conn) => self.ended(conn),
+            SocketEvent::Writable(conn) => self.writable(conn),
+        }
+    }
+
     /// A connection was not accepted: too few file descriptors would be left.
-    pub fn refused(&mut self, port: Port, peer: SocketAddr) {
+    fn refused(&mut self, port: Port, peer: SocketAddr) {
         let what = self.descriptors.refusal(self.connections.len());
         tracing::warn!(peer = %listen::peer(peer), ?port, "a connection is refused: {what}");
     }
 
     /// A connection was accepted.
-    pub fn accepted(&mut self, port: Port, stream: S::Stream, peer: SocketAddr) {
+    fn accepted(&mut self, port: Port, stream: S::Stream, peer: SocketAddr) {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
         match self.sockets.open(conn, stream) {
@@ -267,7 +289,7 @@ impl<S: Sockets> Driver<S> {
     }
 
     /// A dial has led to a connection. What the core has given up meanwhile says no more.
-    pub fn dialled(&mut self, conn: ConnId, port: Port, stream: S::Stream, peer: SocketAddr) {
+    fn dialled(&mut self, conn: ConnId, port: Port, stream: S::Stream, peer: SocketAddr) {
         if self.dialled.contains_key(&conn) {
             match self.sockets.open(conn, stream) {
                 Ok(socket) => self.opened(conn, port, socket, peer),
@@ -280,28 +302,28 @@ impl<S: Sockets> Driver<S> {
     }
 
     /// A dial has led nowhere.
-    pub fn dial_failed(&mut self, conn: ConnId) {
+    fn dial_failed(&mut self, conn: ConnId) {
         if self.dialled.remove(&conn).is_some() {
             self.step(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
     /// A connection has read this. What the core has closed meanwhile says no more.
-    pub fn received(&mut self, conn: ConnId, bytes: Bytes) {
+    fn received(&mut self, conn: ConnId, bytes: Bytes) {
         if self.connections.contains_key(&conn) {
             self.step(Event::Net(NetEvent::Received { conn, bytes }));
         }
     }
 
     /// The other side has closed the connection, or it is broken.
-    pub fn ended(&mut self, conn: ConnId) {
+    fn ended(&mut self, conn: ConnId) {
         if self.abandon(conn) {
             self.step(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
     /// The socket takes bytes again.
-    pub fn writable(&mut self, conn: ConnId) {
+    fn writable(&mut self, conn: ConnId) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.blocked = false;
             self.mark(conn);
@@ -309,7 +331,7 @@ impl<S: Sockets> Driver<S> {
     }
 
     /// A connection that is in use.
-    pub fn socket(&mut self, conn: ConnId) -> Option<(&mut S, &mut S::Socket)> {
+    fn socket(&mut self, conn: ConnId) -> Option<(&mut S, &mut S::Socket)> {
         let connection = self.connections.get_mut(&conn)?;
         Some((&mut self.sockets, &mut connection.socket))
     }
@@ -350,9 +372,9 @@ impl<S: Sockets> Driver<S> {
     }
 
     fn opened(&mut self, conn: ConnId, port: Port, socket: S::Socket, peer: SocketAddr) {
-        let lane = Lane::default();
+        let queue = SendQueue::default();
         let connection =
-            Connection { port, peer, socket, lane, blocked: false, awaited: false, dirty: false };
+            Connection { port, peer, socket, queue, blocked: false, awaited: false, dirty: false };
         self.connections.insert(conn, connection);
         self.step(Event::Net(NetEvent::Opened { conn, port, peer }));
     }
@@ -375,7 +397,7 @@ impl<S: Sockets> Driver<S> {
     fn execute(&mut self, action: Action) {
         match action {
             Action::Dial { conn, port, to } => {
-                if self.cut_off.contains(&to) {
+                if self.partitioned.contains(&to) {
                     self.ready.push_back(Event::Net(NetEvent::Closed { conn }));
                 } else {
                     self.dialled.insert(conn, to.clone());
@@ -384,7 +406,7 @@ impl<S: Sockets> Driver<S> {
             }
             Action::Send { conn, bytes } => {
                 let Some(connection) = self.connections.get_mut(&conn) else { return };
-                if connection.lane.push(bytes) {
+                if connection.queue.push(bytes) {
                     self.mark(conn);
                 } else {
                     let (peer, port) = (connection.peer, connection.port);
@@ -417,7 +439,7 @@ impl<S: Sockets> Driver<S> {
 
     fn close(&mut self, conn: ConnId, why: &Reason) {
         if self.dialled.remove(&conn).is_some() {
-            self.sockets.cancel_dial(conn);
+            self.sockets.forget_dial(conn);
         }
         let Some(connection) = self.connections.remove(&conn) else { return };
         let Connection { port, peer, .. } = &connection;
@@ -433,7 +455,7 @@ impl<S: Sockets> Driver<S> {
                 tracing::debug!(%conn, ?why, "connection closed");
             }
         }
-        self.sockets.close(connection.socket, connection.lane);
+        self.sockets.close(connection.socket, connection.queue);
     }
 
     /// Opens what is new and closes what is not wanted any more.
@@ -444,14 +466,14 @@ impl<S: Sockets> Driver<S> {
             wanted.iter().map(|at| Listen::at(port, at, backlog)).collect();
         let is_wanted =
             |at: &Listen| at.port != port || wanted.iter().any(|wanted| wanted.is_at(at));
-        self.unbound.retain(|place| is_wanted(&place.at));
+        self.pending_listens.retain(|pending| is_wanted(&pending.at));
         let (kept, rest): (Vec<_>, Vec<_>) =
             self.listening.drain(..).partition(|(at, _)| is_wanted(at));
         self.listening = kept;
         rest.into_iter().for_each(|(_, listener)| self.sockets.unlisten(listener));
         wanted.retain(|at| {
             !self.listening.iter().any(|(known, _)| known.is_at(at))
-                && !self.unbound.iter().any(|place| place.at.is_at(at))
+                && !self.pending_listens.iter().any(|pending| pending.at.is_at(at))
         });
         for at in wanted {
             self.try_to_listen(at, Instant::now());
@@ -469,26 +491,26 @@ impl<S: Sockets> Driver<S> {
             }
             Err(e) => {
                 let now = Instant::now();
-                let mut unbound = Unbound { tell, ..Unbound::told(at) };
+                let mut pending = PendingListen { tell, ..PendingListen::told(at) };
                 if tell <= now {
-                    tracing::warn!("{} yet", listen::cannot(&unbound.at, &e));
-                    unbound.tell = now + TELL_PAUSE;
+                    tracing::warn!("{} yet", listen::cannot(&pending.at, &e));
+                    pending.tell = now + TELL_PAUSE;
                 }
-                self.unbound.push(unbound);
+                self.pending_listens.push(pending);
             }
         }
     }
 
-    fn cut_off(&mut self, cut_off: Vec<HostPort>) {
-        self.cut_off = cut_off;
+    fn partition(&mut self, peers: Vec<HostPort>) {
+        self.partitioned = peers;
         let cut: Vec<ConnId> = self
             .dialled
             .iter()
-            .filter(|(_, to)| self.cut_off.contains(to))
+            .filter(|(_, to)| self.partitioned.contains(to))
             .map(|(conn, _)| *conn)
             .collect();
         for conn in cut {
-            self.sockets.cancel_dial(conn);
+            self.sockets.forget_dial(conn);
             self.ended(conn);
         }
     }
@@ -527,11 +549,11 @@ impl<S: Sockets> Driver<S> {
             connection.dirty = false;
             let (sockets, socket) = (&mut self.sockets, &mut connection.socket);
             if !connection.blocked {
-                match connection.lane.write(|bytes| sockets.write(socket, bytes)) {
+                match connection.queue.write(|bytes| sockets.write(socket, bytes)) {
                     Ok(true) => {}
                     Ok(false) => {
                         connection.blocked = true;
-                        sockets.await_room(conn, socket);
+                        sockets.await_writable(conn, socket);
                     }
                     Err(e) => {
                         tracing::debug!(%conn, "write: {e}");
@@ -540,7 +562,7 @@ impl<S: Sockets> Driver<S> {
                     }
                 }
             }
-            if connection.awaited && connection.lane.has_room() {
+            if connection.awaited && connection.queue.has_room() {
                 connection.awaited = false;
                 self.ready.push_back(Event::Net(NetEvent::Writable { conn }));
             }

@@ -1,20 +1,40 @@
 //! What a driver asks of its runtime's sockets.
 
 use std::io::{self, IoSlice};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use bytes::Bytes;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 
 #[cfg(doc)]
 use super::Driver;
-use crate::lane::Lane;
+use super::SendQueue;
 
 /// How long a connection that is to be closed may take to take what was sent before.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// Most bytes of one read.
 pub const READ_BYTES: usize = 64 << 10;
+
+/// An event at a runtime's sockets, for [`Driver::handle`]; `T` is [`Sockets::Stream`].
+#[derive(Debug)]
+pub enum SocketEvent<T> {
+    /// A listener has accepted a connection from this address.
+    Accepted(Port, T, SocketAddr),
+    /// A listener has closed a new connection at once, because too few file descriptors are left.
+    Refused(Port, SocketAddr),
+    /// A dial has led to a connection.
+    Dialled(ConnId, Port, T, SocketAddr),
+    /// A dial has failed, or has taken too long.
+    DialFailed(ConnId),
+    /// A connection has received bytes.
+    Received(ConnId, Bytes),
+    /// The peer has closed a connection, or the connection is broken.
+    Ended(ConnId),
+    /// A socket that took no more bytes takes some again.
+    Writable(ConnId),
+}
 
 /// The sockets of a runtime, as its driver uses them. Nothing here waits.
 pub trait Sockets {
@@ -42,7 +62,7 @@ pub trait Sockets {
     /// [`Driver::dial_failed`] follows.
     fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration);
     /// Forgets a dial that is under way, if it is.
-    fn cancel_dial(&mut self, conn: ConnId);
+    fn forget_dial(&mut self, conn: ConnId);
     /// Takes a connection into use, and reads: [`Driver::received`], in the end
     /// [`Driver::ended`].
     ///
@@ -59,9 +79,9 @@ pub trait Sockets {
     /// [`io::ErrorKind::WouldBlock`] if it takes nothing; others if it is broken.
     fn write(&mut self, socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
     /// The socket took nothing: [`Driver::writable`] follows when it does.
-    fn await_room(&mut self, conn: ConnId, socket: &mut Self::Socket);
+    fn await_writable(&mut self, conn: ConnId, socket: &mut Self::Socket);
     /// Writes what is left, says goodbye and closes, within [`LINGER`].
-    fn close(&mut self, socket: Self::Socket, left: Lane);
+    fn close(&mut self, socket: Self::Socket, left: SendQueue);
     /// Closes at once.
     fn abandon(&mut self, socket: Self::Socket);
 }

@@ -12,10 +12,9 @@ use tempfile::TempDir;
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 
-use super::{Driver, Inbox, Message, Next, Sockets};
+use super::{Driver, Inbox, Message, SendQueue, SocketEvent, Sockets, Wait};
 use crate::boot::Boot;
 use crate::descriptors;
-use crate::lane::Lane;
 
 /// What was asked of the sockets, in words; what they answer to writes; and below which number the
 /// descriptors of clients have to be.
@@ -42,7 +41,7 @@ impl Sockets for MadeUp {
     fn dial(&mut self, conn: ConnId, port: Port, _: HostPort, limit: Duration) {
         self.done.push(format!("dial {conn} {port:?} {}", limit.as_millis()));
     }
-    fn cancel_dial(&mut self, conn: ConnId) {
+    fn forget_dial(&mut self, conn: ConnId) {
         self.done.push(format!("cancel {conn}"));
     }
     fn open(&mut self, conn: ConnId, stream: &'static str) -> io::Result<&'static str> {
@@ -62,10 +61,10 @@ impl Sockets for MadeUp {
         self.done.push(format!("write {socket} {}", text.lines().next().unwrap_or_default()));
         Ok(taken)
     }
-    fn await_room(&mut self, _: ConnId, socket: &mut &'static str) {
+    fn await_writable(&mut self, _: ConnId, socket: &mut &'static str) {
         self.done.push(format!("await {socket}"));
     }
-    fn close(&mut self, socket: &'static str, _: Lane) {
+    fn close(&mut self, socket: &'static str, _: SendQueue) {
         self.done.push(format!("close {socket}"));
     }
     fn abandon(&mut self, socket: &'static str) {
@@ -110,7 +109,7 @@ impl Story {
         Boot::load(&dir.path().join("zoo.cfg"), &Default::default()).unwrap()
     }
 
-    fn turn(&mut self, comes: impl FnOnce(&mut Driver<MadeUp>)) -> Next {
+    fn turn(&mut self, comes: impl FnOnce(&mut Driver<MadeUp>)) -> Wait {
         self.driver.begin_turn();
         comes(&mut self.driver);
         self.driver.end_turn()
@@ -121,11 +120,11 @@ impl Story {
     }
 
     /// A client comes, and sends a four-letter word.
-    fn word(&mut self, word: &'static [u8]) -> Next {
+    fn word(&mut self, word: &'static [u8]) -> Wait {
         let peer = SocketAddr::from(([127, 0, 0, 1], 40000));
         self.turn(|driver| {
-            driver.accepted(Port::Client, "a", peer);
-            driver.received(FIRST, Bytes::from_static(word));
+            driver.handle(SocketEvent::Accepted(Port::Client, "a", peer));
+            driver.handle(SocketEvent::Received(FIRST, Bytes::from_static(word)));
         })
     }
 }
@@ -134,13 +133,13 @@ impl Story {
 fn what_is_answered_is_left_to_the_connection_that_closes() {
     let mut story = Story::begin();
     let next = story.word(b"ruok");
-    assert!(matches!(next, Next::WaitUntil(_)), "{next:?}");
+    assert!(matches!(next, Wait::Until(_)), "{next:?}");
     assert_eq!(story.done(), ["open in-1 a", "close a"]);
     // It says nothing any more.
     story.turn(|driver| {
-        driver.received(FIRST, Bytes::from_static(b"ruok"));
-        driver.ended(FIRST);
-        driver.writable(FIRST);
+        driver.handle(SocketEvent::Received(FIRST, Bytes::from_static(b"ruok")));
+        driver.handle(SocketEvent::Ended(FIRST));
+        driver.handle(SocketEvent::Writable(FIRST));
     });
     assert_eq!(story.done(), [""; 0]);
 }
@@ -178,9 +177,9 @@ fn a_full_socket_is_not_written_to_until_it_takes_more() {
     assert_eq!(story.done(), ["open in-1 a", "write a \0\0\0%", "await a"]);
     // A ping is answered, into the lane.
     let ping = b"\0\0\0\x08\xff\xff\xff\xfe\0\0\0\x0b";
-    story.turn(|driver| driver.received(FIRST, Bytes::from_static(ping)));
+    story.turn(|driver| driver.handle(SocketEvent::Received(FIRST, Bytes::from_static(ping))));
     assert_eq!(story.done(), [""; 0]);
-    story.turn(|driver| driver.writable(FIRST));
+    story.turn(|driver| driver.handle(SocketEvent::Writable(FIRST)));
     assert_eq!(story.done().len(), 1);
 }
 
@@ -200,7 +199,7 @@ fn clients_are_kept_from_the_last_descriptors() {
     assert!(story.driver.sockets.limit <= limit - 64.min(limit / 2));
     // Nothing is known of whoever is refused.
     let peer = SocketAddr::from(([127, 0, 0, 1], 40000));
-    story.turn(|driver| driver.refused(Port::Client, peer));
+    story.turn(|driver| driver.handle(SocketEvent::Refused(Port::Client, peer)));
     assert_eq!(story.done(), [""; 0]);
 }
 
@@ -222,10 +221,10 @@ fn a_stop_writes_what_was_answered_and_lets_others_in() {
         story.done();
         let ping = b"\0\0\0\x08\xff\xff\xff\xfe\0\0\0\x0b";
         let next = story.turn(|driver| {
-            driver.received(FIRST, Bytes::from_static(ping));
+            driver.handle(SocketEvent::Received(FIRST, Bytes::from_static(ping)));
             driver.message(message);
         });
-        assert_eq!(next, Next::End);
+        assert_eq!(next, Wait::Ended);
         assert_eq!(!story.done().is_empty(), writes);
         let Story { driver, dir, .. } = story;
         driver.finish().unwrap();

@@ -1,7 +1,7 @@
 //! An ensemble in this process, for the tests of those who use one.
 
 mod expiry;
-mod looked;
+mod survey;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use zabkeeper_core::types::SessionId;
 
 use self::expiry::Attempt;
-use self::looked::Looked;
+use self::survey::Survey;
 use crate::boot::Boot;
 use crate::driver::{Inbox, Message};
 use crate::exit::Failure;
-use crate::layout::{Layout, Plan};
+use crate::layout::{Layout, LayoutOptions};
 use crate::program;
 use crate::threads::Threads;
 
@@ -103,13 +103,13 @@ pub struct TestEnsemble {
 #[derive(Debug)]
 struct State {
     /// By number, from 1 on; none for what does not run.
-    running: Vec<Option<Running>>,
+    running: Vec<Option<RunningServer>>,
     /// Cut off from all others: these are among themselves.
     away: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningServer {
     inbox: Inbox,
     thread: JoinHandle<()>,
     ended: Receiver<Result<(), Failure>>,
@@ -158,35 +158,35 @@ pub enum EnsembleError {
 /// How an ensemble is to be.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    plan: Plan,
+    options: LayoutOptions,
     patience: Duration,
 }
 
 impl Builder {
     /// How many servers; 3 if nothing is said.
     pub fn servers(mut self, servers: u16) -> Builder {
-        self.plan.servers = servers;
+        self.options.servers = servers;
         self
     }
 
     /// A line of every server's `zoo.cfg`, stronger than those of an ensemble by itself
     /// (`tickTime=100`, `minSessionTimeout=200`, `forceSync=no`, ...).
     pub fn setting(mut self, key: &str, value: &str) -> Builder {
-        self.plan.settings.retain(|(known, _)| known != key);
-        self.plan.settings.push((key.into(), value.into()));
+        self.options.settings.retain(|(known, _)| known != key);
+        self.options.settings.push((key.into(), value.into()));
         self
     }
 
     /// Where its files are, and stay; if nothing is said, in a temporary directory.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Builder {
-        self.plan.dir = Some(dir.into());
+        self.options.dir = Some(dir.into());
         self
     }
 
     /// The first server's client port, the others take those after it; if nothing is said, any
     /// that are free.
     pub fn client_port(mut self, port: u16) -> Builder {
-        self.plan.client_port = Some(port);
+        self.options.client_port = Some(port);
         self
     }
 
@@ -201,8 +201,8 @@ impl Builder {
     /// # Errors
     /// There are no ports or files, or a server cannot use its configuration.
     pub fn start(self) -> Result<TestEnsemble, EnsembleError> {
-        let layout = Layout::make(&self.plan).map_err(EnsembleError::Layout)?;
-        let running = layout.places.iter().map(|_| None).collect();
+        let layout = Layout::make(&self.options).map_err(EnsembleError::Layout)?;
+        let running = layout.nodes.iter().map(|_| None).collect();
         let state = Mutex::new(State { running, away: Vec::new() });
         let ensemble = TestEnsemble { layout: Some(layout), patience: self.patience, state };
         for server in ensemble.servers() {
@@ -225,8 +225,8 @@ impl TestEnsemble {
     /// To say more than how many.
     pub fn builder() -> Builder {
         let settings = SETTINGS.map(|(key, value)| (key.into(), value.into())).into();
-        let plan = Plan { servers: 3, dir: None, client_port: None, settings };
-        Builder { plan, patience: Duration::from_secs(20) }
+        let options = LayoutOptions { servers: 3, dir: None, client_port: None, settings };
+        Builder { options, patience: Duration::from_secs(20) }
     }
 
     /// For clients: every server's address, separated by commas.
@@ -236,7 +236,7 @@ impl TestEnsemble {
 
     /// The servers' numbers.
     pub fn servers(&self) -> RangeInclusive<usize> {
-        1..=self.layout.as_ref().map_or(0, |layout| layout.places.len())
+        1..=self.layout.as_ref().map_or(0, |layout| layout.nodes.len())
     }
 
     /// Where the clients of a server come.
@@ -244,8 +244,8 @@ impl TestEnsemble {
     /// # Errors
     /// There is none with that number.
     pub fn address(&self, server: usize) -> Result<SocketAddr, EnsembleError> {
-        let place = self.layout.as_ref().and_then(|l| l.places.get(server.checked_sub(1)?));
-        place.map(|place| place.client).ok_or(EnsembleError::NoSuchServer(server))
+        let node = self.layout.as_ref().and_then(|l| l.nodes.get(server.checked_sub(1)?));
+        node.map(|node| node.client).ok_or(EnsembleError::NoSuchServer(server))
     }
 
     /// Whether it has been started, and neither killed nor stopped since.
@@ -320,11 +320,11 @@ impl TestEnsemble {
     pub fn leader(&self) -> Result<usize, EnsembleError> {
         let until = Instant::now() + self.patience;
         loop {
-            let looked = self.look()?;
-            if let Some(leader) = looked.leader {
+            let survey = self.look()?;
+            if let Some(leader) = survey.leader {
                 return Ok(leader);
             }
-            if !looked.quorum {
+            if !survey.quorum {
                 return Err(EnsembleError::NoQuorum);
             }
             self.pause(until, || String::from("a server leads"))?;
@@ -340,12 +340,12 @@ impl TestEnsemble {
     pub fn wait_until_serving(&self) -> Result<(), EnsembleError> {
         let until = Instant::now() + self.patience;
         loop {
-            let looked = self.look()?;
-            if looked.waits_for.is_none() {
+            let survey = self.look()?;
+            if survey.waits_for.is_none() {
                 return Ok(());
             }
             self.pause(until, || {
-                let server = looked.waits_for.unwrap_or_default();
+                let server = survey.waits_for.unwrap_or_default();
                 format!("server {server} serves, under the one leader")
             })?;
         }
@@ -389,14 +389,14 @@ impl TestEnsemble {
 
     fn run(&self, state: &mut State, server: usize) -> Result<(), EnsembleError> {
         let failed = |failure| EnsembleError::Failed { server, failure };
-        let place = self.layout.as_ref().and_then(|l| l.places.get(server.checked_sub(1)?));
-        let place = place.ok_or(EnsembleError::NoSuchServer(server))?;
-        let mut boot = Boot::load(&place.config, &Default::default()).map_err(failed)?;
+        let node = self.layout.as_ref().and_then(|l| l.nodes.get(server.checked_sub(1)?));
+        let node = node.ok_or(EnsembleError::NoSuchServer(server))?;
+        let mut boot = Boot::load(&node.config, &Default::default()).map_err(failed)?;
         boot.config.quorum.finalize_wait_ms = FINALIZE_WAIT_MS;
         let (sender, ended) = channel();
         let told = move |result| drop(sender.send(result));
         let (inbox, thread) = program::spawn::<Threads>(boot, None, || {}, told).map_err(failed)?;
-        *state.slot(server)? = Some(Running { inbox, thread, ended });
+        *state.slot(server)? = Some(RunningServer { inbox, thread, ended });
         self.tell_partition(state);
         Ok(())
     }
@@ -413,14 +413,14 @@ impl TestEnsemble {
         for (server, running) in (1..).zip(&state.running) {
             let Some(running) = running else { continue };
             let is_away = state.away.contains(&server);
-            let others = (1..).zip(&layout.places);
+            let others = (1..).zip(&layout.nodes);
             let cut = others.filter(|(other, _)| state.away.contains(other) != is_away);
-            let cut = cut.flat_map(|(_, place)| place.peers.clone()).collect();
-            running.inbox.put(Message::CutOff(cut));
+            let cut = cut.flat_map(|(_, node)| node.peers.clone()).collect();
+            running.inbox.put(Message::Partition(cut));
         }
     }
 
-    fn look(&self) -> Result<Looked, EnsembleError> {
+    fn look(&self) -> Result<Survey, EnsembleError> {
         let mut state = self.lock();
         let all = state.running.len();
         let asked: Vec<_> = (1..)
@@ -431,22 +431,22 @@ impl TestEnsemble {
                 Some((server, answer))
             })
             .collect();
-        let mut looked = Looked::default();
+        let mut survey = Survey::default();
         for is_away in [false, true] {
             let side = asked.iter().filter(|(server, _)| state.away.contains(server) == is_away);
             let side: Vec<_> = side.collect();
             if side.len() * 2 <= all {
                 continue;
             }
-            looked.quorum = true;
+            survey.quorum = true;
             let mut reports = Vec::new();
             for (server, answer) in side {
                 match answer.recv_timeout(ANSWER_LIMIT) {
                     Ok(report) => reports.push((*server, report)),
-                    Err(_) => looked.waits_for = Some(*server),
+                    Err(_) => survey.waits_for = Some(*server),
                 }
             }
-            looked.weigh(&reports);
+            survey.weigh(&reports);
         }
         // Who waits for a server that has failed is told so.
         for (server, slot) in (1..).zip(&mut state.running) {
@@ -457,14 +457,15 @@ impl TestEnsemble {
                 return Err(EnsembleError::Failed { server, failure });
             }
         }
-        Ok(looked)
+        Ok(survey)
     }
 }
 
 impl Drop for TestEnsemble {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let running: Vec<Running> = state.running.iter_mut().filter_map(Option::take).collect();
+        let running: Vec<RunningServer> =
+            state.running.iter_mut().filter_map(Option::take).collect();
         running.iter().for_each(|running| running.inbox.put(Message::Stop));
         for running in running {
             // Nobody is there any more to be told of a failure.
@@ -477,13 +478,13 @@ impl Drop for TestEnsemble {
 }
 
 impl State {
-    fn slot(&mut self, server: usize) -> Result<&mut Option<Running>, EnsembleError> {
+    fn slot(&mut self, server: usize) -> Result<&mut Option<RunningServer>, EnsembleError> {
         let slot = server.checked_sub(1).and_then(|index| self.running.get_mut(index));
         slot.ok_or(EnsembleError::NoSuchServer(server))
     }
 }
 
-impl Running {
+impl RunningServer {
     fn join(self) -> Result<(), Failure> {
         if self.thread.join().is_err() {
             let what = "it has panicked; what it said is on stderr";

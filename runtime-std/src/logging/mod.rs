@@ -14,12 +14,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use self::limiter::Limiter;
-use self::sink::FindingSink;
+use self::sink::LineSink;
 use crate::command_line::LogFormat;
 use crate::exit::{self, Failure};
 
-static STDERR: FindingSink = FindingSink::new();
-static STDOUT: FindingSink = FindingSink::new();
+static STDERR: LineSink = LineSink::new();
+static STDOUT: LineSink = LineSink::new();
 static LIMITER: Limiter = Limiter::new();
 
 /// How long the end of the process waits for what is still to be written.

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A stream's lines. Whoever adds one never waits for the stream: what does not fit is dropped and
 /// counted, and the count is logged once the stream takes lines again.
-pub(super) struct FindingSink {
+pub(super) struct LineSink {
     state: Mutex<State>,
     /// There is something to write, or everything is written.
     changed: Condvar,
@@ -38,11 +38,11 @@ struct State {
     dropped: u64,
 }
 
-impl FindingSink {
-    pub(super) const fn new() -> FindingSink {
+impl LineSink {
+    pub(super) const fn new() -> LineSink {
         let state =
             State { lines: VecDeque::new(), bytes: 0, started: false, failing: false, dropped: 0 };
-        FindingSink { state: Mutex::new(state), changed: Condvar::new() }
+        LineSink { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Starts the thread, unless it is there. It calls `every_second`, beside its work.
@@ -111,7 +111,7 @@ impl FindingSink {
 }
 
 /// For whoever formats lines: each write is a whole one, and none fails.
-impl Write for &FindingSink {
+impl Write for &LineSink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
         Ok(line.len())
@@ -123,7 +123,7 @@ impl Write for &FindingSink {
 
 /// What the thread knows.
 struct Writer<'a> {
-    sink: &'a FindingSink,
+    sink: &'a LineSink,
     chunk: Vec<u8>,
     /// How much of the chunk is written.
     written: usize,
@@ -136,7 +136,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(sink: &'a FindingSink) -> Writer<'a> {
+    fn new(sink: &'a LineSink) -> Writer<'a> {
         Writer { sink, chunk: Vec::new(), written: 0, held: 0, told: 0, pause: AGAIN }
     }
 
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn lines_beyond_the_bound_are_dropped_counted_and_told_of_when_it_writes_again() {
-        let sink = FindingSink::new();
+        let sink = LineSink::new();
         let line = [b"x".repeat(99), b"\n".to_vec()].concat();
         let fit = MOST_BYTES / (line.len() + LINE_BYTES);
         for _ in 0..fit + 7 {
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_short_goes_on_where_it_stopped() {
-        let sink = FindingSink::new();
+        let sink = LineSink::new();
         sink.push(b"first\n");
         sink.push(b"second\n");
         let answers = [Ok(3), broken(), Err(io::ErrorKind::WouldBlock.into()), Ok(5)].into();
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_stream_that_fails() {
-        let sink = FindingSink::new();
+        let sink = LineSink::new();
         sink.lock().started = true;
         sink.push(b"line\n");
         let mut stream = Stream { answers: [broken()].into(), ..Stream::default() };
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn the_thread_writes_what_is_pushed() {
-        static SINK: FindingSink = FindingSink::new();
+        static SINK: LineSink = LineSink::new();
         let mut file = tempfile::tempfile().unwrap();
         SINK.push(b"before\n");
         SINK.start("sink", file.try_clone().unwrap(), || {}).unwrap();

@@ -14,11 +14,11 @@ use mio::{Events, Poll, Token, Waker};
 use zabkeeper_core::types::ConnId;
 
 use crate::boot::Boot;
-use crate::driver::{Driver, Inbox, Message, Next};
+use crate::driver::{Driver, Inbox, Message, Wait};
 use crate::exit::Failure;
+use crate::journal::JournalOptions;
 use crate::program::{self, Runtime};
-use crate::record::RecordOptions;
-use sockets::{News, PollSockets};
+use sockets::PollSockets;
 
 /// The inbox's; sockets have small ones.
 const WAKE: Token = Token(usize::MAX);
@@ -33,65 +33,71 @@ pub struct Threads;
 
 /// The node's end of an inbox, and what it waits with.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct InboxReceiver {
     poll: Poll,
     waker: Arc<Waker>,
-    sender: Sender<Input>,
-    receiver: Receiver<Input>,
+    sender: Sender<LoopMessage>,
+    receiver: Receiver<LoopMessage>,
 }
 
 /// What other threads say to a node's.
 #[derive(Debug)]
-enum Input {
+enum LoopMessage {
     Message(Message),
     Resolved(ConnId, io::Result<Vec<std::net::SocketAddr>>),
 }
 
 impl Runtime for Threads {
-    type Inputs = Inputs;
+    type InboxReceiver = InboxReceiver;
 
-    fn inbox() -> io::Result<(Inbox, Inputs)> {
+    fn inbox() -> io::Result<(Inbox, InboxReceiver)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let (sender, receiver) = channel();
         let put = {
             let (sender, waker) = (sender.clone(), Arc::clone(&waker));
-            move |message| wake(&sender, &waker, Input::Message(message))
+            move |message| wake(&sender, &waker, LoopMessage::Message(message))
         };
-        Ok((Inbox::new(put), Inputs { poll, waker, sender, receiver }))
+        Ok((Inbox::new(put), InboxReceiver { poll, waker, sender, receiver }))
     }
 
     fn run(
         boot: Boot,
-        record: Option<&RecordOptions>,
+        record: Option<&JournalOptions>,
         inbox: &Inbox,
-        inputs: Inputs,
+        receiver: InboxReceiver,
         serving: impl FnOnce(),
     ) -> Result<(), Failure> {
-        let Inputs { mut poll, waker, sender, receiver } = inputs;
+        let InboxReceiver { mut poll, waker, sender, receiver } = receiver;
         let registry = poll.registry().try_clone().map_err(|e| program::unexpected("poll", &e))?;
         let resolved = move |conn, addresses| {
-            wake(&sender, &waker, Input::Resolved(conn, addresses));
+            wake(&sender, &waker, LoopMessage::Resolved(conn, addresses));
         };
         let sockets = PollSockets::new(registry, Arc::new(resolved));
         let mut driver = Driver::start(boot, record, inbox, sockets)?;
         let mut serving = Some(serving);
         let mut events = Events::with_capacity(EVENTS);
-        let (mut keys, mut news) = (Vec::new(), Vec::new());
+        let (mut keys, mut socket_events) = (Vec::new(), Vec::new());
         loop {
             driver.begin_turn();
             for event in &events {
                 driver.sockets.notice(event);
             }
-            take_ready(&mut driver, &mut keys, &mut news);
+            driver.sockets.take_ready(&mut keys);
+            for key in keys.drain(..) {
+                driver.sockets.advance(key, &mut socket_events);
+                socket_events.drain(..).for_each(|event| driver.handle(event));
+            }
             let mut messages = 0;
             while messages < MESSAGES
                 && let Ok(input) = receiver.try_recv()
             {
                 messages += 1;
                 match input {
-                    Input::Message(message) => driver.message(message),
-                    Input::Resolved(conn, addresses) => driver.sockets.resolved(conn, addresses),
+                    LoopMessage::Message(message) => driver.message(message),
+                    LoopMessage::Resolved(conn, addresses) => {
+                        driver.sockets.resolved(conn, addresses)
+                    }
                 }
             }
             let next = driver.end_turn();
@@ -101,9 +107,9 @@ impl Runtime for Threads {
                 serving();
             }
             let wait = match next {
-                Next::End => return driver.finish(),
-                Next::WaitUntil(at) if messages < MESSAGES => driver.sockets.wait_until(at),
-                Next::WaitUntil(_) | Next::AtOnce => Some(Instant::now()),
+                Wait::Ended => return driver.finish(),
+                Wait::Until(at) if messages < MESSAGES => driver.sockets.wait_until(at),
+                Wait::Until(_) | Wait::Skip => Some(Instant::now()),
             };
             let timeout = wait.map(|at| at.saturating_duration_since(Instant::now()));
             match poll.poll(&mut events, timeout) {
@@ -114,30 +120,9 @@ impl Runtime for Threads {
     }
 }
 
-fn wake(sender: &Sender<Input>, waker: &Waker, input: Input) {
+fn wake(sender: &Sender<LoopMessage>, waker: &Waker, input: LoopMessage) {
     if sender.send(input).is_ok() {
         // If it cannot be woken, it finds the message when it wakes.
         let _ = waker.wake();
-    }
-}
-
-/// Looks once at each socket that has something.
-fn take_ready(driver: &mut Driver<PollSockets>, keys: &mut Vec<usize>, news: &mut Vec<News>) {
-    driver.sockets.take_ready(keys);
-    for key in keys.drain(..) {
-        driver.sockets.advance(key, news);
-        for one in news.drain(..) {
-            match one {
-                News::Accepted(port, stream, peer) => driver.accepted(port, stream, peer),
-                News::Refused(port, peer) => driver.refused(port, peer),
-                News::Dialled(conn, port, stream, peer) => {
-                    driver.dialled(conn, port, stream, peer);
-                }
-                News::DialFailed(conn) => driver.dial_failed(conn),
-                News::Received(conn, bytes) => driver.received(conn, bytes),
-                News::Ended(conn) => driver.ended(conn),
-                News::Writable(conn) => driver.writable(conn),
-            }
-        }
     }
 }

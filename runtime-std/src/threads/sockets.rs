@@ -21,23 +21,14 @@ use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 
 use crate::descriptors;
-use crate::driver::{LINGER, READ_BYTES, Sockets};
-use crate::lane::Lane;
+use crate::driver::{LINGER, READ_BYTES, SendQueue, SocketEvent, Sockets};
 use crate::listen::{self, ACCEPT_PAUSE, ACCEPTS};
 
 /// Most reads from a connection that is being closed, in one turn.
 const LAST_READS: usize = 16;
 
-/// What a socket has brought.
-pub(super) enum News {
-    Accepted(Port, TcpStream, SocketAddr),
-    Refused(Port, SocketAddr),
-    Dialled(ConnId, Port, TcpStream, SocketAddr),
-    DialFailed(ConnId),
-    Received(ConnId, Bytes),
-    Ended(ConnId),
-    Writable(ConnId),
-}
+/// An event at a socket of the operating system.
+pub(super) type PollEvent = SocketEvent<TcpStream>;
 
 /// Who is told the addresses of a name.
 pub(super) type Resolved = Arc<dyn Fn(ConnId, io::Result<Vec<SocketAddr>>) + Send + Sync>;
@@ -93,14 +84,14 @@ struct Connection {
     ending: bool,
     paused: bool,
     /// Somebody waits for room in the socket.
-    awaits_room: bool,
+    awaits_writable: bool,
     writable: bool,
     closing: Option<Box<Closing>>,
 }
 
 /// What is left to do before the end.
 struct Closing {
-    left: Lane,
+    left: SendQueue,
     said_goodbye: bool,
     until: Instant,
 }
@@ -164,7 +155,7 @@ impl PollSockets {
     }
 
     /// Looks at a socket.
-    pub(super) fn advance(&mut self, key: usize, news: &mut Vec<News>) {
+    pub(super) fn advance(&mut self, key: usize, events: &mut Vec<PollEvent>) {
         let Some(slot) = self.all.get_mut(key) else { return };
         let goes_on = match &mut slot.kind {
             Kind::Listener { port, listener, limit, paused_until } => {
@@ -172,7 +163,7 @@ impl PollSockets {
                     return;
                 }
                 *paused_until = None;
-                match accept(*port, listener, *limit, news) {
+                match accept(*port, listener, *limit, events) {
                     Ok(goes_on) => goes_on,
                     Err(e) => {
                         tracing::warn!(?port, "accept: {}", descriptors::in_words(&e));
@@ -184,12 +175,12 @@ impl PollSockets {
                 }
             }
             Kind::Dial(_) => {
-                self.advance_dial(key, news);
+                self.advance_dial(key, events);
                 false
             }
             Kind::Connection(connection) => match &mut connection.closing {
                 None => {
-                    connection.advance(&mut self.room, news);
+                    connection.advance(&mut self.room, events);
                     connection.has_work()
                 }
                 Some(closing) => match closing.advance(&mut connection.stream, &mut self.room) {
@@ -227,7 +218,7 @@ impl PollSockets {
     }
 
     /// What is under way has come to something, or its time is over, or nothing is.
-    fn advance_dial(&mut self, key: usize, news: &mut Vec<News>) {
+    fn advance_dial(&mut self, key: usize, events: &mut Vec<PollEvent>) {
         let Some(Slot { kind: Kind::Dial(dial), .. }) = self.all.get_mut(key) else { return };
         if dial.until <= Instant::now() {
             dial.under_way = None;
@@ -269,12 +260,12 @@ impl PollSockets {
                 let _ = stream.set_nodelay(true);
                 // It is in use under another key.
                 let _ = self.registry.deregister(&mut stream);
-                news.push(News::Dialled(conn, port, stream, address));
+                events.push(SocketEvent::Dialled(conn, port, stream, address));
             }
             None => {
                 let e = dial.failed.take().unwrap_or_else(listen::no_address);
                 tracing::debug!(%conn, ?port, "dial {}: {e}", dial.to);
-                news.push(News::DialFailed(conn));
+                events.push(SocketEvent::DialFailed(conn));
             }
         }
         self.all.remove(key);
@@ -346,7 +337,7 @@ impl Sockets for PollSockets {
         self.queue(key);
     }
 
-    fn cancel_dial(&mut self, conn: ConnId) {
+    fn forget_dial(&mut self, conn: ConnId) {
         if let Some(key) = self.dials.remove(&conn) {
             self.all.try_remove(key);
         }
@@ -361,7 +352,7 @@ impl Sockets for PollSockets {
                 readable: true,
                 ending: false,
                 paused: false,
-                awaits_room: false,
+                awaits_writable: false,
                 writable: false,
                 closing: None,
             }))
@@ -388,14 +379,14 @@ impl Sockets for PollSockets {
         }
     }
 
-    fn await_room(&mut self, _: ConnId, key: &mut usize) {
+    fn await_writable(&mut self, _: ConnId, key: &mut usize) {
         if let Some(connection) = self.connection(*key) {
             // It is told of when that changes.
-            (connection.awaits_room, connection.writable) = (true, false);
+            (connection.awaits_writable, connection.writable) = (true, false);
         }
     }
 
-    fn close(&mut self, key: usize, left: Lane) {
+    fn close(&mut self, key: usize, left: SendQueue) {
         if let Some(connection) = self.connection(key) {
             let until = Instant::now() + LINGER;
             connection.closing = Some(Box::new(Closing { left, said_goodbye: false, until }));
@@ -413,13 +404,13 @@ impl Connection {
     fn has_work(&self) -> bool {
         self.closing.is_some()
             || (self.readable && !self.paused)
-            || (self.writable && self.awaits_room)
+            || (self.writable && self.awaits_writable)
     }
 
-    fn advance(&mut self, room: &mut [u8], news: &mut Vec<News>) {
-        if self.writable && self.awaits_room {
-            self.awaits_room = false;
-            news.push(News::Writable(self.conn));
+    fn advance(&mut self, room: &mut [u8], events: &mut Vec<PollEvent>) {
+        if self.writable && self.awaits_writable {
+            self.awaits_writable = false;
+            events.push(SocketEvent::Writable(self.conn));
         }
         if !self.readable || self.paused {
             return;
@@ -429,7 +420,7 @@ impl Connection {
                 // Less than there is room for: more of it is told of anew.
                 self.readable = n == room.len() || self.ending;
                 let bytes = Bytes::copy_from_slice(room.get(..n).unwrap_or_default());
-                news.push(News::Received(self.conn, bytes));
+                events.push(SocketEvent::Received(self.conn, bytes));
                 return;
             }
             Ok(_) => {}
@@ -441,7 +432,7 @@ impl Connection {
             Err(e) => tracing::debug!(conn = %self.conn, "read: {e}"),
         }
         self.readable = false;
-        news.push(News::Ended(self.conn));
+        events.push(SocketEvent::Ended(self.conn));
     }
 }
 
@@ -480,16 +471,16 @@ fn accept(
     port: Port,
     listener: &mio::net::TcpListener,
     limit: u64,
-    news: &mut Vec<News>,
+    events: &mut Vec<PollEvent>,
 ) -> io::Result<bool> {
     for _ in 0..ACCEPTS {
         match listener.accept() {
             Ok((stream, peer)) if !descriptors::is_below(&stream, limit) => {
-                news.push(News::Refused(port, peer));
+                events.push(SocketEvent::Refused(port, peer));
             }
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                news.push(News::Accepted(port, stream, peer));
+                events.push(SocketEvent::Accepted(port, stream, peer));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(e) if listen::accepts_on(&e) => {}

@@ -11,9 +11,8 @@ use mio::{Events, Poll};
 use zabkeeper_core::event::Port;
 use zabkeeper_core::types::{ConnId, HostPort};
 
-use super::sockets::{News, PollSockets};
-use crate::driver::Sockets;
-use crate::lane::Lane;
+use super::sockets::{PollEvent, PollSockets};
+use crate::driver::{SendQueue, SocketEvent, Sockets};
 
 type Addresses = (ConnId, std::io::Result<Vec<SocketAddr>>);
 
@@ -33,29 +32,29 @@ impl Loop {
     }
 
     /// All that comes until there is quiet for a while.
-    fn turns(&mut self) -> Vec<News> {
-        let mut news = Vec::new();
-        let mut events = Events::with_capacity(8);
+    fn turns(&mut self) -> Vec<PollEvent> {
+        let mut events = Vec::new();
+        let mut ready = Events::with_capacity(8);
         let mut until = Instant::now() + Duration::from_millis(150);
         while Instant::now() < until {
             let at = self.sockets.wait_until(Some(until)).unwrap();
             let timeout = at.saturating_duration_since(Instant::now());
-            self.poll.poll(&mut events, Some(timeout)).unwrap();
-            events.iter().for_each(|event| self.sockets.notice(event));
+            self.poll.poll(&mut ready, Some(timeout)).unwrap();
+            ready.iter().for_each(|event| self.sockets.notice(event));
             while let Ok((conn, addresses)) = self.resolved.try_recv() {
                 self.sockets.resolved(conn, addresses);
             }
-            let before = news.len();
+            let before = events.len();
             let mut keys = Vec::new();
             self.sockets.take_ready(&mut keys);
             for key in keys {
-                self.sockets.advance(key, &mut news);
+                self.sockets.advance(key, &mut events);
             }
-            if news.len() > before {
+            if events.len() > before {
                 until = Instant::now() + Duration::from_millis(150);
             }
         }
-        news
+        events
     }
 
     /// A connection in use, and its other end.
@@ -65,7 +64,7 @@ impl Loop {
         listener.set_nonblocking(true).unwrap();
         let listening = self.sockets.accept(Port::Client, listener, u64::MAX).unwrap();
         let peer = TcpStream::connect(at).unwrap();
-        let Some(News::Accepted(Port::Client, stream, _)) = self.turns().pop() else {
+        let Some(SocketEvent::Accepted(Port::Client, stream, _)) = self.turns().pop() else {
             panic!("nobody has come");
         };
         self.sockets.unlisten(listening);
@@ -74,8 +73,8 @@ impl Loop {
 
     fn received(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
-        for news in self.turns() {
-            let News::Received(CONN, bytes) = news else { panic!("nothing was read") };
+        for events in self.turns() {
+            let SocketEvent::Received(CONN, bytes) = events else { panic!("nothing was read") };
             all.extend_from_slice(&bytes);
         }
         all
@@ -92,8 +91,8 @@ fn a_connection_beyond_the_limit_is_closed_at_once() {
     all.sockets.accept(Port::Client, listener, 3).unwrap();
     let mut peer = TcpStream::connect(at).unwrap();
     let from = peer.local_addr().unwrap();
-    let news = all.turns();
-    assert!(matches!(&*news, [News::Refused(Port::Client, peer)] if *peer == from));
+    let events = all.turns();
+    assert!(matches!(&*events, [SocketEvent::Refused(Port::Client, peer)] if *peer == from));
     assert_eq!(peer.read(&mut [0]).unwrap(), 0);
 }
 
@@ -114,13 +113,13 @@ fn what_came_during_a_pause_is_read_after_it() {
     let long = vec![7; 300_000];
     let sent = long.clone();
     let writer = std::thread::spawn(move || peer.write_all(&sent).map(|()| drop(peer)));
-    let mut news = Vec::new();
-    while !matches!(news.last(), Some(News::Ended(CONN))) {
-        news.extend(all.turns());
+    let mut events = Vec::new();
+    while !matches!(events.last(), Some(SocketEvent::Ended(CONN))) {
+        events.extend(all.turns());
     }
     writer.join().unwrap().unwrap();
-    let read = news.iter().map(|one| match one {
-        News::Received(CONN, bytes) => bytes.len(),
+    let read = events.iter().map(|one| match one {
+        SocketEvent::Received(CONN, bytes) => bytes.len(),
         _ => 0,
     });
     assert_eq!(read.sum::<usize>(), long.len());
@@ -138,11 +137,11 @@ fn who_takes_nothing_is_written_to_when_it_does() {
             Err(e) => break assert_eq!(e.kind(), std::io::ErrorKind::WouldBlock),
         }
     }
-    all.sockets.await_room(CONN, &mut key);
+    all.sockets.await_writable(CONN, &mut key);
     assert!(all.turns().is_empty());
     let mut taken = vec![0; written];
     peer.read_exact(&mut taken).unwrap();
-    assert!(matches!(&*all.turns(), [News::Writable(CONN)]));
+    assert!(matches!(&*all.turns(), [SocketEvent::Writable(CONN)]));
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn last_words_arrive_though_the_other_side_still_speaks() {
     all.sockets.pause(&mut key);
     peer.write_all(&[2; 100_000]).unwrap();
     assert!(all.turns().is_empty());
-    let mut left = Lane::default();
+    let mut left = SendQueue::default();
     assert!(left.push(Bytes::from_static(b"goodbye")));
     all.sockets.close(key, left);
     assert!(all.turns().is_empty());
@@ -179,20 +178,20 @@ fn a_name_an_address_and_nobody_are_dialled() {
     {
         let conn = ConnId::dialled(1);
         all.sockets.dial(conn, Port::Quorum, HostPort::new(host, port), limit);
-        let mut news = Vec::new();
-        while news.is_empty() {
-            news = all.turns();
+        let mut events = Vec::new();
+        while events.is_empty() {
+            events = all.turns();
         }
-        match &*news {
-            [News::Dialled(dialled, Port::Quorum, _, at)] => {
+        match &*events {
+            [SocketEvent::Dialled(dialled, Port::Quorum, _, at)] => {
                 assert!(is_there && *dialled == conn && at.port() == port);
             }
-            [News::DialFailed(dialled)] => assert!(!is_there && *dialled == conn),
+            [SocketEvent::DialFailed(dialled)] => assert!(!is_there && *dialled == conn),
             _ => panic!("neither, or more"),
         }
     }
     all.sockets.dial(ConnId::dialled(2), Port::Quorum, HostPort::new("127.0.0.1", port), limit);
-    all.sockets.cancel_dial(ConnId::dialled(2));
+    all.sockets.forget_dial(ConnId::dialled(2));
     assert!(all.turns().is_empty());
 }
 
@@ -205,14 +204,14 @@ fn a_dial_has_its_time() {
     let at = socket.local_addr().unwrap().as_socket().unwrap();
     let mut all = Loop::new();
     let to = HostPort::new("127.0.0.1", at.port());
-    let mut news = Vec::new();
+    let mut events = Vec::new();
     for n in 1..=5 {
         all.sockets.dial(ConnId::dialled(n), Port::Quorum, to.clone(), Duration::from_millis(300));
     }
     let began = Instant::now();
-    while news.len() < 5 && began.elapsed() < Duration::from_secs(20) {
-        news.extend(all.turns());
+    while events.len() < 5 && began.elapsed() < Duration::from_secs(20) {
+        events.extend(all.turns());
     }
-    let failed = news.iter().filter(|one| matches!(one, News::DialFailed(_))).count();
-    assert!(news.len() == 5 && failed > 0, "{failed} of {}", news.len());
+    let failed = events.iter().filter(|one| matches!(one, SocketEvent::DialFailed(_))).count();
+    assert!(events.len() == 5 && failed > 0, "{failed} of {}", events.len());
 }

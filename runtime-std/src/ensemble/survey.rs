@@ -6,7 +6,7 @@ use crate::driver::Report;
 
 /// What the servers of the side that has a quorum say.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct Survey {
     pub(super) quorum: bool,
     /// Who leads them.
     pub(super) leader: Option<usize>,
@@ -14,7 +14,7 @@ pub(super) struct Looked {
     pub(super) waits_for: Option<usize>,
 }
 
-impl Looked {
+impl Survey {
     pub(super) fn weigh(&mut self, reports: &[(usize, Report)]) {
         let leads = |report: &Report| report.serving && matches!(report.role, Role::Leading { .. });
         let newest = reports.iter().map(|(_, report)| report.epoch).max();

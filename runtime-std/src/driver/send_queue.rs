@@ -14,13 +14,13 @@ const BACKLOG_LIMIT_BYTES: usize = 64 << 20;
 
 /// The outgoing bytes of one connection, in their order.
 #[derive(Default, Debug)]
-pub struct Lane {
+pub struct SendQueue {
     queue: VecDeque<Bytes>,
     backlog: usize,
 }
 
-impl Lane {
-    /// Adds to the lane. False: too much piles up here.
+impl SendQueue {
+    /// Adds to the queue. False: too much piles up here.
     #[must_use]
     pub(crate) fn push(&mut self, bytes: Bytes) -> bool {
         if !bytes.is_empty() {
@@ -85,14 +85,14 @@ mod tests {
 
     #[test]
     fn what_a_full_socket_left_goes_on_where_it_stopped() {
-        let mut lane = Lane::default();
+        let mut queue = SendQueue::default();
         for _ in 0..100 {
-            assert!(lane.push(Bytes::from_static(b"0123456789")));
+            assert!(queue.push(Bytes::from_static(b"0123456789")));
         }
-        assert!(lane.push(Bytes::new()));
+        assert!(queue.push(Bytes::new()));
         let (mut taken, mut room) = (Vec::new(), 0);
         let mut calls = 0;
-        while !lane
+        while !queue
             .write(|slices| {
                 calls += 1;
                 if room == 0 {
@@ -111,19 +111,19 @@ mod tests {
         {}
         assert_eq!(taken, b"0123456789".repeat(100));
         assert!(calls < 12, "{calls}");
-        assert!(lane.has_room() && lane.backlog == 0);
+        assert!(queue.has_room() && queue.backlog == 0);
     }
 
     #[test]
     fn who_takes_nothing_has_a_limit() {
         let chunk = Bytes::from(vec![0; 1 << 20]);
-        let mut lane = Lane::default();
+        let mut queue = SendQueue::default();
         for _ in 0..64 {
-            assert!(lane.push(chunk.clone()));
+            assert!(queue.push(chunk.clone()));
         }
-        assert!(!lane.has_room());
-        assert!(!lane.push(Bytes::from_static(b"x")));
-        let broken = lane.write(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert!(!queue.has_room());
+        assert!(!queue.push(Bytes::from_static(b"x")));
+        let broken = queue.write(|_| Err(io::ErrorKind::BrokenPipe.into()));
         assert_eq!(broken.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -8,14 +8,14 @@ use async_io::Timer;
 ///
 /// A deadline that moves on with each message would arm a timer anew for each, which takes several
 /// system calls: so a time that is already set stays, and rings in vain.
-pub(crate) struct Alarm {
+pub(crate) struct DeadlineTimer {
     timer: Timer,
     at: Option<Instant>,
 }
 
-impl Alarm {
-    pub(crate) fn new() -> Alarm {
-        Alarm { timer: Timer::never(), at: None }
+impl DeadlineTimer {
+    pub(crate) fn new() -> DeadlineTimer {
+        DeadlineTimer { timer: Timer::never(), at: None }
     }
 
     pub(crate) fn set(&mut self, deadline: Option<Instant>) {
@@ -43,18 +43,18 @@ mod tests {
 
     #[test]
     fn it_rings_at_the_earliest_time_and_has_to_be_set_again() {
-        let mut alarm = Alarm::new();
+        let mut timer = DeadlineTimer::new();
         let begin = Instant::now();
         let early = begin + Duration::from_millis(20);
-        alarm.set(Some(begin + Duration::from_secs(60)));
-        alarm.set(Some(early));
-        alarm.set(Some(begin + Duration::from_secs(50)));
-        alarm.set(None);
-        smol::block_on(alarm.ring());
+        timer.set(Some(begin + Duration::from_secs(60)));
+        timer.set(Some(early));
+        timer.set(Some(begin + Duration::from_secs(50)));
+        timer.set(None);
+        smol::block_on(timer.ring());
         assert!(Instant::now() >= early && begin.elapsed() < Duration::from_secs(40));
 
         let again = async {
-            alarm.ring().await;
+            timer.ring().await;
             true
         };
         let waited = async {
@@ -62,7 +62,7 @@ mod tests {
             false
         };
         assert!(!smol::block_on(again.or(waited)), "it rang without being set");
-        alarm.set(Some(Instant::now()));
-        smol::block_on(alarm.ring());
+        timer.set(Some(Instant::now()));
+        smol::block_on(timer.ring());
     }
 }

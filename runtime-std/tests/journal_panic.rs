@@ -5,7 +5,7 @@ use zabkeeper_core::action::Actions;
 use zabkeeper_core::event::{DiskEvent, Event};
 use zabkeeper_core::journal::{ConfigSource, Item, SegmentReader, Start};
 use zabkeeper_core::types::{Now, Ticket, Time};
-use zabkeeper_std::record::{RecordOptions, Recorder};
+use zabkeeper_std::journal::{JournalOptions, JournalWriter};
 
 #[test]
 fn a_panic_is_the_last_word_of_a_journal() {
@@ -16,9 +16,9 @@ fn a_panic_is_the_last_word_of_a_journal() {
     let now = Now { mono: Time(1), wall_ms: 2 };
     let start = Start::new(source, 7, now);
     let (config, _) = start.source.parse().unwrap();
-    let options = RecordOptions { journal, limit_bytes: 1 << 30 };
+    let options = JournalOptions { journal, limit_bytes: 1 << 30 };
     let mut node = start.node().unwrap();
-    let mut recorder = Recorder::begin(&options, start, &config).unwrap();
+    let mut recorder = JournalWriter::begin(&options, start, &config).unwrap();
     let server = std::thread::spawn(move || {
         let event = Event::Disk(DiskEvent::Persisted { upto: Ticket(5) });
         recorder.step(&mut node, now, event, &mut Actions::new());
@@ -37,5 +37,5 @@ fn a_panic_is_the_last_word_of_a_journal() {
     else {
         panic!("{items:?}")
     };
-    assert!(why.contains("what cannot be") && why.contains("record_panic.rs"), "{why}");
+    assert!(why.contains("what cannot be") && why.contains("journal_panic.rs"), "{why}");
 }
