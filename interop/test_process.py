@@ -96,7 +96,7 @@ def test_a_log_that_nobody_takes_stops_nothing(tmp_path, reader):
                     heard.extend(os.read(out, 1 << 20))
                 except BlockingIOError:
                     pass
-                return b"log lines are lost" in heard
+                return b"log lines dropped" in heard
             wait_until(told, 20, "the lost lines are told of")
             os.set_blocking(out, True)
         assert stopped(process) == 0
@@ -140,7 +140,7 @@ def test_what_clients_cause_is_logged_some_times_a_second_and_counted(tmp_path):
 
         def text():
             return (tmp_path / "log").read_text()
-        wait_until(lambda: "more lines like this one" in text(), 20, "the rest is counted")
+        wait_until(lambda: "similar lines suppressed" in text(), 20, "the rest is counted")
         assert "Too many connections from /127.0.0.1 - max is 3: maxClientCnxns" in text()
         # Two kinds, six lines of each a second.
         assert (tmp_path / "log").stat().st_size - before < seconds * 2 * 6 * 250, text()[-2000:]

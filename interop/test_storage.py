@@ -152,7 +152,7 @@ def test_what_differs_between_two_directories(tmp_path):
         client = KazooClient(hosts=server.address)
         client.start(timeout=10)
         client.create("/both", b"same")
-        assert "writes are answered that late" in server.log.read_text()
+        assert "slow sync of" in server.log.read_text()
         client.stop()
         client.close()
         server.terminate()

@@ -1,4 +1,4 @@
-//! One connection: its reader, and who waits for buffer in its socket.
+//! A connection: its socket, and the tasks that read from it and wait until it is writable.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read, Write};
@@ -24,13 +24,13 @@ impl Connection {
         Connection { stream: Rc::new(stream), reader: None, blocked: None }
     }
 
-    /// Writes what the socket takes now. A socket that is written to is not waited for.
+    /// Writes as many bytes as the socket takes now, and drops a finished wait for it.
     pub(crate) fn write(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         self.blocked = None;
         self.stream.get_ref().write_vectored(bytes)
     }
 
-    /// Reads from now on; each read is one [`SocketEvent::Received`].
+    /// Starts reading: each read gives [`SocketEvent::Received`].
     pub(crate) fn resume(
         &mut self,
         conn: ConnId,
@@ -44,12 +44,12 @@ impl Connection {
         }
     }
 
-    /// Reads no more, until resumed.
+    /// Stops reading until [`Connection::resume`].
     pub(crate) fn pause(&mut self) {
         self.reader = None;
     }
 
-    /// [`SocketEvent::Writable`] follows.
+    /// Requests [`SocketEvent::Writable`].
     pub(crate) fn await_writable(
         &mut self,
         conn: ConnId,
@@ -58,13 +58,14 @@ impl Connection {
     ) {
         let (stream, events) = (Rc::clone(&self.stream), events.clone());
         self.blocked = Some(tasks.spawn(async move {
-            // An error shows at the next write.
+            // The next write reports an error.
             let _ = stream.writable().await;
             events.put(SocketEvent::Writable(conn));
         }));
     }
 
-    /// Writes what is left, says goodbye and closes.
+    /// Writes the remaining bytes, shuts down the sending side, and waits until the peer does so,
+    /// too.
     pub(crate) async fn close(self, mut left: SendQueue, buffer: ReadBuffer) -> io::Result<()> {
         let Connection { stream, reader, blocked } = self;
         drop((reader, blocked));
@@ -72,8 +73,9 @@ impl Connection {
             stream.writable().await?;
         }
         stream.get_ref().shutdown(Shutdown::Write)?;
-        // To close over unread bytes would reset the connection, and the other side might lose our
-        // last words. One read at a time: whoever goes on talking keeps nobody else waiting.
+        // Closing a socket with unread bytes would reset the connection, and the peer could lose
+        // the last bytes that were sent. One read at a time, so that a peer that keeps sending does
+        // not delay other connections.
         loop {
             stream.readable().await?;
             match stream.get_ref().read(&mut buffer.borrow_mut()) {
@@ -85,7 +87,7 @@ impl Connection {
     }
 }
 
-/// Where all reads of a node land before they are copied out at their real size.
+/// The buffer of all reads of a node, from which bytes are copied at their actual length.
 pub(crate) type ReadBuffer = Rc<RefCell<Vec<u8>>>;
 
 pub(crate) fn read_buffer() -> ReadBuffer {

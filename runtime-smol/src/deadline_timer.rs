@@ -1,13 +1,13 @@
-//! The one timer of a node's thread.
+//! The timer of a node's thread.
 
 use std::time::Instant;
 
 use async_io::Timer;
 
-/// Rings no later than at the time that it was set to last.
+/// A timer that expires at its latest deadline or earlier.
 ///
-/// A deadline that moves on with each message would arm a timer anew for each, which takes several
-/// system calls: so a time that is already set stays, and rings in vain.
+/// Each message can postpone the node's deadline, and arming a timer takes several system calls. So
+/// a later deadline leaves the timer as it is, which then expires once too early.
 pub(crate) struct DeadlineTimer {
     timer: Timer,
     at: Option<Instant>,
@@ -18,6 +18,7 @@ impl DeadlineTimer {
         DeadlineTimer { timer: Timer::never(), at: None }
     }
 
+    /// Makes sure that the timer expires at `deadline` at the latest.
     pub(crate) fn set(&mut self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline
             && self.at.is_none_or(|at| deadline < at)
@@ -27,7 +28,8 @@ impl DeadlineTimer {
         }
     }
 
-    pub(crate) async fn ring(&mut self) {
+    /// Waits until the timer expires. It has to be set again afterwards.
+    pub(crate) async fn expired(&mut self) {
         (&mut self.timer).await;
         self.at = None;
     }
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_rings_at_the_earliest_time_and_has_to_be_set_again() {
+    fn timer_expires_at_the_earliest_deadline_once() {
         let mut timer = DeadlineTimer::new();
         let begin = Instant::now();
         let early = begin + Duration::from_millis(20);
@@ -50,19 +52,19 @@ mod tests {
         timer.set(Some(early));
         timer.set(Some(begin + Duration::from_secs(50)));
         timer.set(None);
-        smol::block_on(timer.ring());
+        smol::block_on(timer.expired());
         assert!(Instant::now() >= early && begin.elapsed() < Duration::from_secs(40));
 
         let again = async {
-            timer.ring().await;
+            timer.expired().await;
             true
         };
         let waited = async {
             Timer::after(Duration::from_millis(30)).await;
             false
         };
-        assert!(!smol::block_on(again.or(waited)), "it rang without being set");
+        assert!(!smol::block_on(again.or(waited)), "the timer expired without being set");
         timer.set(Some(Instant::now()));
-        smol::block_on(timer.ring());
+        smol::block_on(timer.expired());
     }
 }

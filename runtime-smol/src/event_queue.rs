@@ -1,4 +1,4 @@
-//! What the tasks of a node's thread events at its sockets.
+//! The queue between the tasks of a node's sockets and its loop.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use zabkeeper_std::driver::SocketEvent;
 /// An event at one of smol's sockets.
 pub(crate) type SmolEvent = SocketEvent<Async<TcpStream>>;
 
-/// Who runs the tasks looks here after it has run them. Not a channel: to be woken for what it is
-/// about to look at would cost another round of system calls.
+/// The events of the tasks. The loop empties the queue after it has run them. A channel would wake
+/// the loop for events that it is about to take, at the cost of further system calls.
 #[derive(Clone, Default)]
 pub(crate) struct EventQueue(Rc<RefCell<VecDeque<SmolEvent>>>);
 

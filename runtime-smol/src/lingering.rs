@@ -1,4 +1,4 @@
-//! Connections that say goodbye.
+//! Closing connections.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -6,20 +6,20 @@ use std::time::Instant;
 use smol::Task;
 use zabkeeper_std::driver::LINGER;
 
-/// What is left to do for connections that are closed, each for [`LINGER`] at most: one timer for
-/// all, because they end in the order in which they began.
+/// The tasks of closing connections, each for [`LINGER`] at most. One timer is enough for all,
+/// because their limits end in the order in which they began.
 #[derive(Default)]
 pub(crate) struct Lingering(VecDeque<(Instant, Task<()>)>);
 
 impl Lingering {
-    pub(crate) fn add(&mut self, goodbye: Task<()>) {
-        self.0.push_back((Instant::now() + LINGER, goodbye));
+    pub(crate) fn add(&mut self, closing: Task<()>) {
+        self.0.push_back((Instant::now() + LINGER, closing));
     }
 
-    /// Ends those whose time is over. Says when the next one's is.
-    pub(crate) fn end_by(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((until, goodbye)) = self.0.front() {
-            if *until > now && !goodbye.is_finished() {
+    /// Drops the tasks whose limit has passed. Returns the next limit.
+    pub(crate) fn drop_expired(&mut self, now: Instant) -> Option<Instant> {
+        while let Some((until, closing)) = self.0.front() {
+            if *until > now && !closing.is_finished() {
                 return Some(*until);
             }
             self.0.pop_front();
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_takes_too_long_is_cut_off() {
+    fn connection_that_closes_too_slowly_is_dropped() {
         let tasks = LocalExecutor::new();
         let mut lingering = Lingering::default();
         lingering.add(tasks.spawn(async {}));
@@ -43,9 +43,9 @@ mod tests {
         lingering.add(tasks.spawn(async {}));
         while tasks.try_tick() {}
         let begin = Instant::now();
-        let until = lingering.end_by(begin).unwrap();
+        let until = lingering.drop_expired(begin).unwrap();
         assert!(until <= begin + LINGER && lingering.0.len() == 2);
-        assert_eq!(lingering.end_by(until), None);
+        assert_eq!(lingering.drop_expired(until), None);
         assert!(lingering.0.is_empty());
     }
 }

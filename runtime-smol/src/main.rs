@@ -1,4 +1,4 @@
-//! The zabkeeper server.
+//! The zabkeeper server, on smol.
 
 mod connection;
 mod deadline_timer;

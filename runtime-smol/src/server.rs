@@ -1,5 +1,5 @@
-//! One node on one thread: takes all that is ready, lets the driver step the core with each and
-//! flush each lane once, waits.
+//! The loop of a node: runs the tasks that are ready, hands their events and the inbox's messages
+//! to the driver, and waits.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -59,12 +59,12 @@ async fn serve(
     let mut message = None;
     loop {
         driver.begin_turn();
-        // Each task that was woken looks at its socket once.
+        // Each woken task handles its socket once.
         while tasks.try_tick() {}
         while let Some(event) = events.next() {
             driver.handle(event);
         }
-        // What is there now, not what comes while it is worked on: then lanes are flushed.
+        // Only messages that are there now, so that the send queues are flushed soon.
         let left = messages.len();
         message.take().into_iter().for_each(|first| driver.message(first));
         for _ in 0..left {
@@ -82,18 +82,18 @@ async fn serve(
                 messages.try_recv().ok()
             }
             Wait::Until(deadline) => {
-                let goodbye = driver.sockets.lingering.end_by(Instant::now());
-                timer.set(deadline.into_iter().chain(goodbye).min());
+                let closing = driver.sockets.lingering.drop_expired(Instant::now());
+                timer.set(deadline.into_iter().chain(closing).min());
                 let received = async { messages.recv().await.ok() };
                 let woken = async {
                     tasks.tick().await;
                     None
                 };
-                let rung = async {
-                    timer.ring().await;
+                let expired = async {
+                    timer.expired().await;
                     None
                 };
-                received.or(woken).or(rung).await
+                received.or(woken).or(expired).await
             }
             Wait::Ended => return driver.finish(),
         };
@@ -166,9 +166,9 @@ impl Sockets for SmolSockets {
     }
 
     fn close(&mut self, connection: Connection, left: SendQueue) {
-        let goodbye = connection.close(left, self.buffer.clone());
-        // Whoever is gone hears no goodbye.
-        self.lingering.add(self.tasks.spawn(async { drop(goodbye.await) }));
+        let closing = connection.close(left, self.buffer.clone());
+        // An error means that the peer is gone.
+        self.lingering.add(self.tasks.spawn(async { drop(closing.await) }));
     }
 
     fn abandon(&mut self, connection: Connection) {

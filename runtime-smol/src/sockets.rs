@@ -1,4 +1,4 @@
-//! Accepting and dialling.
+//! The tasks that accept and dial.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use zabkeeper_std::listen::{self, ACCEPT_PAUSE, ACCEPTS};
 
 use crate::event_queue::EventQueue;
 
-/// Accepts for ever; a connection whose descriptor is not below `limit` is closed at once.
+/// Accepts connections until dropped; one whose descriptor is not below `limit` is closed at once.
 pub(crate) async fn accept_all(
     port: Port,
     listener: Async<TcpListener>,
@@ -34,12 +34,12 @@ pub(crate) async fn accept_all(
                 }
                 accepted = accepted.wrapping_add(1);
                 if accepted.is_multiple_of(ACCEPTS) {
-                    // However many there are, others have their turn. An error shows when it
-                    // accepts.
+                    // Yields, so that a flood of connections does not delay other tasks. The next
+                    // `accept` reports an error.
                     let _ = listener.readable().await;
                 }
             }
-            Err(e) if listen::accepts_on(&e) => {}
+            Err(e) if listen::is_transient(&e) => {}
             Err(e) => {
                 tracing::warn!(?port, "accept: {}", descriptors::in_words(&e));
                 Timer::after(ACCEPT_PAUSE).await;
@@ -48,7 +48,7 @@ pub(crate) async fn accept_all(
     }
 }
 
-/// Connects, or says that it cannot.
+/// Dials, and puts the result into the queue.
 pub(crate) async fn dial(
     conn: ConnId,
     port: Port,

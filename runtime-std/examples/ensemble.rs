@@ -1,5 +1,5 @@
-//! An ensemble for the tests of programs in other languages: commands come on stdin, each is
-//! answered with one line on stdout. It ends, and leaves nothing behind, when stdin does.
+//! An ensemble for tests of programs in other languages: reads commands from stdin, answers each
+//! with one line on stdout. When stdin ends, it stops the servers and removes their files.
 //!
 //! ```text
 //! $ cargo run -p zabkeeper-std --example ensemble -- 3
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     };
     println!("{}", ensemble.connect_string());
     for line in io::stdin().lock().lines().map_while(Result::ok) {
-        match obey(&ensemble, &line) {
+        match execute(&ensemble, &line) {
             Ok(answer) => println!("{answer}"),
             Err(e) => println!("error: {e}"),
         }
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn obey(ensemble: &TestEnsemble, line: &str) -> Result<String, Box<dyn std::error::Error>> {
+fn execute(ensemble: &TestEnsemble, line: &str) -> Result<String, Box<dyn std::error::Error>> {
     let mut words = line.split_whitespace();
     let command = words.next().unwrap_or_default();
     let words: Vec<&str> = words.collect();
@@ -59,7 +59,8 @@ fn obey(ensemble: &TestEnsemble, line: &str) -> Result<String, Box<dyn std::erro
         ("leader", []) => return Ok(ensemble.leader()?.to_string()),
         _ => {
             return Err(
-                "kill N, stop N, restart N, partition N..., heal, wait, expire ID, leader".into()
+                "expected kill N, stop N, restart N, partition N..., heal, wait, expire ID or leader"
+                    .into()
             );
         }
     }

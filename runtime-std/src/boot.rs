@@ -1,4 +1,4 @@
-//! Start-up: `zoo.cfg`, `myid` and the dynamic file are read, directories are made and locked.
+//! Start-up: reads `zoo.cfg`, `myid` and the dynamic file, creates and locks the directories.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -24,92 +24,88 @@ use crate::listen::no_address;
 use crate::spelling;
 use crate::system_properties::SystemProperties;
 
-/// The log's first piece: header, transaction, and the zeros behind it.
+/// The size of the log's first write: header, transaction, and the zeros after it.
 const PROBE_BYTES: usize = 68 << 10;
 
-/// A server that is ready to start. Its data directory is locked as long as this, or the
-/// [`Lock`] taken out of it, lives.
+/// A server that is ready to start: its configuration, and the lock of its data directory.
 #[derive(Debug)]
 pub struct Boot {
     /// Its configuration.
-    pub config: Config,
-    /// The texts that say so.
-    pub source: ConfigSource,
-    /// The file of it that changes when the members do, as a whole path.
+    pub(crate) config: Config,
+    /// The texts that the configuration was read from.
+    pub(crate) source: ConfigSource,
+    /// The absolute path of `zoo.cfg`, which a reconfiguration rewrites.
     config_file: String,
-    /// Keeps others out of its data directory.
-    pub lock: Lock,
+    /// Keeps other processes out of the data directory.
+    pub(crate) lock: Lock,
 }
 
-/// What stands in messages for a file, where there is none.
+/// The name of a configuration without a file, in messages.
 const COMMAND_LINE: &str = "command line";
 
-/// Where a configuration comes from.
+/// The origin of a configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A `zoo.cfg`.
     File(PathBuf),
-    /// The words of a command line, as lines of a `zoo.cfg`.
-    Words {
-        /// The lines.
-        text: String,
-    },
+    /// The arguments of a command line, as the text of a `zoo.cfg`.
+    Arguments(String),
 }
 
 impl Origin {
-    /// A file, or `port dataDir [tickTime] [maxClientCnxns]` (`ZooKeeperServerMain`).
-    pub fn of_words(words: &[OsString]) -> Origin {
+    /// A file, or `port dataDir [tickTime] [maxClientCnxns]` as `ZooKeeperServerMain` takes them.
+    pub(crate) fn of_arguments(arguments: &[OsString]) -> Origin {
         const KEYS: [&str; 4] = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
-        match words {
+        match arguments {
             [file] => Origin::File(PathBuf::from(file)),
-            words => {
+            several => {
                 let mut text = String::new();
-                for (key, word) in KEYS.iter().zip(words) {
-                    // A backslash and a blank at the beginning would be read as something else.
-                    let value = word.to_string_lossy().replace('\\', "\\\\");
+                for (key, argument) in KEYS.iter().zip(several) {
+                    // Escapes: a backslash or a leading blank has a meaning in a properties file.
+                    let value = argument.to_string_lossy().replace('\\', "\\\\");
                     text += &format!("{key}=\\{value}\n");
                 }
-                if words.len() < KEYS.len() {
-                    // There it is not limited then.
+                if several.len() < KEYS.len() {
+                    // ZooKeeperServerMain does not limit connections by default.
                     text += "maxClientCnxns=0\n";
                 }
-                Origin::Words { text }
+                Origin::Arguments(text)
             }
         }
     }
 }
 
-/// Where a server listens.
+/// An address at which a server listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listen {
-    /// What for.
-    pub port: Port,
-    /// A name or an address; none means every address of this machine.
-    pub host: Option<String>,
+pub(crate) struct Listen {
+    /// The purpose of the connections.
+    pub(crate) port: Port,
+    /// A name or an address; `None` is every address of this machine.
+    pub(crate) host: Option<String>,
     /// The TCP port.
-    pub number: u16,
-    /// How many connections may wait to be accepted; none means as many as the host likes.
-    pub backlog: Option<i32>,
-    /// How often to try, a second apart (`electionPortBindRetry`).
-    pub attempts: u32,
+    pub(crate) number: u16,
+    /// How many connections may wait to be accepted; `None` is the default of `listen`.
+    pub(crate) backlog: Option<i32>,
+    /// The number of attempts to bind, a second apart (`electionPortBindRetry`).
+    pub(crate) attempts: u32,
 }
 
 impl Listen {
-    /// As a member's line says. A wildcard is every address.
-    pub fn at(port: Port, at: &HostPort, backlog: Option<i32>) -> Listen {
+    /// The address in a member's line. A wildcard is every address.
+    pub(crate) fn at(port: Port, at: &HostPort, backlog: Option<i32>) -> Listen {
         let host = (!at.is_wildcard()).then(|| at.host.to_string());
         Listen { port, host, number: at.port, backlog, attempts: 1 }
     }
 
-    /// Whether both listen for the same at one address.
-    pub fn is_at(&self, other: &Listen) -> bool {
+    /// Whether both have the same purpose and address.
+    pub(crate) fn is_at(&self, other: &Listen) -> bool {
         (self.port, &self.host, self.number) == (other.port, &other.host, other.number)
     }
 }
 
 /// `dataDir/zabkeeper.lock`, held by one process at a time.
 #[derive(Debug)]
-pub struct Lock(File);
+pub(crate) struct Lock(File);
 
 impl Lock {
     fn take(data_dir: &Path) -> Result<Lock, Failure> {
@@ -125,8 +121,8 @@ impl Lock {
             }
             Err(TryLockError::Error(e)) if has_no_locks(&e) => {
                 tracing::warn!(
-                    "{}: its file system cannot lock files ({e}): nothing keeps a second server out \
-                     of this directory",
+                    "{}: the file system cannot lock files ({e}): make sure that no second server \
+                     uses this directory",
                     path.display()
                 );
                 Ok(Lock(file))
@@ -135,21 +131,24 @@ impl Lock {
         }
     }
 
-    /// Lets others in.
-    pub fn release(self) {
-        // The lock goes with the file, whatever this says.
+    /// Releases the lock.
+    pub(crate) fn release(self) {
+        // Closing the file releases the lock, too.
         let _ = self.0.unlock();
     }
 }
 
 impl Boot {
-    /// Reads the configuration at `path` and all that it leads to, and makes the directories.
-    pub fn load(path: &Path, properties: &SystemProperties) -> Result<Boot, Failure> {
+    /// Reads the configuration file and the files it names, and creates and locks the directories.
+    pub(crate) fn load(path: &Path, properties: &SystemProperties) -> Result<Boot, Failure> {
         Boot::load_from(&Origin::File(path.to_path_buf()), properties)
     }
 
-    /// The same of a configuration from anywhere.
-    pub fn load_from(origin: &Origin, properties: &SystemProperties) -> Result<Boot, Failure> {
+    /// [`Boot::load`] for a configuration of any origin.
+    pub(crate) fn load_from(
+        origin: &Origin,
+        properties: &SystemProperties,
+    ) -> Result<Boot, Failure> {
         let (config, source, warnings) = Boot::read(origin, properties)?;
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -175,20 +174,19 @@ impl Boot {
                 let whole = std::path::absolute(path).map_err(|e| unusable(path, &e))?;
                 whole.display().to_string()
             }
-            Origin::Words { .. } => String::new(),
+            Origin::Arguments(_) => String::new(),
         };
         Ok(Boot { config, source, config_file, lock })
     }
 
-    /// Reads the configuration and changes nothing: what a server would start with, and what
-    /// may not be meant so.
-    pub fn read(
+    /// Reads the configuration without changing a file. Returns it with its texts and warnings.
+    pub(crate) fn read(
         origin: &Origin,
         properties: &SystemProperties,
     ) -> Result<(Config, ConfigSource, Vec<Warning>), Failure> {
         let (name, text) = match origin {
             Origin::File(path) => (path.display().to_string(), read_configuration(path)?),
-            Origin::Words { text } => (COMMAND_LINE.to_string(), text.clone()),
+            Origin::Arguments(text) => (COMMAND_LINE.to_string(), text.clone()),
         };
         let my_id = match Config::data_dir(&text) {
             Some(data_dir) => read_if_there(&Path::new(&data_dir).join("myid"))?,
@@ -223,44 +221,44 @@ impl Boot {
         if config.quorum.multi_address && !properties.sets("zookeeper.multiAddress.enabled", "true")
         {
             let what = String::from(
-                "multiAddress.enabled counts here; Apache ZooKeeper takes it as a property of the \
-                 JVM only: give both -Dzookeeper.multiAddress.enabled=true",
+                "multiAddress.enabled has an effect here; Apache ZooKeeper reads it as a property of \
+                 the JVM only: start both with -Dzookeeper.multiAddress.enabled=true",
             );
             warnings.push(Warning { place: source.name.clone(), what });
         }
         Ok((config, source, warnings))
     }
 
-    /// This server's number.
-    pub fn id(&self) -> ServerId {
+    /// The id of this server (`myid`).
+    pub(crate) fn id(&self) -> ServerId {
         self.config.my_id
     }
 
-    /// Options of its disk machine.
-    pub fn disk_options(&self) -> DiskOptions {
+    /// The options of the disk machine.
+    pub(crate) fn disk_options(&self) -> DiskOptions {
         let config_file = self.config.quorum.reconfig_enabled.then(|| self.config_file.clone());
         DiskOptions { config_file, ..node::disk_options(&self.config) }
     }
 
-    /// Options of its store; hashes have another key each time.
-    pub fn store_options(&self) -> StoreOptions {
+    /// The options of the store, with a new random key for its hashes.
+    pub(crate) fn store_options(&self) -> StoreOptions {
         StoreOptions { hash_seed: fastrand::u64(..), ..node::store_options(&self.config) }
     }
 
-    /// How many other servers there are.
-    pub fn others(&self) -> u64 {
+    /// The number of other members.
+    pub(crate) fn others(&self) -> u64 {
         self.config.ensemble.as_ref().map_or(0, |e| e.members.len().saturating_sub(1) as u64)
     }
 
     /// `autopurge.purgeInterval`.
-    pub fn purge_every(&self) -> Option<Duration> {
+    pub(crate) fn purge_every(&self) -> Option<Duration> {
         let hours = Some(self.config.storage.purge_interval_hours).filter(|h| *h > 0)?;
         Some(Duration::from_secs(hours.saturating_mul(3600)))
     }
 
-    /// Where it listens: for clients at `clientPortAddress`, for its peers at its own address
-    /// (all with `quorumListenOnAllIPs`).
-    pub fn listen(&self) -> Vec<Listen> {
+    /// The addresses to listen at: `clientPortAddress` for clients, the server's own line (every
+    /// address with `quorumListenOnAllIPs`) for its peers.
+    pub(crate) fn listen(&self) -> Vec<Listen> {
         let config = &self.config;
         let mut listens = Vec::new();
         if let Some(number) = config.network.client_port {
@@ -269,7 +267,7 @@ impl Boot {
             let backlog = Some(config.network.listen_backlog).filter(|n| *n > 0);
             listens.push(Listen { port: Port::Client, host, number, backlog, attempts: 1 });
         }
-        // 0 means for ever.
+        // 0 is without limit.
         let attempts = match config.network.election_bind_retries {
             0 => u32::MAX,
             retries => retries,
@@ -281,7 +279,7 @@ impl Boot {
                 let is_everywhere = config.network.quorum_listen_on_all_ips || at.is_wildcard();
                 let host = (!is_everywhere).then(|| at.host.to_string());
                 let at = Listen { port, host, number: at.port, backlog: None, attempts };
-                // With all addresses there is one.
+                // Several addresses with one port are one wildcard.
                 if !listens.contains(&at) {
                     listens.push(at);
                 }
@@ -291,7 +289,7 @@ impl Boot {
     }
 }
 
-/// Makes a directory and what is missing above it, each durable in the one above.
+/// Creates a directory and its missing parents, and syncs each parent.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -307,12 +305,13 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     files::sync_dir(above.unwrap_or(Path::new(".")))
 }
 
-/// Whether an error says that a file system has no locks to give.
+/// Whether an error means that the file system cannot lock files.
 fn has_no_locks(e: &io::Error) -> bool {
     files::is_unsupported(e) || Errno::from_io_error(e) == Some(Errno::NOLCK)
 }
 
-/// Tries to write what a first transaction would: a server that cannot does not begin to serve.
+/// Writes and removes a file of the size of a first transaction: a server that cannot write must
+/// not start.
 fn probe(dir: &Path) -> Result<(), Failure> {
     let inner = dir.join(VERSION_DIR);
     let path = if inner.is_dir() { inner } else { dir.to_path_buf() }.join("zabkeeper.probe");
@@ -326,7 +325,7 @@ fn probe(dir: &Path) -> Result<(), Failure> {
             if [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&e.kind()) =>
         {
             let what = format!(
-                "{}: {e}: nothing can be written there; free space in the file system, then start \
+                "{}: {e}: the server cannot write here; free space in the file system, then start \
                  the server again",
                 dir.display()
             );
@@ -336,7 +335,7 @@ fn probe(dir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Members that change are written beside `zoo.cfg` and into it.
+/// A reconfiguration writes files beside `zoo.cfg` and rewrites `zoo.cfg` itself.
 fn check_writable(path: &Path) -> Result<(), String> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     for place in [path, dir] {
@@ -351,7 +350,7 @@ fn check_writable(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A name that has no address will not have one in a moment.
+/// Checks that `clientPortAddress` resolves.
 fn check_client_address(config: &Config) -> Result<(), String> {
     let (Some(host), Some(port)) =
         (&config.network.client_port_address, config.network.client_port)
@@ -364,9 +363,9 @@ fn check_client_address(config: &Config) -> Result<(), String> {
     match (host.as_str(), port).to_socket_addrs().map(|mut all| all.next()) {
         Ok(Some(_)) => Ok(()),
         Ok(None) => Err(format!("clientPortAddress={host}: {}", no_address())),
-        Err(e) => {
-            Err(format!("clientPortAddress={host}: expected an address, or a name of one: {e}"))
-        }
+        Err(e) => Err(format!(
+            "clientPortAddress={host}: expected an address, or a host name that resolves to one: {e}"
+        )),
     }
 }
 
@@ -375,9 +374,7 @@ fn read_configuration(path: &Path) -> Result<String, Failure> {
         let what = match e.kind() {
             io::ErrorKind::IsADirectory => " (expected the file itself, as in DIR/zoo.cfg)",
             io::ErrorKind::NotFound => " (expected a configuration file)",
-            io::ErrorKind::PermissionDenied => {
-                " (the user that this server runs as has to be able to read it)"
-            }
+            io::ErrorKind::PermissionDenied => " (the server's user must be able to read it)",
             _ => "",
         };
         Failure::new(exit::INVALID_INVOCATION, format!("{}: {e}{what}", path.display()))
@@ -394,12 +391,12 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn unusable(path: &Path, e: &io::Error) -> Failure {
-    let cure = match e.kind() {
+    let advice = match e.kind() {
         io::ErrorKind::PermissionDenied => {
-            " (the user that this server runs as has to be able to read and write there)"
+            " (the server's user must be able to read and write here)"
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            " (a file stands where a directory has to be)"
+            " (expected a directory, found a file)"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             " (the file system is mounted read-only: mount it for writing, or correct dataDir and \
@@ -408,7 +405,7 @@ fn unusable(path: &Path, e: &io::Error) -> Failure {
         io::ErrorKind::StorageFull => " (the file system is full: free space in it)",
         _ => "",
     };
-    let what = format!("{}: {e}{cure}", path.display());
+    let what = format!("{}: {e}{advice}", path.display());
     Failure::new(exit::UNABLE_TO_ACCESS_DATADIR, what)
 }
 
@@ -417,7 +414,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_used_is_told_with_what_to_do() {
+    fn unusable_files_are_reported_with_advice() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("zoo.cfg");
         let load = |path: &Path| Boot::load(path, &SystemProperties::default()).unwrap_err();
@@ -431,12 +428,12 @@ mod tests {
             fs::write(&path, format!("dataDir={}\nclientPort=1\n", data.display())).unwrap();
             let failure = load(&path);
             assert_eq!(failure.code, exit::UNABLE_TO_ACCESS_DATADIR);
-            assert!(failure.message.contains("a file stands where"), "{failure}");
+            assert!(failure.message.contains("expected a directory, found a file"), "{failure}");
         }
     }
 
     #[test]
-    fn several_addresses_by_the_file_alone_are_warned_of() {
+    fn multi_address_only_in_zoo_cfg_is_warned_about() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("zoo.cfg");
         let key = "multiAddress.enabled=true";
@@ -459,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_loaded_trees_hash_names_with_the_same_key() {
+    fn each_store_has_its_own_hash_key() {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("dataDir={}\nclientPort=2181\n", dir.path().display());
         let path = dir.path().join("zoo.cfg");

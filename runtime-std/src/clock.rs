@@ -1,23 +1,23 @@
-//! The clock: what the core may know of time.
+//! The clocks that the core is stepped with.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use zabkeeper_core::types::{Now, Time};
 
-/// Reads the clocks of this process. Its monotonic time begins when it is made.
+/// Reads the monotonic and the wall clock. Monotonic time begins at [`Clock::start`].
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    /// A clock whose origin is now.
-    pub fn start() -> Clock {
+    /// A clock whose monotonic time is 0 now.
+    pub(crate) fn start() -> Clock {
         Clock { origin: Instant::now() }
     }
 
-    /// Both clocks.
-    pub fn now(&self) -> Now {
+    /// The time of both clocks.
+    pub(crate) fn now(&self) -> Now {
         let wall_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
@@ -25,8 +25,8 @@ impl Clock {
         Now { mono: Time(mono), wall_ms }
     }
 
-    /// The instant of a deadline; `None` for one that never comes.
-    pub fn instant(&self, at: Time) -> Option<Instant> {
+    /// The instant of a deadline; `None` for [`Time::NEVER`].
+    pub(crate) fn instant(&self, at: Time) -> Option<Instant> {
         if at == Time::NEVER {
             return None;
         }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_comes_back_as_the_instant_it_was_made_from() {
+    fn deadline_converts_to_its_instant() {
         let clock = Clock::start();
         let now = clock.now();
         assert!(now.wall_ms > 1_600_000_000_000);

@@ -17,153 +17,154 @@ use crate::journal::JournalOptions;
     version,
     about = "A coordination server that speaks Apache ZooKeeper's protocols and formats",
     after_help = "Examples:\n  \
-        zabkeeper dev                       three nodes on this machine, gone at Ctrl-C\n  \
-        zabkeeper server /etc/zk/zoo.cfg    one server, as its zoo.cfg says\n  \
-        zabkeeper inspect /var/lib/zk       what is in a data directory",
+        zabkeeper dev                       three nodes on this machine, removed at Ctrl-C\n  \
+        zabkeeper server /etc/zk/zoo.cfg    one server, configured by a zoo.cfg\n  \
+        zabkeeper inspect /var/lib/zk       check a data directory",
     arg_required_else_help = true
 )]
-pub struct CommandLine {
-    /// What to do.
+pub(crate) struct CommandLine {
+    /// The subcommand.
     #[command(subcommand)]
-    pub command: Command,
-    /// What to log to stderr: error, warn, info, debug, trace, or target=level,...
+    pub(crate) command: Command,
+    /// Log level on stderr: error, warn, info, debug, trace, or target=level,...
     /// [default: info for server, warn for dev]
     #[arg(long, global = true, value_name = "LEVEL", env = "ZABKEEPER_LOG")]
-    pub log: Option<String>,
-    /// How a log line looks.
+    pub(crate) log: Option<String>,
+    /// Format of log lines.
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 }
 
 impl CommandLine {
-    /// The log filter: as given, or the command's default.
-    pub fn log_filter(&self) -> &str {
+    /// The log filter of the command line, or the default of the command.
+    pub(crate) fn log_filter(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(filter), _) => filter,
             (None, Command::Server(_)) => "info",
             (None, Command::Dev(_)) => "warn",
-            // What a recovery has to say is in what is printed.
+            // The output contains the findings of the recovery.
             (None, Command::Inspect(_)) => "off",
         }
     }
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    /// For people.
+pub(crate) enum LogFormat {
+    /// Readable text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// The subcommands.
 #[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run one server, standalone or as a member of an ensemble
     #[command(
         long_about = "Run one server, standalone or as a member of an ensemble.\n\n\
-            The file is ZooKeeper's zoo.cfg; the server's number is read from dataDir/myid, and an \
-            existing data directory is taken over as it is. SIGTERM stops the server in order; \
-            everything it has acknowledged is on disk at any time.\n\n\
-            Settings that the JVM was given (-Dzookeeper.KEY=VALUE) count here, too: out of \
-            SERVER_JVMFLAGS and JVMFLAGS, or with -D. zoo.cfg is stronger. In place of a file, a \
-            standalone server may be given its client port and data directory.",
+            The file is ZooKeeper's zoo.cfg. The server's id is read from dataDir/myid, and an \
+            existing data directory of ZooKeeper is used as it is. SIGTERM stops the server in \
+            order; every acknowledged write is on disk at any time.\n\n\
+            Java system properties (-Dzookeeper.KEY=VALUE) are read from SERVER_JVMFLAGS and \
+            JVMFLAGS, and from -D. zoo.cfg takes precedence. Instead of a file, a standalone \
+            server may be given its client port and data directory.",
         after_help = "Examples:\n  zabkeeper server /etc/zookeeper/zoo.cfg\n  \
             zabkeeper server 2181 /var/lib/zookeeper            standalone, without a file\n  \
-            zabkeeper server --check /etc/zookeeper/zoo.cfg     what it would do with that\n\n\
-            Exit codes: 0 stopped, 1 unexpected, 2 command line or configuration, 3 data directory,\n\
-            10 disk failure, 13 impossible packet, 14 a port cannot be bound"
+            zabkeeper server --check /etc/zookeeper/zoo.cfg     check the configuration\n\n\
+            Exit codes: 0 stopped, 1 unexpected error, 2 command line or configuration, 3 data directory,\n\
+            10 disk failure, 13 invalid quorum packet, 14 a port cannot be bound"
     )]
     Server(ServerArgs),
     /// Run a whole ensemble in this process, for development and tests
     #[command(
         long_about = "Run a whole ensemble in this process, for development and tests.\n\n\
-            Real sockets on the loopback interface and real files; prints the connect string as soon \
-            as every node serves. Ctrl-C stops all nodes. Without --dir everything is in a temporary \
-            directory that is removed at the end.",
+            The nodes use sockets on the loopback interface and files. The connect string is printed \
+            as soon as every node serves. Ctrl-C stops all nodes. Without --dir, all files are in a \
+            temporary directory that is removed at the end.",
         after_help = "Examples:\n  zabkeeper dev\n  zabkeeper dev --nodes 5 --client-port 12181\n  \
-            zabkeeper dev --dir ./ensemble     keeps its data for the next start"
+            zabkeeper dev --dir ./ensemble     keep the data for the next start"
     )]
     Dev(DevArgs),
-    /// Tell what is in a log, a snapshot or a data directory, without changing anything
+    /// Show and check a log, a snapshot or a data directory, without changing anything
     #[command(
-        long_about = "Tell what is in a log, a snapshot or a data directory, of zabkeeper or Apache \
+        long_about = "Show and check a log, a snapshot or a data directory of zabkeeper or Apache \
             ZooKeeper, without changing anything; or compare two of them.\n\n\
-            A log: its transactions, and whether every checksum is right. A snapshot: its znodes, \
-            sessions and sizes, its checksums and its digest. A data directory: all of that, and \
-            what a server would do here: which snapshot it would load, where it would cut the log, \
-            which digests differ, what a purge would delete, or why it would refuse to start.\n\n\
-            While a server writes, the end of its log may look torn. A data directory takes as much \
-            memory as the server would, a log or a snapshot next to none.\n\n\
-            Nothing is repaired here. A server repairs what a crash has torn; what it refuses is to \
-            be restored, or copied from the leader.",
+            Of a log: its transactions and checksums. Of a snapshot: its znodes, sessions, sizes, \
+            checksums and digest. Of a data directory: all of these, and a trial of a server's \
+            start: the snapshot it would load, the position at which it would truncate the log, \
+            digests that differ, files that a purge would delete, or the reason why it would refuse \
+            to start.\n\n\
+            While a server writes, the end of its log may look torn. Inspecting a data directory \
+            takes as much memory as the server; a log or a snapshot takes little.\n\n\
+            inspect repairs nothing. A server repairs a log that a crash has torn. Restore a \
+            directory that it refuses from a backup, or copy it from the leader.",
         after_help = "Examples:\n  \
             zabkeeper inspect /var/lib/zookeeper                      would a server start?\n  \
             zabkeeper inspect --json version-2/log.100000001 | jq -r .path\n  \
             zabkeeper inspect --from 0x10000002a --data log.100000001\n  \
-            zabkeeper inspect --subtree /app --depth 2 snapshot.2a    which part is large?\n  \
+            zabkeeper inspect --subtree /app --depth 2 snapshot.2a    which subtree is large?\n  \
             zabkeeper inspect --diff /srv1/zookeeper /srv2/zookeeper  where do they differ?\n\n\
-            Exit codes: 0 sound, or the same; 1 damaged, a server would refuse, or different;\n\
-            2 there is no answer"
+            Exit codes: 0 sound, or equal; 1 damaged, refused by a server, or different;\n\
+            2 error: nothing could be checked"
     )]
     Inspect(InspectArgs),
 }
 
 /// Arguments of `zabkeeper inspect`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
-pub struct InspectArgs {
-    /// A log, a snapshot (compressed or not), dataDir, or the version-2 in it
+pub(crate) struct InspectArgs {
+    /// A log, a snapshot (compressed or not), dataDir, or dataDir/version-2
     #[arg(value_name = "PATH", required_unless_present = "diff", conflicts_with = "diff")]
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// Compare two logs, two snapshots or two data directories
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
-    pub diff: Vec<PathBuf>,
-    /// One JSON object a line
+    pub(crate) diff: Vec<PathBuf>,
+    /// Print one JSON object per line
     #[arg(long)]
-    pub json: bool,
-    /// dataLogDir, if it is another directory
+    pub(crate) json: bool,
+    /// dataLogDir, if it differs from dataDir
     #[arg(long, value_name = "DIR")]
-    pub log_dir: Option<PathBuf>,
-    /// Transactions from this zxid on (hexadecimal)
+    pub(crate) log_dir: Option<PathBuf>,
+    /// First transaction to list (zxid, hexadecimal)
     #[arg(long, value_name = "ZXID", value_parser = parse_zxid)]
-    pub from: Option<Zxid>,
-    /// Transactions up to this zxid
+    pub(crate) from: Option<Zxid>,
+    /// Last transaction to list (zxid, hexadecimal)
     #[arg(long, value_name = "ZXID", value_parser = parse_zxid)]
-    pub to: Option<Zxid>,
-    /// Of a data directory, list all transactions too
+    pub(crate) to: Option<Zxid>,
+    /// List the transactions of a data directory, too
     #[arg(long)]
-    pub transactions: bool,
+    pub(crate) transactions: bool,
     /// List sessions and znodes
     #[arg(long)]
-    pub nodes: bool,
-    /// With their data (text as it is, else base64; in JSON always base64)
+    pub(crate) nodes: bool,
+    /// Print data with znodes and transactions (text as it is, else base64; always base64 in JSON)
     #[arg(long)]
-    pub data: bool,
-    /// Only what it comes to: no transactions, no sizes
+    pub(crate) data: bool,
+    /// Print the result only: no transactions, no sizes
     #[arg(long, conflicts_with_all = ["transactions", "nodes"])]
-    pub summary: bool,
-    /// Only znodes here and below are listed and summed up
+    pub(crate) summary: bool,
+    /// List and sum up only this znode and its descendants
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = znode_path)]
-    pub subtree: String,
-    /// How deep below it sizes are told apart
+    pub(crate) subtree: String,
+    /// Depth below --subtree to which sizes are listed
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub depth: usize,
-    /// How many snapshots a purge would keep (autopurge.snapRetainCount)
+    pub(crate) depth: usize,
+    /// Number of snapshots that a purge would keep (autopurge.snapRetainCount)
     #[arg(long, value_name = "N", default_value_t = 3)]
-    pub retain: usize,
-    /// The servers' jute.maxbuffer
+    pub(crate) retain: usize,
+    /// jute.maxbuffer of the servers
     #[arg(long, value_name = "BYTES", default_value_t = 0xf_ffff)]
-    pub jute_maxbuffer: usize,
-    /// As a server with snapshot.trust.empty
+    pub(crate) jute_maxbuffer: usize,
+    /// Check as a server with snapshot.trust.empty=true would
     #[arg(long)]
-    pub trust_empty: bool,
-    /// As a standalone server [default: as the files look]
+    pub(crate) trust_empty: bool,
+    /// Check as a standalone server would [default: derived from the files]
     #[arg(long, conflicts_with = "member")]
-    pub standalone: bool,
-    /// As a member of an ensemble
+    pub(crate) standalone: bool,
+    /// Check as a member of an ensemble would
     #[arg(long)]
-    pub member: bool,
+    pub(crate) member: bool,
 }
 
 fn znode_path(text: &str) -> Result<String, String> {
@@ -176,63 +177,63 @@ fn znode_path(text: &str) -> Result<String, String> {
 
 /// Arguments of `zabkeeper server`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
-pub struct ServerArgs {
-    /// The configuration file; or a standalone server's client port and data directory, and
-    /// perhaps tickTime and maxClientCnxns
+pub(crate) struct ServerArgs {
+    /// The configuration file; or, for a standalone server: client port, data directory, and
+    /// optionally tickTime and maxClientCnxns
     #[arg(value_name = "PATH/zoo.cfg", required = true, num_args = 1..=4)]
-    pub config: Vec<OsString>,
-    /// Say what is wrong with the configuration, and what in it has no effect here; start nothing
+    pub(crate) config: Vec<OsString>,
+    /// Check the configuration, print its errors and warnings, and exit
     #[arg(long)]
-    pub check: bool,
-    /// A setting as the JVM takes it, for instance -Dzookeeper.snapCount=100000
+    pub(crate) check: bool,
+    /// A Java system property, for example -Dzookeeper.snapCount=100000
     #[arg(short = 'D', value_name = "KEY=VALUE")]
-    pub define: Vec<String>,
-    /// What is recorded.
+    pub(crate) define: Vec<String>,
+    /// Arguments for the journal.
     #[command(flatten)]
-    pub record: RecordArgs,
+    pub(crate) record: RecordArgs,
 }
 
 impl ServerArgs {
-    /// Where the configuration comes from.
-    pub fn origin(&self) -> Origin {
-        Origin::of_words(&self.config)
+    /// The origin of the configuration.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::of_arguments(&self.config)
     }
 }
 
 /// Arguments of `zabkeeper dev`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
-pub struct DevArgs {
-    /// How many nodes
+pub(crate) struct DevArgs {
+    /// Number of nodes
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
-    pub nodes: u16,
-    /// Where data and configuration are kept [default: a temporary directory]
+    pub(crate) nodes: u16,
+    /// Directory for data and configuration [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// The first node's client port; the others take the ports after it
+    pub(crate) dir: Option<PathBuf>,
+    /// Client port of the first node; the other nodes use the ports after it
     #[arg(long, default_value_t = 2181, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub client_port: u16,
-    /// What is recorded.
+    pub(crate) client_port: u16,
+    /// Arguments for the journal.
     #[command(flatten)]
-    pub record: RecordArgs,
+    pub(crate) record: RecordArgs,
 }
 
 /// Arguments for the journal.
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
-pub struct RecordArgs {
-    /// Journal every event that enters the core, to FILE.000001, FILE.000002, ...: what `sim
-    /// replay --record FILE` repeats. It holds all that clients send, data and passwords too.
+pub(crate) struct RecordArgs {
+    /// Record every event that enters the core in FILE.000001, FILE.000002, ..., for
+    /// `sim replay --record FILE`. The files contain all data and passwords that clients send.
     /// (dev: FILE is a directory, with a journal for each node)
     #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
-    /// About how much the journal may take on disk, MiB. The oldest segments go first; without
-    /// its first one a run can be read, but not be replayed
+    pub(crate) record: Option<PathBuf>,
+    /// Approximate limit of the journal on disk, MiB. The oldest segments are removed first; a
+    /// run without its first segment can be read, but not replayed
     #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "record", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
-    pub record_limit: u64,
+    pub(crate) record_limit: u64,
 }
 
 impl RecordArgs {
-    /// Where and how much to record; `None` if nothing is.
-    pub fn options(&self) -> Option<JournalOptions> {
+    /// The options of the journal; `None` without `--record`.
+    pub(crate) fn options(&self) -> Option<JournalOptions> {
         let limit_bytes = self.record_limit << 20;
         self.record.clone().map(|journal| JournalOptions { journal, limit_bytes })
     }
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_commands_and_their_defaults() {
+    fn commands_and_defaults_are_parsed() {
         use clap::CommandFactory;
         CommandLine::command().debug_assert();
         let dev = parse(&["dev"]).unwrap();
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standalone_server_may_be_described_in_words() {
+    fn standalone_server_takes_arguments_instead_of_a_file() {
         let read = |words: &[&str]| {
             let line = parse(&[&["server"], words].concat()).unwrap();
             let Command::Server(args) = line.command else { panic!("{words:?}") };
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_has_a_limit() {
+    fn journal_limit_is_parsed() {
         let record = |words: &[&str]| {
             let line = parse(&[&["server", "zoo.cfg"], words].concat())?;
             let Command::Server(args) = line.command else { panic!("{words:?}") };

@@ -1,4 +1,4 @@
-//! `zabkeeper dev`: a whole ensemble in this process, until a signal asks to stop.
+//! `zabkeeper dev`: an ensemble in this process, until a signal stops it.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use crate::{descriptors, logging, signals};
 /// How long the nodes may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-// Short ticks: on one machine nothing takes long. A vote is said again after 110 ms, then after
-// 220: each vote restarts a voter's final wait of 200 ms, so to repeat it more often would put the
-// outcome off. A small preallocation keeps many short-lived ensembles cheap.
+// Short ticks, because messages on one machine arrive soon. A notification is resent after 110 ms,
+// then after 220 ms: each restarts a voter's `finalizeWait` of 200 ms, so more frequent ones would
+// delay the election. A small preallocation saves disk space.
 const SETTINGS: [(&str, &str); 11] = [
     ("tickTime", "500"),
     ("initLimit", "20"),
@@ -32,31 +32,32 @@ const SETTINGS: [(&str, &str); 11] = [
     ("4lw.commands.whitelist", "*"),
 ];
 
+/// An event of a node's thread, or of a signal.
 enum DevEvent {
     Serving,
     Ended(Result<(), Failure>),
-    StopAsked,
-    WordsAsked,
+    StopRequested,
+    DescribeRequested,
 }
 
-/// Runs the ensemble until a signal asks to stop, or a node fails.
+/// Runs the ensemble until a signal stops it or a node fails.
 ///
 /// # Errors
-/// The first node's that failed.
+/// The failure of the first node that failed.
 pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
     let began = Instant::now();
     let (sender, events) = channel();
-    let layout = Layout::make(&LayoutOptions {
+    let layout = Layout::create(&LayoutOptions {
         servers: args.nodes,
         dir: args.dir.clone(),
         client_port: Some(args.client_port),
         settings: SETTINGS.map(|(key, value)| (key.into(), value.into())).into(),
     })?;
     descriptors::raise_limit();
-    let (stop, tell) = (sender.clone(), sender.clone());
+    let (stop, describe) = (sender.clone(), sender.clone());
     signals::handle(
-        move || drop(stop.send(DevEvent::StopAsked)),
-        move || drop(tell.send(DevEvent::WordsAsked)),
+        move || drop(stop.send(DevEvent::StopRequested)),
+        move || drop(describe.send(DevEvent::DescribeRequested)),
     )
     .map_err(|e| program::unexpected("signals", &e))?;
 
@@ -95,8 +96,8 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
                 ended += 1;
                 done = result;
             }
-            Ok(DevEvent::WordsAsked) => program::describe(&inboxes),
-            Ok(DevEvent::StopAsked) | Err(_) => break,
+            Ok(DevEvent::DescribeRequested) => program::describe(&inboxes),
+            Ok(DevEvent::StopRequested) | Err(_) => break,
         }
     }
 
@@ -110,17 +111,17 @@ pub(crate) fn run<R: Runtime>(args: &DevArgs) -> Result<(), Failure> {
                 ended += 1;
                 done = done.and(result);
             }
-            Ok(DevEvent::Serving | DevEvent::StopAsked | DevEvent::WordsAsked) => {}
+            Ok(DevEvent::Serving | DevEvent::StopRequested | DevEvent::DescribeRequested) => {}
             Err(_too_slow) => break,
         }
     }
     if let Err(e) = layout.remove() {
-        tracing::warn!("the temporary directory cannot be removed: {e}");
+        tracing::warn!("cannot remove the temporary directory: {e}");
     }
     done
 }
 
-/// A journal for each node, by its number.
+/// The journal of a node.
 fn record(args: &DevArgs, number: usize) -> Option<JournalOptions> {
     let JournalOptions { journal, limit_bytes } = args.record.options()?;
     Some(JournalOptions { journal: journal.join(format!("node{number}")), limit_bytes })

@@ -1,4 +1,4 @@
-//! The file thread: runs the disk machine over real files.
+//! The file thread: runs the disk machine over the file system.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,22 +11,25 @@ use zabkeeper_core::event::DiskEvent;
 
 use crate::files::Files;
 
-/// The disk's lane, as its node's thread holds it. Dropping it lets the thread finish all
-/// that was submitted.
+/// The handle of a file thread: the disk's lane of actions. Dropping it lets the thread finish all
+/// submitted actions.
 #[derive(Debug)]
-pub struct DiskThread {
+pub(crate) struct DiskThread {
     actions: Sender<DiskAction>,
     thread: thread::JoinHandle<()>,
-    doing: Doing,
+    current: CurrentOp,
 }
 
-/// The operation that is under way, and since when.
-type Doing = Arc<Mutex<Option<(&'static str, FilePath, Instant)>>>;
+/// The current operation, its path and its start.
+type CurrentOp = Arc<Mutex<Option<(&'static str, FilePath, Instant)>>>;
 
 impl DiskThread {
-    /// Starts the thread, which recovers what is on disk at once. `deliver` gets all events,
-    /// in batches and in order, on that thread. `purge_every` is `autopurge.purgeInterval`.
-    pub fn start<S: State>(
+    /// Starts the thread, which begins with the recovery. It calls `deliver` with all events, in
+    /// batches and in order. `purge_every` is `autopurge.purgeInterval`.
+    ///
+    /// # Errors
+    /// The thread cannot be created.
+    pub(crate) fn start<S: State>(
         name: String,
         options: DiskOptions,
         state_options: S::Options,
@@ -37,35 +40,35 @@ impl DiskThread {
         S::Options: Send,
     {
         let (sender, receiver) = channel();
-        let doing = Doing::default();
-        let told = Arc::clone(&doing);
+        let current = CurrentOp::default();
+        let shown = Arc::clone(&current);
         let thread = thread::Builder::new().name(name).spawn(move || {
             let slow_sync = Duration::from_millis(options.slow_sync_ms);
             let disk = Disk::<S>::new(options, state_options);
-            let mut files = Executor { files: Files::new(), slow_sync, doing: told };
+            let mut files = Executor { files: Files::new(), slow_sync, current: shown };
             run(disk, &receiver, purge_every, &mut files, deliver);
         })?;
-        Ok(DiskThread { actions: sender, thread, doing })
+        Ok(DiskThread { actions: sender, thread, current })
     }
 
-    /// What it does now, in words.
-    pub fn doing(&self) -> String {
-        match &*self.doing.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// The current operation in words.
+    pub(crate) fn status(&self) -> String {
+        match &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
             Some((verb, path, since)) => {
                 format!("{verb} {path} for {} ms", since.elapsed().as_millis())
             }
-            None => String::from("has nothing to do"),
+            None => String::from("idle"),
         }
     }
 
-    /// Adds to the lane; never blocks.
-    pub fn submit(&self, action: DiskAction) {
-        // After the thread's end (a disk failure) nothing is written any more.
+    /// Submits an action; never blocks.
+    pub(crate) fn submit(&self, action: DiskAction) {
+        // After a disk failure the thread has ended, and actions are dropped.
         let _ = self.actions.send(action);
     }
 
-    /// Waits until everything submitted is done, at most `limit`. Says whether it is.
-    pub fn finish(self, limit: Duration) -> bool {
+    /// Waits until all submitted actions are done, at most `limit`. Returns whether they are.
+    pub(crate) fn finish(self, limit: Duration) -> bool {
         drop(self.actions);
         let end = Instant::now() + limit;
         while !self.thread.is_finished() {
@@ -86,11 +89,11 @@ fn run<S: State>(
     deliver: impl Fn(Vec<DiskEvent<S>>),
 ) {
     let mut events = Vec::new();
-    // The first purge is at start, as in `DatadirCleanupManager`.
+    // The first purge is at the start, as in `DatadirCleanupManager`.
     let mut purge_at = purge_every.map(|_| Instant::now());
     let mut ended = false;
     loop {
-        // What has come meanwhile is one group with one sync.
+        // Actions that have arrived meanwhile form one group with one sync.
         loop {
             match actions.try_recv() {
                 Ok(action) => disk.submit(action),
@@ -108,11 +111,11 @@ fn run<S: State>(
             purge_at = Instant::now().checked_add(every);
         }
         let op = disk.next_op(&mut events);
-        hand_over(&mut events, &deliver);
+        deliver_events(&mut events, &deliver);
         if let Some(op) = op {
             let completion = files.execute(&op);
             disk.complete(completion, &mut events);
-            hand_over(&mut events, &deliver);
+            deliver_events(&mut events, &deliver);
             continue;
         }
         if ended {
@@ -130,39 +133,39 @@ fn run<S: State>(
     }
 }
 
-/// Executes operations, and tells what it does.
+/// Executes operations, and keeps the current one for [`DiskThread::status`].
 struct Executor {
     files: Files,
     slow_sync: Duration,
-    doing: Doing,
+    current: CurrentOp,
 }
 
 impl Executor {
-    /// Tells of a sync that takes long: everybody waits for it.
+    /// Logs a sync that takes long: all writes wait for it.
     fn execute(&mut self, op: &FileOp) -> Completion {
         let begin = Instant::now();
-        self.emit(Some((op.verb(), op.path().clone(), begin)));
+        self.set_current(Some((op.verb(), op.path().clone(), begin)));
         let completion = self.files.execute(op);
-        self.emit(None);
+        self.set_current(None);
         let took = begin.elapsed();
         if let FileOp::SyncData { path } = op
             && took > self.slow_sync
         {
             tracing::warn!(
-                "the sync of {path} took {} ms: writes are answered that late; is the disk shared \
-                 or failing?",
+                "slow sync of {path}: {} ms; all writes were delayed by it; is the disk shared or \
+                 failing?",
                 took.as_millis()
             );
         }
         completion
     }
 
-    fn emit(&self, doing: Option<(&'static str, FilePath, Instant)>) {
-        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+    fn set_current(&self, op: Option<(&'static str, FilePath, Instant)>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = op;
     }
 }
 
-fn hand_over<S>(events: &mut Vec<DiskEvent<S>>, deliver: &impl Fn(Vec<DiskEvent<S>>)) {
+fn deliver_events<S>(events: &mut Vec<DiskEvent<S>>, deliver: &impl Fn(Vec<DiskEvent<S>>)) {
     if !events.is_empty() {
         deliver(std::mem::take(events));
     }

@@ -1,32 +1,32 @@
-//! The exit codes that ZooKeeper's operators know (`org.apache.zookeeper.server.ExitCode`).
+//! The exit codes of ZooKeeper (`org.apache.zookeeper.server.ExitCode`).
 
-/// Orderly end.
+/// The server was stopped in order.
 pub const EXECUTION_FINISHED: i32 = 0;
-/// Something that is not supposed to happen.
+/// An unexpected error.
 pub const UNEXPECTED_ERROR: i32 = 1;
-/// Wrong command line or configuration.
+/// Invalid command line or configuration.
 pub const INVALID_INVOCATION: i32 = 2;
 /// The data directory cannot be used.
 pub const UNABLE_TO_ACCESS_DATADIR: i32 = 3;
 /// A snapshot or the log could not be written.
 pub const ERROR_TAKING_SNAPSHOT: i32 = 10;
-/// The leader or a learner got a packet that cannot be.
+/// The leader or a learner received an invalid packet.
 pub const QUORUM_PACKET_ERROR: i32 = 13;
 /// The election or quorum port cannot be bound.
 pub const UNABLE_TO_BIND_QUORUM_PORT: i32 = 14;
 
-/// Why the program ends, with the code to end with. Shown as one line.
+/// The error that ends the program, with its exit code.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// One line: what is wrong and where, and what to do.
+    /// One line: what was found, what was expected, and what to do.
     pub message: String,
     /// The process exit code.
     pub code: i32,
 }
 
 impl Failure {
-    /// A failure with this code.
+    /// A failure with this code and message.
     pub fn new(code: i32, message: impl Into<String>) -> Failure {
         Failure { message: message.into(), code }
     }

@@ -1,4 +1,4 @@
-//! Executes the disk machine's file operations with the operating system's files.
+//! Executes the file operations of the disk machine.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -14,28 +14,28 @@ use zabkeeper_core::disk::{Completion, DirEntry, FailureKind, FileOp, FilePath};
 
 use crate::descriptors;
 
-/// Nobody else reads what clients have stored: modes of the files and directories that are made.
-pub const FILE_MODE: u32 = 0o600;
-/// See [`FILE_MODE`].
-pub const DIRECTORY_MODE: u32 = 0o700;
+/// The mode of created files: only the owner may read the clients' data.
+pub(crate) const FILE_MODE: u32 = 0o600;
+/// The mode of created directories.
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 /// How long an operation waits for a file descriptor.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts.
+const DESCRIPTOR_WAIT: Duration = Duration::from_secs(30);
+/// Between two attempts to get a file descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Padding is written in such pieces where a file system cannot extend files.
+/// The size of the pieces of padding where a file system cannot extend files.
 const PIECE: usize = 1 << 20;
 
 /// Executes one operation at a time. Keeps a file open from its first use until it is closed,
-/// renamed or deleted. Knows nothing of what is in a file.
+/// renamed or deleted. The contents of files are opaque to it.
 ///
-/// What passes is waited for: a signal, file descriptors that others have. What a file system
-/// cannot do at all, and the server can do without, is told once.
+/// Operations that a signal interrupts are repeated, and operations that lack a file descriptor
+/// wait for one. Optional features that a file system lacks are replaced, with one log line.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     open: HashMap<FilePath, File>,
-    /// What was told of: the operation, and the directory.
+    /// Missing features that are logged already, with the directory.
     unsupported: HashSet<(&'static str, FilePath)>,
-    patience: Duration,
+    descriptor_wait: Duration,
     #[cfg(test)]
     faults: tests::Faults,
 }
@@ -47,19 +47,19 @@ impl Default for Files {
 }
 
 impl Files {
-    /// No file is open.
-    pub fn new() -> Files {
+    /// An executor without open files.
+    pub(crate) fn new() -> Files {
         Files {
             open: HashMap::new(),
             unsupported: HashSet::new(),
-            patience: PATIENCE,
+            descriptor_wait: DESCRIPTOR_WAIT,
             #[cfg(test)]
             faults: tests::Faults::default(),
         }
     }
 
-    /// Carries out the operation; blocks until it is done.
-    pub fn execute(&mut self, op: &FileOp) -> Completion {
+    /// Executes an operation; blocks until it is done.
+    pub(crate) fn execute(&mut self, op: &FileOp) -> Completion {
         let began = Instant::now();
         let mut waited = false;
         loop {
@@ -67,7 +67,7 @@ impl Files {
                 Ok(completion) => {
                     if waited {
                         tracing::warn!(
-                            "{} {}: done after {} ms, there are file descriptors again",
+                            "{} {}: done after waiting {} ms for a file descriptor",
                             op.verb(),
                             op.path(),
                             began.elapsed().as_millis()
@@ -75,11 +75,13 @@ impl Files {
                     }
                     return completion;
                 }
-                // Only opening a file fails so: nothing is done yet.
-                Err(e) if descriptors::are_used_up(&e) && began.elapsed() < self.patience => {
+                // Only the opening of a file fails with these errors: nothing has changed yet.
+                Err(e)
+                    if descriptors::are_exhausted(&e) && began.elapsed() < self.descriptor_wait =>
+                {
                     if !waited {
                         tracing::warn!(
-                            "{} {}: waiting, writes are not acknowledged: {}",
+                            "{} {}: waiting for a file descriptor, writes are not acknowledged: {}",
                             op.verb(),
                             op.path(),
                             descriptors::in_words(&e)
@@ -134,7 +136,7 @@ impl Files {
 
     fn file(&mut self, path: &FilePath) -> io::Result<&File> {
         if !self.open.contains_key(path) {
-            // A file that may only be read (a backup's) can still be recovered from.
+            // Recovery can read a file that is not writable, a restored one for example.
             let file = match OpenOptions::new().read(true).write(true).open(&**path) {
                 Err(e) if e.kind() == io::ErrorKind::PermissionDenied => File::open(&**path),
                 opened => opened,
@@ -144,17 +146,17 @@ impl Files {
         self.open.get(path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Where a file system cannot extend a file, the zeros are written.
+    /// Writes zeros where the file system cannot extend a file.
     fn set_len(&mut self, path: &FilePath, len: u64) -> io::Result<()> {
         let extended = self.fault("extend").and_then(|()| self.file(path)?.set_len(len));
         let Err(e) = extended else { return Ok(()) };
         let end = self.file(path)?.metadata()?.len();
-        // Some say so with EPERM.
+        // Some file systems report EPERM.
         let cannot = is_unsupported(&e) || Errno::from_io_error(&e) == Some(Errno::PERM);
         if !cannot || len <= end {
             return Err(e);
         }
-        self.tell_once("extend files", directory(path), &e, "padding is written as zeros");
+        self.warn_once("extend files", directory(path), &e, "writing zeros as padding");
         let zeros = vec![0; PIECE];
         let (file, mut at) = (self.file(path)?, end);
         while at < len {
@@ -169,59 +171,59 @@ impl Files {
         let dir = File::open(&**path)?;
         match self.fault("fsync").and_then(|()| dir.sync_all()) {
             Err(e) if is_unsupported(&e) => {
-                self.tell_once("sync directories", path, &e, CANNOT_SYNC);
+                self.warn_once("sync directories", path, &e, CANNOT_SYNC);
                 Ok(())
             }
             synced => synced,
         }
     }
 
-    /// Where tests let a call fail.
+    /// Lets tests inject an error.
     fn fault(&mut self, _verb: &str) -> io::Result<()> {
         #[cfg(test)]
         self.faults.strike(_verb)?;
         Ok(())
     }
 
-    fn tell_once(&mut self, what: &'static str, dir: &str, e: &io::Error, so: &str) {
+    fn warn_once(&mut self, what: &'static str, dir: &str, e: &io::Error, effect: &str) {
         if self.unsupported.insert((what, FilePath::from(dir))) {
-            tracing::warn!("{dir}: its file system cannot {what} ({e}): {so}");
+            tracing::warn!("{dir}: the file system cannot {what} ({e}): {effect}");
         }
     }
 }
 
-const CANNOT_SYNC: &str = "a power cut may lose the newest files";
+const CANNOT_SYNC: &str = "a power failure may lose the newest files";
 
-/// Makes creations and deletions in a directory durable, where its file system can.
+/// Makes creations and deletions in a directory durable, if the file system supports that.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     match File::open(dir)?.sync_all() {
         Err(e) if is_unsupported(&e) => {
             let dir = dir.display();
-            tracing::warn!("{dir}: its file system cannot sync directories ({e}): {CANNOT_SYNC}");
+            tracing::warn!("{dir}: the file system cannot sync directories ({e}): {CANNOT_SYNC}");
             Ok(())
         }
         synced => synced,
     }
 }
 
-/// Whether an error says that a file system cannot do this at all, whatever is tried.
+/// Whether an error means that the file system does not support an operation.
 pub(crate) fn is_unsupported(e: &io::Error) -> bool {
     const CANNOT: [Errno; 5] =
         [Errno::INVAL, Errno::BADF, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP];
     Errno::from_io_error(e).is_some_and(|errno| CANNOT.contains(&errno))
 }
 
-/// A repetition of these may find that they are done.
+/// Whether an interrupted operation can be repeated: a rename or deletion may be done already.
 fn can_be_repeated(op: &FileOp) -> bool {
     !matches!(op, FileOp::Rename { .. } | FileOp::Delete { .. })
 }
 
-/// A file that replaces another one may be read by whoever could read that.
+/// Gives a file the mode of the file that it replaces.
 fn keep_mode(from: &FilePath, to: &FilePath) -> io::Result<()> {
     let Ok(old) = fs::metadata(&**to) else { return Ok(()) };
     let new = fs::metadata(&**from)?;
     if old.permissions().mode() != new.permissions().mode() {
-        // Where modes cannot be set, they mean nothing.
+        // A file system that cannot set modes ignores them.
         let _ = fs::set_permissions(&**from, old.permissions());
     }
     Ok(())
@@ -231,7 +233,7 @@ fn directory(path: &str) -> &str {
     path.rsplit_once('/').map_or(".", |(dir, _)| dir)
 }
 
-/// The answer to an operation that failed so.
+/// The completion of a failed operation.
 pub(crate) fn failed(e: &io::Error) -> Completion {
     Completion::Failed { kind: kind(e), text: descriptors::in_words(e) }
 }
@@ -244,7 +246,7 @@ pub(crate) fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             metadata => metadata?,
         };
-        // The machine's own names are ASCII: any other file is none of its business.
+        // The disk machine uses ASCII names only: other files are ignored.
         if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
             entries.push(DirEntry { name, len: metadata.len() });
         }
@@ -270,7 +272,7 @@ pub(crate) fn read(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
 
 fn kind(e: &io::Error) -> FailureKind {
     match e.kind() {
-        _ if descriptors::are_used_up(e) => FailureKind::NoDescriptors,
+        _ if descriptors::are_exhausted(e) => FailureKind::NoDescriptors,
         io::ErrorKind::NotFound => FailureKind::NotFound,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::NoSpace,
         _not_distinguished => FailureKind::Other,
@@ -283,7 +285,7 @@ mod tests {
 
     use super::*;
 
-    /// Which operations fail next, and how.
+    /// The operations that fail next, with their errors.
     #[derive(Default, Debug)]
     pub(super) struct Faults(VecDeque<(&'static str, Errno)>);
 
@@ -296,16 +298,16 @@ mod tests {
         }
     }
 
-    struct Place {
+    struct TestDir {
         dir: tempfile::TempDir,
         files: Files,
     }
 
-    impl Place {
-        fn new(faults: &[(&'static str, Errno)]) -> Place {
-            let mut files = Files { patience: Duration::from_secs(20), ..Files::new() };
+    impl TestDir {
+        fn new(faults: &[(&'static str, Errno)]) -> TestDir {
+            let mut files = Files { descriptor_wait: Duration::from_secs(20), ..Files::new() };
             files.faults.0.extend(faults);
-            Place { dir: tempfile::tempdir().unwrap(), files }
+            TestDir { dir: tempfile::tempdir().unwrap(), files }
         }
         fn at(&self, name: &str) -> FilePath {
             FilePath::from(self.dir.path().join(name).to_str().unwrap())
@@ -313,7 +315,7 @@ mod tests {
         fn mode(&self, name: &str) -> u32 {
             fs::metadata(self.dir.path().join(name)).unwrap().permissions().mode() & 0o7777
         }
-        /// Every operation, in an order in which each can be done.
+        /// Every operation, in an order in which each can be executed.
         fn all(&self) -> Vec<FileOp> {
             let (dir, a, b) = (self.at("x"), self.at("x/a"), self.at("x/b"));
             vec![
@@ -333,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_system_cannot_do_and_the_server_can_do_without_is_no_failure() {
+    fn missing_optional_feature_of_a_file_system_is_no_failure() {
         for errno in [Errno::INVAL, Errno::BADF, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM] {
             for failing in ["extend", "fsync"] {
-                let mut place = Place::new(&[(failing, errno)]);
+                let mut place = TestDir::new(&[(failing, errno)]);
                 for op in place.all() {
                     let completion = place.files.execute(&op);
                     let is_failed = matches!(completion, Completion::Failed { .. });
-                    // EPERM of a sync is none of those.
+                    // EPERM of a sync is a failure.
                     let is_fatal = failing == "fsync" && errno == Errno::PERM;
                     assert_eq!(is_failed, is_fatal && op.verb() == "sync directory", "{errno:?}");
                     if let FileOp::SetLen { path, len } = &op {
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_cut_and_a_directory_that_cannot_be_read_are_failures() {
+    fn errors_of_required_operations_are_failures() {
         for (failing, errno) in [
             ("fsync", Errno::IO),
             ("extend", Errno::IO),
@@ -365,14 +367,14 @@ mod tests {
             ("sync", Errno::OPNOTSUPP),
             ("delete", Errno::OPNOTSUPP),
         ] {
-            let mut place = Place::new(&[(failing, errno)]);
+            let mut place = TestDir::new(&[(failing, errno)]);
             let failed = place
                 .all()
                 .iter()
                 .any(|op| matches!(place.files.execute(op), Completion::Failed { .. }));
             assert!(failed, "{failing} {errno:?}");
         }
-        let mut place = Place::new(&[]);
+        let mut place = TestDir::new(&[]);
         let all = place.all();
         all[..4].iter().for_each(|op| drop(place.files.execute(op)));
         place.files.faults.0.push_back(("extend", Errno::OPNOTSUPP));
@@ -381,12 +383,12 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_and_descriptors_that_others_have_are_waited_out() {
-        let verbs = Place::new(&[]).all();
+    fn interrupted_and_descriptorless_operations_are_repeated() {
+        let verbs = TestDir::new(&[]).all();
         for errno in [Errno::INTR, Errno::MFILE, Errno::NFILE] {
             for verb in verbs.iter().map(FileOp::verb) {
                 let is_repeated = errno != Errno::INTR || !["rename", "delete"].contains(&verb);
-                let mut place = Place::new(&[(verb, errno), (verb, errno)]);
+                let mut place = TestDir::new(&[(verb, errno), (verb, errno)]);
                 let mut failures = 0;
                 for op in place.all() {
                     let completion = place.files.execute(&op);
@@ -398,9 +400,9 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_are_not_waited_for_without_end() {
-        let mut place = Place::new(&[("create", Errno::MFILE); 3]);
-        place.files.patience = Duration::ZERO;
+    fn wait_for_descriptors_is_limited() {
+        let mut place = TestDir::new(&[("create", Errno::MFILE); 3]);
+        place.files.descriptor_wait = Duration::ZERO;
         let completion = place.files.execute(&FileOp::Create { path: place.at("a") });
         let Completion::Failed { kind, text } = completion else { panic!("{completion:?}") };
         assert_eq!(kind, FailureKind::NoDescriptors);
@@ -408,8 +410,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_private_and_what_is_replaced_keeps_its_mode() {
-        let mut place = Place::new(&[]);
+    fn created_files_are_private_and_replaced_files_keep_their_mode() {
+        let mut place = TestDir::new(&[]);
         fs::write(&*place.at("old"), "1").unwrap();
         fs::set_permissions(&*place.at("old"), PermissionsExt::from_mode(0o644)).unwrap();
         let (new, old) = (place.at("new"), place.at("old"));
@@ -426,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_from_creation_to_deletion() {
+    fn file_lives_from_creation_to_deletion() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| FilePath::from(dir.path().join(name).to_str().unwrap());
         let (inner, a, b) = (at("x/y"), at("x/y/a"), at("x/y/b"));

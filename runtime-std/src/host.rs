@@ -1,5 +1,5 @@
-//! What four-letter words tell of the process and its machine, looked up now and then on a
-//! thread of its own: reading directories can take its time.
+//! Figures of the process and its machine for the four-letter words, collected on a thread of its
+//! own because reading directories can be slow.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -12,24 +12,25 @@ use zabkeeper_core::node;
 
 use crate::{descriptors, logging};
 
-/// How old the figures may be.
-const EVERY: Duration = Duration::from_secs(1);
-/// After so many looks the environment is looked at again: its figures of memory change all the
-/// time, and hardly anybody asks for them.
-const ENVIRONMENT_EVERY: usize = 60;
+/// The interval at which figures are collected.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The environment is collected every 60th time: its figures of memory change all the time, and are
+/// rarely requested.
+const ENVIRONMENT_INTERVAL: usize = 60;
 
-/// The thread that looks. It ends when this is dropped.
+/// The handle of the thread; dropping it ends the thread.
 #[derive(Debug)]
-pub struct HostThread {
+pub(crate) struct HostThread {
     _ended: Sender<()>,
 }
 
 impl HostThread {
-    /// Looks at once and every second; `deliver` gets what has changed, on that thread.
+    /// Collects figures at once and then every second; calls `deliver` with them on that thread if
+    /// they have changed.
     ///
     /// # Errors
-    /// There can be no more threads.
-    pub fn start(
+    /// The thread cannot be created.
+    pub(crate) fn start(
         name: String,
         config: &Config,
         deliver: impl Fn(HostStats) + Send + 'static,
@@ -39,8 +40,8 @@ impl HostThread {
         thread::Builder::new().name(name).spawn(move || {
             let mut environment = environment();
             let mut last = None;
-            for look in 1_usize.. {
-                if look.is_multiple_of(ENVIRONMENT_EVERY) {
+            for round in 1_usize.. {
+                if round.is_multiple_of(ENVIRONMENT_INTERVAL) {
                     environment = self::environment();
                 }
                 let host = survey(
@@ -52,7 +53,7 @@ impl HostThread {
                     deliver(host.clone());
                     last = Some(host);
                 }
-                match wait.recv_timeout(EVERY) {
+                match wait.recv_timeout(INTERVAL) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -66,7 +67,7 @@ fn survey(data_dir: &Path, data_log_dir: &Path, environment: Vec<(String, String
     HostStats {
         data_dir_bytes: bytes_in(data_dir),
         data_log_dir_bytes: bytes_in(data_log_dir),
-        // The directory that is being read is one of them.
+        // One of the descriptors belongs to the directory that is being read.
         open_files: entries("/proc/self/fd").map(|n| n.saturating_sub(1)),
         max_files: descriptors::limit(),
         log_lines_dropped: logging::lines_dropped(),
@@ -74,7 +75,7 @@ fn survey(data_dir: &Path, data_log_dir: &Path, environment: Vec<(String, String
     }
 }
 
-/// Bytes of the files there; of those that are gone meanwhile, none.
+/// The size of the files in a directory; a file that is deleted meanwhile has none.
 fn bytes_in(dir: &Path) -> u64 {
     let Ok(all) = fs::read_dir(dir) else { return 0 };
     let sizes = all.filter_map(|entry| entry.ok()?.metadata().ok());
@@ -85,11 +86,11 @@ fn entries(dir: &str) -> Option<u64> {
     fs::read_dir(dir).ok().map(|all| all.count() as u64)
 }
 
-/// What Java says of a property that is not there.
-const NOT_THERE: &str = "<NA>";
+/// The value that ZooKeeper gives for a missing property.
+const MISSING: &str = "<NA>";
 
-/// ZooKeeper's keys in its order (`Environment.list`), each with what is true here: of a JVM
-/// there is nothing.
+/// ZooKeeper's keys in its order (`Environment.list`) with the values of this process; those of a
+/// JVM are missing.
 fn environment() -> Vec<(String, String)> {
     let kernel = |name: &str| fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).ok();
     let variable = |name: &str| env::var(name).ok();
@@ -123,12 +124,12 @@ fn environment() -> Vec<(String, String)> {
         ("os.memory.total", total),
     ];
     let known = |(name, value): (&str, Option<String>)| {
-        (String::from(name), String::from(value.as_deref().unwrap_or(NOT_THERE).trim()))
+        (String::from(name), String::from(value.as_deref().unwrap_or(MISSING).trim()))
     };
     all.into_iter().map(known).collect()
 }
 
-/// Name and home of the user that this process runs as, from the machine's own list.
+/// Name and home of this process's user, from `/etc/passwd`.
 fn user() -> [Option<String>; 2] {
     let read = |file| fs::read_to_string(file).unwrap_or_default();
     let (status, all) = (read("/proc/self/status"), read("/etc/passwd"));
@@ -139,8 +140,8 @@ fn user() -> [Option<String>; 2] {
     [0, 5].map(|at| user.get(at).map(|text| String::from(*text)))
 }
 
-/// Bytes that the machine still has, that this process could have at most (the machine's, or its
-/// control group's), and that it has.
+/// In bytes: the machine's available memory, the limit of this process (the machine's memory or the
+/// limit of its control group), and its resident size.
 fn memory() -> [Option<u64>; 3] {
     let of_machine = |key| kilobytes("/proc/meminfo", key);
     let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
@@ -149,7 +150,7 @@ fn memory() -> [Option<u64>; 3] {
     [of_machine("MemAvailable:"), max, kilobytes("/proc/self/status", "VmRSS:")]
 }
 
-/// A line of a file under `/proc` that is a key and a number of kilobytes, in bytes.
+/// The value of a key in a file under `/proc`, converted from kilobytes to bytes.
 fn kilobytes(file: &str, key: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_and_descriptors_are_counted() {
+    fn files_and_descriptors_are_counted() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("log.1"), [0; 1000]).unwrap();
         fs::write(dir.path().join("snapshot.0"), [0; 23]).unwrap();
@@ -171,14 +172,14 @@ mod tests {
         if cfg!(target_os = "linux") {
             let file = fs::File::open(dir.path().join("log.1")).unwrap();
             let more = survey(dir.path(), dir.path(), Vec::new());
-            // Other tests open files meanwhile, too.
+            // Other tests open files at the same time.
             assert!(more.open_files.unwrap() > 3 && more.max_files >= more.open_files);
             drop(file);
         }
     }
 
     #[test]
-    fn the_environment_has_zookeepers_keys_in_its_order() {
+    fn environment_has_zookeepers_keys_in_order() {
         let all = environment();
         let keys: Vec<&str> = all.iter().map(|(key, _)| key.as_str()).collect();
         let expected = "host.name java.version java.vendor java.home java.class.path \
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_tells_at_once_and_ends_with_its_owner() {
+    fn thread_delivers_at_once_and_ends_with_its_handle() {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("dataDir={}\nclientPort=2181\n", dir.path().display());
         let source = zabkeeper_core::journal::ConfigSource {
@@ -209,14 +210,17 @@ mod tests {
             ..Default::default()
         };
         let (config, _) = source.parse().unwrap();
-        let (told, hear) = channel();
+        let (sender, receiver) = channel();
         let thread = HostThread::start("host".into(), &config, move |host| {
-            told.send(host).unwrap();
+            sender.send(host).unwrap();
         })
         .unwrap();
-        assert_eq!(hear.recv_timeout(Duration::from_secs(20)).unwrap().data_dir_bytes, 0);
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap().data_dir_bytes, 0);
         drop(thread);
-        // The sender goes with the thread.
-        assert_eq!(hear.recv_timeout(Duration::from_secs(20)), Err(RecvTimeoutError::Disconnected));
+        // The thread drops the sender.
+        assert_eq!(
+            receiver.recv_timeout(Duration::from_secs(20)),
+            Err(RecvTimeoutError::Disconnected)
+        );
     }
 }

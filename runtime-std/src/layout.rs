@@ -1,4 +1,4 @@
-//! Where an ensemble on one machine has its files and ports.
+//! Files and ports of an ensemble on one machine.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -14,49 +14,48 @@ use zabkeeper_core::types::HostPort;
 use crate::exit::{self, Failure};
 use crate::files;
 
-/// What to lay out.
+/// The options of a [`Layout`].
 #[derive(Clone, Debug)]
-pub struct LayoutOptions {
-    /// How many servers.
-    pub servers: u16,
-    /// Where everything is kept; none means a temporary directory.
-    pub dir: Option<PathBuf>,
-    /// The first server's client port, the others take those after it; none means any that are
-    /// free.
-    pub client_port: Option<u16>,
-    /// Lines of every `zoo.cfg`, key and value.
-    pub settings: Vec<(String, String)>,
+pub(crate) struct LayoutOptions {
+    /// The number of servers.
+    pub(crate) servers: u16,
+    /// The directory; `None` is a temporary one.
+    pub(crate) dir: Option<PathBuf>,
+    /// The client port of the first server, the others use the ports after it; `None` is any free
+    /// port for each.
+    pub(crate) client_port: Option<u16>,
+    /// Settings in every `zoo.cfg`, key and value.
+    pub(crate) settings: Vec<(String, String)>,
 }
 
-/// Directories, ports and a `zoo.cfg` for each server. Dropping it removes the directory if it
-/// is a temporary one.
+/// Directories, ports and a `zoo.cfg` for each server. Dropping it removes a temporary directory.
 #[derive(Debug)]
-pub struct Layout {
-    /// The servers, by number from 1 on.
-    pub nodes: Vec<NodePaths>,
+pub(crate) struct Layout {
+    /// The servers in order of their ids, from 1.
+    pub(crate) nodes: Vec<NodePaths>,
     temporary: Option<TempDir>,
 }
 
-/// One server's.
+/// The configuration file and the addresses of a server.
 #[derive(Debug)]
-pub struct NodePaths {
-    /// Its `zoo.cfg`.
-    pub config: PathBuf,
-    /// Where its clients come.
-    pub client: SocketAddr,
-    /// Where its peers come.
-    pub peers: [HostPort; 2],
-    /// Nobody else takes its ports, also while it does not run.
+pub(crate) struct NodePaths {
+    /// The path of its `zoo.cfg`.
+    pub(crate) config: PathBuf,
+    /// The address for clients.
+    pub(crate) client: SocketAddr,
+    /// The addresses for peers: quorum and election port.
+    pub(crate) peers: [HostPort; 2],
+    /// Keeps other processes from its ports, also while the server is down.
     _held: Vec<Socket>,
 }
 
 impl Layout {
-    /// Makes `node1`, `node2`, ... with `zoo.cfg` and `data/myid` in the directory. Data that
-    /// is there already is kept; the configuration is written anew.
+    /// Creates `node1`, `node2`, ... with `zoo.cfg` and `data/myid` in the directory. Existing data
+    /// is kept; the configuration is rewritten.
     ///
     /// # Errors
-    /// A client port is taken, or a file cannot be written.
-    pub fn make(options: &LayoutOptions) -> Result<Layout, Failure> {
+    /// A client port is in use, or a file cannot be written.
+    pub(crate) fn create(options: &LayoutOptions) -> Result<Layout, Failure> {
         let temporary = match &options.dir {
             Some(_) => None,
             None => Some(
@@ -97,23 +96,23 @@ impl Layout {
             fs::write(&node.config, encode(&text)).map_err(|e| unusable(&node.config, &e))?;
         }
         if !cfg!(target_os = "linux") {
-            // There, who holds a port would keep its server out, too.
+            // On other systems, a held port could not be bound by its server either.
             nodes.iter_mut().for_each(|node| node._held.clear());
         }
         Ok(Layout { nodes, temporary })
     }
 
-    /// For clients: every server's address, separated by commas.
-    pub fn connect_string(&self) -> String {
+    /// The addresses for clients, separated by commas.
+    pub(crate) fn connect_string(&self) -> String {
         let all: Vec<String> = self.nodes.iter().map(|p| p.client.to_string()).collect();
         all.join(",")
     }
 
-    /// Removes the directory if it is a temporary one.
+    /// Removes a temporary directory.
     ///
     /// # Errors
-    /// It cannot be removed.
-    pub fn remove(self) -> io::Result<()> {
+    /// The directory cannot be removed.
+    pub(crate) fn remove(self) -> io::Result<()> {
         self.temporary.map_or(Ok(()), TempDir::close)
     }
 }
@@ -128,14 +127,13 @@ fn client_port(options: &LayoutOptions, n: u16) -> Result<(SocketAddr, Socket), 
     let Some(first) = options.client_port else { return free_port() };
     let Some(port) = first.checked_add(n) else {
         let what = format!(
-            "--client-port {first}: {} nodes need as many ports, and the last is 65535",
+            "--client-port {first}: {} nodes need consecutive ports up to 65535",
             options.servers
         );
         return Err(Failure::new(exit::INVALID_INVOCATION, what));
     };
     hold(port).map_err(|e| {
-        let what =
-            format!("client port {port} cannot be used: {e}; choose others with --client-port");
+        let what = format!("cannot use client port {port}: {e}; choose another with --client-port");
         Failure::new(exit::INVALID_INVOCATION, what)
     })
 }
@@ -146,15 +144,15 @@ fn free_port() -> Result<(SocketAddr, Socket), Failure> {
     })
 }
 
-/// A port (0: any that is free) that the system gives nobody now who asks for any. Who asks for
-/// it by number gets it, as long as nobody listens there.
+/// Reserves a port (0: any free one). The system gives it to no process that requests any port; a
+/// server can still bind it by its number.
 fn hold(port: u16) -> io::Result<(SocketAddr, Socket)> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     if port != 0 {
         socket.set_reuse_address(true)?;
     }
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
-    // What was bound to any port is unlike all others until here.
+    // Set after the bind, so that the system chooses a port that no other socket uses.
     socket.set_reuse_address(true)?;
     let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((address, socket))
@@ -167,7 +165,7 @@ fn zoo_cfg(
     members: &str,
 ) -> String {
     let mut text = format!(
-        "# Written at every start.\n\
+        "# Rewritten at every start.\n\
          dataDir={}\n\
          clientPort={}\n\
          clientPortAddress={}\n",
@@ -208,11 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_holds_everything_and_its_data_is_kept() {
+    fn given_directory_holds_all_files_and_keeps_its_data() {
         let dir = tempfile::tempdir().unwrap();
         let client_port = free_run(2);
         let options = options(2, Some(dir.path().join("e")), Some(client_port));
-        let first = Layout::make(&options).unwrap();
+        let first = Layout::create(&options).unwrap();
         let ports = (client_port, client_port + 1);
         assert_eq!(first.connect_string(), format!("127.0.0.1:{},127.0.0.1:{}", ports.0, ports.1));
         let data = dir.path().join("e/node2/data");
@@ -223,13 +221,13 @@ mod tests {
         assert!(config.contains("tickTime=700\n"));
         fs::write(data.join("kept"), "x").unwrap();
         first.remove().unwrap();
-        Layout::make(&options).unwrap().remove().unwrap();
+        Layout::create(&options).unwrap().remove().unwrap();
         assert!(data.join("kept").exists());
     }
 
     #[test]
-    fn a_temporary_directory_goes_at_the_end() {
-        let layout = Layout::make(&options(1, None, None)).unwrap();
+    fn temporary_directory_is_removed() {
+        let layout = Layout::create(&options(1, None, None)).unwrap();
         let config = layout.nodes[0].config.clone();
         assert!(config.exists());
         layout.remove().unwrap();
@@ -237,20 +235,20 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_client_port_is_named() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let failure = Layout::make(&options(1, None, Some(port))).unwrap_err();
-        assert!(failure.message.contains(&format!("client port {port} cannot be used")));
+    fn client_port_in_use_is_named() {
+        let used = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = used.local_addr().unwrap().port();
+        let failure = Layout::create(&options(1, None, Some(port))).unwrap_err();
+        assert!(failure.message.contains(&format!("cannot use client port {port}")));
         assert_eq!(failure.code, exit::INVALID_INVOCATION);
-        let failure = Layout::make(&options(3, None, Some(65534))).unwrap_err();
+        let failure = Layout::create(&options(3, None, Some(65534))).unwrap_err();
         assert!(failure.message.contains("65535"), "{failure}");
     }
 
     #[test]
-    fn a_held_port_is_its_servers_alone() {
+    fn reserved_port_can_be_bound_by_its_server() {
         let (at, _held) = free_port().unwrap();
-        assert!(TcpStream::connect(at).is_err(), "nobody is there");
+        assert!(TcpStream::connect(at).is_err(), "nothing listens");
         if cfg!(target_os = "linux") {
             let server = TcpListener::bind(at).unwrap();
             TcpStream::connect(at).unwrap();

@@ -1,28 +1,37 @@
-//! What every runtime of zabkeeper needs and none should write twice: the driver of a node, the
-//! file executor and its thread, start-up, the command line, what the JVM was told, the clock,
-//! signals, logging, the journal of a process, what `inspect` prints. And [`threads`], a runtime
-//! without an executor; and [`TestEnsemble`], for the tests of others.
+//! Servers on plain threads, test ensembles, and the parts that all runtimes of zabkeeper share.
+//!
+//! - **Test an application**: [`TestEnsemble`] starts the servers of an ensemble on threads of the
+//!   test's process. Members can be killed, restarted and partitioned, sessions expired.
+//! - **Run a server**: [`program::main`] is the whole program - command line, start-up, logging,
+//!   signals, exit codes - on a runtime. [`threads::Threads`] is the runtime of the binary
+//!   `zabkeeper-std`: one thread polls all sockets, another one executes file operations.
+//! - **Write a runtime**: implement [`program::Runtime`] and [`driver::Sockets`], and call a
+//!   [`driver::Driver`] in a loop. The driver owns everything of a node except waiting, reading and
+//!   writing; [`listen`] and [`descriptors`] help with sockets. The crate `zabkeeper` is a runtime
+//!   on smol.
+//!
+//! The protocol itself is in the crate `zabkeeper-core`.
 
 pub mod boot;
-pub mod clock;
-pub mod command_line;
+mod clock;
+mod command_line;
 pub mod descriptors;
 mod dev;
-pub mod disk_thread;
+mod disk_thread;
 pub mod driver;
 pub mod ensemble;
 pub mod exit;
-pub mod files;
-pub mod host;
-pub mod inspect;
+mod files;
+mod host;
+mod inspect;
 pub mod journal;
-pub mod layout;
+mod layout;
 pub mod listen;
-pub mod logging;
+mod logging;
 pub mod program;
-pub mod signals;
+mod signals;
 mod spelling;
-pub mod system_properties;
+mod system_properties;
 pub mod threads;
 
 pub use ensemble::TestEnsemble;

@@ -1,4 +1,4 @@
-//! Where a server listens and whom it dials: addresses, and sockets that are bound.
+//! Addresses to listen at and to dial, and listening sockets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -13,45 +13,45 @@ use crate::boot::Listen;
 use crate::exit::{self, Failure};
 
 /// Between two attempts to bind.
-pub const BIND_PAUSE: Duration = Duration::from_secs(1);
-/// Most connections that are accepted at one port in one turn.
+pub(crate) const BIND_PAUSE: Duration = Duration::from_secs(1);
+/// The most connections that are accepted at one port in one turn.
 pub const ACCEPTS: usize = 64;
-/// How long to wait when no connection can be accepted (no file descriptors, say).
+/// The pause after a failed `accept`, for example without file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections that wait to be accepted, where `clientPortListenBacklog` does not say.
+/// The default of `clientPortListenBacklog`: connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Whether an error of `accept` is only about a connection that is gone already.
-pub fn accepts_on(e: &io::Error) -> bool {
+/// Whether an error of `accept` concerns one connection only, so that accepting continues.
+pub fn is_transient(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
 }
 
-/// Where a server listens of the places that it has for one purpose.
+/// The result of [`listen`].
 #[derive(Debug)]
-pub struct Bound {
-    /// At least one, if there are any places.
-    pub listening: Vec<(Listen, TcpListener)>,
-    /// Places that cannot be bound yet.
-    pub pending: Vec<Listen>,
+pub(crate) struct Bound {
+    /// The bound addresses: at least one, unless there are none.
+    pub(crate) listening: Vec<(Listen, TcpListener)>,
+    /// Addresses that cannot be bound yet.
+    pub(crate) pending: Vec<Listen>,
 }
 
-/// Binds at as many of these places as it can, which are one server's for one purpose. One is
-/// enough; while there is none, it tries as often as the first one says. No socket blocks.
+/// Binds the addresses that a server has for one purpose. One bound address is enough; without one,
+/// repeats as often as the first address demands. The sockets are non-blocking.
 ///
 /// # Errors
-/// None of the places can be bound.
-pub fn listen(places: Vec<Listen>) -> Result<Bound, Failure> {
-    let mut attempts_left = places.first().map_or(0, |at| at.attempts);
+/// None of the addresses can be bound.
+pub(crate) fn listen(addresses: Vec<Listen>) -> Result<Bound, Failure> {
+    let mut attempts_left = addresses.first().map_or(0, |at| at.attempts);
     loop {
         attempts_left = attempts_left.saturating_sub(1);
         let mut bound = Bound { listening: Vec::new(), pending: Vec::new() };
         let mut failed = None;
-        for at in &places {
+        for at in &addresses {
             match bind(at) {
                 Ok(listener) => bound.listening.push((at.clone(), listener)),
                 Err(e) => {
-                    if attempts_left > 0 || places.len() > 1 {
-                        tracing::warn!("{} yet", cannot(at, &e));
+                    if attempts_left > 0 || addresses.len() > 1 {
+                        tracing::warn!("{}; retrying", failure(at, &e));
                     }
                     bound.pending.push(at.clone());
                     failed = Some((at, e));
@@ -65,7 +65,7 @@ pub fn listen(places: Vec<Listen>) -> Result<Bound, Failure> {
                         Port::Client => exit::UNEXPECTED_ERROR,
                         Port::Election | Port::Quorum => exit::UNABLE_TO_BIND_QUORUM_PORT,
                     };
-                    return Err(Failure::new(code, cannot(at, &e)));
+                    return Err(Failure::new(code, failure(at, &e)));
                 }
                 thread::sleep(BIND_PAUSE);
             }
@@ -74,39 +74,39 @@ pub fn listen(places: Vec<Listen>) -> Result<Bound, Failure> {
     }
 }
 
-/// Where it cannot listen, why, and what to do.
-pub fn cannot(at: &Listen, e: &io::Error) -> String {
+/// A message about an address that cannot be bound: the address, the error, and advice.
+pub(crate) fn failure(at: &Listen, e: &io::Error) -> String {
     let (what, key) = match at.port {
         Port::Client => ("client", "clientPortAddress or the server.N line"),
         Port::Election => ("election", "the server.N line"),
         Port::Quorum => ("quorum", "the server.N line"),
     };
-    let cure = match e.kind() {
+    let advice = match e.kind() {
         io::ErrorKind::AddrInUse => {
-            String::from("another process listens there: end it, or give this server another port")
+            String::from("another process uses the port: stop it, or configure another port")
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("this machine does not have that address: correct {key}")
+            format!("this machine does not have the address: correct {key}")
         }
         io::ErrorKind::PermissionDenied => String::from(
-            "ports below 1024 need CAP_NET_BIND_SERVICE: take a higher one, or grant it",
+            "ports below 1024 need CAP_NET_BIND_SERVICE: use a higher port, or grant the capability",
         ),
         _ if at.host.as_deref().is_some_and(|host| types::literal(host).is_none()) => {
-            format!("the host name has to resolve to an address of this machine: correct {key}")
+            format!("the host name must resolve to an address of this machine: correct {key}")
         }
-        _ => format!("see {key}"),
+        _ => format!("check {key}"),
     };
     let host = at.host.as_deref().unwrap_or("*");
-    format!("cannot listen on {what} port {host}:{}: {e} ({cure})", at.number)
+    format!("cannot listen on {what} port {host}:{}: {e} ({advice})", at.number)
 }
 
-/// One attempt. The socket does not block.
+/// Binds once. The socket is non-blocking.
 ///
 /// # Errors
-/// Those of the last address.
-pub fn bind(at: &Listen) -> io::Result<TcpListener> {
+/// The error of the last address that the host has.
+pub(crate) fn bind(at: &Listen) -> io::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = match &at.host {
-        // One socket for IPv6 and IPv4, or IPv4 alone where there is no IPv6.
+        // One socket for IPv6 and IPv4, or for IPv4 alone without IPv6.
         None => [IpAddr::from(Ipv6Addr::UNSPECIFIED), Ipv4Addr::UNSPECIFIED.into()]
             .map(|ip| SocketAddr::new(ip, at.number))
             .into(),
@@ -134,31 +134,31 @@ fn bind_address(address: SocketAddr, backlog: Option<i32>) -> io::Result<TcpList
     Ok(socket.into())
 }
 
-/// An IPv4 client of a two-family socket is an IPv4 client.
-pub fn peer(peer: SocketAddr) -> SocketAddr {
+/// The address of a peer, with an IPv4-mapped IPv6 address converted to IPv4.
+pub(crate) fn peer(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
-/// The address, where no resolver is needed to tell. A zone means something for link-local
-/// addresses only, and the resolver knows what.
+/// The address if the host is a literal that needs no resolver. The zone of a link-local address
+/// needs the resolver; other zones are ignored.
 pub fn literal(to: &HostPort) -> Option<SocketAddr> {
     let (ip, zone) = types::literal(&to.host)?;
     let needs_zone = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     (zone.is_none() || !needs_zone).then(|| SocketAddr::new(ip, to.port))
 }
 
-/// All addresses of a host.
+/// Resolves a host to all its addresses.
 ///
 /// # Errors
 /// The name does not resolve.
-pub fn resolve(to: &HostPort) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn resolve(to: &HostPort) -> io::Result<Vec<SocketAddr>> {
     match literal(to) {
         Some(address) => Ok(vec![address]),
         None => (&*to.host, to.port).to_socket_addrs().map(Iterator::collect),
     }
 }
 
-/// What to say of a host that resolves to nothing.
+/// The error for a host without addresses.
 pub fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the host has no address")
 }
@@ -172,15 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_taken_with_its_zone_however_it_is_spelled() {
+    fn literal_addresses_need_no_resolver() {
         for host in ["::1", "[::1]", "0:0:0:0:0:0:0:1", "0:0:0:0:0:0:0:1%lo", "::1%1"] {
             let to = HostPort::new(host, 7);
             assert_eq!(resolve(&to).unwrap(), ["[::1]:7".parse::<SocketAddr>().unwrap()], "{host}");
         }
         assert_eq!(literal(&HostPort::new("::ffff:127.0.0.1", 7)), "127.0.0.1:7".parse().ok());
-        assert_eq!(literal(&HostPort::new("fe80::1%lo", 7)), None, "the zone has a number");
+        assert_eq!(literal(&HostPort::new("fe80::1%lo", 7)), None, "the zone must be resolved");
         assert_eq!(literal(&HostPort::new("localhost", 7)), None);
-        // Where there is no IPv6, nothing can be bound.
+        // A machine without IPv6 can bind no such address.
         if TcpListener::bind("[::1]:0").is_ok() {
             let bound = bind(&at(Port::Client, "0:0:0:0:0:0:0:1%lo", 0)).unwrap();
             assert_eq!(bound.local_addr().unwrap().ip(), IpAddr::from(Ipv6Addr::LOCALHOST));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_places_is_enough_and_none_is_the_end() {
+    fn one_of_several_addresses_is_enough() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = taken.local_addr().unwrap().port();
         // An address for documentation: no machine has it.
@@ -203,23 +203,22 @@ mod tests {
             failure.to_string(),
             format!(
                 "cannot listen on quorum port 127.0.0.1:{number}: Address already in use \
-                 (os error 98) (another process listens there: end it, or give this server \
-                 another port)"
+                 (os error 98) (another process uses the port: stop it, or configure another port)"
             )
         );
         assert!(listen(Vec::new()).unwrap().listening.is_empty());
     }
 
     #[test]
-    fn a_place_that_cannot_be_bound_is_told_with_the_cure() {
+    fn unusable_address_is_reported_with_advice() {
         let gone = at(Port::Election, "192.0.2.1", 3888);
-        let said = cannot(&gone, &bind(&gone).unwrap_err());
+        let text = failure(&gone, &bind(&gone).unwrap_err());
         assert!(
-            said.contains("192.0.2.1:3888") && said.contains("correct the server.N line"),
-            "{said}"
+            text.contains("192.0.2.1:3888") && text.contains("correct the server.N line"),
+            "{text}"
         );
-        let nobody = at(Port::Client, "no-such-host.invalid", 2181);
-        let said = cannot(&nobody, &no_address());
-        assert!(said.contains("has to resolve") && said.contains("clientPortAddress"), "{said}");
+        let unknown = at(Port::Client, "no-such-host.invalid", 2181);
+        let text = failure(&unknown, &no_address());
+        assert!(text.contains("must resolve") && text.contains("clientPortAddress"), "{text}");
     }
 }

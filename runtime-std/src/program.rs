@@ -1,4 +1,4 @@
-//! The program, over whatever runs a node: commands, exit codes, the thread of each node.
+//! The program over any runtime: commands, exit codes, the thread of each node.
 
 use std::io;
 use std::process::ExitCode;
@@ -16,25 +16,25 @@ use crate::journal::JournalOptions;
 use crate::system_properties::SystemProperties;
 use crate::{descriptors, dev, inspect, logging, signals};
 
-/// How long a node may take to say what it does.
+/// How long a node may take to log its state.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// What runs a node on the thread that calls it.
+/// A runtime: runs a node on the calling thread.
 pub trait Runtime: 'static {
-    /// The other end of an inbox.
+    /// The receiving end of an inbox.
     type InboxReceiver: Send + 'static;
 
-    /// An inbox for one node.
+    /// Creates the inbox of a node.
     ///
     /// # Errors
-    /// The operating system has no more of what it takes.
+    /// The operating system lacks resources.
     fn inbox() -> io::Result<(Inbox, Self::InboxReceiver)>;
 
-    /// Runs a node until it is stopped (through its inbox) or must end. `serving` is called
-    /// once, when it serves clients for the first time.
+    /// Runs a node until a message of its inbox or a fault ends it. Calls `serving` once, when the
+    /// node serves clients for the first time.
     ///
     /// # Errors
-    /// Why it could not start, or had to end.
+    /// The node could not start, or a fault has ended it.
     fn run(
         boot: Boot,
         record: Option<&JournalOptions>,
@@ -44,7 +44,7 @@ pub trait Runtime: 'static {
     ) -> Result<(), Failure>;
 }
 
-/// All of the program.
+/// The `main` function of a server on the runtime `R`.
 pub fn main<R: Runtime>() -> ExitCode {
     let line = CommandLine::parse();
     let finished = |()| exit::EXECUTION_FINISHED;
@@ -57,14 +57,14 @@ pub fn main<R: Runtime>() -> ExitCode {
             Command::Inspect(args) => inspect::run(args),
         });
     let code = done.unwrap_or_else(|failure| {
-        logging::say(&format!("zabkeeper: {failure}"));
+        logging::eprint(&format!("zabkeeper: {failure}"));
         failure.code
     });
     logging::flush();
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// Settings from outside of `zoo.cfg`.
+/// The system properties of the environment and the command line.
 fn properties(args: &ServerArgs) -> SystemProperties {
     SystemProperties::collect(|name| std::env::var(name).ok(), &args.define)
 }
@@ -83,7 +83,7 @@ fn check(args: &ServerArgs) -> Result<(), Failure> {
             let members = ensemble.members.len();
             logging::print(&format!("server {} of an ensemble of {members}", config.my_id));
         }
-        None => logging::print("a server alone"),
+        None => logging::print("a standalone server"),
     }
     Ok(())
 }
@@ -91,20 +91,23 @@ fn check(args: &ServerArgs) -> Result<(), Failure> {
 fn run_server<R: Runtime>(args: &ServerArgs) -> Result<(), Failure> {
     descriptors::raise_limit();
     let (inbox, receiver) = R::inbox().map_err(|e| unexpected("inbox", &e))?;
-    let (stop, tell) = (inbox.clone(), inbox.clone());
-    signals::handle(move || stop.put(Message::Stop), move || describe(std::slice::from_ref(&tell)))
-        .map_err(|e| unexpected("signals", &e))?;
+    let (stop, described) = (inbox.clone(), inbox.clone());
+    signals::handle(
+        move || stop.put(Message::Stop),
+        move || describe(std::slice::from_ref(&described)),
+    )
+    .map_err(|e| unexpected("signals", &e))?;
     let boot = Boot::load_from(&args.origin(), &properties(args))?;
     tracing::info!(server = %boot.id(), config = %boot.source.name, "starting");
     let record = args.record.options();
     R::run(boot, record.as_ref(), &inbox, receiver, || tracing::info!("serving clients"))
 }
 
-/// A node on a thread of its own, and where to put messages for it. `ended` gets what
-/// [`Runtime::run`] returns.
+/// Starts a node on a thread of its own; returns its inbox. Calls `ended` with the result of
+/// [`Runtime::run`].
 ///
 /// # Errors
-/// There can be no more threads, or what an inbox takes.
+/// The operating system lacks resources for a thread or an inbox.
 pub(crate) fn spawn<R: Runtime>(
     boot: Boot,
     record: Option<JournalOptions>,
@@ -122,15 +125,15 @@ pub(crate) fn spawn<R: Runtime>(
     Ok((inbox, thread.map_err(|e| unexpected("node thread", &e))?))
 }
 
-/// Makes nodes log what they do, one after the other. One that does not answer is named.
+/// Lets nodes log their state, one after the other. Logs the number of a node that does not answer.
 pub(crate) fn describe(inboxes: &[Inbox]) {
     for (number, inbox) in (1..).zip(inboxes) {
-        let (told, heard) = channel();
-        inbox.put(Message::Describe(told));
-        if let Err(RecvTimeoutError::Timeout) = heard.recv_timeout(DESCRIBE_LIMIT) {
+        let (sender, done) = channel();
+        inbox.put(Message::Describe(sender));
+        if let Err(RecvTimeoutError::Timeout) = done.recv_timeout(DESCRIBE_LIMIT) {
             tracing::warn!(
-                "node {number} of this process has not answered for {} s: its thread is in the \
-                 middle of one step, or of a load",
+                "node {number} of this process has not answered within {} s: its thread is busy with \
+                 one step, or loads a snapshot",
                 DESCRIBE_LIMIT.as_secs()
             );
         }

@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT and SIGHUP ask for an orderly stop, SIGQUIT for words in the log.
+//! Signals: SIGTERM, SIGINT and SIGHUP stop the process in order, SIGQUIT logs its state.
 
 use std::fs;
 use std::io;
@@ -10,17 +10,17 @@ use signal_hook::low_level;
 
 use crate::logging;
 
-/// Calls `stop` at the first signal that asks for it. More of them change nothing, as supervisors
-/// repeat themselves, except for a second SIGINT: it ends the process at once. Calls `tell` at each
-/// SIGQUIT, and logs what the threads do.
+/// Calls `stop` at the first SIGTERM, SIGINT or SIGHUP. Further ones are ignored, because
+/// supervisors repeat signals, except for a second SIGINT: it ends the process at once. At each
+/// SIGQUIT, logs the state of the threads and calls `describe`.
 ///
-/// SIGHUP stays ignored if it was when the process began (`nohup`).
+/// SIGHUP stays ignored if it was ignored when the process began (`nohup`).
 ///
 /// # Errors
-/// There can be no more threads, or no handlers.
-pub fn handle(
+/// The handlers cannot be installed, or the thread cannot be created.
+pub(crate) fn handle(
     stop: impl Fn() + Send + 'static,
-    tell: impl Fn() + Send + 'static,
+    describe: impl Fn() + Send + 'static,
 ) -> io::Result<()> {
     let mut all = vec![SIGTERM, SIGINT, SIGQUIT];
     if !is_ignored(SIGHUP) {
@@ -28,26 +28,26 @@ pub fn handle(
     }
     let mut signals = Signals::new(all)?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut asked = false;
+        let mut is_stopping = false;
         for signal in signals.forever() {
             if signal == SIGQUIT {
-                tracing::warn!("SIGQUIT: this is what the server is doing; it goes on");
+                tracing::warn!("SIGQUIT: logging the state of the server, which continues");
                 tracing::warn!("threads: {}", threads());
-                tell();
+                describe();
                 continue;
             }
-            if asked && signal == SIGINT {
+            if is_stopping && signal == SIGINT {
                 logging::flush();
                 let _ = low_level::emulate_default_handler(signal);
             }
-            asked = true;
+            is_stopping = true;
             stop();
         }
     })?;
     Ok(())
 }
 
-/// Whether the process was started with this signal ignored. Where that cannot be told, it was.
+/// Whether the process was started with this signal ignored; true if that is unknown.
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignored_signals(&status).is_none_or(|mask| mask & (1 << (signal - 1)) != 0)
@@ -58,25 +58,25 @@ fn ignored_signals(status: &str) -> Option<u64> {
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
-/// Names, states and processor time of this process's threads, as far as the system tells.
+/// Names, states and processor time of the threads of this process.
 fn threads() -> String {
     let mut all = Vec::new();
     for task in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        all.extend(thread_in_words(&stat));
+        all.extend(thread_state(&stat));
     }
-    if all.is_empty() { String::from("the system does not tell") } else { all.join(", ") }
+    if all.is_empty() { String::from("unknown on this system") } else { all.join(", ") }
 }
 
-/// Out of a line of `/proc/PID/task/TID/stat`.
-fn thread_in_words(stat: &str) -> Option<String> {
+/// Describes a thread by a line of `/proc/PID/task/TID/stat`.
+fn thread_state(stat: &str) -> Option<String> {
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let state = match *fields.first()? {
-        "R" => "runs",
-        "S" => "waits",
-        "D" => "waits for a disk",
-        "T" | "t" => "is stopped",
+        "R" => "running",
+        "S" => "waiting",
+        "D" => "waiting for a disk",
+        "T" | "t" => "stopped",
         other => other,
     };
     let ticks: u64 = fields.get(11..13)?.iter().filter_map(|n| n.parse::<u64>().ok()).sum();
@@ -89,14 +89,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_says_of_signals_and_threads_is_understood() {
+    fn proc_files_of_signals_and_threads_are_parsed() {
         let status = "Name:\tcat\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000001\n";
         assert_eq!(ignored_signals(status), Some(1));
         assert_eq!(ignored_signals("Name:\tcat\n"), None);
         let stat = "17 (disk (1)) D 1 17 17 0 -1 4194304 90 0 0 0 30 20 0 0 20 0 3 0 1 1 1";
         let per_second = rustix::param::clock_ticks_per_second();
-        let expected = format!("disk (1) waits for a disk ({} ms)", 50_000 / per_second);
-        assert_eq!(thread_in_words(stat), Some(expected));
-        assert_eq!(thread_in_words(""), None);
+        let expected = format!("disk (1) waiting for a disk ({} ms)", 50_000 / per_second);
+        assert_eq!(thread_state(stat), Some(expected));
+        assert_eq!(thread_state(""), None);
     }
 }

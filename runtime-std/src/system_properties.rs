@@ -1,19 +1,19 @@
-//! What operators give the JVM: `-DNAME=VALUE`, on the command line or in the variables that
+//! Java system properties: `-DNAME=VALUE` on the command line, or in the environment variables that
 //! ZooKeeper's scripts read.
 
 use zabkeeper_core::config;
 
-/// What `zkServer.sh` hands to the JVM, in this order: of two, the later one counts.
-pub const VARIABLES: [&str; 2] = ["SERVER_JVMFLAGS", "JVMFLAGS"];
+/// The variables that `zkServer.sh` passes to the JVM, in order: a later setting wins.
+pub(crate) const VARIABLES: [&str; 2] = ["SERVER_JVMFLAGS", "JVMFLAGS"];
 
-/// Settings from outside of `zoo.cfg`, as name and value; `zoo.cfg` is stronger.
+/// Settings outside of `zoo.cfg`, as name and value; `zoo.cfg` takes precedence.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct SystemProperties(Vec<(String, String)>);
+pub(crate) struct SystemProperties(Vec<(String, String)>);
 
 impl SystemProperties {
-    /// Those of the environment, then those of the command line (`NAME=VALUE`), as far as they
-    /// may concern a server: the JVM's own and other libraries' are left out.
-    pub fn collect(
+    /// Collects the settings of the environment, then those of the command line (`NAME=VALUE`).
+    /// Properties of the JVM and of other libraries are left out.
+    pub(crate) fn collect(
         variable: impl Fn(&str) -> Option<String>,
         given: &[String],
     ) -> SystemProperties {
@@ -21,15 +21,15 @@ impl SystemProperties {
         for flags in VARIABLES.iter().filter_map(|name| variable(name)) {
             for flag in flags.split_whitespace() {
                 if let Some(setting) = flag.trim_matches(['"', '\'']).strip_prefix("-D") {
-                    all.take(setting);
+                    all.insert(setting);
                 }
             }
         }
-        given.iter().for_each(|setting| all.take(setting));
+        given.iter().for_each(|setting| all.insert(setting));
         all
     }
 
-    fn take(&mut self, setting: &str) {
+    fn insert(&mut self, setting: &str) {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         if config::concerns(name) {
             self.0.retain(|(earlier, _)| earlier != name);
@@ -37,13 +37,13 @@ impl SystemProperties {
         }
     }
 
-    /// Whether a property, by its whole name, has this value, in whatever case.
-    pub fn sets(&self, name: &str, value: &str) -> bool {
+    /// Whether the property with this full name has this value, ignoring case.
+    pub(crate) fn sets(&self, name: &str, value: &str) -> bool {
         self.0.iter().any(|(known, given)| known == name && given.eq_ignore_ascii_case(value))
     }
 
-    /// All of them, in order.
-    pub fn as_slice(&self) -> &[(String, String)] {
+    /// The settings in order.
+    pub(crate) fn as_slice(&self) -> &[(String, String)] {
         &self.0
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_the_jvm_are_taken_and_the_last_one_counts() {
+    fn last_setting_of_a_property_wins() {
         let all = collected(
             "-Xmx4g -Dzookeeper.snapCount=500 -Djute.maxbuffer=2000000 -Dlog4j.x=y",
             "-XX:+UseG1GC \"-Dzookeeper.forceSync=no\" -Dzookeeper.digest.enabled",

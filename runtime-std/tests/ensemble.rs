@@ -1,4 +1,4 @@
-//! What the tests of others lean on: [`TestEnsemble`].
+//! The test ensemble: kills, restarts, partitions and expired sessions.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use zabkeeper_std::TestEnsemble;
 use zabkeeper_std::ensemble::EnsembleError;
 
-/// Opens a session, or attaches to one of old. Its id and timeout; no timeout says that it has
-/// expired.
+/// Opens a session, or reconnects to an old one. Returns its id, password and timeout; a timeout of
+/// 0 means that the session has expired.
 fn connect(at: SocketAddr, old: Option<(i64, [u8; 16])>) -> (TcpStream, i64, [u8; 16], i32) {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -43,7 +43,7 @@ fn mode(at: SocketAddr) -> String {
 }
 
 #[test]
-fn a_leader_that_was_killed_comes_back_as_a_follower() {
+fn killed_leader_restarts_as_a_follower() {
     let ensemble = TestEnsemble::start(3).unwrap();
     let leader = ensemble.leader().unwrap();
     assert_eq!(mode(ensemble.address(leader).unwrap()), "leader");
@@ -59,7 +59,7 @@ fn a_leader_that_was_killed_comes_back_as_a_follower() {
 }
 
 #[test]
-fn who_is_cut_off_serves_nobody_until_it_is_healed() {
+fn partitioned_server_serves_no_client_until_healed() {
     let ensemble = TestEnsemble::start(3).unwrap();
     let leader = ensemble.leader().unwrap();
     let at = ensemble.address(leader).unwrap();
@@ -67,8 +67,8 @@ fn who_is_cut_off_serves_nobody_until_it_is_healed() {
     ensemble.partition(&[leader]).unwrap();
     assert_closed(stream);
     assert_ne!(ensemble.leader().unwrap(), leader);
-    assert_eq!(mode(at), "none", "it can be reached, and has no leader");
-    // The session lives on with the others.
+    assert_eq!(mode(at), "none", "the server can be reached, and has no leader");
+    // The other side keeps the session.
     let other = ensemble.servers().find(|server| *server != leader).unwrap();
     ensemble.wait_until_serving().unwrap();
     let old = Some((session, password));
@@ -79,7 +79,7 @@ fn who_is_cut_off_serves_nobody_until_it_is_healed() {
 }
 
 #[test]
-fn a_session_expires_when_it_is_to() {
+fn session_expires_on_request() {
     let ensemble = TestEnsemble::start(3).unwrap();
     for server in ensemble.servers() {
         let at = ensemble.address(server).unwrap();
@@ -88,13 +88,13 @@ fn a_session_expires_when_it_is_to() {
         ensemble.expire(session).unwrap();
         assert_closed(stream);
         let (_, _, _, timeout) = connect(at, Some((session, password)));
-        assert_eq!(timeout, 0, "it is told so");
+        assert_eq!(timeout, 0, "the session has expired");
         assert_eq!(ensemble.expire(session), Err(EnsembleError::UnknownSession(session)));
     }
 }
 
 #[test]
-fn without_a_quorum_there_is_no_leader_and_nothing_waits() {
+fn without_a_quorum_no_method_waits() {
     let ensemble = TestEnsemble::start(3).unwrap();
     ensemble.kill(1).unwrap();
     ensemble.stop(2).unwrap();
@@ -112,7 +112,7 @@ fn without_a_quorum_there_is_no_leader_and_nothing_waits() {
 }
 
 #[test]
-fn a_server_alone_and_settings_and_a_directory_that_stays() {
+fn single_server_settings_and_directory() {
     let dir = tempfile::tempdir().unwrap();
     let at = |dir: &std::path::Path| dir.join("node1/data/version-2");
     let ensemble = TestEnsemble::builder().servers(1).dir(dir.path()).start().unwrap();
@@ -125,7 +125,7 @@ fn a_server_alone_and_settings_and_a_directory_that_stays() {
 }
 
 #[test]
-fn nothing_is_left_and_many_may_run_at_once() {
+fn ensembles_run_side_by_side_and_leave_no_listener() {
     let threads: Vec<_> = (0..4)
         .map(|_| {
             std::thread::spawn(|| {
@@ -142,8 +142,8 @@ fn nothing_is_left_and_many_may_run_at_once() {
 }
 
 #[test]
-fn a_whole_story_takes_less_than_a_second() {
-    let story = |_| {
+fn failover_partition_and_expiry_take_less_than_a_second() {
+    let run = |_| {
         let began = Instant::now();
         let ensemble = TestEnsemble::start(3).unwrap();
         let leader = ensemble.leader().unwrap();
@@ -158,7 +158,7 @@ fn a_whole_story_takes_less_than_a_second() {
         drop(ensemble);
         began.elapsed()
     };
-    // Others use the machine, too.
-    let took: Vec<Duration> = (0..5).map(story).collect();
+    // The fastest of five runs: the machine may be busy.
+    let took: Vec<Duration> = (0..5).map(run).collect();
     assert!(took.iter().min().unwrap() < &Duration::from_secs(1), "{took:?}");
 }

@@ -1,4 +1,4 @@
-//! A panic ends the journal; the event that led to it is in there. Alone in its process, because
+//! A panic ends the journal, which contains the event that led to it. Alone in its process, because
 //! a panic ends all journals of a process.
 
 use zabkeeper_core::action::Actions;
@@ -8,7 +8,7 @@ use zabkeeper_core::types::{Now, Ticket, Time};
 use zabkeeper_std::journal::{JournalOptions, JournalWriter};
 
 #[test]
-fn a_panic_is_the_last_word_of_a_journal() {
+fn panic_is_the_last_item_of_a_journal() {
     let dir = tempfile::tempdir().unwrap();
     let journal = dir.path().join("journal");
     let text = "dataDir=/d\nclientPort=2181\n".to_string();
@@ -18,11 +18,11 @@ fn a_panic_is_the_last_word_of_a_journal() {
     let (config, _) = start.source.parse().unwrap();
     let options = JournalOptions { journal, limit_bytes: 1 << 30 };
     let mut node = start.node().unwrap();
-    let mut recorder = JournalWriter::begin(&options, start, &config).unwrap();
+    let mut writer = JournalWriter::begin(&options, start, &config).unwrap();
     let server = std::thread::spawn(move || {
         let event = Event::Disk(DiskEvent::Persisted { upto: Ticket(5) });
-        recorder.step(&mut node, now, event, &mut Actions::new());
-        panic!("what cannot be");
+        writer.step(&mut node, now, event, &mut Actions::new());
+        panic!("invariant broken");
     });
     assert!(server.join().is_err());
     let bytes = std::fs::read(dir.path().join("journal.000001")).unwrap();
@@ -37,5 +37,5 @@ fn a_panic_is_the_last_word_of_a_journal() {
     else {
         panic!("{items:?}")
     };
-    assert!(why.contains("what cannot be") && why.contains("journal_panic.rs"), "{why}");
+    assert!(why.contains("invariant broken") && why.contains("journal_panic.rs"), "{why}");
 }

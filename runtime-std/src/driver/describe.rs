@@ -1,11 +1,11 @@
-//! What a server is doing, for its log.
+//! The state of a server as log lines, on SIGQUIT.
 
 use zabkeeper_core::event::Port;
 
 use super::{Driver, Sockets};
 
 impl<S: Sockets> Driver<S> {
-    /// Logs what it is, who is connected, and what waits for what.
+    /// Logs role, connections, backlogs, listeners and the state of the disk thread.
     pub(super) fn describe(&self) {
         let node = &self.node;
         tracing::warn!(
@@ -14,7 +14,7 @@ impl<S: Sockets> Driver<S> {
             zxid = %node.store().last_zxid(),
             nodes = node.store().node_count(),
             serving = node.serving(),
-            "this server"
+            "state of this server"
         );
         let count = |port| self.connections.values().filter(|c| c.port == port).count();
         let (mut blocked, mut backlog) = (0, 0);
@@ -29,17 +29,17 @@ impl<S: Sockets> Driver<S> {
             dials = self.dialled.keys().filter(|c| !self.connections.contains_key(c)).count(),
             blocked,
             backlog,
-            "connections: `blocked` take nothing now, `backlog` bytes wait for them"
+            "connections; blocked: sockets that take no bytes now, backlog: bytes queued for sending"
         );
-        let ports = |at: &mut dyn Iterator<Item = u16>| -> String {
-            at.map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+        let ports = |numbers: &mut dyn Iterator<Item = u16>| -> String {
+            numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
         };
         tracing::warn!(
             listens = ports(&mut self.listening.iter().map(|(at, _)| at.number)),
             cannot_listen =
                 ports(&mut self.pending_listens.iter().map(|pending| pending.at.number)),
             "disk thread: {}",
-            self.disk.doing()
+            self.disk.status()
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What other threads say to a node's.
+//! Messages of other threads to a node's thread.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,47 +10,47 @@ use zabkeeper_core::store::Store;
 use zabkeeper_core::types::{Epoch, HostPort};
 use zabkeeper_core::zab::Role;
 
-/// What other threads say to a node.
+/// A message of another thread to a node's thread.
 #[derive(Debug)]
 pub enum Message {
-    /// Its disk did something.
+    /// Events of the node's disk.
     Disk(Vec<DiskEvent<Store>>),
-    /// How its machine is.
-    Surveyed(HostStats),
-    /// Answer what is answered, let the disk finish, end.
+    /// Figures of the machine.
+    Host(HostStats),
+    /// Stop in order: send the replies that are queued, let the disk finish, end.
     Stop,
-    /// End as if the process had been killed: nothing more is said to anybody.
+    /// End as if the process had been killed: nothing more is sent.
     Kill,
-    /// These cannot be reached from now on, and all others can: connections to them break.
+    /// These peers, and no others, cannot be reached from now on: connections to them break.
     Partition(Vec<HostPort>),
-    /// Say how it is.
+    /// Send a report of the node.
     Report(Sender<Report>),
-    /// Log what it is doing, then say so.
+    /// Log the state of the node, then send the acknowledgement.
     Describe(Sender<()>),
 }
 
-/// How a node is.
+/// The state of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// Whether it serves clients.
+    /// Whether the node serves clients.
     pub serving: bool,
-    /// What it is in its ensemble.
+    /// [`Node::role`].
     pub role: Role,
     /// [`Node::epoch`].
     pub epoch: Epoch,
 }
 
-/// Where messages to a node are put; never blocks. What comes after its end is lost.
+/// The sending end of a node's inbox; never blocks. Messages after the node's end are lost.
 #[derive(Clone)]
 pub struct Inbox(Arc<dyn Fn(Message) + Send + Sync>);
 
 impl Inbox {
-    /// An inbox that puts messages there.
+    /// An inbox whose messages go to `put`.
     pub fn new(put: impl Fn(Message) + Send + Sync + 'static) -> Inbox {
         Inbox(Arc::new(put))
     }
 
-    /// Puts a message.
+    /// Sends a message.
     pub fn put(&self, message: Message) {
         (self.0)(message);
     }

@@ -1,5 +1,6 @@
-//! One node between its runtime's sockets and its disk: what a runtime does around `Node::step`,
-//! but for the waiting, the reading and the writing.
+//! The part of a runtime around `Node::step` that all runtimes share: it turns input into events,
+//! carries out actions, and owns the connections' send queues. Waiting, reading and writing are
+//! left to the runtime's [`Sockets`].
 
 mod describe;
 mod inbox;
@@ -28,34 +29,35 @@ pub use self::send_queue::SendQueue;
 pub use self::sockets::{LINGER, READ_BYTES, SocketEvent, Sockets};
 use crate::boot::{Boot, Listen, Lock};
 use crate::clock::Clock;
-use crate::descriptors::{self, Budget};
+use crate::descriptors::{self, DescriptorLimits};
 use crate::disk_thread::DiskThread;
 use crate::exit::{self, Failure};
 use crate::host::HostThread;
 use crate::journal::{JournalOptions, JournalWriter};
 use crate::listen::{self, BIND_PAUSE};
 
-/// That it cannot listen somewhere is said once in this time.
-const TELL_PAUSE: Duration = Duration::from_secs(60);
-/// How long the disk may take at the end for what it was given.
+/// Between two log lines about an address at which it cannot listen.
+const LISTEN_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the disk may take at the end to carry out its actions.
 const DISK_LINGER: Duration = Duration::from_secs(2);
 
-/// What its loop does after a turn.
+/// How long the loop of a runtime waits after a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
-    /// Look at the sockets without waiting, then the next turn.
+    /// Not at all: poll the sockets, then begin the next turn.
     Skip,
-    /// Wait for a socket or a message, at most until then.
+    /// Until a socket or the inbox has something, at most until the instant.
     Until(Option<Instant>),
-    /// The node has ended: [`Driver::finish`].
+    /// The node has ended: call [`Driver::finish`].
     Ended,
 }
 
-/// A node and all that is its own in this process.
+/// A node with its disk thread, its connections and its listeners.
 ///
-/// A turn of the loop is [`Driver::begin_turn`], everything that has come, [`Driver::end_turn`].
+/// A turn of a runtime's loop is [`Driver::begin_turn`]; [`Driver::handle`] for each event of a
+/// socket and [`Driver::message`] for each message of the inbox; [`Driver::end_turn`].
 pub struct Driver<S: Sockets> {
-    /// The runtime's part.
+    /// The runtime's sockets.
     pub sockets: S,
     node: Node,
     recorder: Option<JournalWriter>,
@@ -64,22 +66,23 @@ pub struct Driver<S: Sockets> {
     disk: DiskThread,
     _host: HostThread,
     lock: Lock,
-    /// How long a dial may take (`cnxTimeout`).
+    /// The timeout of a dial (`cnxTimeout`).
     dial_limit: Duration,
     connections: HashMap<ConnId, Connection<S::Socket>>,
-    /// Dials under way and connections that were dialled.
+    /// Pending dials and connections that were dialled.
     dialled: HashMap<ConnId, HostPort>,
+    /// Peers that cannot be reached ([`Message::Partition`]).
     partitioned: Vec<HostPort>,
     listening: Vec<(Listen, S::Listener)>,
-    /// Where it cannot listen yet.
+    /// Addresses at which it cannot listen yet.
     pending_listens: Vec<PendingListen>,
-    /// To be flushed at the end of this turn.
+    /// Connections to flush at the end of this turn.
     dirty: Vec<ConnId>,
-    /// Events of our own making, for the next turn.
+    /// Events that the driver itself has caused, for the next turn.
     ready: VecDeque<Event<Store>>,
     out: Actions,
     accepted: u64,
-    descriptors: Budget,
+    descriptors: DescriptorLimits,
     ended: Option<Ended>,
 }
 
@@ -88,27 +91,27 @@ struct Connection<K> {
     peer: SocketAddr,
     socket: K,
     queue: SendQueue,
-    /// The socket takes no more now.
+    /// The socket takes no more bytes now.
     blocked: bool,
-    /// The core waits for the backlog to be small.
+    /// The core waits until the backlog is small.
     awaited: bool,
-    /// It is in the list of those to flush.
+    /// The connection is in [`Driver::dirty`].
     dirty: bool,
 }
 
-/// A place where it cannot listen yet.
+/// An address at which it cannot listen yet.
 struct PendingListen {
     at: Listen,
-    again: Instant,
-    /// When that is said again.
-    tell: Instant,
+    retry_at: Instant,
+    /// The next failure from this instant on is logged.
+    log_at: Instant,
 }
 
 impl PendingListen {
-    /// It has been said.
-    fn told(at: Listen) -> PendingListen {
+    /// After a failure that was logged.
+    fn logged(at: Listen) -> PendingListen {
         let now = Instant::now();
-        PendingListen { at, again: now + BIND_PAUSE, tell: now + TELL_PAUSE }
+        PendingListen { at, retry_at: now + BIND_PAUSE, log_at: now + LISTEN_LOG_INTERVAL }
     }
 }
 
@@ -119,10 +122,11 @@ enum Ended {
 }
 
 impl<S: Sockets> Driver<S> {
-    /// Listens, starts the threads for files and for the machine's figures, and makes the node.
+    /// Listens, starts the file thread and the thread for the machine's figures, and creates the
+    /// node.
     ///
     /// # Errors
-    /// A port cannot be bound, a journal not be written, or there can be no more threads.
+    /// A port cannot be bound, the journal cannot be written, or a thread cannot be created.
     pub fn start(
         boot: Boot,
         record: Option<&JournalOptions>,
@@ -131,16 +135,16 @@ impl<S: Sockets> Driver<S> {
     ) -> Result<Driver<S>, Failure> {
         let unexpected =
             |what: &str, e: io::Error| Failure::new(exit::UNEXPECTED_ERROR, format!("{what}: {e}"));
-        let descriptors = Budget::new(descriptors::limit(), boot.others());
+        let descriptors = DescriptorLimits::new(descriptors::limit(), boot.others());
         let (mut listening, mut pending_listens) = (Vec::new(), Vec::new());
         for port in [Port::Client, Port::Election, Port::Quorum] {
             let all = boot.listen().into_iter().filter(|at| at.port == port).collect();
             let bound = listen::listen(all)?;
             for (at, listener) in bound.listening {
-                let accepting = sockets.accept(at.port, listener, descriptors.below(at.port));
+                let accepting = sockets.accept(at.port, listener, descriptors.of_port(at.port));
                 listening.push((at, accepting.map_err(|e| unexpected("listening socket", e))?));
             }
-            pending_listens.extend(bound.pending.into_iter().map(PendingListen::told));
+            pending_listens.extend(bound.pending.into_iter().map(PendingListen::logged));
         }
         let to = inbox.clone();
         let disk = DiskThread::start(
@@ -153,9 +157,8 @@ impl<S: Sockets> Driver<S> {
         .map_err(|e| unexpected("file thread", e))?;
         let to = inbox.clone();
         let name = format!("host-{}", boot.id());
-        let host =
-            HostThread::start(name, &boot.config, move |host| to.put(Message::Surveyed(host)))
-                .map_err(|e| unexpected("host thread", e))?;
+        let host = HostThread::start(name, &boot.config, move |host| to.put(Message::Host(host)))
+            .map_err(|e| unexpected("host thread", e))?;
         let clock = Clock::start();
         let Boot { config, source, lock, .. } = boot;
         let dial_limit = Duration::from_millis(config.network.cnx_timeout_ms);
@@ -192,13 +195,13 @@ impl<S: Sockets> Driver<S> {
         &self.node
     }
 
-    /// A turn begins: what is due is done.
+    /// Begins a turn: carries out the work that is due.
     pub fn begin_turn(&mut self) {
         self.now = self.clock.now();
         if self.node.deadline().is_some_and(|at| at <= self.now.mono) {
             self.step(Event::Tick);
         }
-        // What comes of these waits for the next turn.
+        // Events that these cause wait for the next turn.
         for event in mem::take(&mut self.ready) {
             self.step(event);
         }
@@ -206,31 +209,31 @@ impl<S: Sockets> Driver<S> {
             let now = Instant::now();
             let (due, later) = mem::take(&mut self.pending_listens)
                 .into_iter()
-                .partition(|pending| pending.again <= now);
+                .partition(|pending| pending.retry_at <= now);
             self.pending_listens = later;
             Vec::into_iter(due)
-                .for_each(|pending: PendingListen| self.try_to_listen(pending.at, pending.tell));
+                .for_each(|pending: PendingListen| self.try_to_listen(pending.at, pending.log_at));
         }
     }
 
-    /// A turn ends: each connection that has something to send is written to once.
+    /// Ends a turn: writes once to each connection that has bytes to send.
     pub fn end_turn(&mut self) -> Wait {
         self.flush();
         if self.ended.is_some() {
             return Wait::Ended;
         }
         let deadline = self.node.deadline();
-        // The node goes on at once where it has more to do. Sockets are looked at before, so that
-        // nobody waits until all of its work is done.
+        // If the node has more to do, the sockets are polled first: a long queue of work must not
+        // delay other connections.
         if !self.ready.is_empty() || deadline.is_some_and(|at| at <= self.clock.now().mono) {
             return Wait::Skip;
         }
         let deadline = deadline.and_then(|at| self.clock.instant(at));
-        let retry = self.pending_listens.iter().map(|pending| pending.again).min();
+        let retry = self.pending_listens.iter().map(|pending| pending.retry_at).min();
         Wait::Until(deadline.into_iter().chain(retry).min())
     }
 
-    /// A message was put into the inbox.
+    /// Handles a message of the inbox.
     pub fn message(&mut self, message: Message) {
         match message {
             Message::Disk(events) => {
@@ -238,7 +241,7 @@ impl<S: Sockets> Driver<S> {
                     self.step(Event::Disk(event));
                 }
             }
-            Message::Surveyed(host) => self.step(Event::Host(Box::new(host))),
+            Message::Host(host) => self.step(Event::Host(Box::new(host))),
             Message::Stop => self.end(Ended::Stopped),
             Message::Kill => self.end(Ended::Killed),
             Message::Partition(peers) => self.partition(peers),
@@ -247,7 +250,7 @@ impl<S: Sockets> Driver<S> {
                 let _ = done.send(());
             }
             Message::Report(to) => {
-                // Who asked may have lost patience.
+                // The requester may have given up.
                 let _ = to.send(Report::of(&self.node));
             }
         }
@@ -272,13 +275,11 @@ impl<S: Sockets> Driver<S> {
         }
     }
 
-    /// A connection was not accepted: too few file descriptors would be left.
     fn refused(&mut self, port: Port, peer: SocketAddr) {
-        let what = self.descriptors.refusal(self.connections.len());
-        tracing::warn!(peer = %listen::peer(peer), ?port, "a connection is refused: {what}");
+        let why = self.descriptors.refusal(self.connections.len());
+        tracing::warn!(peer = %listen::peer(peer), ?port, "connection refused: {why}");
     }
 
-    /// A connection was accepted.
     fn accepted(&mut self, port: Port, stream: S::Stream, peer: SocketAddr) {
         self.accepted += 1;
         let conn = ConnId::accepted(self.accepted);
@@ -288,7 +289,7 @@ impl<S: Sockets> Driver<S> {
         }
     }
 
-    /// A dial has led to a connection. What the core has given up meanwhile says no more.
+    /// Ignores a dial that the core has closed meanwhile.
     fn dialled(&mut self, conn: ConnId, port: Port, stream: S::Stream, peer: SocketAddr) {
         if self.dialled.contains_key(&conn) {
             match self.sockets.open(conn, stream) {
@@ -301,28 +302,25 @@ impl<S: Sockets> Driver<S> {
         }
     }
 
-    /// A dial has led nowhere.
     fn dial_failed(&mut self, conn: ConnId) {
         if self.dialled.remove(&conn).is_some() {
             self.step(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
-    /// A connection has read this. What the core has closed meanwhile says no more.
+    /// Ignores bytes of a connection that the core has closed meanwhile.
     fn received(&mut self, conn: ConnId, bytes: Bytes) {
         if self.connections.contains_key(&conn) {
             self.step(Event::Net(NetEvent::Received { conn, bytes }));
         }
     }
 
-    /// The other side has closed the connection, or it is broken.
     fn ended(&mut self, conn: ConnId) {
         if self.abandon(conn) {
             self.step(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
-    /// The socket takes bytes again.
     fn writable(&mut self, conn: ConnId) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.blocked = false;
@@ -330,18 +328,17 @@ impl<S: Sockets> Driver<S> {
         }
     }
 
-    /// A connection that is in use.
     fn socket(&mut self, conn: ConnId) -> Option<(&mut S, &mut S::Socket)> {
         let connection = self.connections.get_mut(&conn)?;
         Some((&mut self.sockets, &mut connection.socket))
     }
 
-    /// Lets the disk finish what it was given, and others into the data directory.
+    /// Lets the disk finish its actions, at most 2 s, and releases the data directory.
     ///
     /// # Errors
-    /// Why the node had to end.
+    /// The fault that ended the node.
     pub fn finish(mut self) -> Result<(), Failure> {
-        // Nobody can come any more, and everybody sees that it has ended.
+        // New connections are refused, and peers see that the server has ended.
         for (_, listener) in self.listening.drain(..) {
             self.sockets.unlisten(listener);
         }
@@ -363,7 +360,7 @@ impl<S: Sockets> Driver<S> {
                 tracing::info!("{why}");
             } else {
                 tracing::warn!(
-                    "{why} before the disk was done; nothing unwritten was acknowledged"
+                    "{why} before the disk had finished; no unwritten transaction was acknowledged"
                 );
             }
         }
@@ -410,7 +407,7 @@ impl<S: Sockets> Driver<S> {
                     self.mark(conn);
                 } else {
                     let (peer, port) = (connection.peer, connection.port);
-                    tracing::warn!(%conn, %peer, ?port, "closed: too much is to be sent, and it takes nothing");
+                    tracing::warn!(%conn, %peer, ?port, "closed: send backlog limit exceeded");
                     self.broken(conn);
                 }
             }
@@ -458,7 +455,7 @@ impl<S: Sockets> Driver<S> {
         self.sockets.close(connection.socket, connection.queue);
     }
 
-    /// Opens what is new and closes what is not wanted any more.
+    /// Listens at the addresses `wanted`, and closes the other listeners of this port.
     fn listen(&mut self, port: Port, wanted: &[HostPort]) {
         let backlog = self.listening.iter().find(|(at, _)| at.port == port);
         let backlog = backlog.and_then(|(at, _)| at.backlog);
@@ -480,9 +477,9 @@ impl<S: Sockets> Driver<S> {
         }
     }
 
-    /// That it cannot is said from `tell` on, and not at every attempt.
-    fn try_to_listen(&mut self, at: Listen, tell: Instant) {
-        let limit = self.descriptors.below(at.port);
+    /// Logs a failure from `log_at` on, so that not every attempt is logged.
+    fn try_to_listen(&mut self, at: Listen, log_at: Instant) {
+        let limit = self.descriptors.of_port(at.port);
         match listen::bind(&at).and_then(|bound| self.sockets.accept(at.port, bound, limit)) {
             Ok(listener) => {
                 let (port, host) = (at.port, at.host.as_deref().unwrap_or("*"));
@@ -491,10 +488,10 @@ impl<S: Sockets> Driver<S> {
             }
             Err(e) => {
                 let now = Instant::now();
-                let mut pending = PendingListen { tell, ..PendingListen::told(at) };
-                if tell <= now {
-                    tracing::warn!("{} yet", listen::cannot(&pending.at, &e));
-                    pending.tell = now + TELL_PAUSE;
+                let mut pending = PendingListen { log_at, ..PendingListen::logged(at) };
+                if log_at <= now {
+                    tracing::warn!("{}; retrying", listen::failure(&pending.at, &e));
+                    pending.log_at = now + LISTEN_LOG_INTERVAL;
                 }
                 self.pending_listens.push(pending);
             }
@@ -515,14 +512,14 @@ impl<S: Sockets> Driver<S> {
         }
     }
 
-    /// The core hears of it in the next turn.
+    /// Closes a broken connection; the core receives the event in the next turn.
     fn broken(&mut self, conn: ConnId) {
         if self.abandon(conn) {
             self.ready.push_back(Event::Net(NetEvent::Closed { conn }));
         }
     }
 
-    /// Whether the core knew of it.
+    /// Drops a connection or dial. Returns whether the core knows it.
     fn abandon(&mut self, conn: ConnId) -> bool {
         let dialled = self.dialled.remove(&conn).is_some();
         let connection = self.connections.remove(&conn);
@@ -562,7 +559,7 @@ impl<S: Sockets> Driver<S> {
                     }
                 }
             }
-            if connection.awaited && connection.queue.has_room() {
+            if connection.awaited && connection.queue.is_drained() {
                 connection.awaited = false;
                 self.ready.push_back(Event::Net(NetEvent::Writable { conn }));
             }
@@ -583,7 +580,7 @@ impl<S: Sockets> fmt::Debug for Driver<S> {
     }
 }
 
-/// What nobody else knows, from the system's source of randomness. 0 would make session ids count.
+/// A random seed. 0 is excluded: it would make session ids consecutive.
 fn seed() -> u64 {
     RandomState::new().hash_one(0_u8).max(1)
 }

@@ -1,4 +1,4 @@
-//! What a connection has to send: gathered, written in few calls, bounded.
+//! The outgoing bytes of a connection: gathered, written with few system calls, bounded.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -9,10 +9,10 @@ use bytes::{Buf, Bytes};
 const WRITE_CHUNKS: usize = 64;
 /// `AwaitWritable` is answered below this backlog.
 const LOW_MARK_BYTES: usize = 256 << 10;
-/// Who lets more than this pile up is cut off.
+/// A connection with a larger backlog is closed.
 const BACKLOG_LIMIT_BYTES: usize = 64 << 20;
 
-/// The outgoing bytes of one connection, in their order.
+/// The bytes that wait for one connection, in order.
 #[derive(Default, Debug)]
 pub struct SendQueue {
     queue: VecDeque<Bytes>,
@@ -20,7 +20,7 @@ pub struct SendQueue {
 }
 
 impl SendQueue {
-    /// Adds to the queue. False: too much piles up here.
+    /// Appends bytes. Returns false if the backlog exceeds its limit.
     #[must_use]
     pub(crate) fn push(&mut self, bytes: Bytes) -> bool {
         if !bytes.is_empty() {
@@ -30,17 +30,17 @@ impl SendQueue {
         self.backlog <= BACKLOG_LIMIT_BYTES
     }
 
-    /// Bytes that wait.
+    /// The number of bytes that wait.
     pub(crate) fn backlog(&self) -> usize {
         self.backlog
     }
 
     /// Whether the backlog is below the low mark.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.backlog < LOW_MARK_BYTES
     }
 
-    /// Writes until nothing is left (true) or the socket takes no more now (false).
+    /// Writes until the queue is empty (returns true) or the socket takes no more (false).
     ///
     /// # Errors
     /// The connection is broken.
@@ -84,26 +84,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_full_socket_left_goes_on_where_it_stopped() {
+    fn partial_write_continues_where_it_stopped() {
         let mut queue = SendQueue::default();
         for _ in 0..100 {
             assert!(queue.push(Bytes::from_static(b"0123456789")));
         }
         assert!(queue.push(Bytes::new()));
-        let (mut taken, mut room) = (Vec::new(), 0);
+        let (mut taken, mut space) = (Vec::new(), 0);
         let mut calls = 0;
         while !queue
             .write(|slices| {
                 calls += 1;
-                if room == 0 {
-                    room = 333;
+                if space == 0 {
+                    space = 333;
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 let before = taken.len();
                 for slice in slices {
-                    let n = slice.len().min(room);
+                    let n = slice.len().min(space);
                     taken.extend_from_slice(&slice[..n]);
-                    room -= n;
+                    space -= n;
                 }
                 Ok(taken.len() - before)
             })
@@ -111,17 +111,17 @@ mod tests {
         {}
         assert_eq!(taken, b"0123456789".repeat(100));
         assert!(calls < 12, "{calls}");
-        assert!(queue.has_room() && queue.backlog == 0);
+        assert!(queue.is_drained() && queue.backlog == 0);
     }
 
     #[test]
-    fn who_takes_nothing_has_a_limit() {
+    fn backlog_is_limited() {
         let chunk = Bytes::from(vec![0; 1 << 20]);
         let mut queue = SendQueue::default();
         for _ in 0..64 {
             assert!(queue.push(chunk.clone()));
         }
-        assert!(!queue.has_room());
+        assert!(!queue.is_drained());
         assert!(!queue.push(Bytes::from_static(b"x")));
         let broken = queue.write(|_| Err(io::ErrorKind::BrokenPipe.into()));
         assert_eq!(broken.unwrap_err().kind(), io::ErrorKind::BrokenPipe);

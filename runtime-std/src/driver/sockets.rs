@@ -1,4 +1,4 @@
-//! What a driver asks of its runtime's sockets.
+//! The interface between a driver and its runtime's sockets.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
@@ -12,9 +12,9 @@ use zabkeeper_core::types::{ConnId, HostPort};
 use super::Driver;
 use super::SendQueue;
 
-/// How long a connection that is to be closed may take to take what was sent before.
+/// How long a closing connection may take to send its remaining bytes.
 pub const LINGER: Duration = Duration::from_secs(1);
-/// Most bytes of one read.
+/// The most bytes of one read.
 pub const READ_BYTES: usize = 64 << 10;
 
 /// An event at a runtime's sockets, for [`Driver::handle`]; `T` is [`Sockets::Stream`].
@@ -36,17 +36,17 @@ pub enum SocketEvent<T> {
     Writable(ConnId),
 }
 
-/// The sockets of a runtime, as its driver uses them. Nothing here waits.
+/// The sockets of a runtime, as its driver uses them. No method blocks.
 pub trait Sockets {
-    /// A connection before it is in use.
+    /// A connection before [`Sockets::open`].
     type Stream;
-    /// A connection in use.
+    /// An open connection.
     type Socket;
-    /// A place where connections are accepted.
+    /// A listening socket.
     type Listener;
 
-    /// Accepts there from now on: each connection is one [`Driver::accepted`]. One whose file
-    /// descriptor is not below `limit` is closed at once: [`Driver::refused`].
+    /// Accepts connections: each gives [`SocketEvent::Accepted`]. A connection whose file
+    /// descriptor is not below `limit` is closed at once: [`SocketEvent::Refused`].
     ///
     /// # Errors
     /// The socket cannot be used.
@@ -56,31 +56,31 @@ pub trait Sockets {
         listener: TcpListener,
         limit: u64,
     ) -> io::Result<Self::Listener>;
-    /// Accepts there no more.
+    /// Closes a listener.
     fn unlisten(&mut self, listener: Self::Listener);
-    /// Connects, with all addresses within `limit`: [`Driver::dialled`] or
-    /// [`Driver::dial_failed`] follows.
+    /// Connects to one of the host's addresses. Within `limit`, [`SocketEvent::Dialled`] or
+    /// [`SocketEvent::DialFailed`] follows.
     fn dial(&mut self, conn: ConnId, port: Port, to: HostPort, limit: Duration);
-    /// Forgets a dial that is under way, if it is.
+    /// Drops a dial that has ended or is no longer wanted.
     fn forget_dial(&mut self, conn: ConnId);
-    /// Takes a connection into use, and reads: [`Driver::received`], in the end
-    /// [`Driver::ended`].
+    /// Opens a connection and reads from it: each read gives [`SocketEvent::Received`], the end
+    /// [`SocketEvent::Ended`].
     ///
     /// # Errors
     /// The socket cannot be used.
     fn open(&mut self, conn: ConnId, stream: Self::Stream) -> io::Result<Self::Socket>;
-    /// Reads no more until resumed.
+    /// Stops reading until [`Sockets::resume`].
     fn pause(&mut self, socket: &mut Self::Socket);
     /// Reads again.
     fn resume(&mut self, conn: ConnId, socket: &mut Self::Socket);
-    /// Writes what the socket takes now.
+    /// Writes as many bytes as the socket takes now.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if it takes nothing; others if it is broken.
+    /// [`io::ErrorKind::WouldBlock`] if it takes none; others if the connection is broken.
     fn write(&mut self, socket: &mut Self::Socket, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
-    /// The socket took nothing: [`Driver::writable`] follows when it does.
+    /// Requests [`SocketEvent::Writable`] for a socket that took no bytes.
     fn await_writable(&mut self, conn: ConnId, socket: &mut Self::Socket);
-    /// Writes what is left, says goodbye and closes, within [`LINGER`].
+    /// Writes the remaining bytes, shuts down the sending side, and closes within [`LINGER`].
     fn close(&mut self, socket: Self::Socket, left: SendQueue);
     /// Closes at once.
     fn abandon(&mut self, socket: Self::Socket);

@@ -1,4 +1,4 @@
-//! The end of a session on request.
+//! Expires a session through the client protocol.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,14 +12,14 @@ use zabkeeper_core::wire::{ErrorCode, OpCode, Record};
 
 use super::ANSWER_LIMIT;
 
-/// What has come of it.
+/// The result of an attempt.
 pub(super) enum Attempt {
     Ended,
     Unknown,
-    Again,
+    Retry,
 }
 
-/// Takes the session over, and closes it.
+/// Reconnects to the session with its password, and closes it.
 pub(super) fn expire(server: SocketAddr, session: SessionId) -> io::Result<Attempt> {
     let mut stream = TcpStream::connect_timeout(&server, ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
@@ -40,11 +40,11 @@ pub(super) fn expire(server: SocketAddr, session: SessionId) -> io::Result<Attem
     let request = RequestHeader { xid: 1, op: OpCode::CloseSession as i32 };
     stream.write_all(&framed(&request))?;
     loop {
-        let Ok(reply) = frame(&mut stream, &mut frames) else { return Ok(Attempt::Again) };
+        let Ok(reply) = frame(&mut stream, &mut frames) else { return Ok(Attempt::Retry) };
         let reply = ReplyHeader::from_bytes(&reply).map_err(io::Error::other)?;
         if reply.xid == request.xid {
             let done = reply.err == ErrorCode::Ok as i32;
-            return Ok(if done { Attempt::Ended } else { Attempt::Again });
+            return Ok(if done { Attempt::Ended } else { Attempt::Retry });
         }
     }
 }
@@ -57,15 +57,15 @@ fn framed(record: &impl Record) -> Vec<u8> {
 }
 
 fn frame(stream: &mut TcpStream, frames: &mut FrameReader) -> io::Result<Bytes> {
-    let mut room = [0; 4096];
+    let mut buffer = [0; 4096];
     loop {
         if let Some(frame) = frames.next(1 << 20).map_err(io::Error::other)? {
             return Ok(frame);
         }
-        let n = stream.read(&mut room)?;
+        let n = stream.read(&mut buffer)?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        frames.push(Bytes::copy_from_slice(room.get(..n).unwrap_or_default()));
+        frames.push(Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default()));
     }
 }

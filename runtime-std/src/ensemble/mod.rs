@@ -1,4 +1,4 @@
-//! An ensemble in this process, for the tests of those who use one.
+//! An ensemble in this process, for tests of programs that use one.
 
 mod expiry;
 mod survey;
@@ -22,9 +22,8 @@ use crate::layout::{Layout, LayoutOptions};
 use crate::program;
 use crate::threads::Threads;
 
-// Ticks are short, and how many of them others are waited for is long: a machine with much else to
-// do shall not bring an ensemble down. No fsync: what is killed here is a thread, and its files
-// stay.
+// Short ticks with many of them until a timeout: a busy machine must not bring an ensemble down. No
+// fsync: only threads are killed here, and their files survive.
 const SETTINGS: [(&str, &str); 12] = [
     ("tickTime", "100"),
     ("initLimit", "100"),
@@ -39,18 +38,18 @@ const SETTINGS: [(&str, &str); 12] = [
     ("4lw.commands.whitelist", "*"),
     ("forceSync", "no"),
 ];
-/// On the loopback interface no vote takes long.
+/// Notifications arrive soon on the loopback interface.
 const FINALIZE_WAIT_MS: u64 = 25;
-/// Between two looks at the servers.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// For one answer of a server.
+/// Between two surveys of the servers.
+const SURVEY_INTERVAL: Duration = Duration::from_millis(2);
+/// The timeout of an answer of a server.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Servers of one ensemble on threads of this process, with real sockets on 127.0.0.1 and real
-/// files. Dropping it stops them, and removes their files.
+/// An ensemble whose servers are threads of this process, with sockets on 127.0.0.1 and files.
+/// Dropping it stops the servers and removes their files.
 ///
-/// They are named by their numbers in ZooKeeper's sense (`myid`): from 1 on. All methods may be
-/// called by several threads at once.
+/// The servers have the ids (`myid`) 1, 2, ... Several threads may call all methods at the same
+/// time.
 ///
 /// ```
 /// use zabkeeper_std::TestEnsemble;
@@ -73,38 +72,38 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// let clients_connect_to = ensemble.connect_string(); // 127.0.0.1:…,127.0.0.1:…,127.0.0.1:…
 /// # assert_eq!(clients_connect_to.split(',').count(), 3);
 ///
-/// // A leader dies, and comes back. The others have chosen a new one meanwhile.
+/// // The leader is killed, the others elect a new one, and the old one restarts.
 /// let leader = ensemble.leader()?;
 /// ensemble.kill(leader)?;
 /// assert_ne!(ensemble.leader()?, leader);
 /// ensemble.restart(leader)?;
 ///
-/// // One server is cut off from the others: its clients lose it, and come back to it later.
+/// // A server is partitioned: its clients are disconnected, and can reconnect after `heal`.
 /// ensemble.partition(&[2])?;
 /// assert_ne!(ensemble.leader()?, 2);
 /// ensemble.heal()?;
 ///
-/// // A session expires. Its client is told when it has reconnected.
+/// // A session expires. Its client is notified when it reconnects.
 /// # let (connection, session_id) = connect(ensemble.address(2)?);
 /// ensemble.expire(session_id)?;
 /// # drop(connection);
 ///
-/// drop(ensemble); // everything is gone
+/// drop(ensemble); // stops the servers and removes their files
 /// # Ok::<(), zabkeeper_std::ensemble::EnsembleError>(())
 /// ```
 #[derive(Debug)]
 pub struct TestEnsemble {
-    /// None once it is being dropped.
+    /// `None` while the ensemble is being dropped.
     layout: Option<Layout>,
     patience: Duration,
-    state: Mutex<State>,
+    servers: Mutex<Servers>,
 }
 
 #[derive(Debug)]
-struct State {
-    /// By number, from 1 on; none for what does not run.
+struct Servers {
+    /// In order of their ids, from 1; `None` for a server that does not run.
     running: Vec<Option<RunningServer>>,
-    /// Cut off from all others: these are among themselves.
+    /// One side of a partition; the other servers are the other side.
     away: Vec<usize>,
 }
 
@@ -115,47 +114,47 @@ struct RunningServer {
     ended: Receiver<Result<(), Failure>>,
 }
 
-/// What went wrong.
+/// An error of a [`TestEnsemble`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum EnsembleError {
-    /// Files or ports of an ensemble could not be had.
-    #[error("no ensemble: {0}")]
+    /// Files or ports of the ensemble are not available.
+    #[error("cannot create the ensemble: {0}")]
     Layout(Failure),
-    /// A server could not start, or had to end.
+    /// A server could not start, or a fault has ended it.
     #[error("server {server}: {failure}")]
     Failed {
-        /// Its number.
+        /// The id of the server.
         server: usize,
+        /// The reason.
         failure: Failure,
     },
-    /// There is none with that number.
-    #[error("there is no server {0}: they are numbered from 1 on")]
+    /// No server has this id.
+    #[error("no server {0}: the ids begin with 1")]
     NoSuchServer(usize),
-    /// It has been killed or stopped.
-    #[error("server {0} does not run")]
+    /// The server has been killed or stopped.
+    #[error("server {0} is not running")]
     NotRunning(usize),
-    /// It has not been killed or stopped.
-    #[error("server {0} runs already")]
+    /// The server has been neither killed nor stopped.
+    #[error("server {0} is already running")]
     Running(usize),
-    /// No quorum of the servers runs and can reach each other.
-    #[error("no quorum of the servers runs and is connected: nobody can lead")]
+    /// No connected quorum of the servers is running.
+    #[error("no quorum: too few servers are running and connected")]
     NoQuorum,
-    /// It took longer than [`Builder::patience`].
+    /// An operation took longer than [`Builder::patience`].
     #[error("not within {within:?}: {what}")]
     TooSlow {
-        /// How long was waited.
+        /// The time limit.
         within: Duration,
-        /// For what.
+        /// The expected servers.
         what: String,
     },
-    /// It has ended, or never was.
-    #[error("session {0:#x} is unknown: it has ended, or never was")]
+    /// The session has ended, or has never existed.
+    #[error("unknown session {0:#x}: it has ended, or has never existed")]
     UnknownSession(i64),
 }
 
-/// How an ensemble is to be.
+/// The options of a [`TestEnsemble`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     options: LayoutOptions,
@@ -163,13 +162,13 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How many servers; 3 if nothing is said.
+    /// The number of servers; the default is 3.
     pub fn servers(mut self, servers: u16) -> Builder {
         self.options.servers = servers;
         self
     }
 
-    /// A line of every server's `zoo.cfg`, stronger than those of an ensemble by itself
+    /// A setting in every server's `zoo.cfg`. It replaces the default of a test ensemble
     /// (`tickTime=100`, `minSessionTimeout=200`, `forceSync=no`, ...).
     pub fn setting(mut self, key: &str, value: &str) -> Builder {
         self.options.settings.retain(|(known, _)| known != key);
@@ -177,20 +176,20 @@ impl Builder {
         self
     }
 
-    /// Where its files are, and stay; if nothing is said, in a temporary directory.
+    /// The directory of the files, which are kept; the default is a temporary directory.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Builder {
         self.options.dir = Some(dir.into());
         self
     }
 
-    /// The first server's client port, the others take those after it; if nothing is said, any
-    /// that are free.
+    /// The client port of the first server, the others use the ports after it; the default is any
+    /// free port for each.
     pub fn client_port(mut self, port: u16) -> Builder {
         self.options.client_port = Some(port);
         self
     }
 
-    /// How long to wait for servers that are to serve; 20 seconds if nothing is said.
+    /// The time limit of all waiting; the default is 20 s.
     pub fn patience(mut self, patience: Duration) -> Builder {
         self.patience = patience;
         self
@@ -199,12 +198,12 @@ impl Builder {
     /// Starts all servers; returns when they serve clients.
     ///
     /// # Errors
-    /// There are no ports or files, or a server cannot use its configuration.
+    /// Ports or files are not available, or the configuration is invalid.
     pub fn start(self) -> Result<TestEnsemble, EnsembleError> {
-        let layout = Layout::make(&self.options).map_err(EnsembleError::Layout)?;
+        let layout = Layout::create(&self.options).map_err(EnsembleError::Layout)?;
         let running = layout.nodes.iter().map(|_| None).collect();
-        let state = Mutex::new(State { running, away: Vec::new() });
-        let ensemble = TestEnsemble { layout: Some(layout), patience: self.patience, state };
+        let servers = Mutex::new(Servers { running, away: Vec::new() });
+        let ensemble = TestEnsemble { layout: Some(layout), patience: self.patience, servers };
         for server in ensemble.servers() {
             ensemble.run(&mut ensemble.lock(), server)?;
         }
@@ -214,7 +213,7 @@ impl Builder {
 }
 
 impl TestEnsemble {
-    /// So many servers; returns when they serve clients.
+    /// Starts an ensemble of `servers` servers; returns when they serve clients.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -222,105 +221,106 @@ impl TestEnsemble {
         TestEnsemble::builder().servers(servers).start()
     }
 
-    /// To say more than how many.
+    /// Options for [`Builder::start`].
     pub fn builder() -> Builder {
         let settings = SETTINGS.map(|(key, value)| (key.into(), value.into())).into();
         let options = LayoutOptions { servers: 3, dir: None, client_port: None, settings };
         Builder { options, patience: Duration::from_secs(20) }
     }
 
-    /// For clients: every server's address, separated by commas.
+    /// The addresses for clients, separated by commas.
     pub fn connect_string(&self) -> String {
         self.layout.as_ref().map(Layout::connect_string).unwrap_or_default()
     }
 
-    /// The servers' numbers.
+    /// The ids of the servers.
     pub fn servers(&self) -> RangeInclusive<usize> {
         1..=self.layout.as_ref().map_or(0, |layout| layout.nodes.len())
     }
 
-    /// Where the clients of a server come.
+    /// The address for clients of a server.
     ///
     /// # Errors
-    /// There is none with that number.
+    /// [`EnsembleError::NoSuchServer`].
     pub fn address(&self, server: usize) -> Result<SocketAddr, EnsembleError> {
         let node = self.layout.as_ref().and_then(|l| l.nodes.get(server.checked_sub(1)?));
         node.map(|node| node.client).ok_or(EnsembleError::NoSuchServer(server))
     }
 
-    /// Whether it has been started, and neither killed nor stopped since.
+    /// Whether a server has been neither killed nor stopped since its start.
     ///
     /// # Errors
-    /// There is none with that number.
+    /// [`EnsembleError::NoSuchServer`].
     pub fn is_running(&self, server: usize) -> Result<bool, EnsembleError> {
         Ok(self.lock().slot(server)?.is_some())
     }
 
-    /// Ends a server as `kill -9` does: in the middle of whatever it does, and nobody is told.
-    /// What it has acknowledged is in its files. Returns when it is gone.
+    /// Ends a server as `kill -9` does: in the middle of its work, without a message to its peers
+    /// and clients. Acknowledged writes are in its files. Returns when the server has ended.
     ///
     /// # Errors
-    /// It does not run.
+    /// The server does not run.
     pub fn kill(&self, server: usize) -> Result<(), EnsembleError> {
         self.end(server, Message::Kill)
     }
 
-    /// Ends a server in order, as SIGTERM does. Returns when it is gone.
+    /// Stops a server in order, as SIGTERM does. Returns when the server has ended.
     ///
     /// # Errors
-    /// It does not run, or had failed before.
+    /// The server does not run, or a fault has ended it before.
     pub fn stop(&self, server: usize) -> Result<(), EnsembleError> {
         self.end(server, Message::Stop)
     }
 
-    /// Starts a server on its files and ports again. Returns when it serves; at once, if there
-    /// is no quorum that it could serve with.
+    /// Restarts a server on its files and ports. Returns when it serves clients, or at once
+    /// without a quorum.
     ///
     /// # Errors
-    /// It runs already, or cannot start.
+    /// The server already runs, or cannot start.
     pub fn restart(&self, server: usize) -> Result<(), EnsembleError> {
-        let mut state = self.lock();
-        if state.slot(server)?.is_some() {
+        let mut servers = self.lock();
+        if servers.slot(server)?.is_some() {
             return Err(EnsembleError::Running(server));
         }
-        self.run(&mut state, server)?;
-        drop(state);
+        self.run(&mut servers, server)?;
+        drop(servers);
         self.wait_until_serving()
     }
 
-    /// From now on these servers can reach each other but none of the others, and the others
-    /// none of these: connections between them break, new ones are refused. Clients still reach
-    /// all of them. Ends an earlier partition.
+    /// Partitions the ensemble: these servers can reach each other, but none of the others, and
+    /// vice versa. Connections between the sides break, new ones are refused; clients can reach all
+    /// servers. Replaces an earlier partition.
     ///
     /// # Errors
-    /// There is no server with such a number.
+    /// [`EnsembleError::NoSuchServer`].
     pub fn partition(&self, away: &[usize]) -> Result<(), EnsembleError> {
-        let mut state = self.lock();
+        let mut servers = self.lock();
         for server in away {
-            state.slot(*server)?;
+            servers.slot(*server)?;
         }
-        state.away = away.to_vec();
-        self.tell_partition(&state);
+        servers.away = away.to_vec();
+        self.apply_partition(&servers);
         Ok(())
     }
 
-    /// Ends a partition. Returns when all servers that run serve; at once, if they are no quorum.
+    /// Ends a partition. Returns when all running servers serve clients, or at once without a
+    /// quorum.
     ///
     /// # Errors
-    /// It takes too long.
+    /// [`EnsembleError::TooSlow`].
     pub fn heal(&self) -> Result<(), EnsembleError> {
         self.partition(&[])?;
         self.wait_until_serving()
     }
 
-    /// The number of the server that leads; waits until there is one.
+    /// The id of the leader; waits until there is one.
     ///
     /// # Errors
-    /// There can be none, or it takes too long.
+    /// There is no quorum, or the election takes too long.
     pub fn leader(&self) -> Result<usize, EnsembleError> {
         let until = Instant::now() + self.patience;
         loop {
-            let survey = self.look()?;
+            let survey = self.survey()?;
             if let Some(leader) = survey.leader {
                 return Ok(leader);
             }
@@ -331,16 +331,16 @@ impl TestEnsemble {
         }
     }
 
-    /// Waits until every server serves that runs and is connected to a quorum of them, under one
-    /// leader. For after [`TestEnsemble::kill`] and [`TestEnsemble::partition`]; the others do it
-    /// themselves.
+    /// Waits until every running server that belongs to a connected quorum serves clients under one
+    /// leader. Useful after [`TestEnsemble::kill`] and [`TestEnsemble::partition`], the only
+    /// methods that do not wait for it.
     ///
     /// # Errors
-    /// A server has failed, or it takes too long.
+    /// A server has failed, or the servers take too long.
     pub fn wait_until_serving(&self) -> Result<(), EnsembleError> {
         let until = Instant::now() + self.patience;
         loop {
-            let survey = self.look()?;
+            let survey = self.survey()?;
             if survey.waits_for.is_none() {
                 return Ok(());
             }
@@ -351,12 +351,12 @@ impl TestEnsemble {
         }
     }
 
-    /// Ends a session as if its client had been silent for too long: its ephemeral nodes go, its
-    /// connection breaks, and when the client has reconnected it is told that its session has
-    /// expired. `session` is the id that the client was given. Returns when it is done.
+    /// Expires a session, as after a silence of its client: its ephemeral nodes are deleted, its
+    /// connection breaks, and a reconnecting client is notified of the expiry. `session` is the
+    /// session id of the client. Returns when the session has ended.
     ///
     /// # Errors
-    /// There is no such session, or no leader.
+    /// The session is unknown, or there is no leader.
     pub fn expire(&self, session: i64) -> Result<(), EnsembleError> {
         let until = Instant::now() + self.patience;
         let mut seen = false;
@@ -364,40 +364,41 @@ impl TestEnsemble {
             let leader = self.leader()?;
             match expiry::expire(self.address(leader)?, SessionId(session)) {
                 Ok(Attempt::Ended) => return Ok(()),
-                // An attempt before has done it, whose answer was lost.
+                // An earlier attempt has ended the session, and its reply was lost.
                 Ok(Attempt::Unknown) if seen => return Ok(()),
                 Ok(Attempt::Unknown) => return Err(EnsembleError::UnknownSession(session)),
-                // Its client came between, or the leader changes.
-                Ok(Attempt::Again) => seen = true,
+                // The client has moved the session meanwhile, or the leader changes.
+                Ok(Attempt::Retry) => seen = true,
                 Err(_broken) => {}
             }
             self.pause(until, || format!("session {session:#x} expires"))?;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Servers> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pause(&self, until: Instant, what: impl FnOnce() -> String) -> Result<(), EnsembleError> {
         if Instant::now() >= until {
             return Err(EnsembleError::TooSlow { within: self.patience, what: what() });
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(SURVEY_INTERVAL);
         Ok(())
     }
 
-    fn run(&self, state: &mut State, server: usize) -> Result<(), EnsembleError> {
+    fn run(&self, servers: &mut Servers, server: usize) -> Result<(), EnsembleError> {
         let failed = |failure| EnsembleError::Failed { server, failure };
         let node = self.layout.as_ref().and_then(|l| l.nodes.get(server.checked_sub(1)?));
         let node = node.ok_or(EnsembleError::NoSuchServer(server))?;
         let mut boot = Boot::load(&node.config, &Default::default()).map_err(failed)?;
         boot.config.quorum.finalize_wait_ms = FINALIZE_WAIT_MS;
         let (sender, ended) = channel();
-        let told = move |result| drop(sender.send(result));
-        let (inbox, thread) = program::spawn::<Threads>(boot, None, || {}, told).map_err(failed)?;
-        *state.slot(server)? = Some(RunningServer { inbox, thread, ended });
-        self.tell_partition(state);
+        let report = move |result| drop(sender.send(result));
+        let (inbox, thread) =
+            program::spawn::<Threads>(boot, None, || {}, report).map_err(failed)?;
+        *servers.slot(server)? = Some(RunningServer { inbox, thread, ended });
+        self.apply_partition(servers);
         Ok(())
     }
 
@@ -408,23 +409,23 @@ impl TestEnsemble {
         running.join().map_err(|failure| EnsembleError::Failed { server, failure })
     }
 
-    fn tell_partition(&self, state: &State) {
+    fn apply_partition(&self, servers: &Servers) {
         let Some(layout) = &self.layout else { return };
-        for (server, running) in (1..).zip(&state.running) {
+        for (server, running) in (1..).zip(&servers.running) {
             let Some(running) = running else { continue };
-            let is_away = state.away.contains(&server);
+            let is_away = servers.away.contains(&server);
             let others = (1..).zip(&layout.nodes);
-            let cut = others.filter(|(other, _)| state.away.contains(other) != is_away);
+            let cut = others.filter(|(other, _)| servers.away.contains(other) != is_away);
             let cut = cut.flat_map(|(_, node)| node.peers.clone()).collect();
             running.inbox.put(Message::Partition(cut));
         }
     }
 
-    fn look(&self) -> Result<Survey, EnsembleError> {
-        let mut state = self.lock();
-        let all = state.running.len();
+    fn survey(&self) -> Result<Survey, EnsembleError> {
+        let mut servers = self.lock();
+        let all = servers.running.len();
         let asked: Vec<_> = (1..)
-            .zip(&state.running)
+            .zip(&servers.running)
             .filter_map(|(server, running)| {
                 let (to, answer) = channel();
                 running.as_ref()?.inbox.put(Message::Report(to));
@@ -433,7 +434,7 @@ impl TestEnsemble {
             .collect();
         let mut survey = Survey::default();
         for is_away in [false, true] {
-            let side = asked.iter().filter(|(server, _)| state.away.contains(server) == is_away);
+            let side = asked.iter().filter(|(server, _)| servers.away.contains(server) == is_away);
             let side: Vec<_> = side.collect();
             if side.len() * 2 <= all {
                 continue;
@@ -446,10 +447,10 @@ impl TestEnsemble {
                     Err(_) => survey.waits_for = Some(*server),
                 }
             }
-            survey.weigh(&reports);
+            survey.evaluate(&reports);
         }
-        // Who waits for a server that has failed is told so.
-        for (server, slot) in (1..).zip(&mut state.running) {
+        // A server that has failed ends the wait.
+        for (server, slot) in (1..).zip(&mut servers.running) {
             if slot.as_ref().is_some_and(|running| running.thread.is_finished())
                 && let Some(running) = slot.take()
                 && let Err(failure) = running.join()
@@ -463,21 +464,21 @@ impl TestEnsemble {
 
 impl Drop for TestEnsemble {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let servers = self.servers.get_mut().unwrap_or_else(PoisonError::into_inner);
         let running: Vec<RunningServer> =
-            state.running.iter_mut().filter_map(Option::take).collect();
+            servers.running.iter_mut().filter_map(Option::take).collect();
         running.iter().for_each(|running| running.inbox.put(Message::Stop));
         for running in running {
-            // Nobody is there any more to be told of a failure.
+            // No caller is left to receive a failure.
             let _ = running.join();
         }
         if let Some(Err(e)) = self.layout.take().map(Layout::remove) {
-            tracing::warn!("the temporary directory cannot be removed: {e}");
+            tracing::warn!("cannot remove the temporary directory: {e}");
         }
     }
 }
 
-impl State {
+impl Servers {
     fn slot(&mut self, server: usize) -> Result<&mut Option<RunningServer>, EnsembleError> {
         let slot = server.checked_sub(1).and_then(|index| self.running.get_mut(index));
         slot.ok_or(EnsembleError::NoSuchServer(server))
@@ -487,7 +488,7 @@ impl State {
 impl RunningServer {
     fn join(self) -> Result<(), Failure> {
         if self.thread.join().is_err() {
-            let what = "it has panicked; what it said is on stderr";
+            let what = "the server has panicked; the message is on stderr";
             return Err(Failure::new(crate::exit::UNEXPECTED_ERROR, what));
         }
         self.ended.try_recv().unwrap_or(Ok(()))

@@ -1,5 +1,5 @@
-//! Lines that others can cause: of one kind only some are logged each second, the rest is counted,
-//! and the count logged a second later.
+//! The rate limit of log lines that clients or peers can cause: a few lines of one kind are logged
+//! per second, the others are counted, and the count is logged a second later.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -11,16 +11,16 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-/// So many lines of one kind are logged in one window.
+/// The number of lines of one kind that are logged in one window.
 const LINES: u64 = 5;
-/// How long they count.
+/// The length of a window.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Nobody but this server's own operator causes what is logged there.
+/// Targets without a limit: clients and peers cannot cause their lines.
 const EXEMPT: [&str; 2] = ["zabkeeper_core::disk", "zabkeeper_std::logging"];
 
-/// Counts lines by their kind: the place in the code that logs them, and the field `what` if there
-/// is one. Errors are never dropped, and nothing is if somebody asked for more than `info`.
-pub(super) struct Limiter {
+/// Counts lines by their kind: their place in the code, and the field `what` if there is one. Only
+/// lines of the levels `info` and `warn` are limited.
+pub(super) struct RateLimiter {
     kinds: Mutex<BTreeMap<Kind, Window>>,
 }
 
@@ -29,40 +29,40 @@ type Kind = u64;
 struct Window {
     began: Instant,
     lines: u64,
-    /// The level, and the text of the first line that was not logged.
-    held_back: Option<(Level, String)>,
+    /// The level and text of the first suppressed line.
+    suppressed: Option<(Level, String)>,
 }
 
-impl Limiter {
-    pub(super) const fn new() -> Limiter {
-        Limiter { kinds: Mutex::new(BTreeMap::new()) }
+impl RateLimiter {
+    pub(super) const fn new() -> RateLimiter {
+        RateLimiter { kinds: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Logs how many lines were held back in windows that are over.
+    /// Logs the number of suppressed lines of the windows that have ended.
     pub(super) fn emit(&self) {
-        for (level, more, text) in self.over(Instant::now()) {
+        for (level, more, text) in self.ended(Instant::now()) {
             if level == Level::WARN {
-                tracing::warn!("{more} more lines like this one: {text}");
+                tracing::warn!("{more} similar lines suppressed: {text}");
             } else {
-                tracing::info!("{more} more lines like this one: {text}");
+                tracing::info!("{more} similar lines suppressed: {text}");
             }
         }
     }
 
-    /// Takes the windows that are over, and what was held back in them.
-    fn over(&self, now: Instant) -> Vec<(Level, u64, String)> {
+    /// Removes the windows that have ended. Returns their suppressed lines.
+    fn ended(&self, now: Instant) -> Vec<(Level, u64, String)> {
         let mut all = Vec::new();
         self.lock().retain(|_, window| {
-            let is_over = now.saturating_duration_since(window.began) >= WINDOW;
-            if is_over && let Some((level, text)) = window.held_back.take() {
+            let has_ended = now.saturating_duration_since(window.began) >= WINDOW;
+            if has_ended && let Some((level, text)) = window.suppressed.take() {
                 all.push((level, window.lines - LINES, text));
             }
-            !is_over
+            !has_ended
         });
         all
     }
 
-    /// Whether a line of this kind is logged now.
+    /// Whether a line of this kind is logged now; counts it.
     fn admits(
         &self,
         now: Instant,
@@ -71,11 +71,11 @@ impl Limiter {
         text: impl FnOnce() -> String,
     ) -> bool {
         let mut kinds = self.lock();
-        let fresh = Window { began: now, lines: 0, held_back: None };
+        let fresh = Window { began: now, lines: 0, suppressed: None };
         let window = kinds.entry(kind).or_insert(fresh);
         window.lines += 1;
-        if window.lines > LINES && window.held_back.is_none() {
-            window.held_back = Some((level, text()));
+        if window.lines > LINES && window.suppressed.is_none() {
+            window.suppressed = Some((level, text()));
         }
         window.lines <= LINES
     }
@@ -85,7 +85,7 @@ impl Limiter {
     }
 }
 
-impl<S: Subscriber> Layer<S> for &'static Limiter {
+impl<S: Subscriber> Layer<S> for &'static RateLimiter {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         if !is_limited(metadata) {
@@ -93,9 +93,9 @@ impl<S: Subscriber> Layer<S> for &'static Limiter {
         }
         let mut hasher = DefaultHasher::new();
         metadata.callsite().hash(&mut hasher);
-        event.record(&mut What(&mut hasher));
+        event.record(&mut KindVisitor(&mut hasher));
         self.admits(Instant::now(), hasher.finish(), *metadata.level(), || {
-            let mut text = Text(String::new());
+            let mut text = TextVisitor(String::new());
             event.record(&mut text);
             text.0
         })
@@ -108,10 +108,10 @@ fn is_limited(metadata: &Metadata<'_>) -> bool {
         && !EXEMPT.iter().any(|target| metadata.target().starts_with(target))
 }
 
-/// Takes notice of the field that tells lines of one place apart.
-struct What<'a>(&'a mut DefaultHasher);
+/// Hashes the field `what`, which distinguishes the lines of one place.
+struct KindVisitor<'a>(&'a mut DefaultHasher);
 
-impl Visit for What<'_> {
+impl Visit for KindVisitor<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "what" {
             value.hash(self.0);
@@ -120,13 +120,13 @@ impl Visit for What<'_> {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// A line's message and fields.
-struct Text(String);
+/// Collects the message and the fields of a line.
+struct TextVisitor(String);
 
-impl Visit for Text {
+impl Visit for TextVisitor {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let gap = if self.0.is_empty() { "" } else { " " };
-        // Writing into a string does not fail.
+        // Writing to a string cannot fail.
         let _ = match field.name() {
             "message" => write!(self.0, "{gap}{value:?}"),
             name => write!(self.0, "{gap}{name}={value:?}"),
@@ -143,32 +143,32 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_some_lines_and_one_count_a_second() {
-        let limiter = Limiter::new();
+    fn flood_is_reduced_to_a_few_lines_and_a_count() {
+        let limiter = RateLimiter::new();
         let begin = Instant::now();
         let logged =
             (0..91_000).filter(|_| limiter.admits(begin, 1, Level::INFO, text)).count() as u64;
         assert_eq!(logged, LINES);
-        // Another kind is not kept back by it.
+        // Another kind is not limited by it.
         assert!(limiter.admits(begin, 2, Level::INFO, text));
-        assert_eq!(limiter.over(begin), []);
+        assert_eq!(limiter.ended(begin), []);
         let later = begin + WINDOW;
-        assert_eq!(limiter.over(later), [(Level::INFO, 91_000 - LINES, text())]);
-        // Nothing more is known, and the next line is logged again.
+        assert_eq!(limiter.ended(later), [(Level::INFO, 91_000 - LINES, text())]);
+        // The window is removed, and the next line is logged.
         assert!(limiter.lock().is_empty());
         assert!(limiter.admits(later, 1, Level::INFO, text));
-        assert_eq!(limiter.over(later + WINDOW), []);
+        assert_eq!(limiter.ended(later + WINDOW), []);
     }
 
     #[test]
-    fn kinds_are_told_apart_by_their_place_and_what_was_wrong() {
+    fn kinds_differ_by_place_and_by_the_field_what() {
         use tracing_subscriber::layer::SubscriberExt;
-        static LIMITER: Limiter = Limiter::new();
+        static LIMITER: RateLimiter = RateLimiter::new();
         static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
         struct Keep;
         impl<S: Subscriber> Layer<S> for Keep {
             fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-                let mut text = Text(String::new());
+                let mut text = TextVisitor(String::new());
                 event.record(&mut text);
                 LOGGED.lock().unwrap().push(text.0);
             }
@@ -188,11 +188,11 @@ mod tests {
         let count = |part: &str| logged.iter().filter(|line| line.contains(part)).count() as u64;
         assert_eq!((count("limit"), count("silence")), (LINES, LINES));
         assert_eq!((count("an error"), count("a detail"), count("purge")), (20, 20, 20));
-        let held_back = LIMITER.over(Instant::now() + WINDOW * 2);
+        let suppressed = LIMITER.ended(Instant::now() + WINDOW * 2);
         let line = "connection closed conn=5 what=\"limit\"";
         assert!(
-            held_back.contains(&(Level::INFO, 20 - LINES, String::from(line))),
-            "{held_back:?}"
+            suppressed.contains(&(Level::INFO, 20 - LINES, String::from(line))),
+            "{suppressed:?}"
         );
     }
 }

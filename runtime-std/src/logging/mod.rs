@@ -1,4 +1,4 @@
-//! Logs go to stderr, readable or as JSON, and never stop whoever writes them.
+//! Logging to stderr, as text or JSON, without ever blocking the logging thread.
 
 mod limiter;
 mod sink;
@@ -13,24 +13,24 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use self::limiter::Limiter;
+use self::limiter::RateLimiter;
 use self::sink::LineSink;
 use crate::command_line::LogFormat;
 use crate::exit::{self, Failure};
 
 static STDERR: LineSink = LineSink::new();
 static STDOUT: LineSink = LineSink::new();
-static LIMITER: Limiter = Limiter::new();
+static LIMITER: RateLimiter = RateLimiter::new();
 
-/// How long the end of the process waits for what is still to be written.
+/// How long the end of the process waits for unwritten lines.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Starts the thread that writes to stderr, and makes panics go the same way. Until then
-/// [`say`] only gathers.
+/// Starts the thread that writes to stderr, and sends the messages of panics the same way. Lines
+/// of [`eprint`] before the start are kept.
 ///
 /// # Errors
-/// There can be no more threads or file descriptors.
-pub fn start() -> Result<(), Failure> {
+/// The thread cannot be created, or there are no file descriptors.
+pub(crate) fn start() -> Result<(), Failure> {
     let stderr = io::stderr().as_fd().try_clone_to_owned();
     stderr
         .and_then(|fd| STDERR.start("stderr", fd.into(), || LIMITER.emit()))
@@ -49,11 +49,17 @@ pub fn start() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sets up logging for the process. `filter` is a level (`info`) or a list of
-/// `target=level`, as `--log` takes it.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), Failure> {
+/// Sets up logging for the process. `filter` is the value of `--log`: a level (`info`) or a list of
+/// `target=level`.
+///
+/// # Errors
+/// The filter is invalid.
+pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|e| {
-        Failure::new(exit::INVALID_INVOCATION, format!("--log {filter}: {e}; say for example info"))
+        Failure::new(
+            exit::INVALID_INVOCATION,
+            format!("--log {filter}: {e}; expected a level, for example info"),
+        )
     })?;
     let lines = fmt::layer().with_writer(|| &STDERR).log_internal_errors(false);
     let lines = match format {
@@ -64,26 +70,26 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), Failure> {
     logs.try_init().map_err(|e| Failure::new(exit::UNEXPECTED_ERROR, format!("logging: {e}")))
 }
 
-/// Writes a line to stderr as it is, after what was logged before.
-pub fn say(line: &str) {
+/// Writes a line to stderr, after all earlier log lines.
+pub(crate) fn eprint(line: &str) {
     STDERR.push(format!("{line}\n").as_bytes());
 }
 
-/// Writes a line to stdout; never waits for whoever reads it.
-pub fn print(line: &str) {
+/// Writes a line to stdout, without waiting for its reader.
+pub(crate) fn print(line: &str) {
     let stdout = io::stdout().as_fd().try_clone_to_owned();
-    // Without a thread it stays where it is, and is lost.
+    // Without a thread the line is lost.
     let _ = stdout.and_then(|fd| STDOUT.start("stdout", fd.into(), || {}));
     STDOUT.push(format!("{line}\n").as_bytes());
 }
 
-/// Before the process ends: waits a little until everything is written.
-pub fn flush() {
+/// Waits until all lines are written, at most 1 s for each stream.
+pub(crate) fn flush() {
     STDOUT.flush(LINGER);
     STDERR.flush(LINGER);
 }
 
-/// Lines for stderr that are lost: they could not be written in time.
-pub fn lines_dropped() -> u64 {
+/// The number of lines that were dropped because stderr was too slow.
+pub(crate) fn lines_dropped() -> u64 {
     STDERR.dropped()
 }

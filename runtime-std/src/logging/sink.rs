@@ -1,5 +1,4 @@
-//! Lines on their way to a stream that may fail or take nothing: a bounded buffer, and a thread
-//! that writes.
+//! A bounded buffer of lines for a stream that may block or fail, and the thread that writes them.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -8,30 +7,30 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Most bytes that wait.
-const MOST_BYTES: usize = 1 << 20;
-/// What a line takes beside its text.
+/// The most bytes that wait.
+const MAX_BYTES: usize = 1 << 20;
+/// The size of a line in memory beside its text.
 const LINE_BYTES: usize = size_of::<Vec<u8>>();
-/// Most bytes of one write, but for a longer line.
+/// The most bytes of one write, apart from a longer line.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Between two attempts to write to a stream that fails.
-const AGAIN: Duration = Duration::from_secs(1);
-/// Between two looks at a stream that takes nothing and does not block.
-const LOOK: Duration = Duration::from_millis(20);
+/// The pause after a failed write, and the longest wait for lines.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause before the next attempt on a full non-blocking stream.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
 
-/// A stream's lines. Whoever adds one never waits for the stream: what does not fit is dropped and
-/// counted, and the count is logged once the stream takes lines again.
+/// The lines for a stream. Adding a line never waits for the stream: lines that do not fit are
+/// dropped and counted, and the count is logged when the stream takes lines again.
 pub(super) struct LineSink {
-    state: Mutex<State>,
-    /// There is something to write, or everything is written.
+    buffer: Mutex<Buffer>,
+    /// There are lines to write, or all are written.
     changed: Condvar,
 }
 
-struct State {
+struct Buffer {
     lines: VecDeque<Vec<u8>>,
-    /// Of the lines, and of what the thread holds.
+    /// The size of the lines, and of the chunk that the thread is writing.
     bytes: usize,
-    /// The thread is there.
+    /// The thread has been started.
     started: bool,
     /// The last attempt to write failed.
     failing: bool,
@@ -40,64 +39,64 @@ struct State {
 
 impl LineSink {
     pub(super) const fn new() -> LineSink {
-        let state =
-            State { lines: VecDeque::new(), bytes: 0, started: false, failing: false, dropped: 0 };
-        LineSink { state: Mutex::new(state), changed: Condvar::new() }
+        let buffer =
+            Buffer { lines: VecDeque::new(), bytes: 0, started: false, failing: false, dropped: 0 };
+        LineSink { buffer: Mutex::new(buffer), changed: Condvar::new() }
     }
 
-    /// Starts the thread, unless it is there. It calls `every_second`, beside its work.
+    /// Starts the thread, unless it is running. It calls `every_second` at least every second.
     ///
     /// # Errors
-    /// There can be no more threads.
+    /// The thread cannot be created.
     pub(super) fn start(
         &'static self,
         name: &str,
         mut stream: File,
         every_second: fn(),
     ) -> io::Result<()> {
-        let mut state = self.lock();
-        if !state.started {
-            let told = |lines: u64| {
-                tracing::warn!("{lines} log lines are lost: they could not be written in time");
+        let mut buffer = self.lock();
+        if !buffer.started {
+            let log_dropped = |lines: u64| {
+                tracing::warn!("{lines} log lines dropped: stderr is too slow");
             };
             let write = move || {
                 let mut writer = Writer::new(self);
                 loop {
-                    writer.turn(&mut stream, told);
+                    writer.turn(&mut stream, log_dropped);
                     every_second();
                 }
             };
             thread::Builder::new().name(name.into()).spawn(write)?;
-            state.started = true;
+            buffer.started = true;
         }
         Ok(())
     }
 
-    /// Adds whole lines, or drops them.
+    /// Adds a line, or drops it.
     pub(super) fn push(&self, line: &[u8]) {
-        let mut state = self.lock();
+        let mut buffer = self.lock();
         let size = line.len() + LINE_BYTES;
-        if state.bytes + size > MOST_BYTES {
-            state.dropped += 1;
+        if buffer.bytes + size > MAX_BYTES {
+            buffer.dropped += 1;
             return;
         }
-        state.bytes += size;
-        state.lines.push_back(line.to_vec());
-        drop(state);
+        buffer.bytes += size;
+        buffer.lines.push_back(line.to_vec());
+        drop(buffer);
         self.changed.notify_all();
     }
 
-    /// Waits until everything is written, the stream fails, or the time is over.
+    /// Waits until all lines are written or the stream fails, at most `limit`.
     pub(super) fn flush(&self, limit: Duration) {
         let end = Instant::now() + limit;
-        let mut state = self.lock();
-        while state.started && state.bytes > 0 && !state.failing {
+        let mut buffer = self.lock();
+        while buffer.started && buffer.bytes > 0 && !buffer.failing {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(buffer, left);
+            buffer = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -105,12 +104,12 @@ impl LineSink {
         self.lock().dropped
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// For whoever formats lines: each write is a whole one, and none fails.
+/// For the formatting of log lines: each write is one whole line, and none fails.
 impl Write for &LineSink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -121,83 +120,83 @@ impl Write for &LineSink {
     }
 }
 
-/// What the thread knows.
+/// The state of the thread.
 struct Writer<'a> {
     sink: &'a LineSink,
     chunk: Vec<u8>,
-    /// How much of the chunk is written.
+    /// The number of bytes of the chunk that are written.
     written: usize,
-    /// What the lines in the chunk took of the buffer.
+    /// The size in the buffer of the lines in the chunk.
     held: usize,
-    /// How many lost lines were told of.
-    told: u64,
-    /// Between two attempts to write to a stream that fails.
+    /// The number of dropped lines that is logged already.
+    logged: u64,
+    /// The pause after a failed write.
     pause: Duration,
 }
 
 impl<'a> Writer<'a> {
     fn new(sink: &'a LineSink) -> Writer<'a> {
-        Writer { sink, chunk: Vec::new(), written: 0, held: 0, told: 0, pause: AGAIN }
+        Writer { sink, chunk: Vec::new(), written: 0, held: 0, logged: 0, pause: RETRY_INTERVAL }
     }
 
-    /// Waits for lines, a second at most, and writes what there is as far as the stream takes it.
-    fn turn(&mut self, stream: &mut impl Write, told: impl Fn(u64)) {
-        self.take();
+    /// Waits for lines, at most a second, and writes as many bytes as the stream takes.
+    fn turn(&mut self, stream: &mut impl Write, log_dropped: impl Fn(u64)) {
+        self.next_chunk();
         if self.chunk.is_empty() {
             return;
         }
         match stream.write(self.chunk.get(self.written..).unwrap_or_default()) {
             Ok(0) => self.failed(),
-            Ok(n) => self.took(n, told),
+            Ok(n) => self.advance(n, log_dropped),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOOK),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
             Err(_) => self.failed(),
         }
     }
 
-    /// The next chunk, if the last one is written.
-    fn take(&mut self) {
+    /// Takes the next chunk if the last one is written.
+    fn next_chunk(&mut self) {
         if !self.chunk.is_empty() {
             return;
         }
-        let mut state = self.sink.lock();
-        if state.lines.is_empty() {
-            let waited = self.sink.changed.wait_timeout(state, AGAIN);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut buffer = self.sink.lock();
+        if buffer.lines.is_empty() {
+            let waited = self.sink.changed.wait_timeout(buffer, RETRY_INTERVAL);
+            buffer = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        while let Some(next) = state.lines.front()
+        while let Some(next) = buffer.lines.front()
             && (self.chunk.is_empty() || self.chunk.len() + next.len() <= CHUNK_BYTES)
         {
             self.chunk.extend_from_slice(next);
             self.held += next.len() + LINE_BYTES;
-            state.lines.pop_front();
+            buffer.lines.pop_front();
         }
     }
 
-    fn took(&mut self, n: usize, told: impl Fn(u64)) {
+    fn advance(&mut self, n: usize, log_dropped: impl Fn(u64)) {
         self.written += n;
         if self.written < self.chunk.len() {
             return;
         }
-        let mut state = self.sink.lock();
-        state.bytes = state.bytes.saturating_sub(self.held);
-        state.failing = false;
-        let dropped = state.dropped;
-        drop(state);
+        let mut buffer = self.sink.lock();
+        buffer.bytes = buffer.bytes.saturating_sub(self.held);
+        buffer.failing = false;
+        let dropped = buffer.dropped;
+        drop(buffer);
         self.sink.changed.notify_all();
         self.chunk.clear();
         self.chunk.shrink_to(CHUNK_BYTES);
         (self.written, self.held) = (0, 0);
-        if dropped > self.told {
-            told(dropped - self.told);
-            // If that did not fit either, it is told again.
+        if dropped > self.logged {
+            log_dropped(dropped - self.logged);
+            // If that line was dropped, too, it is logged again.
             if self.sink.dropped() == dropped {
-                self.told = dropped;
+                self.logged = dropped;
             }
         }
     }
 
-    /// What is not written stays: a full disk may have room again.
+    /// Keeps the unwritten bytes: a full disk may have space again later.
     fn failed(&mut self) {
         self.sink.lock().failing = true;
         self.sink.changed.notify_all();
@@ -211,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that takes what it is allowed to.
+    /// A stream with given results of its writes.
     #[derive(Default)]
     struct Stream {
         taken: Vec<u8>,
@@ -234,28 +233,28 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_bound_are_dropped_counted_and_told_of_when_it_writes_again() {
+    fn lines_beyond_the_bound_are_dropped_and_their_count_is_logged() {
         let sink = LineSink::new();
         let line = [b"x".repeat(99), b"\n".to_vec()].concat();
-        let fit = MOST_BYTES / (line.len() + LINE_BYTES);
+        let fit = MAX_BYTES / (line.len() + LINE_BYTES);
         for _ in 0..fit + 7 {
             sink.push(&line);
         }
         assert_eq!(sink.dropped(), 7);
-        let (mut stream, told) = (Stream::default(), RefCell::new(Vec::new()));
+        let (mut stream, logged) = (Stream::default(), RefCell::new(Vec::new()));
         let mut writer = Writer::new(&sink);
         while sink.lock().bytes > 0 {
-            writer.turn(&mut stream, |lines| told.borrow_mut().push(lines));
+            writer.turn(&mut stream, |lines| logged.borrow_mut().push(lines));
         }
         assert_eq!(stream.taken.len(), fit * line.len());
-        assert_eq!(*told.borrow(), [7]);
-        // There is room again.
+        assert_eq!(*logged.borrow(), [7]);
+        // The buffer has space again.
         sink.push(&line);
         assert_eq!(sink.dropped(), 7);
     }
 
     #[test]
-    fn a_line_that_was_cut_short_goes_on_where_it_stopped() {
+    fn partial_write_continues_where_it_stopped() {
         let sink = LineSink::new();
         sink.push(b"first\n");
         sink.push(b"second\n");
@@ -263,13 +262,13 @@ mod tests {
         let mut stream = Stream { answers, ..Stream::default() };
         let mut writer = Writer { pause: Duration::ZERO, ..Writer::new(&sink) };
         while sink.lock().bytes > 0 {
-            writer.turn(&mut stream, |_| panic!("nothing is lost"));
+            writer.turn(&mut stream, |_| panic!("no line is dropped"));
         }
         assert_eq!(stream.taken, b"first\nsecond\n");
     }
 
     #[test]
-    fn nobody_waits_for_a_stream_that_fails() {
+    fn flush_does_not_wait_for_a_failing_stream() {
         let sink = LineSink::new();
         sink.lock().started = true;
         sink.push(b"line\n");
@@ -279,14 +278,14 @@ mod tests {
         let began = Instant::now();
         sink.flush(Duration::from_secs(600));
         assert!(began.elapsed() < Duration::from_secs(300));
-        // The one that takes nothing is waited for as long as it was said.
+        // A stream that blocks is waited for, up to the limit.
         sink.lock().failing = false;
         sink.flush(Duration::from_millis(5));
         assert!(sink.lock().bytes > 0);
     }
 
     #[test]
-    fn the_thread_writes_what_is_pushed() {
+    fn thread_writes_pushed_lines() {
         static SINK: LineSink = LineSink::new();
         let mut file = tempfile::tempfile().unwrap();
         SINK.push(b"before\n");

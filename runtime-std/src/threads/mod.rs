@@ -1,5 +1,5 @@
-//! A node on plain threads: one waits for all of its sockets at once, reads, steps the core and
-//! writes; one is for its files. No executor, and no thread a connection.
+//! A node on plain threads: one polls all sockets, reads, steps the core and writes; one executes
+//! file operations. There is no executor, and no thread per connection.
 
 mod sockets;
 #[cfg(test)]
@@ -20,18 +20,18 @@ use crate::journal::JournalOptions;
 use crate::program::{self, Runtime};
 use sockets::PollSockets;
 
-/// The inbox's; sockets have small ones.
+/// The token of the inbox; those of sockets are small.
 const WAKE: Token = Token(usize::MAX);
-/// Most sockets that one turn takes notice of.
+/// The most reported sockets of one turn.
 const EVENTS: usize = 1024;
-/// Most messages of one turn.
+/// The most messages of one turn.
 const MESSAGES: usize = 1024;
 
 /// Nodes on plain threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Threads;
 
-/// The node's end of an inbox, and what it waits with.
+/// The receiving end of an inbox, with the poll that waits for it.
 #[derive(Debug)]
 pub struct InboxReceiver {
     poll: Poll,
@@ -40,7 +40,7 @@ pub struct InboxReceiver {
     receiver: Receiver<LoopMessage>,
 }
 
-/// What other threads say to a node's.
+/// A message of another thread to the loop.
 #[derive(Debug)]
 enum LoopMessage {
     Message(Message),
@@ -122,7 +122,7 @@ impl Runtime for Threads {
 
 fn wake(sender: &Sender<LoopMessage>, waker: &Waker, input: LoopMessage) {
     if sender.send(input).is_ok() {
-        // If it cannot be woken, it finds the message when it wakes.
+        // If waking fails, the loop finds the message in its next turn.
         let _ = waker.wake();
     }
 }

@@ -1,7 +1,8 @@
-//! All sockets of a node, waited for at once.
+//! All sockets of a node, polled together.
 //!
-//! The operating system tells of a socket when something changes there (edges, not levels): what is
-//! known of each is kept beside it, so that pausing, resuming and waiting for room cost no call.
+//! Polling is edge-triggered: the operating system reports a socket when its state changes. The
+//! last reported state is kept with each socket, so that pausing, resuming and waiting for a
+//! writable socket need no system call.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -24,13 +25,13 @@ use crate::descriptors;
 use crate::driver::{LINGER, READ_BYTES, SendQueue, SocketEvent, Sockets};
 use crate::listen::{self, ACCEPT_PAUSE, ACCEPTS};
 
-/// Most reads from a connection that is being closed, in one turn.
-const LAST_READS: usize = 16;
+/// The most reads from a closing connection in one turn.
+const CLOSING_READS: usize = 16;
 
-/// An event at a socket of the operating system.
+/// An event at one of these sockets.
 pub(super) type PollEvent = SocketEvent<TcpStream>;
 
-/// Who is told the addresses of a name.
+/// A callback for the addresses of a name.
 pub(super) type Resolved = Arc<dyn Fn(ConnId, io::Result<Vec<SocketAddr>>) + Send + Sync>;
 
 pub(super) struct PollSockets {
@@ -38,17 +39,17 @@ pub(super) struct PollSockets {
     resolved: Resolved,
     all: Slab<Slot>,
     dials: HashMap<ConnId, usize>,
-    /// Those that have something, each once.
+    /// The slots with work, each once.
     ready: Vec<usize>,
-    /// Those whose time comes; a slot may have gone meanwhile, and its key be another's.
+    /// The slots with a timeout; a slot may be removed meanwhile, and its key used again.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Where all reads land before they are copied out at their real size.
-    room: Box<[u8]>,
+    /// The buffer of all reads, from which bytes are copied at their actual length.
+    read_buffer: Box<[u8]>,
 }
 
 struct Slot {
     kind: Kind,
-    /// It is in the list of those that have something.
+    /// The slot is in [`PollSockets::ready`].
     queued: bool,
 }
 
@@ -56,7 +57,7 @@ enum Kind {
     Listener {
         port: Port,
         listener: mio::net::TcpListener,
-        /// Below which number a descriptor has to be.
+        /// Descriptors of connections must be below this.
         limit: u64,
         paused_until: Option<Instant>,
     },
@@ -69,8 +70,9 @@ struct Dial {
     port: Port,
     to: HostPort,
     until: Instant,
-    /// What is being tried, and what is to be tried after it.
-    under_way: Option<(TcpStream, SocketAddr)>,
+    /// The current attempt.
+    attempt: Option<(TcpStream, SocketAddr)>,
+    /// Addresses for later attempts.
     left: Vec<SocketAddr>,
     failed: Option<io::Error>,
 }
@@ -78,21 +80,21 @@ struct Dial {
 struct Connection {
     conn: ConnId,
     stream: TcpStream,
-    /// There may be something to read.
+    /// There may be bytes to read.
     readable: bool,
-    /// The other side says no more: to be read to the end.
+    /// The peer has closed its side: read to the end.
     ending: bool,
     paused: bool,
-    /// Somebody waits for room in the socket.
+    /// The driver waits until the socket is writable.
     awaits_writable: bool,
     writable: bool,
     closing: Option<Box<Closing>>,
 }
 
-/// What is left to do before the end.
+/// The remaining work of a closing connection.
 struct Closing {
     left: SendQueue,
-    said_goodbye: bool,
+    is_shut_down: bool,
     until: Instant,
 }
 
@@ -105,12 +107,12 @@ impl PollSockets {
             dials: HashMap::new(),
             ready: Vec::new(),
             timers: BinaryHeap::new(),
-            room: vec![0; READ_BYTES].into(),
+            read_buffer: vec![0; READ_BYTES].into(),
         }
     }
 
-    /// The operating system tells of a socket; it may be gone meanwhile, and its key be another's:
-    /// then a look at that one shows nothing.
+    /// Takes note of a socket that the operating system reports. The socket may be removed and its
+    /// key used again: then that socket is polled in vain.
     pub(super) fn notice(&mut self, event: &Event) {
         let key = event.token().0;
         let Some(slot) = self.all.get_mut(key) else { return };
@@ -126,7 +128,7 @@ impl PollSockets {
         self.queue(key);
     }
 
-    /// When to look again, at the latest; `deadline` is the node's.
+    /// The time of the next turn at the latest; `deadline` is the node's.
     pub(super) fn wait_until(&self, deadline: Option<Instant>) -> Option<Instant> {
         if !self.ready.is_empty() {
             return Some(Instant::now());
@@ -135,7 +137,7 @@ impl PollSockets {
         deadline.into_iter().chain(timer).min()
     }
 
-    /// Those that have something, or whose time has come, into an empty list.
+    /// Moves the slots with work, and those whose timeout has passed, into an empty list.
     pub(super) fn take_ready(&mut self, keys: &mut Vec<usize>) {
         if !self.timers.is_empty() {
             let now = Instant::now();
@@ -154,17 +156,17 @@ impl PollSockets {
         }
     }
 
-    /// Looks at a socket.
+    /// Advances a socket as far as possible, and adds its events.
     pub(super) fn advance(&mut self, key: usize, events: &mut Vec<PollEvent>) {
         let Some(slot) = self.all.get_mut(key) else { return };
-        let goes_on = match &mut slot.kind {
+        let has_more = match &mut slot.kind {
             Kind::Listener { port, listener, limit, paused_until } => {
                 if paused_until.is_some_and(|at| at > Instant::now()) {
                     return;
                 }
                 *paused_until = None;
                 match accept(*port, listener, *limit, events) {
-                    Ok(goes_on) => goes_on,
+                    Ok(has_more) => has_more,
                     Err(e) => {
                         tracing::warn!(?port, "accept: {}", descriptors::in_words(&e));
                         let until = Instant::now() + ACCEPT_PAUSE;
@@ -180,24 +182,26 @@ impl PollSockets {
             }
             Kind::Connection(connection) => match &mut connection.closing {
                 None => {
-                    connection.advance(&mut self.room, events);
+                    connection.advance(&mut self.read_buffer, events);
                     connection.has_work()
                 }
-                Some(closing) => match closing.advance(&mut connection.stream, &mut self.room) {
-                    Ok(goes_on) if Instant::now() < closing.until => goes_on,
-                    _done_or_broken => {
-                        self.all.remove(key);
-                        false
+                Some(closing) => {
+                    match closing.advance(&mut connection.stream, &mut self.read_buffer) {
+                        Ok(has_more) if Instant::now() < closing.until => has_more,
+                        _done_or_broken => {
+                            self.all.remove(key);
+                            false
+                        }
                     }
-                },
+                }
             },
         };
-        if goes_on {
+        if has_more {
             self.queue(key);
         }
     }
 
-    /// The addresses of a name have come.
+    /// Continues a dial with the addresses of its name.
     pub(super) fn resolved(&mut self, conn: ConnId, addresses: io::Result<Vec<SocketAddr>>) {
         let Some(key) = self.dials.get(&conn).copied() else { return };
         if let Some(dial) = self.dial_mut(key) {
@@ -217,29 +221,29 @@ impl PollSockets {
         }
     }
 
-    /// What is under way has come to something, or its time is over, or nothing is.
+    /// Checks the current attempt and the timeout, or begins the next attempt.
     fn advance_dial(&mut self, key: usize, events: &mut Vec<PollEvent>) {
         let Some(Slot { kind: Kind::Dial(dial), .. }) = self.all.get_mut(key) else { return };
         if dial.until <= Instant::now() {
-            dial.under_way = None;
+            dial.attempt = None;
             dial.left.clear();
             dial.failed = Some(io::ErrorKind::TimedOut.into());
         }
         loop {
-            if let Some((stream, address)) = &dial.under_way {
+            if let Some((stream, address)) = &dial.attempt {
                 match connected(stream) {
                     Ok(false) => return,
                     Ok(true) => break,
                     Err(e) => {
                         tracing::trace!(conn = %dial.conn, "dial {address}: {e}");
                         dial.failed = Some(e);
-                        dial.under_way = None;
+                        dial.attempt = None;
                     }
                 }
             }
             if dial.left.is_empty() {
                 if dial.failed.is_none() {
-                    return; // The name is being resolved.
+                    return; // The name is still being resolved.
                 }
                 break;
             }
@@ -249,16 +253,16 @@ impl PollSockets {
                 Ok((stream, address))
             });
             match begun {
-                Ok(under_way) => dial.under_way = Some(under_way),
+                Ok(attempt) => dial.attempt = Some(attempt),
                 Err(e) => dial.failed = Some(e),
             }
         }
         let (conn, port) = (dial.conn, dial.port);
         self.dials.remove(&conn);
-        match dial.under_way.take() {
+        match dial.attempt.take() {
             Some((mut stream, address)) => {
                 let _ = stream.set_nodelay(true);
-                // It is in use under another key.
+                // [`Sockets::open`] registers it under a new key.
                 let _ = self.registry.deregister(&mut stream);
                 events.push(SocketEvent::Dialled(conn, port, stream, address));
             }
@@ -286,7 +290,7 @@ impl PollSockets {
         }
     }
 
-    /// Puts a socket among the others. What came before is looked for at once.
+    /// Adds a socket, and queues it because bytes may have arrived already.
     fn add(
         &mut self,
         make: impl FnOnce(&Registry, usize) -> io::Result<Kind>,
@@ -322,14 +326,14 @@ impl Sockets for PollSockets {
         let mut failed = None;
         if left.is_empty() {
             let (resolved, to) = (Arc::clone(&self.resolved), to.clone());
-            // A resolver may take its time.
+            // Resolving a name may block.
             let thread = thread::Builder::new().name(String::from("resolve"));
-            let begun = thread.spawn(move || {
+            let spawned = thread.spawn(move || {
                 resolved(conn, listen::resolve(&to));
             });
-            failed = begun.err();
+            failed = spawned.err();
         }
-        let dial = Dial { conn, port, to, until, under_way: None, left, failed };
+        let dial = Dial { conn, port, to, until, attempt: None, left, failed };
         let slot = Slot { kind: Kind::Dial(Box::new(dial)), queued: false };
         let key = self.all.insert(slot);
         self.dials.insert(conn, key);
@@ -381,7 +385,7 @@ impl Sockets for PollSockets {
 
     fn await_writable(&mut self, _: ConnId, key: &mut usize) {
         if let Some(connection) = self.connection(*key) {
-            // It is told of when that changes.
+            // The next edge reports it.
             (connection.awaits_writable, connection.writable) = (true, false);
         }
     }
@@ -389,7 +393,7 @@ impl Sockets for PollSockets {
     fn close(&mut self, key: usize, left: SendQueue) {
         if let Some(connection) = self.connection(key) {
             let until = Instant::now() + LINGER;
-            connection.closing = Some(Box::new(Closing { left, said_goodbye: false, until }));
+            connection.closing = Some(Box::new(Closing { left, is_shut_down: false, until }));
             self.timers.push(Reverse((until, key)));
             self.queue(key);
         }
@@ -407,7 +411,7 @@ impl Connection {
             || (self.writable && self.awaits_writable)
     }
 
-    fn advance(&mut self, room: &mut [u8], events: &mut Vec<PollEvent>) {
+    fn advance(&mut self, buffer: &mut [u8], events: &mut Vec<PollEvent>) {
         if self.writable && self.awaits_writable {
             self.awaits_writable = false;
             events.push(SocketEvent::Writable(self.conn));
@@ -415,11 +419,11 @@ impl Connection {
         if !self.readable || self.paused {
             return;
         }
-        match self.stream.read(room) {
+        match self.stream.read(buffer) {
             Ok(n) if n > 0 => {
-                // Less than there is room for: more of it is told of anew.
-                self.readable = n == room.len() || self.ending;
-                let bytes = Bytes::copy_from_slice(room.get(..n).unwrap_or_default());
+                // After a short read, the next edge reports further bytes.
+                self.readable = n == buffer.len() || self.ending;
+                let bytes = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
                 events.push(SocketEvent::Received(self.conn, bytes));
                 return;
             }
@@ -437,20 +441,20 @@ impl Connection {
 }
 
 impl Closing {
-    /// Writes what is left, says goodbye, waits for the other side's. Whether there is more to do
-    /// now; what fails is over.
-    fn advance(&mut self, stream: &mut TcpStream, room: &mut [u8]) -> io::Result<bool> {
-        if !self.said_goodbye {
+    /// Writes the remaining bytes, shuts down the sending side, and reads until the peer does so,
+    /// too. Returns whether there is more to do now; an error ends the connection.
+    fn advance(&mut self, stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<bool> {
+        if !self.is_shut_down {
             if !self.left.write(|bytes| stream.write_vectored(bytes))? {
                 return Ok(false);
             }
             stream.shutdown(Shutdown::Write)?;
-            self.said_goodbye = true;
+            self.is_shut_down = true;
         }
-        // To close over unread bytes would reset the connection, and the other side might lose our
-        // last words.
-        for _ in 0..LAST_READS {
-            match stream.read(room) {
+        // Closing a socket with unread bytes would reset the connection, and the peer could lose
+        // the last bytes that were sent.
+        for _ in 0..CLOSING_READS {
+            match stream.read(buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -466,7 +470,7 @@ fn register(registry: &Registry, stream: &mut TcpStream, key: usize) -> io::Resu
     registry.register(stream, Token(key), Interest::READABLE | Interest::WRITABLE)
 }
 
-/// Whether there is somebody to accept still.
+/// Accepts connections. Returns whether there may be more.
 fn accept(
     port: Port,
     listener: &mio::net::TcpListener,
@@ -483,14 +487,14 @@ fn accept(
                 events.push(SocketEvent::Accepted(port, stream, peer));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(e) if listen::accepts_on(&e) => {}
+            Err(e) if listen::is_transient(&e) => {}
             Err(e) => return Err(e),
         }
     }
     Ok(true)
 }
 
-/// Whether it is established, or still under way.
+/// Whether a connection is established; false while it is pending.
 fn connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(e) = stream.take_error()? {
         return Err(e);

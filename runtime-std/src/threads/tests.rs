@@ -1,4 +1,4 @@
-//! Stories of sockets that are waited for together.
+//! Sockets that are polled together.
 
 use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,11 +27,11 @@ impl Loop {
         let poll = Poll::new().unwrap();
         let registry = poll.registry().try_clone().unwrap();
         let (sender, resolved) = channel();
-        let tell = move |conn, addresses| drop(sender.send((conn, addresses)));
-        Loop { poll, sockets: PollSockets::new(registry, Arc::new(tell)), resolved }
+        let resolve = move |conn, addresses| drop(sender.send((conn, addresses)));
+        Loop { poll, sockets: PollSockets::new(registry, Arc::new(resolve)), resolved }
     }
 
-    /// All that comes until there is quiet for a while.
+    /// The events until there is none for 150 ms.
     fn turns(&mut self) -> Vec<PollEvent> {
         let mut events = Vec::new();
         let mut ready = Events::with_capacity(8);
@@ -57,7 +57,7 @@ impl Loop {
         events
     }
 
-    /// A connection in use, and its other end.
+    /// An open connection, and its peer.
     fn connection(&mut self) -> (usize, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
@@ -65,7 +65,7 @@ impl Loop {
         let listening = self.sockets.accept(Port::Client, listener, u64::MAX).unwrap();
         let peer = TcpStream::connect(at).unwrap();
         let Some(SocketEvent::Accepted(Port::Client, stream, _)) = self.turns().pop() else {
-            panic!("nobody has come");
+            panic!("no connection was accepted");
         };
         self.sockets.unlisten(listening);
         (self.sockets.open(CONN, stream).unwrap(), peer)
@@ -82,7 +82,7 @@ impl Loop {
 }
 
 #[test]
-fn a_connection_beyond_the_limit_is_closed_at_once() {
+fn connection_beyond_the_limit_is_closed_at_once() {
     let mut all = Loop::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -99,7 +99,7 @@ fn a_connection_beyond_the_limit_is_closed_at_once() {
 const CONN: ConnId = ConnId::accepted(1);
 
 #[test]
-fn what_came_during_a_pause_is_read_after_it() {
+fn bytes_that_arrive_during_a_pause_are_read_after_it() {
     let mut all = Loop::new();
     let (mut key, mut peer) = all.connection();
     peer.write_all(b"one").unwrap();
@@ -109,7 +109,7 @@ fn what_came_during_a_pause_is_read_after_it() {
     assert!(all.turns().is_empty());
     all.sockets.resume(CONN, &mut key);
     assert_eq!(all.received(), b"two");
-    // More than one read takes, and the end behind it.
+    // More bytes than one read takes, followed by the end.
     let long = vec![7; 300_000];
     let sent = long.clone();
     let writer = std::thread::spawn(move || peer.write_all(&sent).map(|()| drop(peer)));
@@ -126,7 +126,7 @@ fn what_came_during_a_pause_is_read_after_it() {
 }
 
 #[test]
-fn who_takes_nothing_is_written_to_when_it_does() {
+fn full_socket_is_reported_once_it_is_writable() {
     let mut all = Loop::new();
     let (mut key, mut peer) = all.connection();
     let chunk = vec![1; 1 << 20];
@@ -145,20 +145,20 @@ fn who_takes_nothing_is_written_to_when_it_does() {
 }
 
 #[test]
-fn last_words_arrive_though_the_other_side_still_speaks() {
+fn remaining_bytes_arrive_while_the_peer_still_sends() {
     let mut all = Loop::new();
     let (mut key, mut peer) = all.connection();
     all.sockets.pause(&mut key);
     peer.write_all(&[2; 100_000]).unwrap();
     assert!(all.turns().is_empty());
     let mut left = SendQueue::default();
-    assert!(left.push(Bytes::from_static(b"goodbye")));
+    assert!(left.push(Bytes::from_static(b"last")));
     all.sockets.close(key, left);
     assert!(all.turns().is_empty());
-    let mut heard = Vec::new();
-    peer.read_to_end(&mut heard).unwrap();
-    assert_eq!(heard, b"goodbye");
-    // It does not go, and is not waited for longer than that.
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"last");
+    // A peer that keeps sending is cut off after the limit.
     let began = Instant::now();
     while peer.write_all(b"more").is_ok() {
         assert!(began.elapsed() < Duration::from_secs(20), "it is never closed");
@@ -167,13 +167,13 @@ fn last_words_arrive_though_the_other_side_still_speaks() {
 }
 
 #[test]
-fn a_name_an_address_and_nobody_are_dialled() {
+fn dials_of_names_addresses_and_closed_ports_end() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut all = Loop::new();
     let limit = Duration::from_secs(20);
-    for (host, port, is_there) in
+    for (host, port, is_listening) in
         [("localhost", port, true), ("127.0.0.1", port, true), ("127.0.0.1", free, false)]
     {
         let conn = ConnId::dialled(1);
@@ -184,10 +184,10 @@ fn a_name_an_address_and_nobody_are_dialled() {
         }
         match &*events {
             [SocketEvent::Dialled(dialled, Port::Quorum, _, at)] => {
-                assert!(is_there && *dialled == conn && at.port() == port);
+                assert!(is_listening && *dialled == conn && at.port() == port);
             }
-            [SocketEvent::DialFailed(dialled)] => assert!(!is_there && *dialled == conn),
-            _ => panic!("neither, or more"),
+            [SocketEvent::DialFailed(dialled)] => assert!(!is_listening && *dialled == conn),
+            _ => panic!("expected one event of the dial"),
         }
     }
     all.sockets.dial(ConnId::dialled(2), Port::Quorum, HostPort::new("127.0.0.1", port), limit);
@@ -196,8 +196,8 @@ fn a_name_an_address_and_nobody_are_dialled() {
 }
 
 #[test]
-fn a_dial_has_its_time() {
-    // Its backlog is full: nobody answers.
+fn dial_times_out() {
+    // The backlog is full: further connections stay pending.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     socket.listen(0).unwrap();

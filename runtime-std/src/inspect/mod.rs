@@ -1,4 +1,7 @@
-//! `zabkeeper inspect`: reads files, and prints what the core says of them.
+//! `zabkeeper inspect`: reads files and prints the findings of the core.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,34 +17,34 @@ use crate::command_line::InspectArgs;
 use crate::exit::Failure;
 use crate::files;
 
-/// All that was looked at is sound, or the same.
-pub const SOUND: i32 = 0;
-/// Something is damaged, a server would refuse to start, or there is a difference.
-pub const UNSOUND: i32 = 1;
-/// There is no answer.
-pub const NO_ANSWER: i32 = 2;
+/// Exit code: everything is sound, or equal.
+pub(crate) const SOUND: i32 = 0;
+/// Exit code: something is damaged, a server would refuse to start, or there is a difference.
+pub(crate) const UNSOUND: i32 = 1;
+/// Exit code: nothing could be checked.
+pub(crate) const NO_ANSWER: i32 = 2;
 
-/// Runs the command; prints to stdout. The exit code.
+/// Runs the command and prints to stdout. Returns the exit code.
 ///
 /// # Errors
-/// There is no answer.
-pub fn run(args: &InspectArgs) -> Result<i32, Failure> {
+/// Nothing could be checked.
+pub(crate) fn run(args: &InspectArgs) -> Result<i32, Failure> {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let code = print(args, &mut out);
     match (code, out.flush()) {
         (Ok(code), Ok(())) => Ok(code),
-        // Whoever reads has had enough.
+        // The reader has closed the pipe, as `head` does.
         (_, Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(SOUND),
         (Err(failure), _) => Err(failure),
         (Ok(_), Err(e)) => Err(Failure::new(NO_ANSWER, format!("stdout: {e}"))),
     }
 }
 
-/// Prints to `out`. The exit code.
+/// Runs the command and prints to `out`. Returns the exit code.
 ///
 /// # Errors
-/// There is no answer.
-pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
+/// Nothing could be checked.
+pub(crate) fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
     let paths = args.paths().map_err(|what| Failure::new(NO_ANSWER, what))?;
     let subjects = paths.iter().map(|path| Subject::find(path, args.log_dir.as_deref()));
     let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
@@ -73,7 +76,7 @@ pub fn print(args: &InspectArgs, out: &mut impl Write) -> Result<i32, Failure> {
         (Err(e), _) => Err(Failure::new(NO_ANSWER, format!("stdout: {e}"))),
         (Ok(()), Ok(true)) => Ok(SOUND),
         (Ok(()), Ok(false)) => Ok(UNSOUND),
-        (Ok(()), Err(trouble)) => Err(Failure::new(NO_ANSWER, trouble.to_string())),
+        (Ok(()), Err(e)) => Err(Failure::new(NO_ANSWER, e.to_string())),
     }
 }
 
@@ -86,7 +89,7 @@ fn write_line(out: &mut impl Write, line: &Finding, json: bool) -> io::Result<()
     }
 }
 
-/// What is at a path.
+/// The object at a path of the command line.
 enum Subject {
     File(Target),
     Directory { data: String, logs: String },
@@ -99,15 +102,15 @@ impl Subject {
         let metadata = fs::metadata(path).map_err(|e| failure(format!("{shown}: {e}")))?;
         let text = |path: &Path| {
             let text = path.to_str().map(String::from);
-            text.ok_or_else(|| failure(format!("{}: a path must be UTF-8", path.display())))
+            text.ok_or_else(|| failure(format!("{}: the path is not UTF-8", path.display())))
         };
         if metadata.is_file() {
             return Ok(Subject::File(Target { path: text(path)?.into(), len: metadata.len() }));
         }
         if !metadata.is_dir() {
-            return Err(failure(format!("{shown}: neither a file nor a directory")));
+            return Err(failure(format!("{shown}: expected a file or a directory")));
         }
-        // The directory of the files themselves is as good as the one above it.
+        // `dataDir/version-2` stands for `dataDir`.
         let above = |path: &Path| -> Result<PathBuf, Failure> {
             if path.file_name().is_some_and(|name| name == VERSION_DIR) {
                 let whole = path.canonicalize();
@@ -120,7 +123,8 @@ impl Subject {
         };
         let data = above(path)?;
         if !data.join(VERSION_DIR).is_dir() {
-            let what = format!("{shown}: no data directory: it has no {VERSION_DIR} in it");
+            let what =
+                format!("{shown}: expected a data directory, but it contains no {VERSION_DIR}");
             return Err(failure(what));
         }
         let logs = log_dir.map_or(Ok(data.clone()), above)?;
@@ -128,7 +132,7 @@ impl Subject {
     }
 }
 
-/// Lists and reads; nothing else.
+/// An executor of file operations that only lists and reads.
 #[derive(Default)]
 struct ReadOnly {
     open: HashMap<FilePath, File>,
@@ -164,20 +168,20 @@ impl ReadOnly {
     }
 }
 
-/// A zxid in hexadecimal, with or without `0x`.
+/// Parses a hexadecimal zxid, with or without `0x`.
 ///
 /// # Errors
-/// It is none.
-pub fn parse_zxid(text: &str) -> Result<Zxid, String> {
+/// The text is not a zxid.
+pub(crate) fn parse_zxid(text: &str) -> Result<Zxid, String> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
     match i64::from_str_radix(digits, 16) {
         Ok(zxid) if zxid >= 0 => Ok(Zxid(zxid)),
-        _ => Err(String::from("a zxid is hexadecimal, like 0x10000002a")),
+        _ => Err(String::from("expected a hexadecimal zxid, for example 0x10000002a")),
     }
 }
 
 impl InspectArgs {
-    /// One path, or the two of a comparison.
+    /// One path, or the two paths of a comparison.
     fn paths(&self) -> Result<Vec<&Path>, String> {
         let paths: Vec<&Path> = match &*self.diff {
             [] => self.path.iter().map(PathBuf::as_path).collect(),
@@ -185,7 +189,7 @@ impl InspectArgs {
         };
         if paths.len() > 1 && self.log_dir.is_some() {
             return Err(String::from(
-                "--log-dir belongs to one directory: to compare, name directories that hold both",
+                "--log-dir cannot be used with --diff: name directories that contain logs and snapshots",
             ));
         }
         Ok(paths)
@@ -196,7 +200,7 @@ impl InspectArgs {
         Options {
             from: self.from.unwrap_or(defaults.from),
             to: self.to.unwrap_or(defaults.to),
-            // Of a whole directory they are too many, unless they are asked for.
+            // A directory has too many transactions to list them by default.
             transactions: !self.summary && (is_file || self.transactions),
             znodes: self.nodes,
             data: self.data,
