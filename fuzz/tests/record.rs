@@ -273,7 +273,7 @@ fn another_seed_draws_other_session_ids() {
 }
 
 #[test]
-fn what_is_not_there_any_more_is_said_and_not_guessed() {
+fn deleted_segments_are_reported_and_not_guessed() {
     let dir = tempfile::tempdir().unwrap();
     let journal = dir.path().join("journal");
     record(&journal);

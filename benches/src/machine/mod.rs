@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_told_in_gib() {
+    fn free_memory_is_reported_in_gib() {
         assert_eq!(available("MemFree: 1 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
         assert_eq!(available(""), None);
         let here = Path::new(".");

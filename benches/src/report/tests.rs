@@ -195,7 +195,7 @@ fn grown(axis: Axis, bound: Bound, steps: &[(usize, f64)]) -> Report {
 }
 
 #[test]
-fn what_grows_is_told_step_by_step_beside_the_first() {
+fn rows_of_growth_show_every_step_and_the_ratio_to_the_first() {
     let flat = Bound::Flat(1000, 1.5);
     let tables = grown(Axis::Znodes, flat, &[(1000, 2.0), (10_000, 2.5), (100_000, 2.8)]).tables();
     let lines: Vec<&str> = tables.lines().filter(|line| line.starts_with("| ")).collect();
@@ -211,7 +211,7 @@ fn what_grows_is_told_step_by_step_beside_the_first() {
 }
 
 #[test]
-fn what_grows_is_flat_or_linear_or_neither() {
+fn growth_is_judged_flat_linear_or_neither() {
     let met = |axis, bound, steps: &[(usize, f64)]| {
         let report = grown(axis, bound, steps);
         let row = report.rows.last().expect("a row");

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_do_what() {
+    fn acl_gives_each_id_its_permissions() {
         let me = [id("ip", "10.0.0.1"), digest_id("me:pw"), id("x509", "CN=me")];
         let nobody = [id("ip", "192.168.0.1")];
         let acl = [
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn who_am_i_tells_names() {
+    fn who_am_i_shows_names_without_secrets() {
         let access = Access { x509: true, ..Access::default() };
         for (scheme, text, user) in [
             ("digest", "me:hash", "me"),

@@ -377,7 +377,7 @@ fn watches_are_shown_in_sum_by_session_and_by_path() {
 }
 
 #[test]
-fn who_does_not_serve_says_so_and_how_far_loading_has_come() {
+fn server_that_does_not_serve_reports_it_and_the_progress_of_loading() {
     let (stats, metrics) = (ServerStats::default(), Metrics::default());
     let mut looking = report(Mode::Follower, &stats, &metrics);
     let not_serving = "This ZooKeeper instance is not currently serving requests\n";

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_to_an_empty_bucket_again_and_again_is_dropped_by_chance() {
+    fn connections_at_an_empty_bucket_are_dropped_at_random() {
         let options = ConnectionThrottle { freeze_ms: Some(10), fill_count: 0, ..options() };
         let mut throttle = Throttle::new(options, Time(0), 1);
         assert!(throttle.admits_new(Time(0), false) && throttle.admits_new(Time(0), false));

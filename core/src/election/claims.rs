@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leads_or_follows_another_does_not_follow_this_server() {
+    fn member_that_leads_or_follows_another_does_not_follow_this_server() {
         let proof = |state, leader| Proof {
             member: ServerId(2),
             state,

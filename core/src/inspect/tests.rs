@@ -288,7 +288,7 @@ fn a_damaged_snapshot_is_passed_over() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_files_are_named() {
     let (is_sound, verdict) = Dir::after_b().without("snapshot.31").without("log.1").verdict();
     assert!(!is_sound);
     let hole = "transactions between 0x0 and 0x32 (in /d/version-2/log.32) are missing";
@@ -428,7 +428,7 @@ fn a_sink_that_has_had_enough_ends_it() {
 }
 
 #[test]
-fn what_is_neither_is_said() {
+fn unknown_file_kind_is_reported() {
     let mut dir = Dir::new(&[("notes.txt", b"mine"), ("log.5", b"zeros?"), ("snapshot.5", b"")]);
     let (result, _) = dir.file("notes.txt", &Options::default());
     assert!(matches!(&result, Err(InspectError::Failed(what)) if what.contains("neither a log")));

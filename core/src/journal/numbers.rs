@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_a_number_is_none() {
+    fn overlong_number_is_refused() {
         let too_long = Bytes::from_static(&[0xff; 11]);
         assert!(number(&mut Reader::new(&too_long)).is_err());
         let too_large = Bytes::from_static(&[255, 255, 255, 255, 255, 255, 255, 255, 255, 2]);

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_tree_needs_is_special() {
+    fn system_nodes_are_special() {
         assert!(is_special("/zookeeper/config") && is_special("/"));
         assert!(!is_special("/zookeeper/config/x") && !is_special(""));
     }

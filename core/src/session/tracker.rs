@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_heard_of_after_a_stall_gets_nothing_on_top_of_it() {
+    fn session_active_after_a_stall_gets_no_extra_timeout() {
         let mut tracker = SessionTracker::new(ms(0), 1000);
         tracker.add(ms(0), SessionId(1), 4000);
         tracker.add(ms(0), SessionId(2), 4000);

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_put_in_comes_out() {
+    fn packed_node_returns_its_contents() {
         let mut rng = fastrand::Rng::with_seed(3);
         let mut name = String::new();
         let mut known = written(&Draft::new(b"", None, acls::OPEN, &StoredStat::default()));

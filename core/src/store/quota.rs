@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_real_clients_wrote_is_read() {
+    fn quota_nodes_of_real_clients_are_read() {
         let t = track("byteHardLimit=4;count=2,,;;bytes=3").unwrap();
         assert_eq!(
             (t.count(), t.bytes(), t.count_hard_limit(), t.byte_hard_limit()),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_no_number() {
+    fn unreadable_quota_value_is_no_number() {
         for text in [",count=1", "count", "count=", "=", "count= 1", "count=x", "count=1,bytes"] {
             assert_eq!(track(text), None, "{text:?}");
         }

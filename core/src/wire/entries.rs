@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gathered_is_given_back() {
+    fn gathered_entries_are_returned() {
         let all: Vec<Entry> = [3, 4, 5, 9, 10, 12].map(entry).into();
         let runs: Vec<Entries> = Entries::gather(&all).collect();
         let bounds: Vec<_> = runs.iter().map(|run| (run.first().0, run.last().0)).collect();

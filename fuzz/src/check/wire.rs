@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_passes() {
+    fn valid_packets_pass() {
         let mut wire = joined();
         let z = 1 << 32;
         for n in 1..4 {

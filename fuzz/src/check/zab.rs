@@ -454,7 +454,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_snapshot_brings_is_committed_by_who_serves_it() {
+    fn transactions_in_a_served_snapshot_count_as_committed() {
         let mut zab = Zab::new(&[ServerId(1), ServerId(2)], None, []);
         for n in 1..=2 {
             let entry = Entry { zxid: Zxid(n), body: Bytes::from(n.to_string()) };

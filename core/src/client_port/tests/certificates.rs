@@ -88,7 +88,7 @@ fn the_super_users_certificate_opens_everything() {
 }
 
 #[test]
-fn who_has_no_certificate_cannot_talk_itself_into_one() {
+fn client_without_a_certificate_cannot_authenticate_as_x509() {
     let mut server = Server::with(x509(Access::default()), 1);
     let with = server.known(1, ALICE);
     server.push(with, auth("x509"));

@@ -249,7 +249,7 @@ fn the_ids_of_a_connection_have_a_bound() {
 }
 
 #[test]
-fn what_waits_of_all_has_a_bound() {
+fn waiting_requests_of_all_clients_are_bounded() {
     let mut server = Server::new();
     let clients: Vec<ConnId> = (1..30).map(|n| server.client(n).0).collect();
     server.eager = false;

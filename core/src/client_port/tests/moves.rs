@@ -127,7 +127,7 @@ fn a_fence_does_not_wait_for_connections_that_are_gone() {
 }
 
 #[test]
-fn what_a_former_server_asks_late_is_not_taken_for_the_own_request() {
+fn late_request_of_a_former_server_does_not_answer_an_own_request() {
     for code in [ErrorCode::SessionMoved, ErrorCode::BadArguments] {
         let mut server = Server::new();
         server.follows = true;
@@ -147,7 +147,7 @@ fn what_a_former_server_asks_late_is_not_taken_for_the_own_request() {
 }
 
 #[test]
-fn what_is_refused_and_nobody_elses_is_answered_behind_a_fence() {
+fn own_refusal_is_answered_behind_a_fence() {
     for (code, told) in [(ErrorCode::SessionMoved, "closed"), (ErrorCode::BadArguments, "1:-8")] {
         let mut server = Server::new();
         server.follows = true;

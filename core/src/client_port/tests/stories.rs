@@ -44,7 +44,7 @@ fn an_old_client_gets_an_answer_without_the_read_only_byte() {
 }
 
 #[test]
-fn what_is_sent_behind_the_handshake_waits_for_the_session() {
+fn requests_behind_the_handshake_wait_for_the_session() {
     let mut server = Server::new();
     server.eager = false;
     let conn = server.open(1);
@@ -57,7 +57,7 @@ fn what_is_sent_behind_the_handshake_waits_for_the_session() {
 }
 
 #[test]
-fn who_sends_much_before_its_session_is_there_is_not_listened_to() {
+fn client_that_sends_much_before_its_session_exists_is_paused() {
     let options = ClientPortOptions { jute_max_buffer: 1000, ..options() };
     let mut server = Server::with(options, 1);
     server.eager = false;
@@ -599,7 +599,7 @@ fn large_requests_have_a_share_of_the_memory() {
 }
 
 #[test]
-fn who_comes_too_soon_after_others_is_sent_away() {
+fn connection_beyond_the_rate_is_refused() {
     let throttle = ConnectionThrottle {
         tokens: 2,
         fill_ms: 1000,

@@ -445,7 +445,7 @@ fn a_deletion_missed_by_two_lists_is_told_twice() {
 }
 
 #[test]
-fn what_a_large_set_watches_missed_is_told_as_fast_as_the_client_takes_it() {
+fn events_missed_by_a_large_set_watches_are_sent_as_the_client_reads() {
     let mut server = Server::new();
     let (me, _) = server.client(1);
     let paths = 100_000;

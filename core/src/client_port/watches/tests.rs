@@ -67,7 +67,7 @@ fn recursive_watches_are_found_at_all_paths_above() {
 }
 
 #[test]
-fn what_a_connection_watches_has_a_bound() {
+fn watches_of_a_connection_are_bounded() {
     let mut watches = Watches::new(HashKey::new(7));
     let long = "x".repeat(1 << 20);
     let path = |n: usize| format!("/{n:06}/{long}");

@@ -38,7 +38,7 @@ fn decompress(compression: Compression, bytes: &[u8], step: usize) -> Result<Vec
 const PLAIN: &[u8] = include_bytes!("../../../testdata/storage/fuzzy-3.9.5/snapshot.27b7");
 
 #[test]
-fn what_java_compressed_is_read_however_it_is_cut() {
+fn files_compressed_by_java_are_read_in_any_pieces() {
     for step in [1, 7, 100, 5000] {
         let gz = decompress(Compression::Gzip, GZ, step).unwrap();
         assert_eq!(&gz[..4], b"ZKSN");
@@ -50,7 +50,7 @@ fn what_java_compressed_is_read_however_it_is_cut() {
 }
 
 #[test]
-fn what_is_written_is_read_back_and_is_smaller() {
+fn compressed_output_is_read_back_and_is_smaller() {
     for compression in BOTH {
         for step in [1000, 65536, 1 << 20] {
             let compressed = compress(compression, PLAIN, step);

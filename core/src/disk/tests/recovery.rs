@@ -36,7 +36,7 @@ fn a_standalone_server_keeps_no_epoch_files() {
 }
 
 #[test]
-fn what_was_logged_is_replayed_and_the_newest_is_the_tail() {
+fn logged_transactions_are_replayed_and_the_newest_are_the_tail() {
     let mut server = Server::new();
     server.log(1..=700).restart();
     let recovered = server.recovered();
@@ -283,7 +283,7 @@ fn a_new_epoch_hides_no_gap_behind_a_damaged_snapshot() {
 }
 
 #[test]
-fn what_is_recovered_is_durable() {
+fn recovered_transactions_are_durable() {
     let mut server = Server::new();
     server.log(1..=2);
     // The process is killed between the write and the sync of a third entry.
@@ -463,7 +463,7 @@ fn a_refusal_of_the_epochs_changes_nothing() {
 }
 
 #[test]
-fn what_was_replayed_without_a_snapshot_has_one_from_then_on() {
+fn log_replayed_without_a_snapshot_has_one_afterwards() {
     let mut server = Server::new();
     server.log(1..=5);
     server.files.remove("/data/version-2/snapshot.0");

@@ -282,7 +282,7 @@ fn an_epochs_beginning_is_the_same_as_the_last_transaction_before_it() {
 }
 
 #[test]
-fn what_a_leader_takes_out_of_a_history_is_kept_aside() {
+fn transactions_that_a_leader_removes_are_kept_aside() {
     let mut server = Server::new();
     server.log(1..=3).restart();
     server.log(4..=6).snapshot(6, false);
@@ -314,7 +314,7 @@ fn what_a_leader_takes_out_of_a_history_is_kept_aside() {
 }
 
 #[test]
-fn what_is_kept_aside_is_bounded() {
+fn files_kept_aside_are_bounded() {
     let mut server = Server::new();
     server.log(1..=3);
     for _ in 0..70 {

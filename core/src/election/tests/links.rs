@@ -97,7 +97,7 @@ fn a_smaller_id_is_called_back_at_its_configured_address_whatever_it_names() {
 }
 
 #[test]
-fn who_is_in_no_list_is_called_back_where_it_called_from_and_nowhere_else() {
+fn nonmember_is_called_back_at_its_source_address_only() {
     let (mut server, mut out) = server();
     let conn = ConnId::accepted(1);
     server.opened(Time(0), conn, IpAddr::from([10, 0, 0, 9]), &mut out);
@@ -297,7 +297,7 @@ fn without_the_third() -> (Election, Vec<Action>) {
 }
 
 #[test]
-fn who_accepts_connections_and_ends_them_is_looked_for_three_times_and_then_later() {
+fn peer_that_accepts_and_closes_is_probed_three_times_then_later() {
     let (mut server, mut out) = without_the_third();
     let mut looks_at = |now: Time, out: &mut Vec<Action>| {
         let mut looks = 0;

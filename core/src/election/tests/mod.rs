@@ -325,7 +325,7 @@ fn a_voter_to_be_leads_once_who_was_elected_knew_less() {
 }
 
 #[test]
-fn who_stands_in_and_is_not_heard_gives_up() {
+fn fallback_candidate_without_answers_withdraws() {
     let mut world = World::new(3, &[]);
     let all = world.servers[&1].members.committed().clone();
     let mut two = (*all).clone();
@@ -441,7 +441,7 @@ fn a_quorum_waits_for_a_better_vote_before_it_settles() {
 }
 
 #[test]
-fn who_leads_by_everybodys_vote_says_so_at_once() {
+fn leader_with_every_vote_announces_it_at_once() {
     let mut world = World::new(3, &[]);
     world.look(1, 1, 1).look(2, 1, 1).look(3, 1, 1).run(20);
     assert_eq!(world.outcome(), "1→3 2→3 3→3");
@@ -472,7 +472,7 @@ fn nobody_is_taken_in_by_the_last_connection_that_a_dying_server_accepts() {
 }
 
 #[test]
-fn who_notices_later_that_the_leader_is_gone_is_told_the_vote_again() {
+fn peer_that_loses_its_leader_later_gets_the_vote_again() {
     for (first, second) in [(2, 1), (1, 2)] {
         let mut world = World::new(3, &[]);
         world.look(1, 1, 1).look(2, 1, 1).look(3, 1, 2).run(3000);

@@ -166,7 +166,7 @@ fn a_session_that_its_server_alone_knows_owns_nothing() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_before_a_zxid_is_taken() {
+fn unreadable_request_is_refused_before_it_takes_a_zxid() {
     use ErrorCode::*;
     for (op, whole) in [
         (Create, create("/a", 0)),
@@ -295,7 +295,7 @@ fn a_create_ttl_without_ttl_flags_in_a_multi_is_a_create() {
 }
 
 #[test]
-fn what_is_no_write_of_a_client_is_not_implemented_here() {
+fn operation_that_is_no_client_write_is_unimplemented() {
     for op in [Check, DeleteContainer, CreateSession, GetData, Error, WhoAmI] {
         assert_eq!(parse(op, &versioned("/a", 0)), Err(ErrorCode::Unimplemented), "{op:?}");
     }

@@ -209,7 +209,7 @@ fn a_session_with_more_ephemerals_than_fit_is_closed_all_the_same() {
 }
 
 #[test]
-fn what_nobody_could_read_back_is_not_proposed() {
+fn transaction_too_long_to_be_read_back_is_not_proposed() {
     let mut l = Leader::with(PrepOptions {
         extended_types: false,
         enforce_quota: true,

@@ -37,7 +37,7 @@ fn a_container_goes_with_its_last_child_and_not_before_its_first() {
 }
 
 #[test]
-fn what_is_under_way_saves_a_container_and_renews_a_ttl() {
+fn outstanding_changes_save_a_container_and_renew_a_ttl() {
     let mut l = Leader::new();
     l.done(CreateContainer, create("/c", 4));
     l.done(Create, create("/c/child", 0));

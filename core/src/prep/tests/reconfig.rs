@@ -133,7 +133,7 @@ fn members_leave_and_join() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn impossible_reconfiguration_is_refused() {
     use ErrorCode::*;
     let world = World::new();
     for (joining, leaving, members, expected) in [

@@ -333,7 +333,7 @@ fn a_request_comes_to_what_it_must() {
 }
 
 #[test]
-fn whoever_moved_may_be_refused_for_it() {
+fn moved_session_may_be_refused() {
     let mut story = Story::with_node();
     story.history.asked(ANN, 2, delete("/a"));
     story.history.detached(ANN);
@@ -675,7 +675,7 @@ fn a_session_ends_once_and_then_nothing_is_done_for_it() {
 }
 
 #[test]
-fn who_is_heard_of_does_not_expire() {
+fn active_session_does_not_expire() {
     let close = || Txn::CloseSession(Some(vec![]));
     let mut story = Story::begin();
     story.history.expect_quiet();
@@ -718,7 +718,7 @@ fn servers_keep_the_client_protocol() {
 }
 
 #[test]
-fn what_is_committed_can_be_read_and_comes_in_order() {
+fn committed_transactions_are_readable_and_in_order() {
     let readable = Some("what is committed can be read");
     let mut story = Story::begin();
     story.history.committed(Zxid(story.last + 1), &Bytes::from_static(b"nonsense"));
@@ -739,7 +739,7 @@ fn what_is_committed_can_be_read_and_comes_in_order() {
 }
 
 #[test]
-fn what_goes_into_a_message_is_cut() {
+fn long_values_in_messages_are_cut() {
     assert_eq!(brief(&"x".repeat(10_000)).len(), 400);
     assert_eq!(brief(&7), "7");
 }

@@ -67,7 +67,7 @@ fn one_event_is_for_all_watches() {
 }
 
 #[test]
-fn what_happens_before_the_next_server_knows_of_them_may_be_told_or_not() {
+fn event_before_the_next_server_knows_the_watch_is_optional() {
     for is_told in [true, false] {
         let mut story = watching(1);
         story.history.detached(ANN);

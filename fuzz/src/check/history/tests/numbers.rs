@@ -46,7 +46,7 @@ fn an_answer_to_a_lost_connection_is_none_to_the_next() {
 }
 
 #[test]
-fn what_a_lost_connection_asked_for_is_done_before_what_the_next_does() {
+fn requests_of_a_lost_connection_precede_those_of_the_next() {
     let mut story = asked_before(set("/a", b"old", -1));
     story.history.asked(ANN, 1, create("/b", 0));
     story.commit(1, 1, created("/b", 2, false));
