@@ -190,3 +190,51 @@ fn seeded_bugs_stand_on_lines_of_their_own() {
     }
     assert_none(found, "mutant!(Name => statement); stands on lines of its own");
 }
+
+/// Text in backticks that is the name of a test: long, with underscores, and no figure of `mntr`.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |word: &&str| {
+        let parts = word.split('_').count();
+        parts > 3
+            && !word.starts_with("zk_")
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    text.split('`').skip(1).step_by(2).filter(is_name)
+}
+
+/// Targets of links to files.
+fn linked_files(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://"))
+}
+
+#[test]
+fn documents_name_files_and_tests_that_exist() {
+    let all = sources();
+    let code: String =
+        all.iter().filter(|(name, _)| name.ends_with(".rs")).map(|(_, t)| t.as_str()).collect();
+    let mut found = Vec::new();
+    for (name, text) in all.iter().filter(|(name, _)| name.ends_with(".md")) {
+        let file = root().join(name);
+        let folder = file.parent().expect("a folder");
+        for target in linked_files(text).filter(|target| !folder.join(target).exists()) {
+            found.push(format!("{name}: the link {target}"));
+        }
+        let is_manual = name.starts_with("docs/") || name.starts_with("fuzz/");
+        for test in test_names(text).filter(|_| is_manual) {
+            if !code.contains(&format!("fn {test}(")) {
+                found.push(format!("{name}: the test {test}"));
+            }
+        }
+        // The rooms of core by their files: `zab/history.rs`, `disk/machine.rs`.
+        let quoted = text.split('`').skip(1).step_by(2);
+        let rooms = quoted.filter(|path| path.ends_with(".rs") && path.contains('/'));
+        for path in rooms.filter(|path| path.split('/').next().is_some_and(|r| ROOMS.contains(&r)))
+        {
+            if !root().join("core/src").join(path).exists() {
+                found.push(format!("{name}: the file {path}"));
+            }
+        }
+    }
+    assert_none(found, "links, files and tests that do not exist");
+}
