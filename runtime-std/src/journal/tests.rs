@@ -162,7 +162,7 @@ fn slow_disk_ends_the_recording() {
     writer.step(&mut node, start().now, Event::Tick, &mut out);
     assert!(!writer.is_on);
     writer.finish("not this");
-    assert!(end_reason(&journal).starts_with("the disk is too slow"));
+    assert!(end_reason(&journal).starts_with("the disk was too slow"));
     let (_, all) = items(&journal, 1);
     assert!(matches!(all[0], Item::Event(_, Event::Net(NetEvent::Received { .. }))), "{all:?}");
 }
@@ -184,7 +184,7 @@ fn state_beyond_the_limit_is_not_recorded() {
     let event = Event::Disk(DiskEvent::Recovered(Box::new(recovered)));
     writer.step(&mut node, start().now, event, &mut Actions::new());
     writer.finish("not this");
-    assert!(end_reason(&journal).starts_with("the loaded state takes about"));
+    assert!(end_reason(&journal).starts_with("the loaded state is about"));
 }
 
 #[test]

@@ -133,10 +133,10 @@ impl JournalWriter {
         }
         let waiting = buffer.encoder.waiting();
         let why = if waiting > self.max_waiting {
-            format!("the disk is too slow: {} MiB wait to be written", waiting >> 20)
+            format!("the disk was too slow: {} MiB waited to be written", waiting >> 20)
         } else if state_bytes > self.limit_bytes.min(MAX_STATE_BYTES) {
             format!(
-                "the loaded state takes about {} MiB, more than the limit of {} MiB",
+                "the loaded state is about {} MiB, the journal's limit {} MiB",
                 state_bytes >> 20,
                 self.limit_bytes.min(MAX_STATE_BYTES) >> 20
             )
@@ -160,7 +160,7 @@ impl JournalWriter {
 impl Drop for JournalWriter {
     fn drop(&mut self) {
         if self.writer.is_some() {
-            self.close("node dropped");
+            self.close("the node ended");
         }
     }
 }
