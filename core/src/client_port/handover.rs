@@ -1,15 +1,15 @@
-//! A session that comes to another connection: what was asked before, on its former connection,
-//! answers nothing that is asked on this one, although both may count their requests from 1.
+//! A session that moves to another connection. A request of its former connection must not answer
+//! one of the new connection, although both may number their requests from 1.
 //!
-//! The leader knows where the former requests end: at its last proposal. Whatever comes later
-//! through another server is refused, because the session has moved.
+//! The leader knows where the former requests end: at its last proposal. It refuses requests that
+//! arrive later through another server, because the session has moved.
 //!
-//! A learner asks: a sync goes the way of all requests, behind those that the leader has let
-//! pass before it knew of the move, and its answer comes behind their transactions. Until then the
-//! session's writes wait here. One sync serves all sessions that wait when it is sent. Afterwards
-//! only refusals may still be another server's, which come without a look at the session or because
-//! it has moved. Such a refusal counts if nothing else has come for its request when another sync
-//! is answered.
+//! A learner requests a sync of its own (a fence). The leader handles it after the requests that it
+//! accepted before it knew of the move, so its answer follows their transactions. Until then the
+//! learner holds the session's writes back. One fence serves all sessions that wait when it is sent.
+//! After it, only a refusal may still belong to a former request: one that the leader gives without a
+//! check of the session, or because it has moved. Such a refusal is delivered if the answer of another
+//! fence arrives and its request has no other answer.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,6 +1,6 @@
-//! What a session's client has asked for. A log names a request by its session and number alone,
-//! and clients may number theirs anew on each connection: then a transaction may be one of several
-//! requests', as long as nothing has shown whose it is.
+//! The requests of a session's clients. A log names a request by its session and number alone, and
+//! clients may restart their numbers on each connection: then a transaction may belong to one of
+//! several requests, until an answer shows to which.
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
