@@ -9,14 +9,14 @@ from zk import parts, server
 
 
 def pytest_configure(config):
-    """SIGTERM ends the tests as an exception does: the servers are stopped."""
+    """SIGTERM ends the tests like an exception, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("interop: ended by SIGTERM"))
     if config.getoption("--binary"):
         parts.choose_binary(config.getoption("--binary"))
 
 
 def pytest_collection_modifyitems(config, items):
-    """`--second`: a runtime's own doing, and no program of Java's."""
+    """`--second` selects the tests that depend on the runtime and need no Java."""
     if config.getoption("--second"):
         kept = [item for item in items if item.get_closest_marker("both") and "java" not in item.fixturenames]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -26,16 +26,16 @@ def pytest_collection_modifyitems(config, items):
 def pytest_addoption(parser):
     parser.addoption("--impl", default="zabkeeper", choices=["zabkeeper", "apache"],
                      help="the server under test")
-    parser.addoption("--binary", metavar="smol|std|PATH", help="which zabkeeper (smol if nothing is said)")
-    parser.addoption("--second", action="store_true", help="only what every commit runs on both binaries")
+    parser.addoption("--binary", metavar="smol|std|PATH", help="which zabkeeper (default: smol)")
+    parser.addoption("--second", action="store_true", help="only the tests that every commit runs on both binaries")
     parser.addoption("--quick", action="store_true", help="fewer rounds, for every commit")
-    parser.addoption("--seed", type=int, help="of what the tests draw; drawn and printed if not given")
+    parser.addoption("--seed", type=int, help="seed of the random tests (default: a random one, printed)")
     parser.addoption("--pairings", action="store_true", help="every kind of leader with every kind of learner")
-    parser.addoption("--fault-seconds", type=float, help="how long faults befall members in namespaces")
-    parser.addoption("--members", metavar="IMPL,IMPL,IMPL", help="those members, of zabkeeper or apache")
+    parser.addoption("--fault-seconds", type=float, help="duration of the faults of members in namespaces")
+    parser.addoption("--members", metavar="IMPL,IMPL,IMPL", help="the implementation of each member: zabkeeper or apache")
     parser.addoption("--xids-go-on", action="store_true",
-                     help="their clients do not begin their xids anew on each connection")
-    parser.addoption("--recipe-seconds", type=int, help="how long the recipes work while members are killed")
+                     help="clients continue their xids after a reconnect")
+    parser.addoption("--recipe-seconds", type=int, help="duration of the recipes while members are killed")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -57,7 +57,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture
 def impl(request):
-    """The server under test; skips, with the reason, what cannot run here."""
+    """The implementation under test; skips tests that cannot run here, with the reason."""
     name = request.config.getoption("--impl")
     if name == "apache":
         reason = parts.missing_java()
@@ -71,7 +71,7 @@ def impl(request):
 @pytest.fixture
 def zabkeeper_only(impl):
     if impl != "zabkeeper":
-        pytest.skip("skipped: about what zabkeeper itself promises")
+        pytest.skip("skipped: a test of zabkeeper alone")
 
 
 @pytest.fixture

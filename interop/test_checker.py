@@ -1,4 +1,4 @@
-"""The judge of test_faults.py, on histories made by hand: right ones, and for each rule wrong ones."""
+"""The checker of test_faults.py on hand-made histories: correct ones, and violations of each rule."""
 import collections
 
 import pytest
@@ -13,8 +13,8 @@ SEQ, EPH, LOCK = "/t/seq", "/t/eph", "/t/lock-0"
 
 
 class Story:
-    """A history, told request by request: each is sent when the one before was answered, but for
-    what says its times."""
+    """A history, request by request: each is sent after the answer to the one before, except for
+    requests with explicit times."""
 
     def __init__(self):
         self.history, self.now, self.places = History(), 0.0, collections.Counter()
@@ -40,7 +40,7 @@ class Story:
         return self.places[connection]
 
     def set(self, value, zxid=0, version=None, path=R, expected=-1, **fields):
-        """`version` is what it gives, `expected` what it asks for."""
+        """`version` is the resulting version, `expected` the one of the request."""
         result = None if version is None else Stat(1, zxid, version)
         return self.op("set", path, zxid, value=value, version=expected, result=result, **fields)
 
@@ -77,7 +77,7 @@ def right(tell):
 
 
 @pytest.mark.parametrize("rule, text, tell", WRONG)
-def test_a_wrong_history_is_found(rule, text, tell):
+def test_violation_is_found(rule, text, tell):
     story = Story()
     tell(story)
     found = story.violations()
@@ -86,7 +86,7 @@ def test_a_wrong_history_is_found(rule, text, tell):
 
 
 @pytest.mark.parametrize("tell", RIGHT)
-def test_a_right_history_is_none(tell):
+def test_correct_history_has_no_violation(tell):
     story = Story()
     tell(story)
     assert [str(v) for v in story.violations()] == []

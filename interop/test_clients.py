@@ -1,4 +1,4 @@
-"""Three servers from three zoo.cfg files, and clients that nobody here wrote."""
+"""Three servers with three zoo.cfg files, and existing clients: kazoo, the C client, zkCli."""
 import subprocess
 import threading
 import time
@@ -54,7 +54,7 @@ def zkcli(server, *command):
 
 
 def cli_mt(server, *commands):
-    """Runs commands in the C client's shell; what it printed."""
+    """Runs commands in the C client's shell; returns the output."""
     process = subprocess.Popen([parts.CLI_MT, server.address], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     time.sleep(1.0)
@@ -83,7 +83,7 @@ def test_kazoo_c_and_java_see_each_others_writes(ensemble, clients, root, java, 
         assert client.get(f"{root}/java")[0] == b"from-java"
 
 
-def test_a_c_client_sees_a_watch_fire(ensemble, clients, root, c_client):
+def test_watch_of_the_c_client_fires(ensemble, clients, root, c_client):
     process = subprocess.Popen([parts.CLI_MT, ensemble.servers[1].address], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     time.sleep(1.0)
@@ -135,7 +135,7 @@ def test_sequence_numbers_agree(clients, root):
     assert clients[1].create(f"{root}/n-", sequence=True) == f"{root}/n-{30:010}"
 
 
-def test_ephemerals_vanish_with_a_closed_session(ensemble, clients, root):
+def test_closed_session_deletes_its_ephemerals(ensemble, clients, root):
     owner = ensemble.client(ensemble.servers[1])
     owner.create(f"{root}/e", ephemeral=True)
     clients[0].sync(root)
@@ -143,12 +143,12 @@ def test_ephemerals_vanish_with_a_closed_session(ensemble, clients, root):
     assert stat.ephemeralOwner == owner.client_id[0]
     owner.stop()
     owner.close()
-    # Well before the session's ten seconds are over: it was closed, it did not expire.
+    # Well before the session timeout of ten seconds: the session was closed, it has not expired.
     for client in clients:
-        wait_until(lambda: client.exists(f"{root}/e") is None, 4, "the ephemeral goes with its closed session")
+        wait_until(lambda: client.exists(f"{root}/e") is None, 4, "the ephemeral is deleted with its closed session")
 
 
-def test_ephemerals_vanish_with_an_expired_session(ensemble, clients, root):
+def test_expired_session_deletes_its_ephemerals(ensemble, clients, root):
     script = ("import sys, time; from kazoo.client import KazooClient as K; c = K(sys.argv[1], timeout=2.0); "
               "c.start(); c.create(sys.argv[2], ephemeral=True); print('made', flush=True); time.sleep(60)")
     process = subprocess.Popen([parts.CACHE / "venv/bin/python", "-c", script,
@@ -159,7 +159,7 @@ def test_ephemerals_vanish_with_an_expired_session(ensemble, clients, root):
     clients[0].sync(root)
     assert clients[0].exists(f"{root}/e") is not None
     started = time.monotonic()
-    wait_until(lambda: clients[0].exists(f"{root}/e") is None, 10, "the ephemeral is gone")
+    wait_until(lambda: clients[0].exists(f"{root}/e") is None, 10, "the ephemeral is deleted")
     assert time.monotonic() - started > 0.5
 
 
@@ -235,7 +235,7 @@ def test_a_session_moves_to_another_member(ensemble, root):
     session = client.client_id
     client.create(f"{root}/mine", ephemeral=True)
     client._connection.connection_stopped.clear()
-    # The same session, from another client object, on another member.
+    # Another client object continues the session on another member.
     other = KazooClient(hosts=ensemble.servers[1].address, client_id=session, timeout=8.0)
     other.start(timeout=20)
     assert other.client_id[0] == session[0]
@@ -247,7 +247,7 @@ def test_a_session_moves_to_another_member(ensemble, root):
     client.close()
 
 
-def test_a_wrong_password_gets_no_session(ensemble, clients):
+def test_wrong_password_is_refused(ensemble, clients):
     from zk.raw import Raw
     with pytest.raises(EOFError):
         Raw(ensemble.servers[1].client_port, session=(clients[0].client_id[0], b"x" * 16))

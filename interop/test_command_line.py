@@ -1,4 +1,4 @@
-"""zabkeeper's own command line: messages, exit codes, signals, `dev`."""
+"""The command line of zabkeeper: messages, exit codes, signals, `dev`."""
 import os
 import pathlib
 import re
@@ -36,7 +36,7 @@ def test_bad_configuration_is_one_line_and_exit_code_2(tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def test_a_check_tells_what_a_configuration_would_do_and_starts_nothing(tmp_path):
+def test_check_reports_the_configuration_without_starting(tmp_path):
     data, config = tmp_path / "data", tmp_path / "zoo.cfg"
     data.mkdir()
     (data / "myid").write_text("2\n")
@@ -55,24 +55,24 @@ def test_a_check_tells_what_a_configuration_would_do_and_starts_nothing(tmp_path
         "system property (-D, SERVER_JVMFLAGS or JVMFLAGS): maxBatchSize has no effect here",
         f"dataDir is {data}",
         "server 2 of an ensemble of 3"], done.stdout
-    assert sorted(p.name for p in data.iterdir()) == ["myid"], "nothing was written"
+    assert sorted(p.name for p in data.iterdir()) == ["myid"], "--check writes nothing"
     for arguments, variables in [(["-Dzookeeper.snapCount=many"], {}), ([], {"JVMFLAGS": "-Dzookeeper.snapCount=many"})]:
         done = check(*arguments, **variables)
         assert done.returncode == 0, done
-        said = "snapCount=many is not a number: 100000 is used, as in ZooKeeper"
-        assert f"system property (-D, SERVER_JVMFLAGS or JVMFLAGS): {said}" in done.stdout.splitlines(), done.stdout
+        warning = "snapCount=many is not a number: 100000 is used, as in ZooKeeper"
+        assert f"system property (-D, SERVER_JVMFLAGS or JVMFLAGS): {warning}" in done.stdout.splitlines(), done.stdout
     done = check("-Dzookeeper.DigestAuthenticationProvider.digestAlg=rot13")
     assert done.returncode == 2, done
     assert "system property" in done.stderr and "digestAlg=rot13: expected SHA1, SHA-224" in done.stderr, done.stderr
 
 
-def test_what_the_jvm_was_told_counts(tmp_path):
+def test_java_system_properties_are_read(tmp_path):
     port, = free_ports(1)
     server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port}, port)
     server.options = ["-Dzookeeper.4lw.commands.whitelist=ruok", "-Dzookeeper.clientPort=1"]
     server.start()
     try:
-        wait_until(server.mode, 10, "the server serves")
+        wait_until(server.mode, 10, "the server serves clients")
         assert server.words("ruok") == "imok" and "not in the whitelist" in server.words("mntr")
     finally:
         server.kill()
@@ -84,7 +84,7 @@ def test_a_missing_file_and_a_bad_command_are_exit_code_2(tmp_path):
     assert run("--help").returncode == 0 and "server" in run("--help").stdout
 
 
-def test_a_missing_data_directory_is_made_or_not(tmp_path):
+def test_autocreate_decides_about_a_missing_data_directory(tmp_path):
     config = tmp_path / "zoo.cfg"
     config.write_text(f"dataDir={tmp_path}/none\nclientPort=1\ndatadir.autocreate=false\n")
     done = run("server", str(config))
@@ -93,11 +93,11 @@ def test_a_missing_data_directory_is_made_or_not(tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def test_sigterm_stops_in_order_and_the_data_is_there_again(tmp_path):
+def test_data_survives_sigterm(tmp_path):
     (port,) = free_ports(1)
     server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port}, port)
     server.start()
-    wait_until(server.mode, 10, "the server serves")
+    wait_until(server.mode, 10, "the server serves clients")
     client = KazooClient(hosts=server.address)
     client.start(timeout=10)
     client.create("/kept", b"x")
@@ -105,7 +105,7 @@ def test_sigterm_stops_in_order_and_the_data_is_there_again(tmp_path):
     client.close()
     assert server.terminate() == 0
     server.start()
-    wait_until(server.mode, 10, "the server serves again")
+    wait_until(server.mode, 10, "the server serves clients again")
     client.start(timeout=10)
     assert client.get("/kept")[0] == b"x"
     client.stop()
@@ -117,7 +117,7 @@ def test_two_servers_cannot_share_a_data_directory(tmp_path):
     servers = [Server("zabkeeper", tmp_path / str(p), {"dataDir": tmp_path / "data", "clientPort": p}, p) for p in ports]
     servers[0].start()
     try:
-        wait_until(servers[0].mode, 10, "the first serves")
+        wait_until(servers[0].mode, 10, "the first server serves clients")
         servers[1].start()
         assert servers[1].process.wait(10) == 3
         assert "data" in servers[1].log_tail()
@@ -142,15 +142,15 @@ def test_dev_is_an_ensemble_in_one_process(tmp_path):
         client.create("/dev", b"x")
         client.stop()
         client.close()
-        assert list(pathlib.Path(tmp_path).iterdir()), "its directory"
+        assert list(pathlib.Path(tmp_path).iterdir()), "the temporary directory exists"
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
-        assert not list(pathlib.Path(tmp_path).iterdir()), "it cleans up after itself"
+        assert not list(pathlib.Path(tmp_path).iterdir()), "the temporary directory is removed"
     finally:
         process.kill()
 
 
-def test_dev_keeps_a_directory_that_it_was_given(tmp_path):
+def test_dev_keeps_a_given_directory(tmp_path):
     (port,) = free_ports(1)
     for expected in (None, b"kept"):
         process = subprocess.Popen([parts.binary(), "dev", "--client-port", str(port), "--dir", str(tmp_path / "d"),

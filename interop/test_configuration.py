@@ -1,4 +1,4 @@
-"""A configuration means the same to both servers: ZooKeeper is asked, and started."""
+"""A configuration has the same meaning for zabkeeper and ZooKeeper, by its parser and by its start."""
 import os
 import re
 import subprocess
@@ -16,12 +16,12 @@ def javac():
         pytest.skip(f"skipped: {reason}")
 
 
-def test_the_kept_answers_are_zookeepers(zabkeeper_only, java, javac, quick):
-    """core/tests/configuration.rs holds zabkeeper against the same answers."""
+def test_recorded_answers_are_those_of_zookeeper(zabkeeper_only, java, javac, quick):
+    """core/tests/configuration.rs compares zabkeeper with the same answers."""
     every = list(cases.all_cases())
     asked = [case for i, case in enumerate(every) if i < len(cases.BASES) or i % (12 if quick else 1) == 0]
     kept = [line for line in ask.ANSWERS.read_text().splitlines() if not line.startswith("#")]
-    assert len(kept) == len(every), "a case was added: python3 -m configuration.ask"
+    assert len(kept) == len(every), "a new case has no answer: run python3 -m configuration.ask"
     by_question = {tuple(line.split("\t")[:3]): line for line in kept}
 
     def without_reason(line):
@@ -32,7 +32,7 @@ def test_the_kept_answers_are_zookeepers(zabkeeper_only, java, javac, quick):
 
 
 def started(impl, directory, lines, port, myid="1", words=None):
-    """A server with a zoo.cfg of these lines; `@` is its directory. It may end at once."""
+    """Starts a server with a zoo.cfg of these lines; `@` is its directory. The server may exit at once."""
     server = Server(impl, directory, {}, port)
     server.config.write_bytes(lines.replace(b"@", os.fsencode(directory)))
     (server.data / "myid").write_text(myid)
@@ -58,7 +58,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("lines", REFUSED, ids=range(len(REFUSED)))
-def test_what_is_wrong_ends_with_code_2(impl, tmp_path, lines):
+def test_invalid_configuration_exits_with_code_2(impl, tmp_path, lines):
     server = started(impl, tmp_path, lines, 0)
     try:
         assert server.process.wait(30) == 2
@@ -87,28 +87,28 @@ def test_addresses_of_clients(impl, tmp_path, address, asked):
                 return answers()
             except OSError:
                 return False
-        wait_until(serves, 30, "it serves")
+        wait_until(serves, 30, "the server serves clients")
     finally:
         server.kill()
 
 
 @pytest.mark.parametrize("line", ["server.1=127.0.0.1:{0}:{1}:;{2}", "server.1=:{0}:{1};{2}", "server.1=127.0.0.1:{0}:{1};{2}:\rgroup.1=1:"],
                          ids=["an empty role", "an empty host", "colons at the end, CR alone"])
-def test_lines_of_templates(impl, tmp_path, line):
+def test_lines_of_common_templates(impl, tmp_path, line):
     ports = free_ports(3)
     text = "dataDir=@/data\rinitLimit=5\rsyncLimit=5\rstandaloneEnabled=false\r" + line.format(*ports) + "\r"
     server = started(impl, tmp_path, text.encode(), ports[2])
     try:
-        wait_until(lambda: server.mode() == "leader", 30, "it leads")
+        wait_until(lambda: server.mode() == "leader", 30, "the server leads")
     finally:
         server.kill()
 
 
-def test_a_standalone_server_in_words(impl, tmp_path):
+def test_standalone_server_from_arguments(impl, tmp_path):
     port, = free_ports(1)
     server = started(impl, tmp_path, b"", port, words=[str(port), str(tmp_path / "own"), "500"])
     try:
-        wait_until(lambda: server.mode() == "standalone", 30, "it serves")
+        wait_until(lambda: server.mode() == "standalone", 30, "the server serves clients")
         assert (tmp_path / "own" / "version-2").is_dir()
     finally:
         server.kill()
@@ -116,7 +116,7 @@ def test_a_standalone_server_in_words(impl, tmp_path):
 
 @pytest.mark.parametrize("name", ["d\u00e4ten".encode(), "\u6570\u636e".encode(), "d\u00e4ten".encode("latin-1"), b"d\\u00e4ten"],
                          ids=["UTF-8", "Chinese", "ISO-8859-1", "escaped"])
-def test_both_find_the_directory_of_the_other(zabkeeper_only, java, tmp_path, name):
+def test_both_servers_find_the_same_data_directory(zabkeeper_only, java, tmp_path, name):
     port, = free_ports(1)
     lines = b"clientPort=%d\nadmin.enableServer=false\ndataDir=@/" % port + name + b"\n"
 
@@ -137,7 +137,7 @@ def test_both_find_the_directory_of_the_other(zabkeeper_only, java, tmp_path, na
     assert re.search("dataDir is read as ISO-8859-1", check.stdout)
 
 
-def test_members_that_change_need_files_that_can_be_written(zabkeeper_only, tmp_path):
+def test_reconfiguration_needs_writable_files(zabkeeper_only, tmp_path):
     reason = parts.missing_mount_namespaces()
     if reason:
         pytest.skip(f"skipped: {reason}")

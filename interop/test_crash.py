@@ -1,4 +1,4 @@
-"""kill -9 at bad moments: nothing that was acknowledged is lost, all members agree."""
+"""kill -9 under load: no acknowledged write is lost, and all members agree."""
 import statistics
 import time
 
@@ -11,14 +11,14 @@ pytestmark = pytest.mark.both
 
 
 def gap_around(writers, moment):
-    """Milliseconds between the last acknowledgement before the kill took effect and the first
-    after, over all writers."""
+    """The time in milliseconds from the last acknowledgement before the failover to the first one
+    after it, over all writers."""
     times = sorted(t for w in writers for t in w.times if t > moment - 1)
     gaps = [(b - a, a) for a, b in zip(times, times[1:])]
     return max(gap for gap, at in gaps if at > moment - 0.5) * 1000
 
 
-def test_the_leader_is_killed_under_load(impl, quick, tmp_path):
+def test_leader_is_killed_under_load(impl, quick, tmp_path):
     rounds = 8 if quick else 50
     gaps = []
     with Ensemble(impl, tmp_path) as ensemble:
@@ -43,7 +43,7 @@ def test_the_leader_is_killed_under_load(impl, quick, tmp_path):
           f"min/median/max {min(gaps):.0f}/{statistics.median(gaps):.0f}/{max(gaps):.0f} ms")
 
 
-def test_all_are_killed_at_once(impl, quick, tmp_path):
+def test_all_members_are_killed_at_once(impl, quick, tmp_path):
     rounds = 4 if quick else 20
     with Ensemble(impl, tmp_path) as ensemble:
         writers = begin(ensemble, 4)

@@ -1,5 +1,5 @@
-"""Apache ZooKeeper 3.9.5 and zabkeeper answer alike, byte for byte: hand-written sequences and a
-slice of the random ones (`differ/run` has more)."""
+"""Apache ZooKeeper 3.9.5 and zabkeeper give identical answers, byte for byte: hand-written sequences,
+and some random ones (`differ/run` runs more)."""
 import pytest
 
 from differ import cases, compare, generate, servers
@@ -7,7 +7,7 @@ from zk import parts
 
 pytestmark = pytest.mark.usefixtures("zabkeeper_only", "java")
 
-# On purpose, see differ/README.md.
+# Intended differences: see differ/README.md.
 WITHOUT = ["deleteContainer"]
 
 
@@ -21,7 +21,7 @@ def ports():
 
 @pytest.fixture(scope="module")
 def ports_of_three():
-    """A server of ZooKeeper that stands alone, and a follower of three."""
+    """A standalone server of ZooKeeper, and a follower in an ensemble of three."""
     if parts.missing_java() or not parts.binary().exists():
         pytest.skip("one of the servers is missing")
     with servers.pair(("apache", "zabkeeper*3")) as both:

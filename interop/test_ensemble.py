@@ -1,4 +1,4 @@
-"""`zabkeeper_std::TestEnsemble`, an ensemble for the tests of a service, with kazoo on the other end."""
+"""`zabkeeper_std::TestEnsemble`, the test ensemble, with kazoo as its client."""
 import subprocess
 import threading
 
@@ -10,7 +10,7 @@ from zk import parts
 
 
 class Driven:
-    """The example `ensemble`: commands in, a line for each out."""
+    """The example `ensemble`: takes commands, answers each with a line."""
 
     def __init__(self):
         self.process = subprocess.Popen([parts.example("ensemble"), "3"], stdin=subprocess.PIPE,
@@ -52,7 +52,7 @@ def client(ensemble):
     one.close()
 
 
-def test_a_session_outlives_the_leader(ensemble, client):
+def test_session_survives_the_leader(ensemble, client):
     session = client.client_id[0]
     client.create("/mine", b"x", ephemeral=True)
     for _ in range(3):
@@ -64,7 +64,7 @@ def test_a_session_outlives_the_leader(ensemble, client):
     assert client.client_id[0] == session and KazooState.LOST not in client.states
 
 
-def test_an_expired_session_is_told_so_and_its_ephemerals_are_gone(ensemble, client):
+def test_expired_session_is_reported_and_loses_its_ephemerals(ensemble, client):
     lost = threading.Event()
     client.add_listener(lambda state: lost.set() if state == KazooState.LOST else None)
     session = client.client_id[0]
@@ -75,14 +75,14 @@ def test_an_expired_session_is_told_so_and_its_ephemerals_are_gone(ensemble, cli
     assert client.client_id[0] != session
 
 
-def test_the_client_of_a_server_that_is_cut_off_goes_to_another(ensemble, client):
+def test_client_of_a_partitioned_server_moves_to_another(ensemble, client):
     leader = ensemble("leader")
     alone = KazooClient(ensemble.address(leader), timeout=10)
     alone.start(timeout=10)
     suspended = threading.Event()
     alone.add_listener(lambda state: suspended.set() if state == KazooState.SUSPENDED else None)
     ensemble(f"partition {leader}")
-    assert suspended.wait(10), "there is nobody with a quorum behind it"
+    assert suspended.wait(10), "no server has a quorum"
     client.retry(client.create, "/while-cut-off", b"")
     ensemble("heal")
     alone.retry(alone.sync, "/")

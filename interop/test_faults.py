@@ -1,7 +1,7 @@
-"""Real members in network namespaces of their own are killed, stopped, cut off, made deaf, mute and
-slow, while clients wander between them; what the clients were told must be what ZooKeeper
-promises: writes have one order which is that of real time, a session reads what it wrote and never goes
-back, watches come before what they tell of, ephemerals go with their sessions and only then."""
+"""Members in network namespaces of their own are killed, stopped, partitioned (also in one direction) and
+slowed down, while clients move between them. The answers to the clients must keep ZooKeeper's promises:
+writes have one order, consistent with real time; a session reads its own writes and never an older state;
+a watch event precedes the change that it announces; ephemerals are deleted with their sessions, and only then."""
 import collections
 import math
 import random
@@ -18,9 +18,9 @@ from zk.server import wait_until
 from zk.wandering import LIVELY, Wanderer, again, look_until_ephemerals_are_gone, prepare
 
 CLIENTS = 8
-ROUND = 30.0  # seconds of faults between two judgements
+ROUND = 30.0  # seconds of faults between two checks
 ENOUGH = 5  # rounds with violations
-# How long a member that has lost its leader may answer, and what it heard last may be lost with it.
+# How long a member that has lost its leader may still answer; its latest writes may be lost with it.
 GRACE = (SYNC_LIMIT + 1) * TICK_MS / 1000
 
 pytestmark = pytest.mark.timeout(0)  # bounded by --fault-seconds and the bounds of each round
@@ -38,7 +38,7 @@ def field(impl, tmp_path, request):
 
 
 def one_round(field, number, seed, seconds, **options):
-    """Faults and clients for some seconds, and what came of it: history, faults."""
+    """Runs faults and clients for some seconds; returns the history and the faults."""
     history, parent, servers = History(), f"/round-{number}", field.ensemble.servers
     again(lambda: prepare(field.ensemble.leader(), parent), "a write gets through")
     clients = [Wanderer(history, servers, parent, n, seed, **options) for n in range(CLIENTS)]
@@ -51,7 +51,7 @@ def one_round(field, number, seed, seconds, **options):
         client.halt.set()
     for client in clients:
         client.join(150)
-        assert not client.is_alive(), f"client {client.number} does not end"
+        assert not client.is_alive(), f"client {client.number} has not ended"
         if client.broken:
             raise client.broken
     look_until_ephemerals_are_gone(history, servers, parent)
@@ -59,7 +59,7 @@ def one_round(field, number, seed, seconds, **options):
 
 
 def report(number, violations, faults, shown=20):
-    """The violations of a round by their rules, its faults, and the first violations in full."""
+    """A report of a round: violations per rule, faults, and the first violations in full."""
     rules = collections.Counter(violation.rule for violation in violations)
     lines = [f"round {number}: " + ", ".join(f"{count} of {rule}" for rule, count in rules.items())]
     lines += [f"    {at:10.4f} {text}" for at, text in faults.told]
@@ -68,15 +68,15 @@ def report(number, violations, faults, shown=20):
 
 
 def is_quiet(servers):
-    """No session is left that a member could log the end of, and all have logged the same."""
+    """Whether no session is left whose end could still be logged, and all members have logged the same."""
     told = [server.words("mntr") for server in servers]
     zxids = {line for server in servers for line in server.words("srvr").splitlines() if line.startswith("Zxid: ")}
     return len(zxids) == 1 and all("zk_global_sessions\t0\n" in words for words in told)
 
 
 def assert_same_directories(servers):
-    """What stopped members have on their disks is the same tree."""
-    wait_until(lambda: is_quiet(servers), LIVELY, "all sessions have ended everywhere")
+    """The stopped members have the same tree on their disks."""
+    wait_until(lambda: is_quiet(servers), LIVELY, "all sessions have ended on all members")
     for server in servers:
         assert server.terminate() == 0
     first, *others = servers
@@ -87,7 +87,7 @@ def assert_same_directories(servers):
 
 
 @pytest.mark.both
-def test_no_answer_is_wrong_whatever_befalls_the_members(field, quick, request):
+def test_answers_keep_the_promises_under_faults(field, quick, request):
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
     seconds = request.config.getoption("--fault-seconds") or (15 if quick else 60)
     print(f"\nfaults: --seed {seed}, {seconds} s")
@@ -115,6 +115,6 @@ def test_no_answer_is_wrong_whatever_befalls_the_members(field, quick, request):
         pytest.fail("\n".join([f"--seed {seed}", *wrong]), pytrace=False)
     tree = assert_same_trees(field.ensemble.servers)
     changed = [path for path, mzxid in kept.items() if path not in tree or tree[path][1][1] != mzxid]
-    assert not changed, f"what a round ended with is not there at the end: {changed[:5]}"
+    assert not changed, f"the final state of a round is lost at the end: {changed[:5]}"
     if set(field.impls) == {"zabkeeper"}:
         assert_same_directories(field.ensemble.servers)

@@ -1,4 +1,4 @@
-"""The four-letter words, byte for byte but for the figures, against what real servers answered."""
+"""The four-letter words, compared with the answers of ZooKeeper byte for byte, except for figures."""
 import os
 import re
 import socket
@@ -18,8 +18,8 @@ NOT_SERVING = "This ZooKeeper instance is not currently serving requests\n"
 
 
 def shape(text):
-    """The text with every figure, address and path replaced by what kind of thing it is.
-    A fraction stays apart from a whole number: monitors parse them apart."""
+    """Replaces each figure, address and path by its kind. Fractions and whole numbers are different
+    kinds: monitors parse them differently."""
     text = re.sub(r"version: \S+, built on \d{4}-\d\d-\d\d \d\d:\d\d UTC", "version: <version>", text)
     text = re.sub(r"zk_version\t\S+, built on \d{4}-\d\d-\d\d \d\d:\d\d UTC", "zk_version\t<version>", text)
     text = re.sub(r"/127\.0\.0\.1:\d+", "<address>", text)
@@ -36,7 +36,7 @@ def sample(name):
 
 @pytest.fixture(scope="module")
 def members(request, tmp_path_factory):
-    """Mode → server, with a client on each: three members, an observer, a standalone server."""
+    """Mode → server, each with a client: three members, an observer, a standalone server."""
     impl = request.config.getoption("--impl")
     reason = parts.missing_java() if impl == "apache" else None
     if reason:
@@ -72,10 +72,10 @@ def test_srvr(members, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_stat_and_cons(members, mode):
-    """The clients come in no promised order; the samples have one client and the asker."""
+    """The order of clients is not defined; the samples have one client and the requester."""
     for word in ["stat", "cons"]:
         ours, real = members[mode].words(word), sample(f"{mode}-{word}")
-        if mode == "standalone":  # its sample was taken from a client with more behind it
+        if mode == "standalone":  # the sample has a client with more requests
             real = real.replace("lcxid=0x92", "lcxid=0x1")
         assert sorted(shape(ours).split("\n")) == sorted(shape(real).split("\n")), word
         assert [line for line in shape(ours).split("\n") if not line.startswith(" ")] == \
@@ -91,13 +91,13 @@ def test_conf(members, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_mntr_has_the_same_names_in_the_same_order(members, mode):
-    """Names that hold a server's id or a namespace depend on the ensemble's history."""
+    """Names that contain a server's id or a namespace depend on the history of the ensemble."""
     def names(text):
         lines = [line.split("\t") for line in text.splitlines()]
         assert all(len(line) == 2 for line in lines), text
         return [name for name, _ in lines if "_learner_handler_" not in name and "_per_namespace" not in name]
     ours = names(members[mode].words("mntr"))
-    assert ours.pop() == "zk_log_lines_dropped"  # zabkeeper's own, behind all others
+    assert ours.pop() == "zk_log_lines_dropped"  # of zabkeeper alone, after all others
     assert ours == names(sample(f"{mode}-mntr"))
 
 
@@ -110,19 +110,19 @@ def test_mntr_values_are_of_the_same_kind(members, mode):
     assert different == {}
 
 
-def test_mntr_counts_what_is_there(members):
+def test_mntr_counts_nodes_and_clients(members):
     for mode, server in members.items():
         values = dict(line.split("\t") for line in server.words("mntr").splitlines())
         assert values["zk_server_state"] == mode
-        assert values["zk_num_alive_connections"] == "2", "the client and the asker"
+        assert values["zk_num_alive_connections"] == "2", "the client and the requester"
         assert int(values["zk_ephemerals_count"]) == (1 if mode == "standalone" else 3)
         assert int(values["zk_packets_received"]) >= 2
         if mode == "leader":
             assert (values["zk_synced_followers"], values["zk_synced_observers"]) == ("2", "1")
 
 
-def test_mntr_measures_what_happens(members):
-    """Of what the tests did with each member, and it with the others."""
+def test_mntr_counts_events(members):
+    """Events that the tests and the other members cause at each member."""
     expected = {
         "all": """readlatency updatelatency propagation_latency fsynctime sync_processor_batch_size
                   sync_processor_queue_flush_time_ms sync_processor_queue_time_ms
@@ -156,9 +156,9 @@ def test_mntr_measures_what_happens(members):
         names = [f"cnt_{name}" for who in ("all", mode) for name in expected.get(who, "").split()]
         names += [name for who in ("all", mode) for name in expected.get(f"{who} counters", "").split()]
         still = [name for name in names if values[f"zk_{name}"] == "0"]
-        assert still == [], f"{mode}: these do not move"
+        assert still == [], f"{mode}: these have not changed"
         moved = [name for name in nothing.get(mode, "").split() if values[f"zk_{name}"] != "0"]
-        assert moved == [], f"{mode}: these are not its own"
+        assert moved == [], f"{mode}: these changed without an event"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -169,7 +169,7 @@ def test_ruok_and_isro(members, mode):
 
 @pytest.fixture
 def alone(impl, tmp_path):
-    """A standalone server's maker: keeps only what it is given in its zoo.cfg."""
+    """A factory of standalone servers whose zoo.cfg contains only the given settings."""
     started = []
 
     def start(**extra):
@@ -177,7 +177,7 @@ def alone(impl, tmp_path):
         server = Server(impl, tmp_path, {"dataDir": tmp_path / "data", "clientPort": port,
                                          "admin.enableServer": "false", **extra}, port)
         started.append(server.start())
-        wait_until(server.mode, 30, "it serves")
+        wait_until(server.mode, 30, "the server serves clients")
         return server
     yield start
     for server in started:
@@ -191,7 +191,7 @@ def test_without_a_whitelist_only_srvr_answers(alone):
         assert server.words(word) == NOT_ENABLED.format(word)
 
 
-def test_a_whitelist_enables_what_it_names(alone):
+def test_whitelist_enables_the_named_words(alone):
     server = alone(**{"4lw.commands.whitelist": "ruok, mntr"})
     assert server.words("ruok") == "imok"
     assert server.words("mntr").startswith("zk_version\t")
@@ -199,8 +199,8 @@ def test_a_whitelist_enables_what_it_names(alone):
     assert server.words("stat") == NOT_ENABLED.format("stat")
 
 
-def test_who_watches_what(alone):
-    """Only watches of data are shown; a recursive one is among them, one of children is not."""
+def test_watch_words_list_data_watches(alone):
+    """The words show data watches, which include recursive ones, but no child watches."""
     server = alone(**{"4lw.commands.whitelist": "*"})
     client = Raw(server.client_port, timeout=10.0, session_timeout=20000)
     client.create("/w")
@@ -218,7 +218,7 @@ def test_who_watches_what(alone):
     def watch_count():
         return dict(line.split("\t") for line in server.words("mntr").splitlines())["zk_watch_count"]
     assert watch_count() == "3"
-    # What is removed is gone; a connection whose last watch has fired is counted still.
+    # Removed watches are not shown; a connection whose last watch has fired is still counted.
     assert client.call(remove_watches, ustring("/tree") + struct.pack(">i", 5))[0] == 0
     assert client.set("/w", b"new") == 0
     assert server.words("wchs") == "1 connections watching 0 paths\nTotal watches:0\n"
@@ -227,15 +227,15 @@ def test_who_watches_what(alone):
     client.close()
 
 
-def test_a_member_without_its_ensemble_says_that_it_does_not_serve(impl, tmp_path):
+def test_member_without_a_quorum_reports_that_it_is_not_serving(impl, tmp_path):
     ensemble = Ensemble(impl, tmp_path)
     lonely = ensemble.servers[0]
     try:
         lonely.start()
-        wait_until(lambda: lonely.words("isro") == "null", 30, "it is up")
+        wait_until(lambda: lonely.words("isro") == "null", 30, "the server answers")
         for word in ["srvr", "stat", "mntr", "conf", "cons"]:
-            # For a moment after its start it may say how far it has come with loading its data.
-            wait_until(lambda: lonely.words(word) == NOT_SERVING, 10, f"{word} says that nothing is served")
+            # Shortly after its start the server may still report the progress of the load.
+            wait_until(lambda: lonely.words(word) == NOT_SERVING, 10, f"{word} reports that the server is not serving")
         assert lonely.words("isro") == "null"
     finally:
         lonely.kill()
@@ -255,7 +255,7 @@ def test_dump(members, mode):
                         f"Connections dump:\nConnections {EXPIRING}", text), text
     assert f"\t/of-{mode}\n" in text
     assert re.search(r"\tip: /127\.0\.0\.1:\d+ sessionId: 0x[0-9a-f]{2,}\n", text), "the client"
-    assert re.search(r"\tip: /127\.0\.0\.1:\d+ sessionId: 0x0\n", text), "the asker"
+    assert re.search(r"\tip: /127\.0\.0\.1:\d+ sessionId: 0x0\n", text), "the requester"
 
 
 ENVIRONMENT = """host.name java.version java.vendor java.home java.class.path java.library.path java.io.tmpdir
@@ -264,7 +264,7 @@ ENVIRONMENT = """host.name java.version java.vendor java.home java.class.path ja
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_environment_and_the_directories(members, mode):
+def test_envi_and_dirs(members, mode):
     server = members[mode]
     lines = server.words("envi").splitlines()
     assert lines[0] == "Environment:" and re.match(r"zookeeper\.version=3\.9\.\d+-", lines[1])
@@ -276,11 +276,11 @@ def test_the_environment_and_the_directories(members, mode):
         found = re.fullmatch(r"datadir_size: (\d+)\nlogdir_size: (\d+)\n", server.words("dirs"))
         assert found
         return found if int(found[1]) > 0 and int(found[2]) > 0 else None
-    found = wait_until(sizes, 10, "the sizes are known")  # they may be a second old
+    found = wait_until(sizes, 10, "the sizes are known")  # they can be one second old
     assert f"dataDirSize={found[1]}\n" in server.words("conf")
 
 
-def test_digests_are_listed(alone):
+def test_hash_lists_digests(alone):
     server = alone(**{"4lw.commands.whitelist": "*"})
     client = Raw(server.client_port, timeout=10.0)
     for n in range(140):
@@ -291,7 +291,7 @@ def test_digests_are_listed(alone):
     client.close()
 
 
-def test_the_trace_mask(members):
+def test_gtmk_and_stmk_keep_the_trace_mask(members):
     server = members["standalone"]
     assert server.words("gtmk") == "306"
     with socket.create_connection(("127.0.0.1", server.client_port), timeout=5) as asker:
@@ -300,7 +300,7 @@ def test_the_trace_mask(members):
     assert server.words("gtmk") == "150"
 
 
-def test_figures_begin_anew(members):
+def test_srst_and_crst_reset_figures(members):
     server = members["standalone"]
     received = lambda: int(re.search(r"Received: (\d+)", server.words("srvr"))[1])
     before = received()
@@ -312,19 +312,19 @@ def test_figures_begin_anew(members):
 
 
 def of_client(server, session):
-    """The same once it does not change any more: a real server counts an answer after it was sent."""
+    """The lines of a client once they do not change any more: ZooKeeper counts an answer after sending it."""
     told = [None]
 
     def is_settled():
         told.append(client_in_cons(server, session))
         time.sleep(0.05)
         return told[-1] == told[-2] and told[-1]["queued"] == "0"
-    wait_until(is_settled, 10, "what is told of the client stays the same")
+    wait_until(is_settled, 10, "the figures of the client stay the same")
     return told[-1]
 
 
 def client_in_cons(server, session):
-    """What `cons` tells of the connection with this session, without times and addresses."""
+    """The line of `cons` about the connection of this session, without times and addresses."""
     sid = f"sid=0x{session & (1 << 64) - 1:x},"
     line, = [line for line in server.words("cons").splitlines() if sid in line]
     fields = dict(field.split("=") for field in line[line.index("(") + 1:line.rindex(")")].split(","))
@@ -333,7 +333,7 @@ def client_in_cons(server, session):
 
 
 def life_of_a_client(server):
-    """What a server shows of a client that is made, pings, authenticates, moves and writes; and of who asks."""
+    """The lines about a client that connects, pings, authenticates, moves and writes, and about the requester."""
     def packets():
         return [int(n) for n in re.findall(r"(?:Received|Sent): (\d+)", server.words("srvr"))]
 
@@ -367,8 +367,8 @@ def life_of_a_client(server):
     return seen
 
 
-def test_figures_of_what_is_no_ordinary_request(zabkeeper_only, java, tmp_path):
-    """Zabkeeper and a real server side by side, through the same life of a client."""
+def test_figures_of_special_requests_are_those_of_zookeeper(zabkeeper_only, java, tmp_path):
+    """zabkeeper and ZooKeeper side by side, with a client that does the same on both."""
     told = {}
     for impl in ["zabkeeper", "apache"]:
         port, = free_ports(1)
@@ -376,7 +376,7 @@ def test_figures_of_what_is_no_ordinary_request(zabkeeper_only, java, tmp_path):
                                                 "4lw.commands.whitelist": "*", "admin.enableServer": "false"}, port)
         try:
             server.start()
-            wait_until(server.mode, 30, "it serves")
+            wait_until(server.mode, 30, "the server serves clients")
             told[impl] = life_of_a_client(server)
         finally:
             server.kill()
@@ -394,7 +394,7 @@ def six(port, word):
 
 
 @pytest.mark.parametrize("address", ["0:0:0:0:0:0:0:1%lo", "::1", "[::1]"])
-def test_an_address_of_ipv6_in_every_spelling(impl, tmp_path, address):
+def test_client_port_address_of_ipv6_in_every_spelling(impl, tmp_path, address):
     port, = free_ports(1)
     server = Server(impl, tmp_path, {"dataDir": tmp_path / "data", "clientPort": port, "clientPortAddress": address,
                                      "4lw.commands.whitelist": "*", "admin.enableServer": "false"}, port)
@@ -406,13 +406,13 @@ def test_an_address_of_ipv6_in_every_spelling(impl, tmp_path, address):
                 return six(port, "ruok") == "imok"
             except OSError:
                 return server.running() and None
-        wait_until(answers, 30, f"it answers at {address}")
+        wait_until(answers, 30, f"the server answers at {address}")
     finally:
         server.kill()
 
 
-def test_members_of_ipv6_have_one_spelling(zabkeeper_only, java, tmp_path):
-    """What the configuration's znode and `conf` hold is one text at both kinds of server."""
+def test_ipv6_members_are_spelled_as_by_zookeeper(zabkeeper_only, java, tmp_path):
+    """The configuration znode and `conf` have the same text on both kinds of server."""
     told = {}
     for impl in ["zabkeeper", "apache"]:
         port, quorum, election = free_ports(3)
@@ -431,7 +431,7 @@ def test_members_of_ipv6_have_one_spelling(zabkeeper_only, java, tmp_path):
                     return "membership" in six(port, "conf") and six(port, "conf").split("membership: \n")[1]
                 except OSError:
                     return None
-            text = wait_until(membership, 60, "it serves")
+            text = wait_until(membership, 60, "the server serves clients")
             for number, name in [(quorum, "Q"), (election, "E"), (port, "C"), (other, "O"), (other + 1, "P")]:
                 text = re.sub(rf":{number}\b", f":{name}", text)
             told[impl] = re.sub(r"version=\w+", "version", text)

@@ -1,4 +1,4 @@
-"""A garbage storm on every port changes nothing for a working client."""
+"""Garbage on every port does not disturb a working client."""
 import random
 import socket
 import struct
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.both
 
 
 def junk(rng):
-    """One hostile opening."""
+    """The first bytes of a hostile connection."""
     return rng.choice([
         lambda: rng.randbytes(rng.randrange(1, 4000)),
         lambda: struct.pack(">i", 0x7FFFFFFF) + b"x" * 100,
@@ -54,7 +54,7 @@ def storm(port, seed, count):
 
 
 def connect_idle(ports, count):
-    """Connections that never say anything; a follower may have no quorum port to connect to."""
+    """Connections that never send a byte; a follower may not listen on its quorum port."""
     idle = []
     for i in range(count):
         try:
@@ -64,7 +64,7 @@ def connect_idle(ports, count):
     return idle
 
 
-def test_a_garbage_storm(impl, zabkeeper_only, quick, tmp_path):
+def test_garbage_does_not_disturb_a_client(impl, zabkeeper_only, quick, tmp_path):
     with Ensemble(impl, tmp_path, maxClientCnxns=0) as ensemble:
         leader = ensemble.leader().sid
         ports = [s.client_port for s in ensemble.servers] + ensemble.quorum_ports + ensemble.election_ports
@@ -109,10 +109,10 @@ def test_a_garbage_storm(impl, zabkeeper_only, quick, tmp_path):
         for s in idle:
             s.close()
         assert not failures, failures[:3]
-        assert worked[0] > at_half > 0, "the client did not get on during the storm"
+        assert worked[0] > at_half > 0, "the client made no progress during the garbage"
         assert not worker.is_alive()
-        assert all(s.running() for s in ensemble.servers), "a member died"
-        assert ensemble.leader().sid == leader, "the storm moved the leader"
+        assert all(s.running() for s in ensemble.servers), "a member has exited"
+        assert ensemble.leader().sid == leader, "the garbage changed the leader"
         print(f"\n{impl}: RSS {before} → {after} KiB, slowest write and read {slowest[0] * 1000:.0f} ms")
         grown = [b - a for a, b in zip(before, after)]
         assert all(g < 16 * 1024 for g in grown), f"memory grew by {grown} KiB"

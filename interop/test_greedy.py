@@ -1,4 +1,4 @@
-"""While a client asks for what is long to answer, others are answered, and the memory has a bound."""
+"""While a client sends expensive requests, other clients are answered, and memory stays bounded."""
 import struct
 import threading
 
@@ -19,7 +19,7 @@ def server(zabkeeper_only, tmp_path):
     port, = free_ports(1)
     server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port, "tickTime": 2000}, port)
     server.start()
-    wait_until(server.mode, 30, "it serves")
+    wait_until(server.mode, 30, "the server serves clients")
     yield server
     server.kill()
 
@@ -46,7 +46,7 @@ def peak_mib(server):
 
 
 class Greedy(threading.Thread):
-    """Sends all of it at once, and counts what it is answered."""
+    """A client that sends all its requests at once, and counts the answers."""
 
     def __init__(self, port, frames):
         super().__init__(daemon=True)
@@ -68,7 +68,7 @@ def long_acl():
     return struct.pack(">i", len(entries)) + b"".join(entries)
 
 
-def test_others_are_answered_while_one_asks_for_much(server):
+def test_other_clients_are_answered_during_expensive_requests(server):
     port = server.client_port
     maker = Raw(port, timeout=60)
     assert maker.create("/big", b"z" * 1_000_000)[0] == 0
@@ -95,7 +95,7 @@ def test_others_are_answered_while_one_asks_for_much(server):
             assert modest.get("/many")[0] == 0 and modest.set("/many", b"x") == 0
             between += greedy.is_alive()
         assert greedy.answers == [(xid, code) for xid in range(1, count + 1)], what
-        # A server that answers one to the end before another would let it in once or twice.
+        # A server that finishes one client before the next would serve it once or twice.
         print(f"{what}: {between} reads and writes in between")
         assert between >= 3, what
         greedy.client.close()

@@ -1,5 +1,5 @@
-"""Members whose data directory is not what the others have: restored, of another ensemble, the last
-copy, or with a tree of its own."""
+"""Members whose data directory differs from the others': a restored one, that of another ensemble, the
+last copy, or a diverged tree."""
 import shutil
 import time
 
@@ -56,31 +56,31 @@ def test_members_restored_without_epoch_files_start(tmp_path):
             assert "no epoch file is there" in server.log.read_text()
 
 
-def test_what_was_trusted_once_needs_no_trust_again(tmp_path):
+def test_trusted_empty_snapshot_needs_no_second_trust(tmp_path):
     (port,) = free_ports(1)
     config = {"tickTime": 1000, "dataDir": tmp_path / "server" / "data", "clientPort": port,
               "4lw.commands.whitelist": "*", "preAllocSize": 1024}
     server = Server("zabkeeper", tmp_path / "server", config, port)
     try:
         server.start()
-        wait_until(server.mode, 30, "it serves")
+        wait_until(server.mode, 30, "the server serves clients")
         before = tree_of(server)
         server.terminate()
         for path in (server.data / "version-2").glob("snapshot.*"):
             path.unlink()
         server.write_config({**config, "snapshot.trust.empty": "true"})
         server.start()
-        wait_until(server.mode, 30, "it serves")
+        wait_until(server.mode, 30, "the server serves clients")
         server.terminate()
         server.write_config(config)
         server.start()
-        wait_until(server.mode, 30, "it serves")
+        wait_until(server.mode, 30, "the server serves clients")
         assert tree_of(server) == before
     finally:
         server.kill()
 
 
-def test_a_member_with_another_ensembles_directory_never_serves_it(tmp_path):
+def test_directory_of_another_ensemble_is_never_served(tmp_path):
     with Ensemble("zabkeeper", tmp_path / "theirs") as theirs:
         for turn in range(3):
             put(theirs, f"/theirs{turn}")
@@ -102,11 +102,11 @@ def test_a_member_with_another_ensembles_directory_never_serves_it(tmp_path):
             missing = {name for name in before if not any(one.endswith(name) for one in kept)} - {"snapshot.0"}
             assert not missing, f"{missing} of {before}"
             assert "/ours" in tree_of(wait_until(lambda: next((s for s in ours.servers if s.mode() == "leader"), None),
-                                                 30, "there is a leader")) or leader.mode() is None
+                                                 30, "a server leads")) or leader.mode() is None
 
 
 @pytest.mark.parametrize("others", ["zabkeeper", "apache"])
-def test_the_last_good_copy_is_kept(others, request, tmp_path):
+def test_last_good_copy_is_kept(others, request, tmp_path):
     if others == "apache":
         request.getfixturevalue("java")
     with Ensemble([others, others, "zabkeeper"], tmp_path) as ensemble:
@@ -127,7 +127,7 @@ def test_the_last_good_copy_is_kept(others, request, tmp_path):
         kept = {path.name for path in (survivor.data / "version-2").iterdir()}
         assert before <= kept | {"snapshot.0"}, f"{before} and {kept}"
         assert survivor.running()
-        # It is the seed, once the others are empty.
+        # Once the other directories are empty, it provides the state.
         for server in ensemble.servers:
             server.terminate()
         survivor.start()
@@ -139,10 +139,10 @@ def test_the_last_good_copy_is_kept(others, request, tmp_path):
 
 
 @pytest.mark.parametrize("others", ["zabkeeper", "apache"])
-def test_a_follower_with_another_tree_gets_the_leaders(others, request, tmp_path):
+def test_diverged_follower_takes_the_leaders_state(others, request, tmp_path):
     if others == "apache":
         request.getfixturevalue("java")
-    # Two ensembles with the same zxids, and one transaction that is not the same.
+    # Two ensembles with the same zxids that differ in one transaction.
     with Ensemble([others, "zabkeeper", others], tmp_path / "theirs") as theirs:
         put(theirs, "/a", "/theirs", "/b")
         stop(theirs)
@@ -153,10 +153,10 @@ def test_a_follower_with_another_tree_gets_the_leaders(others, request, tmp_path
             member.terminate()
             swap_directory(member, theirs.servers[1])
             member.start()
-            wait_until(member.mode, 30, "it follows")
+            wait_until(member.mode, 30, "the member follows")
             put(ours, "/c")
-            wait_until(lambda: "is not the leader's" in member.log.read_text(), 30, "it says so")
-            wait_until(member.mode, 60, "it follows again")
+            wait_until(lambda: "is not the leader's" in member.log.read_text(), 30, "the member reports the digest")
+            wait_until(member.mode, 60, "the member follows again")
             tree = assert_same_trees(ours.servers)
             assert "/ours" in tree and "/theirs" not in tree
             names = {path.name for path in (member.data / "version-2").iterdir()}

@@ -1,4 +1,4 @@
-"""Ten thousand sessions that do nothing cost little memory, and no threads."""
+"""Ten thousand idle sessions take little memory and no threads."""
 import pathlib
 import resource
 import socket
@@ -11,7 +11,7 @@ from zk.raw import buffer
 from zk.server import Server, free_ports, wait_until
 
 SESSIONS = 10_000
-TIMEOUT_MS = 600_000  # nobody pings
+TIMEOUT_MS = 600_000  # the clients send no pings
 LIMIT_MIB = 200
 
 pytestmark = pytest.mark.both
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.both
 
 @pytest.fixture
 def many_files():
-    """Room for this many connections, in a server that is started, too."""
+    """Raises the limit of open files, also for the started server."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < SESSIONS + 200:
-        pytest.skip(f"skipped: {hard} open files are too few")
+        pytest.skip(f"skipped: the limit of {hard} open files is too low")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, SESSIONS + 200), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -33,7 +33,7 @@ def threads(server):
 
 
 def open_sessions(port, count):
-    """So many sockets, each with a session."""
+    """Opens `count` sockets, each with a session."""
     handshake = struct.pack(">iqiq", 0, 0, TIMEOUT_MS, 0) + buffer(b"\0" * 16) + b"\0"
     sockets = []
     for _ in range(count):
@@ -45,13 +45,13 @@ def open_sessions(port, count):
     return sockets
 
 
-def test_idle_sessions_cost_little(zabkeeper_only, many_files, tmp_path):
+def test_idle_sessions_take_little_memory(zabkeeper_only, many_files, tmp_path):
     port, = free_ports(1)
     server = Server("zabkeeper", tmp_path, {"dataDir": tmp_path / "data", "clientPort": port, "maxClientCnxns": 0,
                                             "maxSessionTimeout": TIMEOUT_MS, "tickTime": 2000}, port).start()
     sockets = []
     try:
-        wait_until(server.mode, 30, "it serves")
+        wait_until(server.mode, 30, "the server serves clients")
         threads_before, rss_before = threads(server), server.rss_kib()
         began = time.monotonic()
         while len(sockets) < SESSIONS:

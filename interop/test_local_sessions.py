@@ -1,4 +1,4 @@
-"""Sessions that their server alone knows, until they want an ephemeral."""
+"""Local sessions: known to one server only, until they create an ephemeral node."""
 import re
 import struct
 import time
@@ -21,7 +21,7 @@ def figure(server, name):
 
 
 def known(server, client):
-    """Whether the client's session can be re-attached there; it is, then."""
+    """Tries to continue the client's session on a server."""
     try:
         return Raw(server.client_port, session=(client.session, client.password))
     except EOFError:
@@ -42,30 +42,30 @@ def chosen(ensemble, role):
     return ensemble.leader() if role == "leader" else ensemble.followers()[0]
 
 
-def test_a_local_session_takes_no_transaction(impl, tmp_path, role):
+def test_local_session_needs_no_transaction(impl, tmp_path, role):
     with Ensemble(impl, tmp_path, localSessionsEnabled="true") as ensemble:
         server = chosen(ensemble, role)
         elsewhere = next(s for s in ensemble.servers if s is not server)
         before = zxid(server)
         client = Raw(server.client_port, timeout=10)
-        assert zxid(server) == before, "the handshake is no transaction"
+        assert zxid(server) == before, "the handshake takes no transaction"
         assert client.session >> 56 == server.sid
         assert client.create("/kept", b"x") == (0, "/kept")
         assert client.create("/mine", flags=EPHEMERAL)[0] == ON_LOCAL_SESSION
-        assert client.get("/kept") == (0, b"x"), "the session lives"
+        assert client.get("/kept") == (0, b"x"), "the session is alive"
         assert figure(server, "local_sessions") == 1
-        assert known(elsewhere, client) is None, "no other server knows it"
+        assert known(elsewhere, client) is None, "no other server knows the session"
         again = known(server, client)
         assert again and again.get("/kept") == (0, b"x")
         again.xid = 10
         before = zxid(server)
         assert again.call(CLOSE, b"")[0] == 0
-        assert known(server, client) is None, "it has ended"
-        assert zxid(server) == before, "its end is no transaction"
+        assert known(server, client) is None, "the session has ended"
+        assert zxid(server) == before, "its end takes no transaction"
         assert figure(server, "local_sessions") == 0
 
 
-def test_a_local_session_that_is_silent_ends(impl, tmp_path):
+def test_silent_local_session_expires(impl, tmp_path):
     with Ensemble(impl, tmp_path, localSessionsEnabled="true") as ensemble:
         server = ensemble.followers()[0]
         client = Raw(server.client_port, timeout=20, session_timeout=2000)
@@ -73,20 +73,20 @@ def test_a_local_session_that_is_silent_ends(impl, tmp_path):
         with pytest.raises((EOFError, ConnectionError)):
             client.receive()
         assert 1.5 < time.monotonic() - began < 8
-        wait_until(lambda: known(server, client) is None, 10, "the session is gone")
+        wait_until(lambda: known(server, client) is None, 10, "the session has expired")
 
 
 UPGRADING = {"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"}
 
 
-def test_the_first_ephemeral_makes_a_local_session_a_global_one(impl, tmp_path, role):
+def test_first_ephemeral_upgrades_a_local_session(impl, tmp_path, role):
     with Ensemble(impl, tmp_path, **UPGRADING) as ensemble:
         server = chosen(ensemble, role)
         upgrade(ensemble, server, next(s for s in ensemble.servers if s is not server))
 
 
 def upgrade(ensemble, server, elsewhere):
-    """A local session of `server` becomes one that `elsewhere` knows."""
+    """Upgrades a local session of `server` to a global one, known to `elsewhere`."""
     client = Raw(server.client_port, timeout=10)
     assert figure(server, "global_sessions") == 0
     assert client.create("/plain")[0] == 0
@@ -96,7 +96,7 @@ def upgrade(ensemble, server, elsewhere):
     assert figure(server, "global_sessions") == 1
     assert figure(server, "local_sessions") == 0
     moved = known(elsewhere, client)
-    assert moved, "every server knows it now"
+    assert moved, "every server knows the session"
     moved.xid = 10
     assert moved.create("/mine too", flags=EPHEMERAL)[0] == 0
     assert moved.call(CLOSE, b"")[0] == 0

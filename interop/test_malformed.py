@@ -1,5 +1,5 @@
-"""What no client sends is answered as Apache ZooKeeper 3.9.5 answers it: the corpus in
-differ/malformed, on both servers, and the list of where they differ on purpose."""
+"""Malformed requests are answered as by Apache ZooKeeper 3.9.5: the corpus in differ/malformed on both
+servers, and the list of intended differences."""
 import re
 
 import pytest
@@ -29,12 +29,12 @@ def test_zabkeeper(ports, name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_apache(ports, java, name):
-    """The record is right about the original."""
+    """The recorded answers are those of ZooKeeper."""
     example = EXAMPLES[name]
     assert malformed.answers(example, ports[1], example.apache) == example.apache
 
 
-def test_every_departure_is_explained():
+def test_every_difference_is_explained():
     text = (malformed.HERE / "README.md").read_text().split("on purpose")[1]
     explained = set(re.findall(r"^\| (?!example \|)([^-|][^|]*?) \|", text, re.M))
     different = {e.name for e in EXAMPLES.values() if e.zabkeeper}

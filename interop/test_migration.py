@@ -1,6 +1,6 @@
-"""The members of a working Apache ZooKeeper ensemble are replaced by zabkeeper, one by one, on the
-same directories and ports, and then back; clients do not notice more than of the same restarts
-with Apache ZooKeeper alone."""
+"""The members of a working Apache ZooKeeper ensemble are replaced by zabkeeper one by one, on the same
+directories and ports, and then replaced back. The pauses of clients are not longer than with the same
+restarts of Apache ZooKeeper alone."""
 import contextlib
 import random
 import shutil
@@ -16,13 +16,13 @@ from zk.server import wait_until
 
 PROGRAMS = ("JavaClient", "JavaWatches", "Mutex")
 SETTLE = 1.0  # seconds of work between one member and the next
-SESSION_S = 30.0  # longer than an election takes anybody on a busy machine
+SESSION_S = 30.0  # longer than an election on a busy machine
 PAUSE = 0.01  # seconds between two requests of one client
-NOISE_MS = 150  # what two measurements of the same thing differ by on a busy machine
+NOISE_MS = 150  # the difference between two equal measurements on a busy machine
 
 
 class Owner:
-    """A kazoo client that owns an ephemeral, and watches a node that a writer counts up."""
+    """A kazoo client that owns an ephemeral and watches a counter of a writer."""
 
     def __init__(self, ensemble, number, writer):
         self.path, self.states, self.told = f"/owner-{number}", [], []
@@ -41,21 +41,21 @@ class Owner:
         self.client.close()
 
     def check(self, final):
-        """Its session and its ephemeral are the ones that it began with; it was told of the last write."""
+        """Session and ephemeral are still those of the beginning, and the last write was reported."""
         assert KazooState.LOST not in self.states, f"{self.path}: the session expired"
         assert self.client.exists(self.path).ephemeralOwner == self.client.client_id[0] == self.session
-        wait_until(lambda: self.told[-1] == final, 10, f"{self.path} is told of version {final}")
-        assert self.told == sorted(self.told), "a watcher was taken back"
+        wait_until(lambda: self.told[-1] == final, 10, f"{self.path} sees version {final}")
+        assert self.told == sorted(self.told), "a watcher saw an older version"
 
 
 def roll(ensemble, impl, workers, at_rest=False):
-    """Replaces member by member, the leader last, each as the README says; when it began and ended."""
+    """Replaces one member after the other, the leader last, as in the guide; returns start and end."""
     begun = time.monotonic()
     for server in sorted(ensemble.servers, key=lambda s: s.mode() == "leader"):
         before, server.impl = server.impl, impl
         server.terminate()
         server.start()
-        wait_until(lambda: server.mode() or not server.running(), 90, f"server {server.sid} serves, or refuses to")
+        wait_until(lambda: server.mode() or not server.running(), 90, f"server {server.sid} serves clients, or refuses to start")
         if not server.running():
             begin_empty(server, before)
         ensemble.wait_serving(90)
@@ -66,7 +66,7 @@ def roll(ensemble, impl, workers, at_rest=False):
 
 
 def begin_empty(server, before):
-    """3.8.0 may leave a hole in its log; a member that refuses it is begun as its last words say."""
+    """3.8.0 can leave a gap in its log; a member that refuses to start is emptied as its message demands."""
     words = server.log_tail(1)
     assert before == "apache-3.8" and "are missing" in words and "empty the data directory" in words, words
     print(f"  server {server.sid}: {words}")
@@ -75,7 +75,7 @@ def begin_empty(server, before):
 
 
 def work(ensemble):
-    """Writers and readers, at work."""
+    """Starts writers and readers."""
     writers = begin(ensemble, 3, keep=True, pause=PAUSE)
     readers = [Reader(ensemble, f"r{i}", writers[i], pause=PAUSE) for i in range(2)]
     for reader in readers:
@@ -89,9 +89,9 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
     if reason:
         pytest.skip(f"skipped: {reason}")
     if quick and java_impl == "apache-3.8":
-        pytest.skip("skipped: only in the long run (without --quick)")
+        pytest.skip("skipped: only without --quick")
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
-    # 3.8 knows one mode of watches for a session and a path.
+    # 3.8 has one watch mode per session and path.
     properties = ["-DmodesApart=true"] if java_impl == "apache-3.8" else []
     pauses = {}
 
@@ -103,10 +103,10 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
             print(f"  {what}: longest pause of a {kind} {ms:.0f} ms, {at:.1f} s after the first SIGTERM")
 
     print(f"\n{java_impl}: --seed {seed}")
-    # Curator's locks leave containers behind: they are to be gone before trees are compared.
+    # Curator's locks leave containers: wait until they are deleted before trees are compared.
     extra = {"maxSessionTimeout": 60000, "extendedTypesEnabled": "true", "znode.container.checkIntervalMs": 1000}
     if not quick:
-        # An ensemble of its own, of which nothing but its pauses is asked.
+        # A separate ensemble, for the pauses only.
         (tmp_path / "alone").mkdir()
         with Ensemble(java_impl, tmp_path / "alone", **extra) as alone, \
                 programs.Programs(alone, tmp_path / "alone", seed, *PROGRAMS, properties=properties):
@@ -134,7 +134,7 @@ def test_there_and_back_without_an_outage(zabkeeper_only, java, quick, request, 
         assert all(outcome == "ok" for outcome, _ in results.values()), f"{results}\n{trace}"
         for owner in owners:
             owner.client.stop()
-        # And once more, at rest: what a zabkeeper ensemble shows is what Java's showed.
+        # Once more without load: the tree of zabkeeper's ensemble is that of Java's.
         before = assert_same_trees(ensemble.servers, timeout=120)
         roll(ensemble, "zabkeeper", [], at_rest=True)
         assert assert_same_trees(ensemble.servers, timeout=120) == before

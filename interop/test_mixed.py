@@ -13,7 +13,7 @@ from zk.load import begin, check, end, wait_for_service
 from zk.raw import Raw, ustring
 from zk.server import free_ports, wait_until
 
-# Of equals, the one with the highest number leads.
+# Among equal histories, the server with the highest id leads.
 JAVA_LEADS, ZABKEEPER_LEADS = ["zabkeeper", "apache", "apache"], ["apache", "zabkeeper", "zabkeeper"]
 
 
@@ -21,9 +21,9 @@ def initials(impls):
     return "-".join({"apache": "a", "apache-3.8": "3.8", "zabkeeper": "z"}[i] for i in impls)
 
 
-# With --quick every test has one leader.
-QUICK = {"test_weights_count_alike": ZABKEEPER_LEADS, "test_several_addresses_of_a_server": ZABKEEPER_LEADS,
-         "test_a_local_session_becomes_a_global_one_at_the_other_kind": ZABKEEPER_LEADS}
+# With --quick, each test runs under one kind of leader.
+QUICK = {"test_weights_count_on_both_kinds": ZABKEEPER_LEADS, "test_several_addresses_of_a_server": ZABKEEPER_LEADS,
+         "test_local_session_is_upgraded_by_the_other_kind": ZABKEEPER_LEADS}
 
 
 @pytest.fixture(params=[JAVA_LEADS, ZABKEEPER_LEADS], ids=["java leads", "zabkeeper leads"])
@@ -34,7 +34,7 @@ def impls(request, quick):
 
 
 def one_of(ensemble, impl):
-    """A follower of this kind, else the leader."""
+    """A follower of this implementation, or the leader."""
     found = [s for s in ensemble.servers if s.impl == impl]
     return min(found, key=lambda s: s.mode() == "leader")
 
@@ -42,7 +42,7 @@ def one_of(ensemble, impl):
 @pytest.mark.parametrize("impls", [["apache", "zabkeeper", "zabkeeper"], ["zabkeeper", "apache", "apache"],
                                    ["zabkeeper", "zabkeeper", "apache"], ["apache-3.8", "apache", "zabkeeper"]],
                          ids=initials)
-def test_a_mixed_ensemble_survives_its_leader(zabkeeper_only, java, quick, impls, tmp_path):
+def test_mixed_ensemble_survives_its_leader(zabkeeper_only, java, quick, impls, tmp_path):
     if "apache-3.8" in impls and (quick or parts.missing_java_38()):
         pytest.skip(f"skipped: {parts.missing_java_38() or 'only without --quick'}")
     with Ensemble(impls, tmp_path) as ensemble:
@@ -62,8 +62,8 @@ def test_a_mixed_ensemble_survives_its_leader(zabkeeper_only, java, quick, impls
 
 
 @pytest.mark.parametrize("home", ["apache", "zabkeeper"])
-def test_a_session_goes_on_at_the_other_kind(zabkeeper_only, java, impls, home, tmp_path):
-    """It keeps its ephemeral; what its watches have missed on the way, it is told."""
+def test_session_continues_at_the_other_kind(zabkeeper_only, java, impls, home, tmp_path):
+    """The session keeps its ephemeral, and receives the events that its watches have missed."""
     with Ensemble(impls, tmp_path) as ensemble:
         server = one_of(ensemble, home)
         other = next(s for s in ensemble.servers if s.impl != home and s is not server)
@@ -71,21 +71,21 @@ def test_a_session_goes_on_at_the_other_kind(zabkeeper_only, java, impls, home, 
         for path in ("/data", "/gone", "/parent"):
             assert raw.create(path, b"1")[0] == 0
         assert raw.create("/mine", flags=1)[0] == 0
-        wait_until(lambda: exists(other, "/mine"), 10, "the other has it")
+        wait_until(lambda: exists(other, "/mine"), 10, "the other server has the node")
         for op, path in [(4, "/data"), (3, "/gone"), (3, "/later"), (8, "/parent")]:
             raw.call(op, ustring(path) + b"\1")
         assert raw.call(106, ustring("/data") + struct.pack(">i", 1))[0] == 0, "a persistent recursive watch"
         server.terminate()
         others = [s for s in ensemble.servers if s is not server]
-        wait_until(lambda: any(s.mode() == "leader" for s in others), 30, "somebody leads")
+        wait_until(lambda: any(s.mode() == "leader" for s in others), 30, "a server leads")
         writer = ensemble.client(*others)
         writer.set("/data", b"2")
         writer.delete("/gone")
         writer.create("/later")
         writer.create("/parent/child")
-        back = wait_until(lambda: attach(other, raw, raw.last_zxid), 20, "the session is back")
+        back = wait_until(lambda: attach(other, raw, raw.last_zxid), 20, "the session continues")
         assert back.session == raw.session and exists(other, "/mine")
-        # setWatches2: relative zxid; data (and of nodes that were there), exist, child, persistent and recursive watches.
+        # setWatches2: relative zxid; data (of existing nodes, too), exist, child, persistent and recursive watches.
         lists = [["/data", "/gone"], ["/later"], ["/parent"], [], ["/data"]]
         body = struct.pack(">q", raw.last_zxid)
         for paths in lists:
@@ -101,7 +101,7 @@ def test_a_session_goes_on_at_the_other_kind(zabkeeper_only, java, impls, home, 
         assert struct.unpack(">ii", frame[16:24]) == (1, 3) and frame[28:].decode() == "/data/below"
         back.xid = 100
         assert back.call(-11, b"")[0] == 0
-        wait_until(lambda: not exists(other, "/mine"), 5, "the ephemeral goes with its session")
+        wait_until(lambda: not exists(other, "/mine"), 5, "the ephemeral is deleted with its session")
         writer.stop()
         writer.close()
 
@@ -114,9 +114,9 @@ def exists(server, path):
         raw.close()
 
 
-def test_writes_and_syncs_are_forwarded_between_the_kinds(zabkeeper_only, java, impls, tmp_path):
-    """What is acknowledged anywhere is seen after a sync by all who forward it, and by a leader of
-    zabkeeper; a leader of Apache, who forwards nothing, has it with the answer to its own write."""
+def test_writes_and_syncs_are_forwarded_between_kinds(zabkeeper_only, java, impls, tmp_path):
+    """A write acknowledged by any server is visible after a sync on every server that forwards it, and on
+    a zabkeeper leader; an Apache leader, which forwards no sync, shows it after a write of its own."""
     with Ensemble(impls, tmp_path) as ensemble:
         leader = ensemble.leader()
         alone = leader if leader.impl != "zabkeeper" else None
@@ -137,20 +137,19 @@ def test_writes_and_syncs_are_forwarded_between_the_kinds(zabkeeper_only, java, 
 
 
 @pytest.mark.parametrize("home", ["apache", "zabkeeper"])
-def test_a_local_session_becomes_a_global_one_at_the_other_kind(zabkeeper_only, java, impls, home, tmp_path):
+def test_local_session_is_upgraded_by_the_other_kind(zabkeeper_only, java, impls, home, tmp_path):
     with Ensemble(impls, tmp_path, **UPGRADING) as ensemble:
         server = one_of(ensemble, home)
         upgrade(ensemble, server, next(s for s in ensemble.servers if s.impl != home))
 
 
-def test_weights_count_alike(zabkeeper_only, java, impls, tmp_path):
-    """Server 1 alone is heavier than the others together: without it there is no quorum, without
-    them there is one."""
+def test_weights_count_on_both_kinds(zabkeeper_only, java, impls, tmp_path):
+    """Server 1 weighs more than the others together: it is a quorum alone, and they are none."""
     weights = {"group.1": "1:2:3", "weight.1": 3, "weight.2": 1, "weight.3": 1}
     with Ensemble(impls, tmp_path, **weights) as ensemble:
         heavy, *light = ensemble.servers
         heavy.terminate()
-        wait_until(lambda: not any(s.mode() for s in light), 20, "nobody serves without server 1")
+        wait_until(lambda: not any(s.mode() for s in light), 20, "no server serves without server 1")
         for server in light:
             server.terminate()
         heavy.start()
@@ -164,14 +163,14 @@ def test_weights_count_alike(zabkeeper_only, java, impls, tmp_path):
         assert "/alone" in assert_same_trees(ensemble.servers)
 
 
-def test_a_majority_in_a_majority_of_groups(zabkeeper_only, java, tmp_path):
-    """Three of five servers are not a quorum, if only one of three groups has its majority among them."""
+def test_quorum_is_a_majority_of_groups(zabkeeper_only, java, tmp_path):
+    """Three of five servers are no quorum if they contain the majority of only one of three groups."""
     groups = {"group.1": "1:2", "group.2": "3:4", "group.3": "5"}
     with Ensemble(["apache", "zabkeeper", "zabkeeper", "apache", "zabkeeper"], tmp_path, **groups) as ensemble:
         one, two, three, four, five = ensemble.servers
         for server in (two, four):
             server.terminate()
-        wait_until(lambda: not any(s.mode() for s in (one, three, five)), 20, "only group 3 is there: nobody serves")
+        wait_until(lambda: not any(s.mode() for s in (one, three, five)), 20, "with group 3 alone, no server serves")
         for back, gone, there in [(two, three, [one, two, five]), (three, None, [one, two, three, five]),
                                   (four, five, [one, two, three, four])]:
             back.start()
@@ -189,8 +188,8 @@ def test_a_majority_in_a_majority_of_groups(zabkeeper_only, java, tmp_path):
         assert {"/with-2", "/with-3", "/with-4"} <= set(tree)
 
 
-def test_a_name_is_resolved_anew_at_every_attempt(zabkeeper_only, java, tmp_path):
-    """The leader's name leads to the wrong host, until it does not: nobody has to be restarted."""
+def test_name_is_resolved_at_every_attempt(zabkeeper_only, java, tmp_path):
+    """The leader's name resolves to a wrong host at first: no restart is needed after its correction."""
     if reason := parts.missing_mount_namespaces():
         pytest.skip(f"skipped: {reason}")
     hosts = tmp_path / "hosts"
@@ -206,10 +205,10 @@ def test_a_name_is_resolved_anew_at_every_attempt(zabkeeper_only, java, tmp_path
         learners[0].start()
         wait_until(lambda: "elected leader=3" in learners[0].log.read_text(), 30, "server 3 is elected")
         time.sleep(3)
-        assert not third.mode() and not learners[0].mode(), "server 3 leads, and nobody finds it"
+        assert not third.mode() and not learners[0].mode(), "server 3 is elected, and no learner reaches it"
         hosts.write_text("127.0.0.1 third.test\n")
         ensemble.wait_serving(30)
-        assert ensemble.leader() is third, "of the two that are there"
+        assert ensemble.leader() is third, "of the two running servers"
         learners[1].start()
         ensemble.wait_serving(30)
     finally:
@@ -218,10 +217,10 @@ def test_a_name_is_resolved_anew_at_every_attempt(zabkeeper_only, java, tmp_path
 
 
 def test_several_addresses_of_a_server(zabkeeper_only, java, impls, tmp_path):
-    """Every server has two addresses; for the others, the first of them leads nowhere."""
+    """Every server has two addresses; its peers cannot reach the first one."""
     ensemble = Ensemble(impls, tmp_path)
     for server in ensemble.servers:
-        switch = "-Dzookeeper.multiAddress.enabled=true"  # not asked of zoo.cfg in time by Java
+        switch = "-Dzookeeper.multiAddress.enabled=true"  # Java reads the key in zoo.cfg too late
         server.jvm_options.append(switch)
         server.options.append(switch)
         lines = []
@@ -247,23 +246,23 @@ def test_several_addresses_of_a_server(zabkeeper_only, java, impls, tmp_path):
 
 
 def test_one_of_its_own_addresses_is_enough(zabkeeper_only, tmp_path):
-    """A server serves by the address that it has, and tries the other one again."""
+    """A server listens at the address that exists, and retries the other one."""
     ensemble = Ensemble("zabkeeper", tmp_path)
     for server in ensemble.servers:
         server.options.append("-Dzookeeper.multiAddress.enabled=true")
         text = server.config.read_text()
-        # 192.0.2.1 is for documentation: no machine has it.
+        # 192.0.2.1 is reserved for documentation: no machine has it.
         server.config.write_text(re.sub(r"(server\.\d=)127\.0\.0\.1(:\d+:\d+)", r"\g<1>127.0.0.1\2|192.0.2.1\2", text))
     with ensemble:
         assert len(ensemble.followers()) == 2 and ensemble.leader()
         for server in ensemble.servers:
-            said = [line for line in server.log.read_text().splitlines() if "192.0.2.1" in line]
-            assert len(said) == 2, "an election port and a quorum port, and not every second"
-            assert all("WARN" in line and "correct the server.N line" in line for line in said)
+            lines = [line for line in server.log.read_text().splitlines() if "192.0.2.1" in line]
+            assert len(lines) == 2, "one line for the election port and one for the quorum port, without repetition"
+            assert all("WARN" in line and "correct the server.N line" in line for line in lines)
 
 
-def test_an_own_name_that_nobody_can_resolve(zabkeeper_only, java, tmp_path):
-    """A server that listens at all addresses needs no name service for itself."""
+def test_own_name_need_not_resolve(zabkeeper_only, java, tmp_path):
+    """A server that listens at all addresses does not resolve its own name."""
     ensemble = Ensemble(ZABKEEPER_LEADS, tmp_path, quorumListenOnAllIPs="true")
     own = ensemble.servers[2]
     text = own.config.read_text()
@@ -276,16 +275,16 @@ def test_an_own_name_that_nobody_can_resolve(zabkeeper_only, java, tmp_path):
 @pytest.mark.parametrize("master_impl,observer_impl", [("apache", "zabkeeper"), ("zabkeeper", "apache"),
                                                        ("zabkeeper", "zabkeeper")],
                          ids=lambda impl: impl)
-def test_an_observer_joins_through_an_observer_master(zabkeeper_only, java, quick, master_impl, observer_impl, tmp_path):
-    """Two of the three have the port: the observer finds a follower, serves writes, syncs and
-    sessions through it, and finds one again when that one goes. The leader has no observer."""
+def test_observer_joins_through_an_observer_master(zabkeeper_only, java, quick, master_impl, observer_impl, tmp_path):
+    """Two of three servers have the port: the observer joins a follower, serves writes, syncs and sessions
+    through it, and joins again after that one has ended. The leader has no observer."""
     if quick and (master_impl, observer_impl) != ("zabkeeper", "apache"):
         pytest.skip("skipped: only without --quick")
     port, = free_ports(1)
     other_impl = "zabkeeper" if master_impl == "apache" else "apache"
     ensemble = Ensemble([master_impl, other_impl, master_impl, observer_impl], tmp_path, observers=(4,))
     for server in ensemble.servers:
-        # They all have the same port, so one of them has another address.
+        # All servers have the same port, so one of them needs another address.
         text = server.config.read_text().replace("server.3=127.0.0.1:", "server.3=127.0.0.2:")
         if server.sid != 2:
             text += f"observerMasterPort={port}\n"
@@ -307,7 +306,7 @@ def test_an_observer_joins_through_an_observer_master(zabkeeper_only, java, quic
         raw.close()
         raw = Raw(observer.client_port, timeout=10, session=(raw.session, raw.password))
         raw.xid = 100
-        assert raw.create("/mine", flags=1)[0] == 0, "the session is re-attached"
+        assert raw.create("/mine", flags=1)[0] == 0, "the session continues"
         elsewhere.close()
         assert_same_trees(ensemble.servers)
         gone = master()
@@ -317,7 +316,7 @@ def test_an_observer_joins_through_an_observer_master(zabkeeper_only, java, quic
         wait_until(master, 60, "a follower has the observer again")
         ensemble.wait_serving()
         assert_same_trees(ensemble.servers)
-        # What its clients do, keeps their sessions alive at the leader.
+        # Requests of its clients keep their sessions alive at the leader.
         kept = Raw(observer.client_port, timeout=10, session_timeout=4000)
         assert kept.create("/kept", flags=1)[0] == 0
         for _ in range(14):

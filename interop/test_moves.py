@@ -1,5 +1,5 @@
-"""A client moves while a write of it is under way, and numbers its requests from 1 again, as kazoo does: what
-was asked before answers nothing that is asked after."""
+"""A client moves to another server during a write, and numbers its requests from 1 again, as kazoo does:
+the reply to the earlier write answers none of the later requests."""
 import pathlib
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from zk.server import wait_until
 
 OURS, JAVA = "zabkeeper", "apache"
 BAD_VERSION = -103
-# Who is there (of equals, the one with the highest number leads), where the client is, and where it goes.
+# The members (among equals, the one with the highest id leads), and the servers before and after the move.
 WAYS = {
     "follower to follower": ([OURS] * 3, 1, 2),
     "follower to leader": ([OURS] * 3, 1, 3),
@@ -31,7 +31,7 @@ QUICK = ["follower to follower", "leader to itself", "Java's follower to leader"
 
 
 class Slow:
-    """Servers whose syncs can be made slow."""
+    """Servers with slow syncs on demand."""
 
     def __init__(self, ensemble, library, directory):
         self.file = directory / "slow"
@@ -46,7 +46,7 @@ class Slow:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     if not shutil.which("gcc"):
-        pytest.skip("skipped: no gcc, for a disk that is slow")
+        pytest.skip("skipped: no gcc, which the slow disk needs")
     library = tmp_path_factory.mktemp("slow") / "slow_sync.so"
     source = pathlib.Path(__file__).parent / "zk/slow_sync.c"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source)], check=True)
@@ -54,7 +54,7 @@ def library(tmp_path_factory):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_answer_is_not_taken_for_another_requests(zabkeeper_only, request, quick, library, way, tmp_path):
+def test_reply_is_not_taken_for_that_of_another_request(zabkeeper_only, request, quick, library, way, tmp_path):
     if quick and way not in QUICK:
         pytest.skip("skipped: only without --quick")
     impls, here, there = WAYS[way]
@@ -66,7 +66,7 @@ def test_an_answer_is_not_taken_for_another_requests(zabkeeper_only, request, qu
         here, there = ensemble.servers[here - 1], ensemble.servers[there - 1]
         owner = Raw(here.client_port, timeout=30, session_timeout=20000)
         assert owner.create("/a", b"0")[0] == 0 and owner.create("/l")[0] == 0
-        wait_until(lambda: Raw(there.client_port).get("/a")[1] == b"0", 10, "the other has it")
+        wait_until(lambda: Raw(there.client_port).get("/a")[1] == b"0", 10, "the other server has the write")
         for second in ("set", "create"):
             client = Raw(here.client_port, timeout=30, session_timeout=20000)
             slow.set(2000)
@@ -88,8 +88,8 @@ def test_an_answer_is_not_taken_for_another_requests(zabkeeper_only, request, qu
         assert_same_trees(ensemble.servers)
 
 
-def test_kazoo_is_told_of_its_own_request(zabkeeper_only, library, tmp_path):
-    """Its server dies while it creates something; it goes to the next one and creates something else."""
+def test_kazoo_receives_the_reply_to_its_own_request(zabkeeper_only, library, tmp_path):
+    """The server is killed during a create; the client moves to the next one and creates another node."""
     ensemble = Ensemble(OURS, tmp_path)
     slow = Slow(ensemble, library, tmp_path)
     with ensemble:
@@ -103,7 +103,7 @@ def test_kazoo_is_told_of_its_own_request(zabkeeper_only, library, tmp_path):
         time.sleep(0.3)
         one.kill()
         wait_until(lambda: "SUSPENDED" in states, 20, "the connection is lost")
-        wait_until(lambda: client.connected, 20, "it is attached again")
+        wait_until(lambda: client.connected, 20, "the client is connected again")
         assert client.client_id == session
         assert client.create("/l/two-", sequence=True).startswith("/l/two-")
         slow.set(0)

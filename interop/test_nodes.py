@@ -1,5 +1,5 @@
-"""The rules of znodes: containers and TTL nodes, quotas, names, and what every tree has; told by
-Apache ZooKeeper 3.9.5, which is asked the same in the same frames."""
+"""The rules of znodes - containers and TTL nodes, quotas, names, the initial tree - compared with Apache
+ZooKeeper 3.9.5, which receives the same frames."""
 import contextlib
 import struct
 import subprocess
@@ -29,7 +29,7 @@ def zkcli(ensemble, *command):
 @pytest.fixture(scope="module")
 def ensemble(tmp_path_factory, request):
     if request.config.getoption("--impl") != "zabkeeper":
-        pytest.skip("skipped: about what zabkeeper itself does with time")
+        pytest.skip("skipped: a test of zabkeeper alone")
     settings = {"extendedTypesEnabled": "true", "enforceQuota": "true", "znode.container.checkIntervalMs": 200}
     with Ensemble("zabkeeper", tmp_path_factory.mktemp("nodes"), **settings) as ensemble:
         yield ensemble
@@ -40,18 +40,18 @@ def is_gone(client, path):
     return client.exists(path) is None
 
 
-def test_a_container_is_reaped_and_a_ttl_node_expires(ensemble, java):
-    """Made by Java's own client; and the next leader cleans, too."""
+def test_container_is_deleted_and_ttl_node_expires(ensemble, java):
+    """The nodes are created by Java's client; the next leader deletes them, too."""
     client = ensemble.client(*ensemble.followers())
     assert "Created /c" in zkcli(ensemble, "create", "-c", "/c")
     assert "Created /ttl" in zkcli(ensemble, "create", "-t", "1500", "/ttl", "x")
     begun = time.monotonic()
     client.create("/c/child")
-    wait_until(lambda: is_gone(client, "/ttl"), 20, "the TTL node is gone")
+    wait_until(lambda: is_gone(client, "/ttl"), 20, "the TTL node is deleted")
     assert time.monotonic() - begun < 20
     assert client.exists("/c").numChildren == 1, "a container with a child stays"
     client.delete("/c/child")
-    wait_until(lambda: is_gone(client, "/c"), 10, "the container is gone")
+    wait_until(lambda: is_gone(client, "/c"), 10, "the container is deleted")
     client.stop()
     client.close()
 
@@ -61,8 +61,8 @@ def test_a_container_is_reaped_and_a_ttl_node_expires(ensemble, java):
     client = ensemble.client(*ensemble.followers())
     client.create("/left/child")
     leader.kill()
-    # The one without a child may have waited for its first for as long as it likes.
-    wait_until(ensemble.leader, 30, "another leads")
+    # A container that never had a child is kept.
+    wait_until(ensemble.leader, 30, "another server leads")
     client.retry(client.delete, "/left/child")
     wait_until(lambda: client.retry(is_gone, client, "/left"), 20, "the next leader has deleted it")
     assert client.exists("/kept")
@@ -73,7 +73,7 @@ def test_a_container_is_reaped_and_a_ttl_node_expires(ensemble, java):
     assert_same_trees(ensemble.servers)
 
 
-def test_zkclis_quotas(ensemble, java):
+def test_quotas_of_zkcli(ensemble, java):
     client = ensemble.client(ensemble.leader())
     client.create("/q", b"12345")
     for limit in [("-N", "3"), ("-B", "20")]:
@@ -89,29 +89,29 @@ def test_zkclis_quotas(ensemble, java):
     words = ensemble.leader().words("mntr")
     assert "zk_q_quota_count_limit_per_namespace\t3\n" in words
     assert "zk_q_quota_bytes_usage_per_namespace\t7\n" in words
-    # A soft limit only tells.
+    # A soft limit is only logged.
     output = zkcli(ensemble, "delquota", "/q")
     assert "Exception" not in output, output
     assert "Exception" not in zkcli(ensemble, "setquota", "-n", "1", "/q")
     assert "Created /q/c" in zkcli(ensemble, "create", "/q/c")
     assert "Output stat for /q count=4,bytes=7" in zkcli(ensemble, "listquota", "/q")
     wait_until(lambda: "Quota exceeded: /q [current count=4, softCountLimit=1]" in ensemble.leader().log_tail(400),
-               10, "the leader tells of it")
-    # A server that comes back has counted the same.
+               10, "the leader logs it")
+    # A restarted server has the same counts.
     follower = ensemble.followers()[0]
     follower.terminate()
     client.create("/q/d", b"123")
     follower.start()
-    wait_until(follower.mode, 30, "it serves")
+    wait_until(follower.mode, 30, "the server serves clients")
     assert_same_trees(ensemble.servers)
     client.stop()
     client.close()
 
 
-# ---- the same frames to both
+# ---- the same frames to both servers
 
 def stat(data):
-    """A stat without times and zxids."""
+    """A Stat without times and zxids."""
     czxid, mzxid, _, _, version, cversion, aversion, owner, length, children, pzxid = STAT.unpack(data)
     return (mzxid > czxid, pzxid > czxid, version, cversion, aversion, owner != 0, length, children)
 
@@ -135,7 +135,7 @@ def strings(body):
 
 
 def errors_of(body):
-    """How each part of a multi that fails went; None for one that is done."""
+    """The error of each part of a failed multi; None for a successful part."""
     op, done, error = struct.unpack_from(">i?i", body)
     return [struct.unpack_from(">i", body, at + 9)[0] for at in range(0, len(body) - 9, 13)] if op == -1 else None
 
@@ -206,7 +206,7 @@ def names():
 
 def what_every_tree_has():
     for path in ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"]:
-        # What the configuration says differs; and its node is changed by no transaction.
+        # The configurations differ, and no transaction changes the configuration node.
         if path != "/zookeeper/config":
             yield get(path)
         yield from [create(path), create(path, op=CREATE2), delete(path), delete(path, 99), set_acl(path + "/none"),
@@ -235,14 +235,14 @@ def sequences():
 
 
 def kinds():
-    """Every flag with every operation; what may have children."""
+    """Every flag with every operation; which nodes may have children."""
     yield create("/k")
     for flags in range(-1, 9):
         for op in [CREATE, CREATE2, CONTAINER]:
             path = f"/k/{op}f{flags}-"
             yield from [create(path, b"x", flags, op), exists(path), create(path + "/child"), delete(path + "/child"),
                         multi(create(path + "m", b"x", flags, op)), exists(path + "m")]
-        # A createTTL of another mode that names no TTL is refused here: see ARCHITECTURE.md.
+        # zabkeeper refuses a createTTL of another mode without a TTL: see ARCHITECTURE.md.
         ttls = [0, 1, 1000, (1 << 40) - 1, 1 << 40, (1 << 63) - 1]
         for ttl in [-1, -(1 << 63), *ttls] if flags in (5, 6) else ttls:
             path = f"/k/t{flags}.{ttl}-"
@@ -279,14 +279,14 @@ def quotas_count():
                    multi(set_data("/zookeeper/quota/a/zookeeper_stats", b"count=10,bytes=20=;x=9"), create("/a/z")),
                    set_data("/zookeeper/quota/a/zookeeper_stats", b""), create("/a/y", b"12")]:
         yield from [change, usage("/a")]
-    # A quota below a quota takes what is below it.
+    # An inner quota counts its subtree.
     yield from of_quota("/a/b", b"count=-1,bytes=-1")
     for change in [create("/a/b/d", b"1234"), create("/a/d", b"12"), delete("/a/b/d"),
                    delete("/zookeeper/quota/a/b/zookeeper_limits"), create("/a/b/e", b"x")]:
         yield from [change, usage("/a"), usage("/a/b")]
     yield from [delete("/zookeeper/quota/a/zookeeper_stats"), create("/a/uncounted", b"x")]
     yield from [create("/zookeeper/quota/a/zookeeper_stats"), usage("/a"), create("/a/counted"), usage("/a")]
-    # A quota for what is not there, and is there later.
+    # A quota for a node that is created later.
     yield from of_quota("/later/on", b"count=1,bytes=1")
     yield from [create("/later"), create("/later/on", b"xyz"), usage("/later/on"), create("/later/on/x"),
                 usage("/later/on"), get("/zookeeper/quota/later/on/zookeeper_limits")]
@@ -301,7 +301,7 @@ def quotas_are_enforced():
                    create("/h/con", b"", 4, CONTAINER), create_ttl("/h/ttl", 5, 1000), create("/h/4", op=CREATE2),
                    multi(create("/h/m")), multi(delete("/h/1"), create("/h/m")), multi(set_data("/h", b"x"), create("/h/m")),
                    multi(create("/free"), create("/h/m"), create("/other")), multi(set_data("/h/1", b"12345678")), delete("/h/2"),
-                   # A multi's parts are weighed one by one against what there was before it.
+                   # Each part of a multi is checked against the counts before the multi.
                    multi(create("/h/m"), create("/h/n"), create("/h/o")), create("/h/p"), delete("/h/m"), delete("/h/n"),
                    change_limits("/h", b"count=1"), create("/h/5", b"x" * 100),
                    change_limits("/h", b"countHardLimit=-1,byteHardLimit=0"), create("/h/8"), create("/h/9", b"x"),
@@ -321,14 +321,14 @@ def quotas_are_enforced():
 
 @contextlib.contextmanager
 def pair(directory, log=None, **settings):
-    """Both servers, with one client on each; they begin with this log, if there is one."""
+    """Both servers with a client each; `log` is their initial log, if given."""
     ports, servers = free_ports(2), []
     try:
         for impl, port in zip(["apache", "zabkeeper"], ports):
             where = directory / impl
             config = {"tickTime": 2000, "dataDir": where / "data", "clientPort": port, "clientPortAddress": "127.0.0.1",
                       "4lw.commands.whitelist": "*", "admin.enableServer": "false", "preAllocSize": 1024,
-                      # Its answers from a cache do not know of counts, which have no version.
+                      # Its response cache ignores changed counts, which have no version.
                       "maxResponseCacheSize": 0, "maxGetChildrenResponseCacheSize": 0, **settings}
             servers.append(Server(impl, where, config, port))
             if log:
@@ -350,7 +350,7 @@ STORIES = [names, what_every_tree_has, sequences, kinds, quotas_count, quotas_ar
 
 
 @pytest.mark.parametrize("extended", ["true", "false"])
-def test_rules_are_those_of_3_9_5(zabkeeper_only, java, tmp_path, extended):
+def test_znode_rules_are_those_of_zookeeper(zabkeeper_only, java, tmp_path, extended):
     differences, asked = [], 0
     with pair(tmp_path, extendedTypesEnabled=extended, enforceQuota="true") as clients:
         for story in STORIES if extended == "true" else [kinds]:
@@ -364,7 +364,7 @@ def test_rules_are_those_of_3_9_5(zabkeeper_only, java, tmp_path, extended):
     assert not differences, "\n".join(differences)
 
 
-def test_without_enforcement_a_quota_only_counts(zabkeeper_only, java, tmp_path):
+def test_quota_without_enforcement_only_counts(zabkeeper_only, java, tmp_path):
     with pair(tmp_path) as clients:
         for op, body in quotas_are_enforced():
             replies = [shown(op, error, reply) for error, _, reply in (c.call(op, body) for c in clients)]
@@ -378,8 +378,8 @@ def logged(zxid, path, parent_cversion):
     return struct.pack(">qi", zlib.adler32(txn), len(txn)) + txn + b"B"
 
 
-def test_sequence_numbers_go_on_after_the_last(zabkeeper_only, java, tmp_path):
-    """After 2^31 creates below one node: below zero, as ZooKeeper's manual says. 3.9.5 itself keeps
+def test_sequence_numbers_wrap_around(zabkeeper_only, java, tmp_path):
+    """After 2^31 creates below a node the numbers are negative, as in ZooKeeper's manual. 3.9.5 repeats
     the last number."""
     log = b"ZKLG" + struct.pack(">iq", 2, 0) + logged(1, "/s", 1) + logged(2, "/s/x", 2**31 - 3)
     with pair(tmp_path, log, **{"snapshot.trust.empty": "true"}) as (real, ours):

@@ -1,8 +1,7 @@
-"""Who can lead whom, and how a learner is brought up to date: every kind of server with every
-other, in both roles, by every kind of synchronisation, each made to happen on purpose.
+"""Every version as leader of every other, by every kind of synchronisation, each of which is provoked.
 
-What came of it is in pairings.json, from which the table in PAIRINGS.md is made; `--pairings`
-runs all of it and writes both."""
+The results are in pairings.json, from which the table in PAIRINGS.md is generated; `--pairings` runs all
+pairs and writes both files."""
 import contextlib
 import re
 import struct
@@ -19,21 +18,21 @@ from zk.proxy import Proxy
 from zk.raw import OPEN_ACL, Raw, buffer, ustring
 from zk.server import free_ports, wait_until
 
-LAST = 40  # what is logged before: epoch 1, up to this counter
-SESSION = 3 << 56 | 1  # begins in it
-FOLLOWER, HELPER, LEADER, OBSERVER = 1, 2, 3, 4  # their numbers; of equals the highest leads
+LAST = 40  # the initial log: epoch 1, up to this counter
+SESSION = 3 << 56 | 1  # begins in the initial log
+FOLLOWER, HELPER, LEADER, OBSERVER = 1, 2, 3, 4  # the ids; among equals the highest leads
 MANY = 1_000_000
 WINDOW = 500  # transactions that a leader keeps in memory
 SHORT = [("zabkeeper", "apache"), ("apache", "zabkeeper")]
 QUICK = SHORT[1:]
 IMPLS = {"zabkeeper": "zabkeeper", "3.8.0": "apache-3.8", "3.9.5": "apache"}
 
-LEARNER_SAYS = [
+LEARNER_LINES = [
     ("DIFF", r"Getting a diff from the leader|DIFF from the leader"),
     ("TRUNC", r"Truncating log to get in sync|TRUNC from the leader"),
     ("SNAP", r"Getting a snapshot from leader|SNAP from the leader"),
 ]
-LEADER_SAYS = [
+LEADER_LINES = [
     ("memory", r"Using committedLog for peer sid: {0}\b|synchronising a learner learner={0} .*chosen=Window"),
     ("log", r"Use txnlog and committedLog for peer sid: {0}\b|synchronising a learner learner={0} .*chosen=Log"),
     ("nothing", r"Synchronizing with Learner sid: {0}\b|synchronising a learner learner={0} "),
@@ -41,19 +40,19 @@ LEADER_SAYS = [
 
 
 def last(said, text, *arguments):
-    """Which of these the log says last; of one place, the first."""
+    """The name of the last match in the log; the first of several at one place."""
     found = [(m.start(), -i, name) for i, (name, pattern) in enumerate(said)
              for m in re.finditer(pattern.format(*arguments), text)]
     return max(found)[2] if found else None
 
 
 def kind_of_sync(leader_log, learner_log, learner):
-    """Which kind of synchronisation the logs of both sides tell of."""
-    packet = last(LEARNER_SAYS, learner_log)
-    # Java's leader says first that it synchronises, then from what.
+    """The kind of synchronisation, from the logs of both sides."""
+    packet = last(LEARNER_LINES, learner_log)
+    # Java's leader logs the synchronisation first, then its source.
     leader_log = leader_log[max((m.start() for m in re.finditer(
-        LEADER_SAYS[2][1].format(learner), leader_log)), default=0):]
-    source = next((name for name, pattern in LEADER_SAYS if re.search(pattern.format(learner), leader_log)), None)
+        LEADER_LINES[2][1].format(learner), leader_log)), default=0):]
+    source = next((name for name, pattern in LEADER_LINES if re.search(pattern.format(learner), leader_log)), None)
     return {
         ("DIFF", "nothing"): "DIFF, empty", ("DIFF", "memory"): "DIFF from memory", ("DIFF", "log"): "DIFF from the log",
     }.get((packet, source), packet)
@@ -70,7 +69,7 @@ class Pair:
         self.leader, self.helper = by_id[LEADER], by_id[HELPER]
         self.learners = [by_id[FOLLOWER], by_id[OBSERVER]]
         self.turn, self.client = 0, None
-        # The helper reaches the leader by a way that can be closed.
+        # The helper reaches the leader through a proxy that can be closed.
         port, = free_ports(1)
         self.way = Proxy(port, self.ensemble.quorum_ports[LEADER - 1])
         line = f"server.{LEADER}=127.0.0.1:"
@@ -101,7 +100,7 @@ class Pair:
 
     @staticmethod
     def leave_phantoms(server, after):
-        """Transactions that nobody else has, as a deposed leader has them."""
+        """Leaves transactions that no other server has, like a deposed leader."""
         phantoms = [(after + n, history.create(f"/phantom-{after + n:x}")) for n in (1, 2)]
         history.append(server.data, phantoms)
 
@@ -110,7 +109,7 @@ class Pair:
         return int(found[1], 16) if found else None
 
     def stop_learners(self):
-        """When they have all that there is, and nothing more comes: no session still ends."""
+        """Stops the learners once they have the whole log and no session is about to end."""
         def at_rest():
             zxids = {self.last_zxid(s) for s in (self.leader, *self.learners)}
             if zxids != self.seen or len(zxids) != 1:
@@ -118,7 +117,7 @@ class Pair:
             return time.monotonic() - self.since > 0.5
         for _ in range(5):
             self.seen = None
-            wait_until(at_rest, 30, "the learners have it all")
+            wait_until(at_rest, 30, "the learners have the whole log")
             for server in self.learners:
                 server.terminate(30)
             if self.seen == {self.last_zxid(self.leader)}:
@@ -134,9 +133,9 @@ class Pair:
             pending.get(timeout=60)
 
     def prepare(self, sync):
-        """Leaves the learners, stopped, where they need this synchronisation."""
+        """Stops the learners in a state that needs this synchronisation."""
         if sync == "TRUNC and DIFF":
-            return  # as they were made
+            return  # the initial state
         if self.client is None:
             self.client = KazooClient(hosts=self.leader.address, timeout=30.0)
             self.client.start(timeout=30)
@@ -154,9 +153,9 @@ class Pair:
                 history.wipe(server.data)
 
     def start_while_a_write_is_under_way(self):
-        """The helper's acknowledgements wait, so that nothing commits without the follower: both are
-        told to cut their logs, and sent what is under way: the follower in its synchronisation, the
-        observer when the follower has acknowledged it."""
+        """The helper's acknowledgements are delayed, so that no transaction commits without the follower. Both
+        learners truncate their logs and receive the outstanding transaction: the follower within its
+        synchronisation, the observer after the follower's acknowledgement."""
         self.way.open.clear()
         raw = Raw(self.leader.client_port, timeout=60.0, session=(SESSION, history.password(SESSION)),
                   session_timeout=60_000)
@@ -172,11 +171,11 @@ class Pair:
             wait_until(server.mode, 60, f"server {server.sid} serves")
         assert struct.unpack(">iqi", raw.receive()[:16])[2] == 0
         self.way.open.set()
-        assert raw.call(-11, b"")[0] == 0, "the session ends now, not when somebody compares zxids"
+        assert raw.call(-11, b"")[0] == 0, "the session ends before zxids are compared"
         raw.close()
 
     def join(self, sync):
-        """Starts the learners; both serve, have the leader's tree, and take writes."""
+        """Starts the learners; both serve clients, have the leader's tree, and accept writes."""
         servers = [self.leader, *self.learners]
         before = {s.sid: s.log.stat().st_size if s.log.exists() else 0 for s in servers}
         if sync == "TRUNC and DIFF":
@@ -189,9 +188,9 @@ class Pair:
         logs = {s.sid: s.log.read_text(errors="replace")[before[s.sid]:] for s in servers}
         for server in self.learners:
             happened = kind_of_sync(logs[LEADER], logs[server.sid], server.sid)
-            # What comes after the TRUNC, comes while it is answered.
+            # Transactions after the TRUNC arrive before it is acknowledged.
             expected = "TRUNC" if sync == "TRUNC and DIFF" else sync
-            assert happened == expected, f"server {server.sid} was brought up to date by {happened}, not {sync}"
+            assert happened == expected, f"server {server.sid} was synchronised by {happened}, not by {sync}"
         tree = assert_same_trees(servers)
         assert "/under-way" in tree and not [path for path in tree if "phantom" in path]
         for server in self.learners:
@@ -205,7 +204,7 @@ class Pair:
 
 @pytest.mark.parametrize("learner", KINDS)
 @pytest.mark.parametrize("leader", KINDS)
-def test_a_leader_and_its_learners(zabkeeper_only, java, quick, request, leader, learner, tmp_path):
+def test_leader_synchronises_its_learners(zabkeeper_only, java, quick, request, leader, learner, tmp_path):
     everything = request.config.getoption("--pairings")
     impls = (IMPLS[leader], IMPLS[learner])
     if not everything and impls not in (QUICK if quick else SHORT):
@@ -228,7 +227,7 @@ def test_a_leader_and_its_learners(zabkeeper_only, java, quick, request, leader,
 
 @pytest.mark.parametrize("leader,learner", [("zabkeeper", "3.9.5"), ("zabkeeper", "3.8.0"), ("3.9.5", "zabkeeper"),
                                             ("3.8.0", "zabkeeper")])
-def test_a_snapshot_of_a_million_znodes(zabkeeper_only, java, request, leader, learner, tmp_path):
+def test_snapshot_of_a_million_znodes(zabkeeper_only, java, request, leader, learner, tmp_path):
     if not request.config.getoption("--pairings"):
         pytest.skip("skipped: only with --pairings")
     if "3.8.0" in (leader, learner) and parts.missing_java_38():
@@ -250,11 +249,11 @@ def test_a_snapshot_of_a_million_znodes(zabkeeper_only, java, request, leader, l
         assert leads
         began = time.monotonic()
         late.start()
-        wait_until(late.mode, 200, "the late server serves")
+        wait_until(late.mode, 200, "the late server serves clients")
         print(f"\n{leader} leads {learner}: {MANY} nodes in {time.monotonic() - began:.1f} s")
         logs = [s.log.read_text(errors="replace") for s in (others[1], late)]
         assert kind_of_sync(*logs, late.sid) == "SNAP"
-        # Every transaction carries the digest of the whole tree; who has another one, counts it.
+        # Every transaction carries the digest of the whole tree; a server counts mismatches.
         client = ensemble.client(late)
         client.create("/after", b"x")
         client.set("/many/0999999", b"changed")
@@ -269,8 +268,8 @@ def figure(server, name):
     return int(found[1])
 
 
-def test_the_table_is_what_the_tests_said():
-    """Every cell is there, and PAIRINGS.md shows them."""
+def test_table_shows_the_results():
+    """pairings.json has every cell, and PAIRINGS.md shows them."""
     cells = pairings.load()
     assert set(cells) == {(le, ln, role, sync) for le in KINDS for ln in KINDS for role in ROLES for sync in SYNCS}
     assert pairings.TABLE.read_text() == pairings.table(cells), "run test_pairings.py --pairings"

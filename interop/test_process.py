@@ -1,5 +1,5 @@
-"""What neither ends nor stops a server: a log that nobody reads, clients that take every descriptor, signals. And
-who can read what it writes."""
+"""An unread log, clients that use all file descriptors and signals do not stop a server; and the modes of its
+files."""
 import os
 import resource
 import signal
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.both, pytest.mark.usefixtures("zabkeeper_only")]
 
 
 def command(tmp_path, **settings):
-    """A standalone server's command line and its port."""
+    """The command line of a standalone server, and its port."""
     port, = free_ports(1)
     config = tmp_path / "zoo.cfg"
     config.write_text(f"dataDir={tmp_path}/data\nclientPort={port}\n4lw.commands.whitelist=*\n"
@@ -39,7 +39,7 @@ def handshake():
 
 
 def provoke(port, count):
-    """Connections that the log has something to say of."""
+    """Opens connections that cause log lines."""
     for _ in range(count):
         try:
             with socket.create_connection(("127.0.0.1", port), 2) as c:
@@ -57,18 +57,18 @@ def figure(port, name):
 
 
 @pytest.mark.parametrize("reader", ["gone", "asleep", "full"])
-def test_a_log_that_nobody_takes_stops_nothing(tmp_path, reader):
+def test_unread_log_does_not_block_the_server(tmp_path, reader):
     line, port = command(tmp_path)
     if reader == "full":
         out, into = None, open("/dev/full", "wb", buffering=0)
     else:
         out, writer = os.pipe()
         into = os.fdopen(writer, "wb", buffering=0)
-    # With every detail, the log soon has more than the pipe and the buffer hold.
+    # At the level debug, the log soon exceeds the capacity of the pipe and the buffer.
     process = subprocess.Popen([*line, "--log", "debug"], stdout=into, stderr=into)
     into.close()
     try:
-        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "it serves")
+        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "the server serves clients")
         if reader == "gone":
             os.close(out)
         provoke(port, 20)
@@ -78,26 +78,26 @@ def test_a_log_that_nobody_takes_stops_nothing(tmp_path, reader):
         client.create("/a", data)
 
         def dropped():
-            # Each is a line of details.
+            # Each request causes a debug line.
             for _ in range(1000):
                 four_letters(port, "ruok")
             return figure(port, "zk_log_lines_dropped")
-        assert wait_until(dropped, 60, "lines are dropped, and counted") > 0
+        assert wait_until(dropped, 60, "lines are dropped and counted") > 0
         client.stop()
         client.close()
         assert process.poll() is None
         if reader == "asleep":
-            # Whoever wakes up hears what there was, and how much is missing.
+            # A reader that resumes finds the buffered lines and the number of dropped ones.
             os.set_blocking(out, False)
-            heard = bytearray()
+            received = bytearray()
 
-            def told():
+            def has_count():
                 try:
-                    heard.extend(os.read(out, 1 << 20))
+                    received.extend(os.read(out, 1 << 20))
                 except BlockingIOError:
                     pass
-                return b"log lines dropped" in heard
-            wait_until(told, 20, "the lost lines are told of")
+                return b"log lines dropped" in received
+            wait_until(has_count, 20, "the number of dropped lines is logged")
             os.set_blocking(out, True)
         assert stopped(process) == 0
     finally:
@@ -107,7 +107,7 @@ def test_a_log_that_nobody_takes_stops_nothing(tmp_path, reader):
             os.close(out)
 
 
-def test_dev_goes_on_without_whoever_read_its_output(tmp_path):
+def test_dev_continues_after_its_reader_has_gone(tmp_path):
     port, = free_ports(1)
     out, into = os.pipe()
     os.close(out)
@@ -115,7 +115,7 @@ def test_dev_goes_on_without_whoever_read_its_output(tmp_path):
                                env={**os.environ, "TMPDIR": str(tmp_path)})
     os.close(into)
     try:
-        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "it serves")
+        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "the server serves clients")
         provoke(port, 5)
         assert "imok" in four_letters(port, "ruok") and process.poll() is None
         assert stopped(process) == 0
@@ -124,12 +124,12 @@ def test_dev_goes_on_without_whoever_read_its_output(tmp_path):
         process.wait()
 
 
-def test_what_clients_cause_is_logged_some_times_a_second_and_counted(tmp_path):
+def test_log_lines_caused_by_clients_are_rate_limited(tmp_path):
     line, port = command(tmp_path, maxClientCnxns=3)
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen(line, stdout=log, stderr=log)
     try:
-        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "it serves")
+        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "the server serves clients")
         held = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
         before = (tmp_path / "log").stat().st_size
         began = time.monotonic()
@@ -140,9 +140,9 @@ def test_what_clients_cause_is_logged_some_times_a_second_and_counted(tmp_path):
 
         def text():
             return (tmp_path / "log").read_text()
-        wait_until(lambda: "similar lines suppressed" in text(), 20, "the rest is counted")
+        wait_until(lambda: "similar lines suppressed" in text(), 20, "the suppressed lines are counted")
         assert "Too many connections from /127.0.0.1 - max is 3: maxClientCnxns" in text()
-        # Two kinds, six lines of each a second.
+        # Two kinds, six lines of each per second.
         assert (tmp_path / "log").stat().st_size - before < seconds * 2 * 6 * 250, text()[-2000:]
         for one in held:
             one.close()
@@ -152,7 +152,7 @@ def test_what_clients_cause_is_logged_some_times_a_second_and_counted(tmp_path):
         process.wait()
 
 
-def test_clients_that_take_every_descriptor_leave_enough_for_the_servers(tmp_path):
+def test_descriptors_are_reserved_for_the_servers(tmp_path):
     ensemble = Ensemble("zabkeeper", tmp_path, 3, snapCount=100)
     for server in ensemble.servers:
         server.within = ["prlimit", "--nofile=256:256"]
@@ -173,50 +173,50 @@ def test_clients_that_take_every_descriptor_leave_enough_for_the_servers(tmp_pat
                 except OSError:
                     one.close()
         clients[0].create("/a", b"")
-        # The logs roll, snapshots are taken, and nobody ends.
+        # The logs roll, snapshots are taken, and no server ends.
         for n in range(400):
             clients[n % 3].set("/a", b"%d" % n)
         assert all(server.running() for server in ensemble.servers)
         assert any("ulimit -n, LimitNOFILE" in server.log.read_text() for server in ensemble.servers)
         for one in held:
             one.close()
-        # One that restarts finds its place again.
+        # A restarted server rejoins the ensemble.
         follower = ensemble.servers[0]
         follower.kill()
         follower.start()
-        wait_until(follower.mode, 20, "it serves again")
+        wait_until(follower.mode, 20, "the server serves clients again")
         assert clients[1].get("/a")[0] == b"399"
         for client in clients:
             client.stop()
             client.close()
 
 
-def test_the_soft_limit_of_descriptors_is_raised(tmp_path):
+def test_soft_limit_of_descriptors_is_raised(tmp_path):
     line, port = command(tmp_path)
     soft, hard = 128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     process = subprocess.Popen(["prlimit", f"--nofile={soft}:", *line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "it serves")
-        assert wait_until(lambda: figure(port, "zk_max_file_descriptor_count"), 10, "it is told") == hard
+        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "the server serves clients")
+        assert wait_until(lambda: figure(port, "zk_max_file_descriptor_count"), 10, "the limit is reported") == hard
     finally:
         process.kill()
         process.wait()
 
 
 def test_signals(tmp_path):
-    """SIGQUIT: words and no end. SIGHUP, and SIGTERM however often: an orderly end."""
+    """SIGQUIT logs the state and the server continues. SIGHUP, and SIGTERM any number of times, stop it in order."""
     for names in [["SIGQUIT"], ["SIGHUP"], ["SIGTERM", "SIGTERM"], ["SIGTERM", "SIGHUP", "SIGTERM"]]:
         line, port = command(tmp_path)
         with open(tmp_path / "log", "wb") as log:
             process = subprocess.Popen(["env", "--default-signal=QUIT,HUP,INT", *line], stdout=log, stderr=log)
         try:
-            wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "it serves")
+            wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "the server serves clients")
             for name in names:
                 process.send_signal(getattr(signal, name))
             if names == ["SIGQUIT"]:
                 def text():
                     return (tmp_path / "log").read_text()
-                wait_until(lambda: "disk thread:" in text(), 20, "it tells what it does")
+                wait_until(lambda: "disk thread:" in text(), 20, "the state is logged")
                 for part in ("role=Standalone", "zxid=0x", "clients=", "threads: ", "epoch="):
                     assert part in text(), part
                 assert process.poll() is None and "imok" in four_letters(port, "ruok")
@@ -227,11 +227,11 @@ def test_signals(tmp_path):
             process.wait()
 
 
-def test_a_hangup_that_was_ignored_stays_so(tmp_path):
+def test_ignored_sighup_stays_ignored(tmp_path):
     line, port = command(tmp_path)
     process = subprocess.Popen(["env", "--ignore-signal=HUP", *line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "it serves")
+        wait_until(lambda: "imok" in four_letters(port, "ruok"), 20, "the server serves clients")
         process.send_signal(signal.SIGHUP)
         time.sleep(0.5)
         assert process.poll() is None and "imok" in four_letters(port, "ruok")
@@ -241,7 +241,7 @@ def test_a_hangup_that_was_ignored_stays_so(tmp_path):
         process.wait()
 
 
-def test_files_are_private_and_modes_that_are_there_stay(tmp_path):
+def test_new_files_are_private_and_existing_modes_are_kept(tmp_path):
     port, = free_ports(1)
     tmp_path.chmod(0o755)
     settings = {"dataDir": tmp_path / "new" / "data", "dataLogDir": tmp_path / "log", "clientPort": port, "snapCount": 3}
@@ -251,7 +251,7 @@ def test_files_are_private_and_modes_that_are_there_stay(tmp_path):
     server.options = ["--record", str(tmp_path / "journal")]
     server.start()
     try:
-        wait_until(server.mode, 20, "it serves")
+        wait_until(server.mode, 20, "the server serves clients")
         client = KazooClient(hosts=server.address)
         client.start(timeout=10)
         client.create("/a", b"x")
@@ -271,7 +271,7 @@ def test_files_are_private_and_modes_that_are_there_stay(tmp_path):
     assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o755
 
 
-def test_a_full_disk_is_told_at_the_start(tmp_path):
+def test_full_disk_is_reported_at_the_start(tmp_path):
     reason = parts.missing_mount_namespaces()
     if reason:
         pytest.skip(f"skipped: {reason}")

@@ -1,4 +1,4 @@
-"""A server that finds no leader goes on serving reads, to those that ask for no more."""
+"""A server without a leader serves reads to read-only clients."""
 import struct
 
 import pytest
@@ -19,7 +19,7 @@ def ensemble_of(impl, directory, **extra):
 
 
 def cut_off(ensemble):
-    """The one server that is left, once it serves reads."""
+    """Stops two servers; returns the third one, once it serves reads."""
     alone, *others = ensemble.servers
     for server in others:
         server.kill()
@@ -27,14 +27,14 @@ def cut_off(ensemble):
     return alone, others
 
 
-def test_reads_go_on_without_a_leader(impl, tmp_path):
+def test_reads_continue_without_a_leader(impl, tmp_path):
     with ensemble_of(impl, tmp_path, localSessionsEnabled="true") as ensemble:
         client = ensemble.client()
         client.create("/kept", b"x")
         client.stop()
         assert ensemble.servers[0].words("isro") == "rw"
         wait_until(lambda: len({s.words("srvr").split("Zxid: ")[1].split()[0]
-                                for s in ensemble.servers}) == 1, 10, "all are in step")
+                                for s in ensemble.servers}) == 1, 10, "all servers have the same zxid")
         alone, others = cut_off(ensemble)
         assert "Mode: read-only" in alone.words("srvr")
         hosts = ensemble.connect_string
@@ -51,7 +51,7 @@ def test_reads_go_on_without_a_leader(impl, tmp_path):
             assert client.get("/kept")[0] == b"x"
             for server in others:
                 server.start()
-            wait_until(lambda: client.client_state == KeeperState.CONNECTED, 40, "it may write again")
+            wait_until(lambda: client.client_state == KeeperState.CONNECTED, 40, "the client may write again")
             assert client.retry(client.set, "/kept", b"y").version == 1
             assert client.state == KazooState.CONNECTED
         finally:
@@ -60,7 +60,7 @@ def test_reads_go_on_without_a_leader(impl, tmp_path):
         assert alone.words("isro") == "rw"
 
 
-def test_who_may_come_to_a_read_only_server(impl, tmp_path):
+def test_read_only_server_admits_read_only_clients(impl, tmp_path):
     with ensemble_of(impl, tmp_path) as ensemble:
         known = Raw(ensemble.servers[1].client_port, timeout=10, session_timeout=20000)
         assert known.create("/kept", b"x")[0] == 0
@@ -68,15 +68,15 @@ def test_who_may_come_to_a_read_only_server(impl, tmp_path):
             assert Raw(server.client_port, timeout=10).call(SYNC, ustring("/"))[0] == 0
         alone, _ = cut_off(ensemble)
         with pytest.raises((EOFError, ConnectionError)):
-            Raw(alone.client_port, timeout=10)  # wants to write
+            Raw(alone.client_port, timeout=10)  # a read-write client
         with pytest.raises(NoSession) as told:
             Raw(alone.client_port, timeout=10, read_only=True)
         assert (told.value.xid, told.value.error) == (0, NOT_READ_ONLY)
-        with pytest.raises((EOFError, ConnectionError)):  # nobody can say whether it lives
+        with pytest.raises((EOFError, ConnectionError)):  # no server knows whether the session is alive
             Raw(alone.client_port, timeout=10, session=(known.session, known.password), read_only=True)
 
 
-def test_a_session_of_a_read_only_server(impl, tmp_path):
+def test_session_of_a_read_only_server(impl, tmp_path):
     with ensemble_of(impl, tmp_path, localSessionsEnabled="true") as ensemble:
         alone, _ = cut_off(ensemble)
         client = Raw(alone.client_port, timeout=10, read_only=True)

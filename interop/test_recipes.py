@@ -1,5 +1,5 @@
-"""Curator's recipes and ZooKeeper's Java client do their work while members are killed: each
-program of interop/java, all at once on one ensemble, with its own promises."""
+"""Curator's recipes and ZooKeeper's Java client keep their promises while members are killed: all programs
+of interop/java at the same time on one ensemble."""
 import random
 import time
 
@@ -13,7 +13,7 @@ from zk.programs import PROGRAMS
 
 @pytest.fixture(scope="module")
 def outcomes(request, tmp_path_factory):
-    """Runs all programs; what each of them said."""
+    """Runs all programs; returns their results."""
     reason = programs.missing()
     if reason:
         pytest.skip(f"skipped: {reason}")

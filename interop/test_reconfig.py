@@ -1,4 +1,4 @@
-"""Members come and go while the ensemble works, whoever leads: from kazoo and from zkCli."""
+"""Members are added and removed under load, by kazoo and zkCli, under either kind of leader."""
 import re
 import struct
 import subprocess
@@ -18,7 +18,7 @@ SUPER = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="  # super:test
 
 
 class Reconfigurable(Ensemble):
-    """Three members, and as many servers more as there are names left, which wait to be added."""
+    """Three members, and further servers that can be added."""
 
     def __init__(self, impls, directory, **extra):
         impls = [impls] * 5 if isinstance(impls, str) else list(impls)
@@ -60,7 +60,7 @@ def members_of(text):
 
 
 def shows(server, ids):
-    """Whether a server's /zookeeper/config has these members."""
+    """Whether /zookeeper/config of a server lists these members."""
     client = KazooClient(hosts=server.address, timeout=10.0)
     try:
         client.start(timeout=10)
@@ -76,7 +76,7 @@ def shows(server, ids):
 
 
 def files_of(server):
-    """What zoo.cfg points to: name, text and version; and that nothing of it is in zoo.cfg itself."""
+    """The dynamic file of zoo.cfg: name, text and version. zoo.cfg itself must not contain its lines."""
     static = server.config.read_text()
     pointer = re.findall(r"^dynamicConfigFile=(.*)$", static, re.MULTILINE)
     assert len(pointer) == 1 and not re.search(r"^(server\.|clientPort=)", static, re.MULTILINE), static
@@ -98,7 +98,7 @@ def reconfig(ensemble, through, joining=None, leaving=None, members=None, versio
 
 
 @pytest.mark.parametrize("impls", ["zzzzz", "zazaz", "azaza", "aazzz"])
-def test_three_become_five_and_three_again_under_load(impl, java, quick, impls, tmp_path):
+def test_ensemble_grows_to_five_and_shrinks_to_three_under_load(impl, java, quick, impls, tmp_path):
     names = {"z": "zabkeeper", "a": "apache"}
     if impl == "apache":
         impls = "aaaaa"
@@ -116,19 +116,19 @@ def test_three_become_five_and_three_again_under_load(impl, java, quick, impls, 
         assert members_of(text) == [1, 2, 3, 4, 5] and stat.version == -1
         every = ensemble.servers + ensemble.others
         for server in every:
-            wait_until(lambda s=server: shows(s, [1, 2, 3, 4, 5]), 30, f"server {server.sid} knows of five")
+            wait_until(lambda s=server: shows(s, [1, 2, 3, 4, 5]), 30, f"server {server.sid} has the five members")
         wait_for_service(writers)
 
-        # The leader goes, and one more.
+        # The leader and another member are removed.
         leader = next(s for s in every if s.mode() == "leader")
         other = next(s for s in every if s is not leader and s.sid != 1)
         left = sorted(s.sid for s in every if s not in (leader, other))
         text, _ = reconfig(ensemble, [leader], leaving=f"{leader.sid},{other.sid}")
-        assert members_of(text) == left, "the removed leader has answered"
+        assert members_of(text) == left, "the removed leader has replied"
         stay = [s for s in every if s.sid in left]
         for server in stay:
-            wait_until(lambda s=server: shows(s, left), 30, f"server {server.sid} knows of {left}")
-        wait_until(lambda: any(s.mode() == "leader" for s in stay), 30, "one of those that stay leads")
+            wait_until(lambda s=server: shows(s, left), 30, f"server {server.sid} has {left}")
+        wait_until(lambda: any(s.mode() == "leader" for s in stay), 30, "a remaining member leads")
         for writer in writers:
             writer.ports[:] = [s.client_port for s in stay]
         leader.kill()
@@ -141,30 +141,30 @@ def test_three_become_five_and_three_again_under_load(impl, java, quick, impls, 
         for server in stay:
             assert not (server.dir / "zoo.cfg.dynamic.next").exists()
             assert "server.1=" in (server.dir / "zoo.cfg.bak").read_text()
-        # And by those files they start again.
+        # The members restart with the written files.
         for server in stay:
             server.kill()
         for server in stay:
             server.start()
-        wait_until(lambda: any(s.mode() == "leader" for s in stay), 60, "they find each other again")
+        wait_until(lambda: any(s.mode() == "leader" for s in stay), 60, "a leader is elected again")
         for server in stay:
-            wait_until(lambda s=server: shows(s, left), 30, f"server {server.sid} knows of {left} still")
+            wait_until(lambda s=server: shows(s, left), 30, f"server {server.sid} still has {left}")
         check(assert_same_trees(stay), writers)
 
 
-def test_a_server_with_a_stale_list_is_healed(impl, tmp_path):
+def test_stale_member_list_is_replaced(impl, tmp_path):
     with Reconfigurable([impl] * 4, tmp_path) as ensemble:
         fourth = ensemble.others[0].start()
-        wait_until(fourth.mode, 60, "the fourth follows")
+        wait_until(fourth.mode, 60, "server 4 follows")
         stale = next(s for s in ensemble.servers if s.mode() == "follower")
         stale.kill()
         reconfig(ensemble, [ensemble.leader()], joining=f"server.4={ensemble.line(4)}")
         stale.start()
-        wait_until(lambda: shows(stale, [1, 2, 3, 4]), 60, "it takes the newer list over")
+        wait_until(lambda: shows(stale, [1, 2, 3, 4]), 60, "the server has the newer list")
         assert members_of(files_of(stale)[0]) == [1, 2, 3, 4]
 
 
-def test_what_is_refused_and_why(impl, tmp_path):
+def test_invalid_reconfigurations_are_refused(impl, tmp_path):
     with Reconfigurable([impl] * 3, tmp_path, standaloneEnabled="true") as ensemble:
         leader = ensemble.leader()
         goes = next(s.sid for s in ensemble.servers if s is not leader)
@@ -174,7 +174,7 @@ def test_what_is_refused_and_why(impl, tmp_path):
         client.add_auth("digest", "super:test")
         text, _ = client.get("/zookeeper/config")
         version = int(text.decode().rsplit("version=", 1)[1], 16)
-        assert version & 0xffffffff == 0 and version >> 32 > 0, "the first epoch's"
+        assert version & 0xffffffff == 0 and version >> 32 > 0, "the version of the first epoch"
         free = free_ports(3)
         fourth = f"server.4=127.0.0.1:{free[0]}:{free[1]};{free[2]}"
         for joining, leaving, members, old, error in [
@@ -200,7 +200,7 @@ def test_what_is_refused_and_why(impl, tmp_path):
         client.stop()
 
 
-def test_where_it_is_off_it_is_off(impl, tmp_path):
+def test_reconfig_is_refused_unless_enabled(impl, tmp_path):
     with Reconfigurable([impl] * 3, tmp_path, reconfigEnabled="false") as ensemble:
         raw = Raw(ensemble.servers[0].client_port, timeout=10)
         removal = buffer(None) + ustring("3") + buffer(None) + struct.pack(">q", -1)
@@ -213,7 +213,7 @@ def test_where_it_is_off_it_is_off(impl, tmp_path):
 
 
 @pytest.mark.both
-def test_a_client_port_moves_while_the_server_runs(impl, tmp_path):
+def test_client_port_moves_while_the_server_runs(impl, tmp_path):
     with Reconfigurable([impl] * 3, tmp_path) as ensemble:
         leader = ensemble.leader()
         moved = next(s for s in ensemble.servers if s is not leader)
@@ -221,28 +221,28 @@ def test_a_client_port_moves_while_the_server_runs(impl, tmp_path):
         stays = Raw(old, timeout=10)
         reconfig(ensemble, [leader], joining=f"server.{moved.sid}={ensemble.line(moved.sid, client=new)}")
         moved.client_port = new
-        wait_until(moved.mode, 20, "it serves at the new port")
+        wait_until(moved.mode, 20, "the server listens at the new port")
 
         def is_refused():
             try:
                 Raw(old, timeout=1).close()
             except OSError:
                 return True
-        wait_until(is_refused, 20, "nobody listens at the old one")
-        assert stays.create("/still-there")[0] == 0, "connections stay"
+        wait_until(is_refused, 20, "the old port is closed")
+        assert stays.create("/still-there")[0] == 0, "existing connections stay"
         moved.kill()
         moved.start()
-        wait_until(moved.mode, 60, "it serves there after a restart, too")
+        wait_until(moved.mode, 60, "the restarted server listens at the new port")
 
 
 def test_observers_become_voters_and_back(impl, tmp_path):
     with Reconfigurable([impl] * 4, tmp_path) as ensemble:
         fourth = ensemble.others[0].start()
-        wait_until(fourth.mode, 60, "it follows")
+        wait_until(fourth.mode, 60, "server 4 follows")
         leader = ensemble.leader()
         for role, mode in [("observer", "observer"), ("participant", "follower")]:
             reconfig(ensemble, [leader], joining=f"server.4={ensemble.line(4, role=role)}")
-            wait_until(lambda m=mode: fourth.mode() == m, 30, f"the fourth is {mode}")
+            wait_until(lambda m=mode: fourth.mode() == m, 30, f"server 4 is {mode}")
             raw = Raw(fourth.client_port, timeout=10)
             assert raw.create(f"/as-{mode}")[0] == 0
             raw.close()
@@ -252,7 +252,7 @@ def test_observers_become_voters_and_back(impl, tmp_path):
 def test_zkcli_adds_and_removes(impl, java, tmp_path):
     with Reconfigurable([impl] * 4, tmp_path) as ensemble:
         fourth = ensemble.others[0].start()
-        wait_until(fourth.mode, 60, "it follows")
+        wait_until(fourth.mode, 60, "server 4 follows")
         stays = next(s for s in ensemble.servers if s.mode() == "follower")
         goes = next(s for s in ensemble.servers if s.mode() == "follower" and s is not stays)
         commands = ["addauth digest super:test", "config", f"reconfig -add 4={ensemble.line(4)}",
@@ -263,13 +263,13 @@ def test_zkcli_adds_and_removes(impl, java, tmp_path):
         said = done.stdout + done.stderr
         assert said.count("Committed new configuration:") == 2, said
         ids = sorted({1, 2, 3, 4} - {goes.sid})
-        wait_until(lambda: shows(fourth, ids), 20, "all know of it")
+        wait_until(lambda: shows(fourth, ids), 20, "server 4 has the members")
         time.sleep(0.1)
 
 
 @pytest.mark.parametrize("impls", ["zaz", "aza"])
-def test_what_one_member_cannot_read_is_refused(impl, java, impls, tmp_path):
-    """Whoever leads: such a line would cost the ensemble every member that does not take it."""
+def test_line_that_one_member_cannot_parse_is_refused(impl, java, impls, tmp_path):
+    """Under either kind of leader: the line would stop every member that cannot parse it."""
     names = {"z": "zabkeeper", "a": "apache"}
     with Reconfigurable([names[i] if impl == "zabkeeper" else impl for i in impls], tmp_path) as ensemble:
         first, second, client = free_ports(3)
@@ -283,4 +283,4 @@ def test_what_one_member_cannot_read_is_refused(impl, java, impls, tmp_path):
                 with pytest.raises(BadArgumentsError):
                     reconfig(ensemble, ensemble.servers, **change)
         for server in ensemble.servers:
-            assert shows(server, [1, 2, 3]), f"server {server.sid} goes on"
+            assert shows(server, [1, 2, 3]), f"server {server.sid} continues"

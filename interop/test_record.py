@@ -1,4 +1,4 @@
-"""Real servers journal what enters their core; the same core, given the journals, does the same."""
+"""Servers record the events of their core; a replay of the journals gives identical actions."""
 import random
 import re
 import shutil
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("zabkeeper_only")
 
 @pytest.fixture
 def ensemble(tmp_path):
-    """Three servers that record, and take a snapshot every few transactions."""
+    """Three recording servers with frequent snapshots."""
     ensemble = Ensemble("zabkeeper", tmp_path, snapCount=300)
     for server in ensemble.servers:
         server.options = ["--record", str(server.dir / "journal")]
@@ -31,7 +31,7 @@ def ensemble(tmp_path):
 
 
 class Load(threading.Thread):
-    """A client that does a bit of everything, and begins anew when its session is gone."""
+    """A client with many kinds of requests; it opens a new session when its session has ended."""
 
     def __init__(self, ensemble, number):
         super().__init__(daemon=True)
@@ -60,7 +60,7 @@ class Load(threading.Thread):
             self.vanish()
 
     def vanish(self):
-        """A session that is never closed: it expires, and its ephemeral goes with it."""
+        """Leaves a session without closing it: it expires, and its ephemeral is deleted."""
         try:
             raw = Raw(self.random.choice(self.ports), timeout=3.0, session_timeout=2000)
             raw.create(f"/load/gone-{self.number}", flags=1)
@@ -76,7 +76,7 @@ class Load(threading.Thread):
             self.one_of_many(client)
             self.done += 1
         except KazooException:
-            # Not there, there already, another version, or no connection right now.
+            # The node is missing or exists already, has another version, or there is no connection.
             pass
 
     def one_of_many(self, client):
@@ -116,7 +116,7 @@ class Load(threading.Thread):
 
 
 def replayed(server):
-    """What the replay of a server's journal says about each of its runs."""
+    """Replays the journal of a server; returns the result of each run."""
     command = [str(parts.sim()), "replay", "--record", str(server.dir / "journal")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, f"exit code {result.returncode}\n{result.stdout}{result.stderr}"
@@ -124,9 +124,9 @@ def replayed(server):
                       r"identical; (.+)\n  at the end: (.+)\n", result.stdout)
 
 
-def test_a_recorded_ensemble_replays_to_identical_actions(ensemble, quick):
-    """Under load the leader is killed, again and again; a follower is stopped in order, and begins
-    anew without its data. Every run of every server replays to the actions that it emitted."""
+def test_recorded_ensemble_replays_to_identical_actions(ensemble, quick):
+    """Under load the leader is killed repeatedly, and a follower is stopped in order and restarted without
+    its data. Every run of every server replays to the recorded actions."""
     if not parts.sim().exists():
         pytest.skip(f"skipped: {parts.sim()} is not built (cargo build --release -p zabkeeper-fuzz)")
     clients = [Load(ensemble, n) for n in range(6)]
@@ -160,7 +160,7 @@ def test_a_recorded_ensemble_replays_to_identical_actions(ensemble, quick):
         assert not client.is_alive()
     assert sum(client.done for client in clients) > 200 and sum(client.watched for client in clients) > 50
     wait_until(lambda: "zk_ephemerals_count\t0\n" in ensemble.leader().words("mntr"), 30,
-               "sessions that were not closed expire")
+               "abandoned sessions expire")
     tree = assert_same_trees(ensemble.servers)
     for server in ensemble.servers:
         assert server.terminate() == 0
@@ -172,7 +172,7 @@ def test_a_recorded_ensemble_replays_to_identical_actions(ensemble, quick):
         events += sum(int(run[0]) for run in all_runs)
         actions += sum(int(run[1]) for run in all_runs)
         assert all_runs[-1][2] == "it ends with: stopped"
-        # The tree that clients were shown, with the root counted twice.
+        # The tree as clients see it; the root counts twice.
         nodes = int(re.search(r"(\d+) nodes", all_runs[-1][3])[1])
         assert nodes >= len(tree), all_runs[-1]
         unsaid = [run for run in all_runs if "the process was killed" in run[2]]

@@ -1,4 +1,4 @@
-"""Sessions outlive the member that they were connected to."""
+"""Sessions survive the member that they were connected to."""
 import random
 import subprocess
 import threading
@@ -16,7 +16,7 @@ from zk.server import wait_until
 
 WANDERER_MS = 20000
 MOVED = -118
-FRAME_LIMIT = 0xFFFFF  # jute.maxbuffer as ZooKeeper has it by default
+FRAME_LIMIT = 0xFFFFF  # the default of jute.maxbuffer
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def ensemble(impl, tmp_path):
 
 
 def on_member(server, others, timeout=12.0):
-    """A kazoo client of `server` that knows the others for later."""
+    """A kazoo client of `server` that can move to the others."""
     hosts = ",".join(s.address for s in [server, *others])
     client = KazooClient(hosts=hosts, timeout=timeout, randomize_hosts=False)
     client.start(timeout=30)
@@ -34,9 +34,9 @@ def on_member(server, others, timeout=12.0):
 
 
 @pytest.mark.parametrize("role", ["follower", "leader"])
-def test_a_session_survives_its_server(ensemble, role):
-    """The member that serves a client is killed: the same session goes on at another member,
-    with its ephemerals and its watches."""
+def test_session_survives_its_server(ensemble, role):
+    """The member of a client is killed: the session continues at another member, with its ephemerals and
+    watches."""
     server = ensemble.leader() if role == "leader" else ensemble.followers()[0]
     others = [s for s in ensemble.servers if s is not server]
     client, states, events = on_member(server, others), [], []
@@ -47,8 +47,8 @@ def test_a_session_survives_its_server(ensemble, role):
     client.DataWatch("/watched", lambda data, stat: events.append(("/watched", data)))
     client.DataWatch("/later", lambda data, stat: events.append(("/later", data)))
     server.kill()
-    wait_until(lambda: KazooState.SUSPENDED in states and client.connected, 20, "the client is back")
-    assert client.client_id == session, "the session is another one"
+    wait_until(lambda: KazooState.SUSPENDED in states and client.connected, 20, "the client is connected again")
+    assert client.client_id == session, "the session id has changed"
     assert KazooState.LOST not in states
     assert client.exists("/mine").ephemeralOwner == session[0]
     with pytest.raises(NodeExistsError):
@@ -56,19 +56,19 @@ def test_a_session_survives_its_server(ensemble, role):
     writer = ensemble.client(others[1])
     writer.set("/watched", b"2")
     writer.create("/later", b"3")
-    wait_until(lambda: {("/watched", b"2"), ("/later", b"3")} <= set(events), 5, "the watches go on")
+    wait_until(lambda: {("/watched", b"2"), ("/later", b"3")} <= set(events), 5, "the watches fire")
     server.start()
     ensemble.wait_serving()
     assert_same_trees(ensemble.servers)
     client.stop()
     client.close()
-    wait_until(lambda: writer.exists("/mine") is None, 4, "the ephemeral goes with its closed session")
+    wait_until(lambda: writer.exists("/mine") is None, 4, "the ephemeral is deleted with its closed session")
     writer.stop()
     writer.close()
 
 
-def test_a_change_missed_while_away_fires_the_watch(ensemble):
-    """What changed between two connections is told when the watches are set again."""
+def test_change_while_disconnected_fires_the_watch(ensemble):
+    """setWatches gives the events of changes between two connections."""
     server = ensemble.followers()[0]
     first, second = [s for s in ensemble.servers if s is not server]
     raw = Raw(server.client_port, timeout=5.0, session_timeout=12000)
@@ -78,12 +78,12 @@ def test_a_change_missed_while_away_fires_the_watch(ensemble):
     writer = ensemble.client(second)
     writer.set("/away", b"2")
     writer.sync("/away")
-    back = wait_until(lambda: attach(first, raw, zxid), 20, "the session is back")
+    back = wait_until(lambda: attach(first, raw, zxid), 20, "the session continues")
     # setWatches: relative zxid, then data, exist and child watches.
     body = zxid.to_bytes(8, "big") + (1).to_bytes(4, "big") + ustring("/away") + bytes(8)
     back.send((-8).to_bytes(4, "big", signed=True) + (101).to_bytes(4, "big") + body)
     seen = {int.from_bytes(frame[:4], "big", signed=True): frame for frame in (back.receive(), back.receive())}
-    assert set(seen) == {-8, -1}, "one answer, one event"
+    assert set(seen) == {-8, -1}, "one reply and one event"
     event, state = seen[-1][16:20], seen[-1][20:24]
     assert (event, state) == ((3).to_bytes(4, "big"), (3).to_bytes(4, "big")), "data changed, connected"
     assert seen[-1][24:] == ustring("/away")
@@ -93,7 +93,7 @@ def test_a_change_missed_while_away_fires_the_watch(ensemble):
 
 
 def attach(server, raw, zxid):
-    """The session of `raw` on another member, or None while it cannot be had."""
+    """Continues the session of `raw` on another member; None while that is not possible."""
     try:
         return Raw(server.client_port, timeout=5.0, session=(raw.session, raw.password),
                    session_timeout=12000, last_zxid=zxid)
@@ -101,8 +101,8 @@ def attach(server, raw, zxid):
         return None
 
 
-def test_a_dead_clients_ephemerals_vanish_though_the_leader_died_too(ensemble):
-    """Who decides on expiry is killed together with the client: the next leader does it."""
+def test_session_expires_although_the_leader_is_killed_too(ensemble):
+    """The leader, which decides on expiry, is killed with the client: the next leader expires the session."""
     leader, follower = ensemble.leader(), ensemble.followers()[0]
     script = ("import sys, time; from kazoo.client import KazooClient as K; c = K(sys.argv[1], timeout=4.0); "
               "c.start(); c.create('/e', ephemeral=True); print('made', flush=True); time.sleep(60)")
@@ -113,7 +113,7 @@ def test_a_dead_clients_ephemerals_vanish_though_the_leader_died_too(ensemble):
     process.wait()
     leader.kill()
     client = ensemble.client(*[s for s in ensemble.servers if s is not leader])
-    wait_until(lambda: client.exists("/e") is None, 20, "the ephemeral is gone")
+    wait_until(lambda: client.exists("/e") is None, 20, "the ephemeral is deleted")
     client.stop()
     client.close()
 
@@ -151,8 +151,8 @@ def test_requests_up_to_the_limit_pass_and_larger_ones_close_the_connection(ense
 
 
 def test_requests_of_one_session_are_answered_in_order(ensemble):
-    """A thousand requests sent at once to a follower, reads between writes: every read sees
-    the session's own writes before it, and answers come in the order of the requests."""
+    """A thousand requests sent at once to a follower, reads between writes: every read sees the earlier
+    writes of its session, and replies arrive in the order of the requests."""
     raw = Raw(ensemble.followers()[0].client_port, timeout=10.0)
     raw.create("/order", b"start")
     for i in range(500):
@@ -168,7 +168,7 @@ def test_requests_of_one_session_are_answered_in_order(ensemble):
 
 
 class Wanderer(threading.Thread):
-    """A session that goes from member to member, with or without a good-bye, and never rests for long."""
+    """A session that moves between members, with or without closing its connection."""
 
     def __init__(self, servers, seed):
         super().__init__(daemon=True)
@@ -188,7 +188,7 @@ class Wanderer(threading.Thread):
                 self.attached += 1
                 for _ in range(self.random.randrange(4)):
                     error = client.set(self.path, b"x")
-                    assert error in (0, MOVED), f"a live session is told {error} by server {server.sid}"
+                    assert error in (0, MOVED), f"a live session receives {error} from server {server.sid}"
                     self.last_zxid = client.last_zxid
                     time.sleep(self.random.uniform(0, 0.1))
                 self.left.append(client)
@@ -202,7 +202,7 @@ class Wanderer(threading.Thread):
                 time.sleep(0.02)
 
 
-def test_sessions_that_wander_while_members_die_are_never_called_expired(impl, quick, tmp_path, request):
+def test_sessions_that_move_while_members_are_killed_never_expire(impl, quick, tmp_path, request):
     seed = request.config.getoption("--seed") or random.SystemRandom().randrange(1, 10**6)
     seconds = request.config.getoption("--recipe-seconds") or (10 if quick else 40)
     print(f"\nwanderers: --seed {seed}, {seconds} s")
@@ -222,5 +222,5 @@ def test_sessions_that_wander_while_members_die_are_never_called_expired(impl, q
         assert [w.lost for w in wanderers if w.lost] == []
         for wanderer in wanderers:
             client = Raw(ensemble.leader().client_port, timeout=10.0)
-            assert client.get(wanderer.path)[0] == 0, "the ephemeral of a live session is there"
+            assert client.get(wanderer.path)[0] == 0, "the ephemeral of a live session exists"
             client.close()

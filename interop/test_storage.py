@@ -1,5 +1,5 @@
-"""A data directory goes from Apache ZooKeeper to zabkeeper and back, in every version and
-compression, and `zabkeeper inspect` finds it sound each time."""
+"""A data directory moves from Apache ZooKeeper to zabkeeper and back, in every version and compression;
+`zabkeeper inspect` finds it sound each time."""
 import base64
 import json
 import re
@@ -54,7 +54,7 @@ def settings(data, port, **more):
 
 
 def turns(impls_and_methods, data, logs, tmp_path):
-    """Each opens what the one before left, shows the same tree, and writes on."""
+    """Each server opens the directory of the one before, shows the same tree, and writes more."""
     (port,) = free_ports(1)
     before = None
     for turn, (impl, method) in enumerate(impls_and_methods):
@@ -71,7 +71,7 @@ def turns(impls_and_methods, data, logs, tmp_path):
             client.stop()
             client.close()
             before = tree_of(server)
-            # At once in every second turn: the log must do.
+            # Killed in every second turn: the log must be enough.
             if turn % 2:
                 server.kill()
             else:
@@ -87,11 +87,11 @@ def turns(impls_and_methods, data, logs, tmp_path):
 
 
 def java_versions():
-    """3.8 where it is there."""
+    """3.9.5, and 3.8 where it is installed."""
     return ["apache"] if parts.missing_java_38() else ["apache", "apache-3.8"]
 
 
-def test_there_and_back(tmp_path):
+def test_directory_moves_there_and_back(tmp_path):
     data = tmp_path / "data"
     oldest = java_versions()[-1]
     order = [oldest, "zabkeeper", "apache", "zabkeeper", oldest]
@@ -104,7 +104,7 @@ def test_compressed_snapshots_and_a_log_directory(tmp_path):
     order = [("apache", "gz"), ("zabkeeper", "snappy"), ("apache", "snappy"), ("zabkeeper", "gz"),
              (java_versions()[-1], "")]
     for _ in turns(order, data, logs, tmp_path):
-        # Only the newest snapshot counts, or an older one would hide that it cannot be read.
+        # Older snapshots are deleted: a server would fall back to them if it could not read the newest.
         snapshots = sorted((data / "version-2").glob("snapshot.*"), key=lambda path: path.stat().st_mtime)
         for old in snapshots[:-1]:
             old.unlink()
@@ -112,7 +112,7 @@ def test_compressed_snapshots_and_a_log_directory(tmp_path):
 
 
 @pytest.mark.parametrize("version", ["3.8.0", "3.9.5"])
-def test_directories_of_older_days(version, tmp_path):
+def test_directories_of_older_versions(version, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(GOLDEN / version, data / "version-2")
     for other in (data / "version-2").glob("tree*"):
@@ -141,14 +141,14 @@ def test_directories_of_older_days(version, tmp_path):
     assert set(expected) <= {"/zookeeper/config"}
 
 
-def test_what_differs_between_two_directories(tmp_path):
+def test_diff_reports_differences_of_two_directories(tmp_path):
     (port,) = free_ports(1)
     data, copy = tmp_path / "data", tmp_path / "copy"
-    # Every sync is slow for whoever is in such a hurry.
+    # With this threshold every sync is slow.
     config = settings(data, port, **{"fsync.warningthresholdms": 0})
     server = Server("zabkeeper", tmp_path / "server", config, port).start()
     try:
-        wait_until(server.mode, 20, "it serves")
+        wait_until(server.mode, 20, "the server serves clients")
         client = KazooClient(hosts=server.address)
         client.start(timeout=10)
         client.create("/both", b"same")
@@ -160,7 +160,7 @@ def test_what_differs_between_two_directories(tmp_path):
         code, said = inspect("--diff", data, copy)
         assert code == 0, said
         server.start()
-        wait_until(server.mode, 20, "it serves again")
+        wait_until(server.mode, 20, "the server serves clients again")
         client = KazooClient(hosts=server.address)
         client.start(timeout=10)
         client.create("/one", b"more")
@@ -178,13 +178,13 @@ def test_what_differs_between_two_directories(tmp_path):
     assert code == 0 and last["recovery"]["outcome"] == "starts", said
 
 
-def test_transactions_and_sizes_are_those_of_zookeepers_tools(tmp_path):
-    """TxnLogToolkit and SnapshotRecursiveSummary of 3.9.5 say the same."""
+def test_inspect_agrees_with_zookeepers_tools(tmp_path):
+    """TxnLogToolkit and SnapshotRecursiveSummary of 3.9.5 show the same transactions and sizes."""
     def java(tool, *arguments):
         command = ["java", "-cp", parts.classpath(), f"org.apache.zookeeper.server.{tool}", *arguments]
         return subprocess.run(command, capture_output=True, timeout=60).stdout.decode(errors="replace")
 
-    # Without its padding the toolkit would not know where the log ends.
+    # TxnLogToolkit finds the end of a log by its padding.
     log = tmp_path / "log.2843"
     log.write_bytes((GOLDEN / "fuzzy-3.9.5" / log.name).read_bytes() + bytes(4096))
     transaction = re.compile(r"session (0x\w+) cxid (0x\w+) zxid (0x\w+) (\w+)")
@@ -197,7 +197,7 @@ def test_transactions_and_sizes_are_those_of_zookeepers_tools(tmp_path):
     assert len(theirs) == 6 and theirs == {path: str(int(n) - 1) for path, n in ours.items()}
 
 
-def test_a_reader_that_has_had_enough(tmp_path):
+def test_reader_that_closes_the_pipe_is_no_failure(tmp_path):
     """As with `zabkeeper inspect LOG | head`."""
     log = GOLDEN / "fuzzy-3.9.5" / "log.2159"
     reader = subprocess.Popen([parts.binary(), "inspect", "--json", log], stdout=subprocess.PIPE,

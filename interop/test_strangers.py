@@ -1,5 +1,5 @@
-"""Strangers on the quorum and election ports, who say that they are members: no member loses its
-place, no leader its reign, no client its connection, and whoever restarts is served."""
+"""Connections that claim to be members on the quorum and election ports: no member is displaced, no
+leadership term ends, no client is disconnected, and a restarted member is served."""
 import contextlib
 import itertools
 import socket
@@ -24,7 +24,7 @@ def follower_info(server, epoch, version=0):
 
 
 def vote(leader, zxid, epoch):
-    """A hello as that server, and a vote for it."""
+    """An election handshake in the name of a server, and a vote for it."""
     address = b"127.0.0.1:1"
     hello = struct.pack(">qqi", -65536, leader, len(address)) + address
     told = struct.pack(">iqqqqii", LOOKING, leader, zxid, 1 << 40, epoch, 2, 0)
@@ -32,7 +32,7 @@ def vote(leader, zxid, epoch):
 
 
 class Strangers:
-    """Connects to ports over and over, says one thing after another, and counts."""
+    """Connects to ports repeatedly, sends one message after the other, and counts them."""
 
     def __init__(self, said):
         self.said, self.count, self.over, self.kept = said, 0, threading.Event(), []
@@ -74,11 +74,11 @@ def epoch_of(server):
 def restart(follower):
     follower.terminate()
     follower.start()
-    wait_until(follower.mode, 60, "the restarted follower serves")
+    wait_until(follower.mode, 60, "the restarted follower serves clients")
 
 
 def on_all(ensemble, words):
-    """What is said to each server in the name of each other one."""
+    """Messages to each server in the name of each other one."""
     pairs = itertools.permutations(range(1, 4), 2)
     return [(ensemble.quorum_ports[to - 1], w) for to, claimed in pairs for w in words(claimed)]
 
@@ -89,9 +89,9 @@ def on_all(ensemble, words):
     (lambda claimed: [follower_info(claimed, 1) + packet(ACKEPOCH, 0, struct.pack(">i", 1))], True),
     (lambda claimed: [b"\0", b""], False),
 ], ids=["later epochs", "later lists", "a member's place", "silence"])
-def test_in_calm_nothing_changes_and_a_restarted_follower_serves(ensemble, words, takes_part):
-    """A stranger that speaks the whole protocol can hold the place of a member that is away: whoever
-    takes part like that is held back by authentication alone, and here the member comes back after it."""
+def test_impostors_change_nothing_and_a_restarted_follower_serves(ensemble, words, takes_part):
+    """An impostor that speaks the whole protocol can occupy the slot of an absent member: only
+    authentication prevents that, and here the member returns after the impostor has left."""
     leader, epochs = ensemble.leader(), [epoch_of(s) for s in ensemble.servers]
     follower, other = ensemble.followers()
     clients = [ensemble.client(s) for s in (leader, other)]
@@ -100,28 +100,28 @@ def test_in_calm_nothing_changes_and_a_restarted_follower_serves(ensemble, words
         client.add_listener(lost.append)
     clients[0].create("/a", b"0")
     with Strangers(on_all(ensemble, words)) as strangers:
-        wait_until(lambda: strangers.count > 300, 60, "strangers have spoken")
+        wait_until(lambda: strangers.count > 300, 60, "impostors have sent messages")
         for n in range(50):
             clients[n % 2].set("/a", b"%d" % n)
         if not takes_part:
             restart(follower)
         begun = strangers.count
-        wait_until(lambda: strangers.count > begun + 300, 60, "strangers go on")
+        wait_until(lambda: strangers.count > begun + 300, 60, "impostors continue")
     if takes_part:
         restart(follower)
     assert ensemble.leader() is leader
-    assert [epoch_of(s) for s in ensemble.servers] == epochs, "no election, no epoch"
-    assert lost == [], "no client has lost its connection"
+    assert [epoch_of(s) for s in ensemble.servers] == epochs, "there was no election"
+    assert lost == [], "no client is disconnected"
     for client in clients:
         client.stop()
         client.close()
 
 
-def test_votes_in_the_name_of_a_dead_server_keep_nobody_from_electing(ensemble):
+def test_votes_in_the_name_of_a_stopped_server_do_not_prevent_an_election(ensemble):
     dead = ensemble.servers[2]
     said = [(port, vote(3, 1 << 40, 1 << 30)) for port in ensemble.election_ports[:2]]
     with Strangers(said) as strangers:
-        wait_until(lambda: strangers.count > 100, 60, "strangers have voted")
+        wait_until(lambda: strangers.count > 100, 60, "impostors have sent votes")
         dead.kill()
         client = ensemble.client(*ensemble.servers[:2])
         client.create("/b", b"")
