@@ -6,10 +6,10 @@
 //!
 //! A learner requests a sync of its own (a fence). The leader handles it after the requests that it
 //! accepted before it knew of the move, so its answer follows their transactions. Until then the
-//! learner holds the session's writes back. One fence serves all sessions that wait when it is sent.
-//! After it, only a refusal may still belong to a former request: one that the leader gives without a
-//! check of the session, or because it has moved. Such a refusal is delivered if the answer of another
-//! fence arrives and its request has no other answer.
+//! learner holds the session's writes back. One fence serves all sessions that wait when it is
+//! sent. After it, only a refusal may still belong to a former request: one that the leader gives
+//! without a check of the session, or because it has moved. Such a refusal is delivered if the
+//! answer of another fence arrives and its request has no other answer.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -87,8 +87,8 @@ pub(crate) async fn mend<S: State>(
     }
 }
 
-/// Copies the torn bytes into a file that no server reads, for an operator. If the disk is full, the
-/// copy is left out and the server starts nevertheless.
+/// Copies the torn bytes into a file that no server reads, for an operator. If the disk is full,
+/// the copy is left out and the server starts nevertheless.
 async fn keep_aside<S: State>(
     context: &Context<S>,
     file: &LogFile,
