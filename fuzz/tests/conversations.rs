@@ -1,20 +1,19 @@
-//! Conversations between real ZooKeeper servers, with a node in the place of each in turn: fed
-//! what it heard, it says what it said.
+//! Conversations between real ZooKeeper servers, with a node in the place of each in turn: it gets
+//! the server's input and has to send the server's output.
 
 use std::path::Path;
 
 use zabkeeper_fuzz::conversation::replay;
 
-/// A thread of 3.8.0 told the state that another thread had ended already, after the other had
-/// said so. No server of ours says things in that order.
+/// A thread of 3.8.0 sent a state that another thread had already left, after the other one had
+/// announced that. zabkeeper never sends in that order.
 const RACE: (&str, &str) = ("sync-3.8.0", "Election #191 Some(3)->1: Notification 2 of 3");
-/// When the members change, ZooKeeper begins its election anew: it connects once more to everybody,
-/// and counts rounds from 0. Ours go on as they are.
+/// When the members change, ZooKeeper restarts its election: it reconnects to all members and
+/// counts rounds from 0. zabkeeper continues with its connections and rounds.
 const RESTART: (&str, &str) = ("reconfig-3.9.5", "Election ");
-/// A leader that all have voted for, but those that are gone, says so at once
-/// (`Election::lead_at_once`). Where a server of ZooKeeper waits for better votes first, it has
-/// nothing to tell yet, and tells who asks (observers, in the last two) of the established epoch
-/// later.
+/// A leader that has the vote of every server that is up announces it at once
+/// (`Election::try_conclude_early`). ZooKeeper waits for better votes first, and later answers
+/// servers that ask (observers, in the last two) with the established epoch.
 const EARLY: [(&str, &str); 4] = [
     ("sync-3.9.5", "Election #100 Some(3)->1: Notification 0 of 1"),
     ("sync-3.8.0", "Election #84 Some(3)->1: Notification 0 of 1"),
